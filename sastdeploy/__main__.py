@@ -1,0 +1,5 @@
+"""``python -m sastdeploy``."""
+
+from sastdeploy.cli import main
+
+main()

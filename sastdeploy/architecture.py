@@ -1,0 +1,127 @@
+"""Networks as declared data: what is trained, inspected and compiled, without a line of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sastdeploy.errors import InputError
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Fully connected LIF layer of ``neurons`` neurons, each with weights, a bias and a fixed threshold."""
+
+    neurons: int
+    kind: str = field(default="dense", init=False)
+
+
+@dataclass(frozen=True)
+class Conv:
+    """LIF convolution: ``channels`` maps, square ``kernel``, zero padding; one threshold and bias per channel."""
+
+    channels: int
+    kernel: int = 3
+    stride: int = 2
+    padding: int = 1
+    kind: str = field(default="conv", init=False)
+
+
+@dataclass(frozen=True)
+class SumPool:
+    """Non-overlapping ``kernel`` x ``kernel`` mean of spikes; hardware adds the spikes, the mean's divisor folds on.
+
+    Rows and columns beyond the last whole window are dropped.
+    """
+
+    kernel: int = 2
+    kind: str = field(default="sum_pool", init=False)
+
+
+@dataclass(frozen=True)
+class Readout:
+    """Linear classifier on the spike counts' time average; ``global_average_pool`` averages each channel first."""
+
+    global_average_pool: bool = False
+    kind: str = field(default="readout", init=False)
+
+
+Layer = Dense | Conv | SumPool
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """The LIF neuron shared by every hidden layer (paper, equation 1).
+
+    Args:
+        alpha: leak factor per step, in (0, 1).
+        threshold: initial (and fixed) threshold theta, above 0.
+        slope: k of the arctan surrogate ``1/2 + arctan(k x) / pi``, above 0.
+    """
+
+    alpha: float = 0.5
+    threshold: float = 1.0
+    slope: float = 25.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.alpha < 1.0:
+            raise InputError(f"alpha {self.alpha}: outside (0, 1). The paper uses 0.5.")
+        if not 0.0 < self.threshold < float("inf"):
+            raise InputError(f"threshold {self.threshold}: must be a positive number. The paper uses 1.0.")
+        if not 0.0 < self.slope < float("inf"):
+            raise InputError(f"slope {self.slope}: must be a positive number. The paper uses 25.")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network for one input shape and class count; `shapes` checks that every layer fits.
+
+    Args:
+        name: ``fc_0p40m``, ``conv_0p42m`` or the user's own.
+        input_shape: ``(P, H, W)``.
+        layers: hidden layers, first to last; at least one Dense or Conv, and a SumPool never last or first.
+        readout: the linear readout.
+        classes: number of classes, at least 2.
+        neuron: shared neuron parameters.
+    """
+
+    name: str
+    input_shape: tuple[int, int, int]
+    layers: tuple[Layer, ...]
+    readout: Readout
+    classes: int
+    neuron: Neuron = Neuron()
+
+    def shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """Return each hidden layer's output shape ``(C, H, W)``; a dense layer's is ``(N, 1, 1)``.
+
+        Raises:
+            InputError: a size is not positive, or a kernel does not fit its input.
+        """
+        shape = self.input_shape
+        result = []
+        for number, layer in enumerate(self.layers):
+            shape = _output_shape(layer, shape, f"{self.name}: layer {number} ({layer.kind})")
+            result.append(shape)
+        return tuple(result)
+
+
+def _output_shape(layer: Layer, shape: tuple[int, int, int], where: str) -> tuple[int, int, int]:
+    channels, height, width = shape
+    if isinstance(layer, Dense):
+        _require(layer.neurons >= 1, f"{where}: neurons must be at least 1, found {layer.neurons}.")
+        return (layer.neurons, 1, 1)
+    if isinstance(layer, SumPool):
+        _require(1 <= layer.kernel <= min(height, width, 11),
+                 f"{where}: kernel {layer.kernel} does not fit its {height} x {width} input (at most 11).")
+        return (channels, height // layer.kernel, width // layer.kernel)
+    _require(layer.channels >= 1 and layer.kernel >= 1 and layer.stride >= 1 and 0 <= layer.padding < layer.kernel,
+             f"{where}: channels, kernel and stride must be at least 1, padding from 0 to kernel - 1.")
+    sizes = [(n + 2 * layer.padding - layer.kernel) // layer.stride + 1 for n in (height, width)]
+    _require(height + 2 * layer.padding >= layer.kernel and width + 2 * layer.padding >= layer.kernel,
+             f"{where}: kernel {layer.kernel} is larger than its padded {height} x {width} input.")
+    return (layer.channels, sizes[0], sizes[1])
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise InputError(message)

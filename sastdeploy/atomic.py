@@ -1,0 +1,57 @@
+"""Writes that happen whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from sastdeploy.errors import InputError
+
+
+def write_bytes(path: Path | str, content: bytes) -> None:
+    """Replace ``path`` by ``content`` in one step; a failure leaves the old file as it was.
+
+    Raises:
+        InputError: the folder is missing or cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path | str, content: str) -> None:
+    """As `write_bytes`, for UTF-8 text."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+@contextmanager
+def replacing(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path in the same folder; on success it is synced and takes the place of ``path``."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}). Choose a folder you may write to.") from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        try:
+            temporary.replace(path)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be replaced ({error.strerror}). Choose another path.") from error
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,67 @@
+"""The top command. Sub-commands are imported when they are called, so that --help is immediate."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from sastdeploy import __version__
+from sastdeploy.errors import SastdeployError, did_you_mean
+
+COMMANDS = {
+    "quickstart": ("quickstart", "From nothing to a first result: simulate, train, compile, compare."),
+    "data": ("data", "List, fetch, make and show event recordings."),
+    "train": ("train", "Train a baseline or SAST network on frames."),
+    "evaluate": ("evaluate", "Surrogate and hard accuracy of a checkpoint, and the gap."),
+    "inspect": ("inspect", "Layers, parameters, fan-outs and largest SynOps of a checkpoint."),
+    "compile": ("compile", "Turn a checkpoint into an integer program for a hardware profile."),
+    "profiles": ("profiles", "List, show, check and create hardware profiles."),
+    "simulate": ("simulate", "Run an integer program on recordings, bit by bit."),
+    "doctor": ("doctor", "Versions, threads, SIMD, and what is missing."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and one-line helps without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"sastdeploy.cli.{COMMANDS[name][0]}_command")
+        return module.command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple:
+        if args and args[0] not in COMMANDS:
+            ctx.fail(f"No such command '{args[0]}'.{did_you_mean(args[0], COMMANDS)} Commands: {', '.join(COMMANDS)}.")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="sastdeploy")
+def cli() -> None:
+    """Take a spiking network from a trained checkpoint to fixed-point hardware, and see what arrives there."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; the one place where errors become exit codes."""
+    try:
+        status = cli.main(args=arguments, prog_name="sastdeploy", standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
+    except click.exceptions.Abort:
+        click.echo("Interrupted.", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except SastdeployError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,93 @@
+"""Fixed-point formats, rounding and overflow: the only place where a real number becomes an integer."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sastdeploy.errors import InputError
+
+
+class Rounding(str, Enum):
+    """How ``p / 2^k`` becomes an integer.
+
+    ``floor``: ``p >> k``; ``toward_zero``: ``sign(p) * (|p| >> k)``; ``nearest``: ``(p + 2^(k-1)) >> k``.
+    """
+
+    FLOOR = "floor"
+    TOWARD_ZERO = "toward_zero"
+    NEAREST = "nearest"
+
+
+class Overflow(str, Enum):
+    """What happens to a value outside its format: ``saturate`` to the nearest end, or ``wrap`` modulo ``2^bits``."""
+
+    SATURATE = "saturate"
+    WRAP = "wrap"
+
+
+@dataclass(frozen=True)
+class QFormat:
+    """Signed two's complement ``Qm.n``: ``m`` integer bits including the sign, ``n`` fractional bits, LSB ``2^-n``."""
+
+    integer_bits: int
+    fraction_bits: int
+
+    def __post_init__(self) -> None:
+        if self.integer_bits < 1 or self.fraction_bits < 0 or not 2 <= self.bits <= 24:
+            raise InputError(
+                f"Q{self.integer_bits}.{self.fraction_bits}: not a supported format. Allowed: at least 1 integer bit "
+                "(the sign), no negative fraction, 2 to 24 bits in all. Example: Q8.8."
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> QFormat:
+        """Return the format written as ``"Q8.8"``.
+
+        Raises:
+            InputError: the text is not of that form, or the width is not 2 to 24 bits.
+        """
+        match = re.fullmatch(r"Q(\d{1,2})\.(\d{1,2})", text)
+        if match is None:
+            raise InputError(f"'{text}': not a fixed-point format. Write Qm.n, m integer bits with the sign, as in Q8.8.")
+        return cls(int(match[1]), int(match[2]))
+
+    @property
+    def bits(self) -> int:
+        return self.integer_bits + self.fraction_bits
+
+    @property
+    def q_min(self) -> int:
+        return -(1 << (self.bits - 1))
+
+    @property
+    def q_max(self) -> int:
+        return (1 << (self.bits - 1)) - 1
+
+    @property
+    def lsb(self) -> float:
+        return 2.0**-self.fraction_bits
+
+    def __str__(self) -> str:
+        return f"Q{self.integer_bits}.{self.fraction_bits}"
+
+
+def to_integer(values: ArrayLike, fraction_bits: int) -> NDArray[np.int64]:
+    """Return ``round_half_to_even(values * 2^fraction_bits)`` as int64; the caller checks the range."""
+    return np.rint(np.asarray(values, dtype=np.float64) * 2.0**fraction_bits).astype(np.int64)
+
+
+def to_real(codes: ArrayLike, fraction_bits: int) -> NDArray[np.float64]:
+    """Return ``codes * 2^-fraction_bits`` as float64 (exact below 2^53)."""
+    return np.asarray(codes, dtype=np.float64) * 2.0**-fraction_bits
+
+
+def weight_limit(bits: int) -> int:
+    """Return the largest magnitude of a narrow-range signed weight of ``bits`` bits (INT8: 127, INT4: 7)."""
+    if not 2 <= bits <= 8:
+        raise InputError(f"weight width {bits}: not supported. Allowed: 2 to 8 bits.")
+    return (1 << (bits - 1)) - 1

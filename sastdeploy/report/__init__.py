@@ -1,0 +1,1 @@
+"""One record, many forms: terminal tables, JSON, figures."""
