@@ -1,5 +1,5 @@
 """``python -m sastdeploy``."""
 
-from sastdeploy.cli import main
+from sastdeploy.cli.main import main
 
 main()

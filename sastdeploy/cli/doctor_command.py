@@ -1,0 +1,30 @@
+"""``sastdeploy doctor``."""
+
+from __future__ import annotations
+
+import click
+
+from sastdeploy.errors import SastdeployError
+
+
+@click.command()
+@click.option("--data", type=click.Path(), default=None, help="Folder of the data sets.  [default: SASTDEPLOY_DATA]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(data: str | None, as_json: bool) -> None:
+    """Print versions, threads, SIMD seen by Numba, data sets, and what is missing."""
+    import json
+    from dataclasses import asdict
+    from pathlib import Path
+
+    from sastdeploy.doctor import examine
+    from sastdeploy.events.catalog import data_root
+    from sastdeploy.report.terminal import print_table
+
+    findings = examine(Path(data) if data else data_root())
+    missing = [finding for finding in findings if finding.status == "missing"]
+    if as_json:
+        click.echo(json.dumps({"schema": "sastdeploy.doctor/1", "findings": [asdict(f) for f in findings]}, indent=2))
+    else:
+        print_table(("what", "status", "detail"), [(f.what, f.status, f.detail) for f in findings])
+    if missing:
+        raise SastdeployError(f"{len(missing)} missing: {', '.join(f.what for f in missing)}. The table says how to mend each.")

@@ -1,0 +1,42 @@
+"""A write happens whole or not at all."""
+
+import os
+import stat
+
+import pytest
+
+from sastdeploy import atomic
+from sastdeploy.errors import InputError
+
+
+def test_a_failure_leaves_the_old_file_and_no_litter(tmp_path):
+    target = tmp_path / "result.json"
+    atomic.write_text(target, "old")
+    with pytest.raises(RuntimeError), atomic.replacing(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["result.json"]
+
+
+def test_success_replaces_the_whole_file(tmp_path):
+    target = tmp_path / "new" / "result.json"
+    atomic.write_text(target, "long old content")
+    atomic.write_text(target, "new")
+    assert target.read_text() == "new"
+    assert os.listdir(target.parent) == ["result.json"]
+
+
+def test_the_file_is_as_readable_as_any_other(tmp_path):
+    atomic.write_text(tmp_path / "a", "x")
+    (tmp_path / "b").write_text("x")
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == stat.S_IMODE((tmp_path / "b").stat().st_mode)
+
+
+def test_a_folder_in_the_way_is_an_input_error(tmp_path):
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(InputError, match="taken: cannot be replaced"):
+        atomic.write_text(tmp_path / "taken", "x")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="cannot be written"):
+        atomic.write_text(tmp_path / "file" / "below", "x")

@@ -1,0 +1,85 @@
+"""Sparse frames: the record that every room passes on."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from sastdeploy.errors import InputError
+from sastdeploy.frames import Frames, LabelledFrames, Preprocessing, index_dtype
+
+COUNTS = hnp.arrays(np.uint8, st.tuples(st.integers(0, 4), st.integers(1, 3), st.integers(1, 2), st.integers(1, 4),
+                                        st.integers(1, 4)), elements=st.integers(0, 255))
+
+
+@settings(max_examples=60)
+@given(COUNTS)
+def test_dense_to_sparse_and_back_is_equal(counts):
+    frames = Frames.from_dense(counts)
+    assert len(frames) == len(counts)
+    assert np.array_equal(frames.dense(), counts)
+    assert (frames.count > 0).all()
+
+
+@settings(max_examples=60)
+@given(COUNTS, st.data())
+def test_selection_follows_the_given_order_and_may_repeat(counts, data):
+    chosen = np.array(data.draw(st.lists(st.integers(0, max(len(counts) - 1, 0)), max_size=5)) if len(counts) else [], int)
+    assert np.array_equal(Frames.from_dense(counts).select(chosen).dense(), counts[chosen])
+
+
+@settings(max_examples=30)
+@given(COUNTS, st.integers(1, 127))
+def test_clipping_is_the_minimum(counts, clip):
+    assert np.array_equal(Frames.from_dense(counts).clipped(clip).dense(), np.minimum(counts, clip))
+
+
+def test_more_than_65536_inputs_get_32_bit_indices():
+    assert index_dtype(65536) is np.uint16
+    assert index_dtype(65537) is np.uint32
+
+
+def test_wrong_axes_and_counts_are_refused():
+    with pytest.raises(InputError, match=r"expected integers \[N, T, P, H, W\]"):
+        Frames.from_dense(np.zeros((2, 3), np.uint8))
+    with pytest.raises(InputError, match="a count is outside 0 to 255"):
+        Frames.from_dense(np.full((1, 1, 1, 1, 1), 256))
+    with pytest.raises(InputError, match="a count is outside 0 to 255"):
+        Frames.from_dense(np.full((1, 1, 1, 1, 1), -1))
+
+
+def test_labelled_selection_keeps_what_belongs_together():
+    counts = np.arange(1, 4, dtype=np.uint8).reshape(3, 1, 1, 1, 1)
+    labelled = LabelledFrames(Frames.from_dense(counts), np.array([7, 8, 9]), np.array([1, 1, 2]), ("a", "b", "c"),
+                              tuple("0123456789"), "hash")
+    chosen = labelled.select(np.array([2, 0]))
+    assert chosen.labels.tolist() == [9, 7]
+    assert chosen.names == ("c", "a")
+    assert chosen.frames.dense().ravel().tolist() == [3, 1]
+
+
+NMNIST = Preprocessing((34, 34, 2), (34, 34), 10, 4, 4.0)
+
+
+def test_preprocessing_survives_its_plain_form():
+    assert Preprocessing.from_dict(NMNIST.to_dict()) == NMNIST
+    assert NMNIST.frame_shape == (2, 34, 34)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"c_clip": 0}, "c_clip 0: outside 1 to 127"),
+    ({"c_clip": 128, "divisor": 128.0}, "c_clip 128: outside 1 to 127"),
+    ({"divisor": 3.0}, "divisor 3: below c_clip 4"),
+    ({"divisor": float("nan")}, "divisor nan: below c_clip 4"),
+    ({"time_bins": 0}, "time_bins 0: outside 1 to 1000"),
+    ({"normalisation": "max"}, "normalisation 'max': unknown. Allowed: fixed, sample_max"),
+    ({"time_bins": 2.5}, "a value has the wrong type"),
+    ({"sensor_size": [34, 34]}, "a value has the wrong type"),
+    ({"frame_size": [0, 34]}, "every size must be at least 1"),
+    ({"extra": 1}, "expected exactly the keys"),
+])
+def test_preprocessing_refuses(change, message):
+    with pytest.raises(InputError) as caught:
+        Preprocessing.from_dict({**NMNIST.to_dict(), **change})
+    assert message in str(caught.value)
