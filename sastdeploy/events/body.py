@@ -1,7 +1,9 @@
 """An upper body with two articulated arms: who performs, and where every joint is at a moment of a gesture.
 
-Units: one is the performer's shoulder width; x to the right of the image, y down, z towards the camera. An arm is an
-upper arm and a forearm of fixed lengths; the hand's target is given and the elbow follows by inverse kinematics
+Units: one is the performer's shoulder width; x to the right of the image, y down, z towards the camera.
+An arm is an
+upper arm and a forearm of fixed lengths; the hand's target is given and the elbow follows by inverse
+kinematics
 (two-link, swivelled outward), so segments keep their lengths in space and foreshorten in the image.
 """
 
@@ -14,18 +16,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 CLASSES = (
-    "hand_clapping", "right_hand_wave", "left_hand_wave", "right_arm_clockwise", "right_arm_counter_clockwise",
-    "left_arm_clockwise", "left_arm_counter_clockwise", "arm_roll", "air_drums", "air_guitar", "other_gestures",
-)  # fmt: skip
+    "hand_clapping",
+    "right_hand_wave",
+    "left_hand_wave",
+    "right_arm_clockwise",
+    "right_arm_counter_clockwise",
+    "left_arm_clockwise",
+    "left_arm_counter_clockwise",
+    "arm_roll",
+    "air_drums",
+    "air_guitar",
+    "other_gestures",
+)
 """DVS Gesture's eleven classes in the order of its labels 1 to 11 (Amir et al., CVPR 2017)."""
 
 JOINTS = 14
-"""Per moment: shoulders, elbows, wrists, hand tips (right, left each), chest, hips, neck, head, sway, spare."""
+"""Per moment: shoulders, elbows, wrists, hand tips (right, left each), chest, hips, neck, head, sway,
+spare."""
 
 
 @dataclass(frozen=True)
 class Performer:
-    """One person: body, clothing, place before the camera, and habits. All drawn from the performer's own seed."""
+    """One person: body, clothing, place before the camera, and habits. All drawn from the performer's own
+    seed."""
 
     number: int
     scale: float
@@ -51,27 +64,50 @@ class Performer:
 
 
 def draw_performer(seed: int, number: int) -> Performer:
-    """Return performer ``number`` (1 to 29 in the published set): the same body and habits in every recording."""
+    """Return performer ``number`` (1 to 29 in the published set): the same body and habits in every
+    recording."""
     rng = np.random.default_rng((seed, 71, number))
     u = rng.uniform
     return Performer(
-        number=number, scale=u(27, 38), place=(64 + u(-8, 8), 52 + u(-7, 9)), tilt=u(-0.06, 0.06),
-        upper_arm=u(0.66, 0.86), forearm=u(0.6, 0.78), hand=u(0.2, 0.28), arm_radius=u(0.1, 0.15),
-        head_radius=u(0.25, 0.33), torso=(u(0.36, 0.5), u(1.2, 1.6)), skin=u(100, 170), sleeve=u(25, 215),
-        shirt=u(25, 215), stripes=u(0.0, 0.35), sleeves_long=bool(rng.random() < 0.6), tempo=u(0.7, 1.45),
-        amplitude=u(0.7, 1.3), height=u(-0.22, 0.22), sway=u(0.005, 0.035), wobble=u(0.02, 0.09),
+        number=number,
+        scale=u(27, 38),
+        place=(64 + u(-8, 8), 52 + u(-7, 9)),
+        tilt=u(-0.06, 0.06),
+        upper_arm=u(0.66, 0.86),
+        forearm=u(0.6, 0.78),
+        hand=u(0.2, 0.28),
+        arm_radius=u(0.1, 0.15),
+        head_radius=u(0.25, 0.33),
+        torso=(u(0.36, 0.5), u(1.2, 1.6)),
+        skin=u(100, 170),
+        sleeve=u(25, 215),
+        shirt=u(25, 215),
+        stripes=u(0.0, 0.35),
+        sleeves_long=bool(rng.random() < 0.6),
+        tempo=u(0.7, 1.45),
+        amplitude=u(0.7, 1.3),
+        height=u(-0.22, 0.22),
+        sway=u(0.005, 0.035),
+        wobble=u(0.02, 0.09),
         elbow_out=u(0.2, 1.2),
-    )  # fmt: skip
+    )
 
 
 def _circle(t, centre, radius, squash, angle, turns):
     phase = angle + 2 * math.pi * turns * t
-    return np.stack((centre[0] + radius * np.cos(phase), centre[1] + squash * radius * np.sin(phase),
-                     np.full_like(t, centre[2])), -1)  # fmt: skip
+    return np.stack(
+        (
+            centre[0] + radius * np.cos(phase),
+            centre[1] + squash * radius * np.sin(phase),
+            np.full_like(t, centre[2]),
+        ),
+        -1,
+    )
 
 
 def _path(t, points, hz, phase, sharp=1.0):
-    """Return positions that swing between two points; ``sharp`` above 1 dwells at the ends and strikes between."""
+    """Return positions that swing between two points; ``sharp`` above 1 dwells at the ends and strikes
+    between."""
     s = np.sin(2 * math.pi * (hz * t + phase))
     s = 0.5 + 0.5 * np.sign(s) * np.abs(s) ** (1.0 / sharp)
     first, last = (np.asarray(p, float) for p in points)
@@ -79,7 +115,8 @@ def _path(t, points, hz, phase, sharp=1.0):
 
 
 def hand_targets(gesture: int, t: NDArray[np.float64], who: Performer, rng: np.random.Generator) -> NDArray:
-    """Return where both hands want to be, float64 ``[len(t), 2, 3]`` (right hand first; it is at the image's left).
+    """Return where both hands want to be, float64 ``[len(t), 2, 3]`` (right hand first; it is at the
+    image's left).
 
     The performer faces the camera, so directions are the performer's own and appear mirrored in the image.
     """
@@ -99,7 +136,9 @@ def hand_targets(gesture: int, t: NDArray[np.float64], who: Performer, rng: np.r
     elif gesture in (1, 2):
         side = -1 if gesture == 1 else 1
         centre, swing = side * (0.78 + u(-0.1, 0.1)), 0.32 * size
-        hand = _path(t, ((centre - swing, -0.28 + up, 0.35), (centre + swing, -0.28 + up, 0.35)), 1.4 * hz, phase)
+        hand = _path(
+            t, ((centre - swing, -0.28 + up, 0.35), (centre + swing, -0.28 + up, 0.35)), 1.4 * hz, phase
+        )
         hand[:, 1] += 0.22 * ((hand[:, 0] - centre) / 0.32) ** 2 * swing
         right, left = (hand, left) if side < 0 else (right, hand)
     elif gesture in (3, 4, 5, 6):
@@ -113,8 +152,14 @@ def hand_targets(gesture: int, t: NDArray[np.float64], who: Performer, rng: np.r
         turns = (1 if rng.random() < 0.75 else -1) * 1.15 * hz
         for side in (-1, 1):
             angle = 2 * math.pi * (turns * t + phase + (0.5 if side > 0 else 0.0))
-            hand = np.stack((side * -0.18 + 0.06 * np.cos(angle), 0.42 + up + 0.26 * size * np.sin(angle),
-                             0.5 + 0.2 * size * np.cos(angle)), -1)  # fmt: skip
+            hand = np.stack(
+                (
+                    side * -0.18 + 0.06 * np.cos(angle),
+                    0.42 + up + 0.26 * size * np.sin(angle),
+                    0.5 + 0.2 * size * np.cos(angle),
+                ),
+                -1,
+            )
             right, left = (hand, left) if side < 0 else (right, hand)
     elif gesture == 8:
         lag = u(0.35, 0.65)
@@ -124,7 +169,9 @@ def hand_targets(gesture: int, t: NDArray[np.float64], who: Performer, rng: np.r
             hand = _path(t, ends, 1.6 * hz, phase + shift, 1.7)
             right, left = (hand, left) if side < 0 else (right, hand)
     elif gesture == 9:
-        strum = _path(t, ((-0.2, 0.58 + up, 0.45), (-0.1, 0.58 + up + 0.42 * size, 0.45)), 1.8 * hz, phase, 1.3)
+        strum = _path(
+            t, ((-0.2, 0.58 + up, 0.45), (-0.1, 0.58 + up + 0.42 * size, 0.45)), 1.8 * hz, phase, 1.3
+        )
         slide = _path(t, ((0.62, 0.22 + up, 0.45), (0.9, 0.05 + up, 0.45)), 0.35 * hz, u(0, 1))
         right, left = (strum, slide) if rng.random() < 0.85 else (slide * (-1, 1, 1), strum * (-1, 1, 1))
     else:
@@ -146,7 +193,9 @@ def _other(t, size, hz, phase, up, right, left, rng):
         left = _path(t, ((0.4, 0.45 + up, 0.2), (0.2, 0.15 + up, 1.2)), 1.1 * hz, phase + 0.5, 1.8)
     elif kind == 2:  # an eight lying on its side, one hand
         a = 2 * math.pi * (0.6 * hz * t + phase)
-        right = np.stack((-0.5 + 0.55 * size * np.sin(a), 0.2 + up + 0.3 * size * np.sin(2 * a), 0.5 + 0 * a), -1)
+        right = np.stack(
+            (-0.5 + 0.55 * size * np.sin(a), 0.2 + up + 0.3 * size * np.sin(2 * a), 0.5 + 0 * a), -1
+        )
     elif kind == 3:  # hand to the head and down again
         right = _path(t, ((-0.6, 1.0, 0.2), (-0.25, -0.5 + up, 0.25)), 0.55 * hz, phase, 1.4)
     elif kind == 4:  # both arms swung overhead from side to side
@@ -175,7 +224,9 @@ def _drift(t: NDArray, rng: np.random.Generator) -> NDArray:
     return out
 
 
-def pose(gesture: int, t: NDArray[np.float64], who: Performer, rng: np.random.Generator) -> NDArray[np.float64]:
+def pose(
+    gesture: int, t: NDArray[np.float64], who: Performer, rng: np.random.Generator
+) -> NDArray[np.float64]:
     """Return the joints in pixels, float64 ``[len(t), 10, 2]``.
 
     Order: right shoulder, elbow, wrist, fingertip; left shoulder, elbow, wrist, fingertip; chest; head.

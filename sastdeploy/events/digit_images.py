@@ -1,6 +1,7 @@
 """MNIST digit images: the ones that ship inside the package, or the full original files.
 
-Both are IDX files (LeCun's format: big-endian magic 0x00000803 for images, 0x00000801 for labels, the sizes, then
+Both are IDX files (LeCun's format: big-endian magic 0x00000803 for images, 0x00000801 for labels, the
+sizes, then
 bytes). The shipped ones are compressed by xz, the original ones by gzip or not at all.
 """
 
@@ -23,12 +24,14 @@ SIDE = 28
 SHIPPED = {"train": 12000, "test": 2000}
 _ORIGINAL = {"train": ("train", 60000), "test": ("t10k", 10000)}
 _LARGEST_FILE = 64 << 20
-"""The full training images are 47 MB; anything beyond this limit is not MNIST (and may be a decompression bomb)."""
+"""The full training images are 47 MB; anything beyond this limit is not MNIST (and may be a decompression
+bomb)."""
 
 
 @dataclass(frozen=True)
 class DigitImages:
-    """Images uint8 ``[N, 28, 28]`` (0 is background), labels uint8 ``[N]`` 0 to 9, and where they came from."""
+    """Images uint8 ``[N, 28, 28]`` (0 is background), labels uint8 ``[N]`` 0 to 9, and where they came
+    from."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.uint8]
@@ -42,7 +45,8 @@ def load_digits(split: str, folder: Path | str | None = None) -> DigitImages:
     """Return the ``train`` or ``test`` images: shipped ones (12,000 / 2,000), or the IDX files of ``folder``.
 
     Raises:
-        InputError: unknown split; a file is missing, truncated, of the wrong kind, or does not fit its partner.
+        InputError: unknown split; a file is missing, truncated, of the wrong kind, or does not fit its
+        partner.
     """
     if split not in SHIPPED:
         raise InputError(f"digit images: unknown split '{split}'. Allowed: {', '.join(SHIPPED)}.")
@@ -73,14 +77,16 @@ def load_digits(split: str, folder: Path | str | None = None) -> DigitImages:
 
 
 def find_idx(folder: Path, name: str) -> Path:
-    """Return the path of ``name`` in ``folder``: plain, ``.gz``, or with the dot that some mirrors put before idx.
+    """Return the path of ``name`` in ``folder``: plain, ``.gz``, or with the dot that some mirrors put
+    before idx.
 
     Raises:
         InputError: the folder does not exist, or holds none of them.
     """
     if not folder.is_dir():
         raise InputError(
-            f"{folder}: no such folder. Give the folder that holds MNIST's four IDX files (train-images-idx3-ubyte "
+            f"{folder}: no such folder. Give the folder that holds MNIST's four IDX files "
+            f"(train-images-idx3-ubyte "
             f"and its partners, with or without .gz)."
         )
     for candidate in (name, name + ".gz", name.replace("-idx", ".idx"), name.replace("-idx", ".idx") + ".gz"):
@@ -118,7 +124,8 @@ def _header(content: bytes, where: Path | str, magic: int, sizes: int, kind: str
     start = 4 + 4 * sizes
     if len(content) < start:
         raise InputError(
-            f"{where}: {len(content)} bytes, shorter than an IDX header of {start} bytes. Download the file again."
+            f"{where}: {len(content)} bytes, shorter than an IDX header of {start} bytes. Download the "
+            f"file again."
         )
     found, *shape = struct.unpack(f">{1 + sizes}I", content[:start])
     if found != magic:
@@ -131,7 +138,8 @@ def _header(content: bytes, where: Path | str, magic: int, sizes: int, kind: str
     expected = start + int(np.prod(shape, dtype=object))
     if len(content) != expected:
         raise InputError(
-            f"{where}: {len(content)} bytes, but its header announces {shape[0]} {kind}, which is {expected} bytes. "
+            f"{where}: {len(content)} bytes, but its header announces {shape[0]} {kind}, which is "
+            f"{expected} bytes. "
             f"Download the file again."
         )
     return tuple(shape)
@@ -177,14 +185,16 @@ def encode_labels(labels: NDArray[np.uint8]) -> bytes:
 
 
 def stratified(labels: NDArray[np.uint8], count: int, seed: int) -> NDArray[np.int64]:
-    """Return ``count`` ascending indices whose shares of the digits are those of ``labels`` (largest remainder).
+    """Return ``count`` ascending indices whose shares of the digits are those of ``labels`` (largest
+    remainder).
 
     Raises:
         InputError: ``count`` is below 1 or above the number of labels.
     """
     if not 1 <= count <= len(labels):
         raise InputError(
-            f"count {count}: outside 1 to {len(labels)}, the number of images. Choose a count within that range."
+            f"count {count}: outside 1 to {len(labels)}, the number of images. Choose a count within that "
+            f"range."
         )
     present = np.bincount(labels, minlength=10)
     exact = present * count / len(labels)

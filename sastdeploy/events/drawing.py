@@ -21,7 +21,8 @@ def draw_recording(
 ) -> Path:
     """Write a picture of ``events`` to ``path`` and return it: PNG or GIF by suffix.
 
-    PNG: ten panels of equal duration (ON blue, OFF vermilion, stronger colour for more events) above the rate of
+    PNG: ten panels of equal duration (ON blue, OFF vermilion, stronger colour for more events) above the
+    rate of
     both polarities over time. GIF: 40 frames of equal duration.
 
     Args:
@@ -65,7 +66,8 @@ def _counts(events: NDArray, width: int, height: int, bins: int) -> NDArray[np.i
 
 
 def _colours(counts: NDArray, full: float) -> NDArray[np.uint8]:
-    """Return RGB ``[H, W, 3]`` of ``counts [2, H, W]``: white without events, mixed where both polarities occur."""
+    """Return RGB ``[H, W, 3]`` of ``counts [2, H, W]``: white without events, mixed where both polarities
+    occur."""
     rgb = np.ones((*counts.shape[1:], 3))
     for polarity, colour in ((1, ON_COLOUR), (0, OFF_COLOUR)):
         ink = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
@@ -109,8 +111,8 @@ def _panels(events: NDArray, width: int, height: int, title: str | None):
         if column == 0:
             axes.set_ylabel("y (pixels)", fontsize=8)
     axes = figure.add_subplot(grid[2, :])
-    bins = np.linspace(t_ms.min(), t_ms.max(), 101)
-    middle, milliseconds = (bins[1:] + bins[:-1]) / 2, max(float(bins[1] - bins[0]), 1e-9)
+    bins = np.linspace(t_ms.min(), max(t_ms.max(), t_ms.min() + 1.0), 101)
+    middle, milliseconds = (bins[1:] + bins[:-1]) / 2, float(bins[1] - bins[0])
     for polarity, colour, name, style in ((1, ON_COLOUR, "ON", "-"), (0, OFF_COLOUR, "OFF", "--")):
         rate = np.histogram(t_ms[events["p"] == polarity], bins)[0] / milliseconds
         axes.plot(middle, rate, style, color=colour, label=name, linewidth=1.5)

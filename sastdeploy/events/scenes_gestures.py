@@ -1,4 +1,5 @@
-"""A performer before a DVS128: the body drawn as antialiased capsules over a textured background, under some light."""
+"""A performer before a DVS128: the body drawn as antialiased capsules over a textured background, under
+some light."""
 
 from __future__ import annotations
 
@@ -25,9 +26,17 @@ SENSOR_SIZE = (128, 128, 2)
 _SIDE = 128
 
 GESTURE_SENSOR = SensorModel(
-    threshold_on=0.27, threshold_off=0.27, mismatch=0.05, cutoff_hz=120.0, refractory_us=2000.0,
-    leak_hz=0.1, shot_noise_hz=0.15, hot_fraction=0.0003, hot_hz=30.0, step_us=2000.0,
-)  # fmt: skip
+    threshold_on=0.27,
+    threshold_off=0.27,
+    mismatch=0.05,
+    cutoff_hz=120.0,
+    refractory_us=2000.0,
+    leak_hz=0.1,
+    shot_noise_hz=0.15,
+    hot_fraction=0.0003,
+    hot_hz=30.0,
+    step_us=2000.0,
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,8 @@ LIGHTINGS = (
 
 
 def _background(rng: np.random.Generator, light: Lighting) -> NDArray[np.float64]:
-    """Return a wall with a few pieces of furniture, float64 ``[128, 128]`` in 0 to 255, before the light falls on it."""
+    """Return a wall with a few pieces of furniture, float64 ``[128, 128]`` in 0 to 255, before the light
+    falls on it."""
     wall = np.full((_SIDE, _SIDE), rng.uniform(70, 210))
     for _ in range(int(rng.integers(2, 7))):
         x, y = rng.integers(-10, _SIDE - 10, 2)
@@ -104,35 +114,127 @@ def _capsule(canvas, ax, ay, bx, by, ra, rb, shade, stripe, stripe_width):
 
 @njit(cache=True, error_model="numpy")
 def _draw_body(canvas, joints, body):
-    """Paint torso, head and both arms; ``body`` holds scale, sizes and shades in the order of `_body_numbers`."""
+    """Paint torso, head and both arms; ``body`` holds scale, sizes and shades in the order of
+    `_body_numbers`."""
     scale, arm_radius, head_radius, torso_half, torso_long = body[0], body[1], body[2], body[3], body[4]
     skin, sleeve, shirt, stripes, long_sleeves = body[5], body[6], body[7], body[8], body[9]
     cx, cy = joints[8, 0], joints[8, 1]
-    _capsule(canvas, cx, cy + 0.25 * scale, cx, cy + torso_long * scale, torso_half * scale,
-             0.85 * torso_half * scale, shirt, stripes, 0.28 * scale)  # fmt: skip
-    _capsule(canvas, joints[0, 0], joints[0, 1], joints[4, 0], joints[4, 1], 0.14 * scale, 0.14 * scale, shirt, 0.0, 1.0)
+    _capsule(
+        canvas,
+        cx,
+        cy + 0.25 * scale,
+        cx,
+        cy + torso_long * scale,
+        torso_half * scale,
+        0.85 * torso_half * scale,
+        shirt,
+        stripes,
+        0.28 * scale,
+    )
+    _capsule(
+        canvas,
+        joints[0, 0],
+        joints[0, 1],
+        joints[4, 0],
+        joints[4, 1],
+        0.14 * scale,
+        0.14 * scale,
+        shirt,
+        0.0,
+        1.0,
+    )
     _capsule(canvas, cx, cy - 0.3 * scale, cx, cy, 0.11 * scale, 0.12 * scale, 0.85 * skin, 0.0, 1.0)
     hx, hy = joints[9, 0], joints[9, 1]
-    _capsule(canvas, hx, hy - 0.1 * scale, hx, hy + 0.05 * scale, head_radius * scale, 0.9 * head_radius * scale,
-             skin, 0.0, 1.0)  # fmt: skip
-    _capsule(canvas, hx - 0.12 * scale, hy - 0.2 * scale, hx + 0.12 * scale, hy - 0.2 * scale, 0.14 * scale,
-             0.14 * scale, 0.35 * skin, 0.0, 1.0)  # fmt: skip
+    _capsule(
+        canvas,
+        hx,
+        hy - 0.1 * scale,
+        hx,
+        hy + 0.05 * scale,
+        head_radius * scale,
+        0.9 * head_radius * scale,
+        skin,
+        0.0,
+        1.0,
+    )
+    _capsule(
+        canvas,
+        hx - 0.12 * scale,
+        hy - 0.2 * scale,
+        hx + 0.12 * scale,
+        hy - 0.2 * scale,
+        0.14 * scale,
+        0.14 * scale,
+        0.35 * skin,
+        0.0,
+        1.0,
+    )
     for arm in range(2):
         k = 4 * arm
         r = arm_radius * scale
-        _capsule(canvas, joints[k, 0], joints[k, 1], joints[k + 1, 0], joints[k + 1, 1], 1.15 * r, r,
-                 sleeve, stripes, 0.2 * scale)  # fmt: skip
+        _capsule(
+            canvas,
+            joints[k, 0],
+            joints[k, 1],
+            joints[k + 1, 0],
+            joints[k + 1, 1],
+            1.15 * r,
+            r,
+            sleeve,
+            stripes,
+            0.2 * scale,
+        )
         lower = sleeve if long_sleeves > 0.5 else skin
         band = stripes if long_sleeves > 0.5 else 0.0
-        _capsule(canvas, joints[k + 1, 0], joints[k + 1, 1], joints[k + 2, 0], joints[k + 2, 1], r, 0.75 * r,
-                 lower, band, 0.2 * scale)  # fmt: skip
-        _capsule(canvas, joints[k + 2, 0], joints[k + 2, 1], joints[k + 3, 0], joints[k + 3, 1], 0.8 * r, 0.6 * r,
-                 skin, 0.0, 1.0)  # fmt: skip
+        _capsule(
+            canvas,
+            joints[k + 1, 0],
+            joints[k + 1, 1],
+            joints[k + 2, 0],
+            joints[k + 2, 1],
+            r,
+            0.75 * r,
+            lower,
+            band,
+            0.2 * scale,
+        )
+        _capsule(
+            canvas,
+            joints[k + 2, 0],
+            joints[k + 2, 1],
+            joints[k + 3, 0],
+            joints[k + 3, 1],
+            0.8 * r,
+            0.6 * r,
+            skin,
+            0.0,
+            1.0,
+        )
 
 
 @njit(cache=True, error_model="numpy")
-def _play_body(joints, body, background, light, contrast, flicker, flicker_phase, on, off, leak, state, noise_t,
-               noise_pixel, noise_p, cutoff_hz, refractory_us, step_us, out_t, out_pixel, out_p):  # fmt: skip
+def _play_body(
+    joints,
+    body,
+    background,
+    light,
+    contrast,
+    flicker,
+    flicker_phase,
+    on,
+    off,
+    leak,
+    state,
+    noise_t,
+    noise_pixel,
+    noise_p,
+    cutoff_hz,
+    refractory_us,
+    step_us,
+    out_t,
+    out_pixel,
+    out_p,
+):
     """`sensor.play` for a moving body: an image per step, the logarithm only where the image changed."""
     size = background.shape[0]
     canvas = np.empty((size, size))
@@ -166,21 +268,60 @@ def _play_body(joints, body, background, light, contrast, flicker, flicker_phase
                 level = after + leak[pixel] * t1
                 reference = state[1, pixel]
                 if state[2, pixel] > 0.0 or level >= reference + on[pixel] or level <= reference - off[pixel]:
-                    n = compare(pixel, t0, t1, before, after, on, off, leak, state, refractory_us,
-                                out_t, out_pixel, out_p, n)  # fmt: skip
+                    n = compare(
+                        pixel,
+                        t0,
+                        t1,
+                        before,
+                        after,
+                        on,
+                        off,
+                        leak,
+                        state,
+                        refractory_us,
+                        out_t,
+                        out_pixel,
+                        out_p,
+                        n,
+                    )
         if step > 0:
-            first, n = noise(first, t1, noise_t, noise_pixel, noise_p, leak, state, refractory_us,
-                             out_t, out_pixel, out_p, n)  # fmt: skip
+            first, n = noise(
+                first,
+                t1,
+                noise_t,
+                noise_pixel,
+                noise_p,
+                leak,
+                state,
+                refractory_us,
+                out_t,
+                out_pixel,
+                out_p,
+                n,
+            )
     return n
 
 
 def _body_numbers(who: Performer) -> NDArray[np.float64]:
-    return np.array((who.scale, who.arm_radius, who.head_radius, who.torso[0], who.torso[1], who.skin, who.sleeve,
-                     who.shirt, who.stripes, float(who.sleeves_long)))  # fmt: skip
+    return np.array(
+        (
+            who.scale,
+            who.arm_radius,
+            who.head_radius,
+            who.torso[0],
+            who.torso[1],
+            who.skin,
+            who.sleeve,
+            who.shirt,
+            who.stripes,
+            float(who.sleeves_long),
+        )
+    )
 
 
 def draw_gesture(gesture: int, performer: int, lighting: int, duration_us: int, seed: int) -> NDArray:
-    """Return the events of one gesture, t from 0 to below ``duration_us``: the same for the same arguments, anywhere.
+    """Return the events of one gesture, t from 0 to below ``duration_us``: the same for the same
+    arguments, anywhere.
 
     Args:
         gesture: 0 to 10, the place in `CLASSES`. performer: 1 or more. lighting: place in `LIGHTINGS`.
@@ -191,7 +332,9 @@ def draw_gesture(gesture: int, performer: int, lighting: int, duration_us: int, 
     if not 0 <= gesture < len(CLASSES):
         raise InputError(f"gesture {gesture}: outside 0 to {len(CLASSES) - 1}. Choose a class by its number.")
     if not 0 <= lighting < len(LIGHTINGS):
-        raise InputError(f"lighting {lighting}: outside 0 to {len(LIGHTINGS) - 1}. Choose a lighting by its number.")
+        raise InputError(
+            f"lighting {lighting}: outside 0 to {len(LIGHTINGS) - 1}. Choose a lighting by its number."
+        )
     who, light = draw_performer(seed, performer), LIGHTINGS[lighting]
     model = replace(GESTURE_SENSOR, shot_noise_hz=light.shot_noise_hz)
     # Background and clothes are the recording's; movement, pixels and noise the gesture's.
@@ -208,8 +351,27 @@ def draw_gesture(gesture: int, performer: int, lighting: int, duration_us: int, 
     pixels = draw_pixels(model, _SIDE * _SIDE, steps * model.step_us, rng)
 
     def run(state, out_t, out_pixel, out_p):
-        return _play_body(joints, _body_numbers(who), wall, gradient, light.contrast, light.flicker, phase, pixels.on,
-                          pixels.off, pixels.leak, state, pixels.noise_t, pixels.noise_pixel, pixels.noise_p,
-                          model.cutoff_hz, model.refractory_us, model.step_us, out_t, out_pixel, out_p)  # fmt: skip
+        return _play_body(
+            joints,
+            _body_numbers(who),
+            wall,
+            gradient,
+            light.contrast,
+            light.flicker,
+            phase,
+            pixels.on,
+            pixels.off,
+            pixels.leak,
+            state,
+            pixels.noise_t,
+            pixels.noise_pixel,
+            pixels.noise_p,
+            model.cutoff_hz,
+            model.refractory_us,
+            model.step_us,
+            out_t,
+            out_pixel,
+            out_p,
+        )
 
     return collect(run, pixels.state, _SIDE, capacity=1 << 19)

@@ -29,7 +29,8 @@ def make_nmnist_sim(
     """Make ``<root>/nmnist-sim`` and return it; the same call again finds it complete and does nothing.
 
     Args:
-        images: folder of MNIST's four IDX files (then up to 60,000 / 10,000); None takes the shipped 12,000 / 2,000.
+        images: folder of MNIST's four IDX files (then up to 60,000 / 10,000); None takes the shipped
+            12,000 / 2,000.
         train, test: number of recordings, a seeded draw stratified by digit; test may be 0.
         seed: 0 to 2**31 - 1; each recording depends on it, its split and its image's place in the set only.
         processes: None takes every core. The bytes are the same for any number.
@@ -54,7 +55,8 @@ def make_nmnist_sim(
         hashes[split] = hashlib.sha256(digits.images.tobytes() + digits.labels.tobytes()).hexdigest()
         if type(count) is not int or not (split == "train") <= count <= len(digits):
             raise InputError(
-                f"{split} {count!r}: outside {int(split == 'train')} to {len(digits)}, the number of {split} images. "
+                f"{split} {count!r}: outside {int(split == 'train')} to {len(digits)}, the number of "
+                f"{split} images. "
                 f"Choose fewer, or give the folder of the full MNIST files (60,000 and 10,000)."
             )
         if count == 0:
@@ -104,7 +106,8 @@ def _make_digits(chunk: tuple) -> list[tuple[str, str, int]]:
 
 
 def nmnist_bytes(events: NDArray) -> bytes:
-    """Return the official 40-bit form of events on 34x34: x, y, then polarity (1 bit) and t in us (23 bits)."""
+    """Return the official 40-bit form of events on 34x34: x, y, then polarity (1 bit) and t in us (23
+    bits)."""
     out = np.empty((len(events), 5), np.uint8)
     t = events["t"]
     out[:, 0] = events["x"]

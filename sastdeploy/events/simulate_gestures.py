@@ -1,4 +1,5 @@
-"""Simulated DVS Gesture in the published format: AEDAT 3.1 per performer and lighting, labels, trial lists."""
+"""Simulated DVS Gesture in the published format: AEDAT 3.1 per performer and lighting, labels, trial
+lists."""
 
 from __future__ import annotations
 
@@ -46,16 +47,22 @@ def make_dvsgesture_sim(
     from sastdeploy.events.scenes_gestures import GESTURE_SENSOR, LIGHTINGS
 
     if type(seed) is not int or not 0 <= seed < 1 << 31:
-        raise InputError(f"seed {seed!r}: outside 0 to {(1 << 31) - 1}. Choose a whole number within that range.")
+        raise InputError(
+            f"seed {seed!r}: outside 0 to {(1 << 31) - 1}. Choose a whole number within that range."
+        )
     if type(performers) is not int or not 2 <= performers <= PERFORMERS:
         raise InputError(
             f"performers {performers!r}: outside 2 to {PERFORMERS}. Choose a number within that range "
             f"(at least one trains and one tests)."
         )
     if type(lightings) is not int or not 1 <= lightings <= len(LIGHTINGS):
-        raise InputError(f"lightings {lightings!r}: outside 1 to {len(LIGHTINGS)}. Choose how many per performer.")
+        raise InputError(
+            f"lightings {lightings!r}: outside 1 to {len(LIGHTINGS)}. Choose how many per performer."
+        )
     if isinstance(duration, bool) or not isinstance(duration, int | float) or not 0.5 <= duration <= 20:
-        raise InputError(f"duration {duration!r}: outside 0.5 to 20 seconds per gesture. Choose one in that range.")
+        raise InputError(
+            f"duration {duration!r}: outside 0.5 to 20 seconds per gesture. Choose one in that range."
+        )
     folder = Path(root) / "dvsgesture-sim"
     train, test = performer_split(performers)
     duration_us = round(duration * 1e6)
@@ -79,7 +86,8 @@ def make_dvsgesture_sim(
 
 
 def performer_split(performers: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the numbers of the training and of the test performers: disjoint, 1 to 23 and 24 to 29 in full."""
+    """Return the numbers of the training and of the test performers: disjoint, 1 to 23 and 24 to 29 in
+    full."""
     test = max(1, round(performers * (PERFORMERS - TRAIN_PERFORMERS) / PERFORMERS))
     return (
         tuple(range(1, performers - test + 1)),
@@ -128,12 +136,18 @@ def _make_file(chunk: tuple) -> list[tuple[str, str, int]]:
 def aedat31_bytes(events: NDArray) -> bytes:
     """Return an AEDAT 3.1 file of polarity events, t in us below 2**31.
 
-    A text header, then packets: a header of 28 bytes (type 1, source, event size 8, offset of t, overflow count,
-    capacity, number, valid), then per event 32 bits (valid, polarity, y in 15 bits, x in 15 bits) and t in 32 bits.
+    A text header, then packets: a header of 28 bytes (type 1, source, event size 8, offset of t, overflow
+    count,
+    capacity, number, valid), then per event 32 bits (valid, polarity, y in 15 bits, x in 15 bits) and t
+    in 32 bits.
     """
-    header = b"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 1: DVS128\r\n#Start-Time: simulated\r\n#!END-HEADER\r\n"
+    header = (
+        b"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 1: DVS128\r\n#Start-Time: simulated\r\n#!END-HEADER\r\n"
+    )
     words = np.empty((len(events), 2), "<u4")
-    words[:, 0] = 1 | events["p"].astype("<u4") << 1 | events["y"].astype("<u4") << 2 | events["x"].astype("<u4") << 17
+    words[:, 0] = (
+        1 | events["p"].astype("<u4") << 1 | events["y"].astype("<u4") << 2 | events["x"].astype("<u4") << 17
+    )
     words[:, 1] = events["t"]
     parts = [header]
     for start in range(0, len(words), _PACKET):

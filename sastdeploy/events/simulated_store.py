@@ -1,6 +1,7 @@
 """Folders of simulated recordings: made in parallel, resumed after an interruption, sealed by a manifest.
 
-``simulated.partial.json`` states the parameters from the start; ``simulated.json``, written last, marks a complete set.
+``simulated.partial.json`` states the parameters from the start; ``simulated.json``, written last, marks a
+complete set.
 Each recording is written under a temporary name and renamed, so a file that exists is whole.
 """
 
@@ -37,11 +38,13 @@ def make_set(
     force: bool,
     finish: Callable[[], None] | None = None,
 ) -> Path:
-    """Fill ``folder`` by ``work`` over ``chunks`` and return it; nothing is done where it is complete already.
+    """Fill ``folder`` by ``work`` over ``chunks`` and return it; nothing is done where it is complete
+    already.
 
     Args:
         parameters: everything that the recordings depend on, JSON-ready.
-        work: a module-level function (chunk) -> [(file name, its SHA-256, events)], which skips existing files.
+        work: a module-level function (chunk) -> [(file name, its SHA-256, events)], which skips existing
+            files.
         processes: number of processes; None takes every core. The bytes do not depend on it.
         progress: called with (recordings done, recordings in all).
         finish: writes what belongs to the set beside the recordings, before the manifest.
@@ -54,10 +57,10 @@ def make_set(
             f"processes {processes!r}: outside 1 to 1024. Choose a number of processes, or leave it out."
         )
     parameters = json.loads(json.dumps(parameters))
-    if force and folder.exists() and ((folder / MANIFEST).exists() or (folder / _PARTIAL).exists()):
-        if _stated(folder) != parameters:
-            shutil.rmtree(folder)
     stated = _stated(folder)
+    if force and stated is not None and stated != parameters:
+        shutil.rmtree(folder)
+        stated = None
     if stated is not None and stated != parameters:
         different = sorted(k for k in {*stated, *parameters} if stated.get(k) != parameters.get(k))
         raise InputError(
@@ -95,7 +98,8 @@ def make_set(
 
 
 def write_whole(path: Path, content: bytes) -> str:
-    """Write ``content`` so that ``path`` is whole or absent; return its SHA-256. (No sync to disk: it can be remade.)"""
+    """Write ``content`` so that ``path`` is whole or absent; return its SHA-256. (No sync to disk: it can
+    be remade.)"""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
