@@ -152,7 +152,7 @@ def markdown(record: dict) -> str:
         f"({g['test_gestures']} test gestures.) Summed frames hold no order in time, so they cannot tell "
         f"clockwise "
         "from counter-clockwise. No real DVS Gesture recording was at hand to compare with. ON events "
-        "prevail because "
+        "prevail mostly because "
         "leak events and hot pixels are ON, and gestures leave most pixels at rest.",
         "",
     ]
