@@ -22,7 +22,7 @@ def test_help_lists_every_command(capsys):
     code, out, _ = run(["--help"], capsys)
     assert code == 0
     for name, (_, summary) in COMMANDS.items():
-        assert f"  {name} " in out and summary.split(":")[0] in out
+        assert f"  {name} " in out and summary in " ".join(out.split())
 
 
 def test_help_imports_nothing_heavy():
