@@ -111,14 +111,20 @@ def _output_shape(layer: Layer, shape: tuple[int, int, int], where: str) -> tupl
         _require(layer.neurons >= 1, f"{where}: neurons must be at least 1, found {layer.neurons}.")
         return (layer.neurons, 1, 1)
     if isinstance(layer, SumPool):
-        _require(1 <= layer.kernel <= min(height, width, 11),
-                 f"{where}: kernel {layer.kernel} does not fit its {height} x {width} input (at most 11).")
+        _require(
+            1 <= layer.kernel <= min(height, width, 11),
+            f"{where}: kernel {layer.kernel} does not fit its {height} x {width} input (at most 11).",
+        )
         return (channels, height // layer.kernel, width // layer.kernel)
-    _require(layer.channels >= 1 and layer.kernel >= 1 and layer.stride >= 1 and 0 <= layer.padding < layer.kernel,
-             f"{where}: channels, kernel and stride must be at least 1, padding from 0 to kernel - 1.")
+    _require(
+        layer.channels >= 1 and layer.kernel >= 1 and layer.stride >= 1 and 0 <= layer.padding < layer.kernel,
+        f"{where}: channels, kernel and stride must be at least 1, padding from 0 to kernel - 1.",
+    )
     sizes = [(n + 2 * layer.padding - layer.kernel) // layer.stride + 1 for n in (height, width)]
-    _require(height + 2 * layer.padding >= layer.kernel and width + 2 * layer.padding >= layer.kernel,
-             f"{where}: kernel {layer.kernel} is larger than its padded {height} x {width} input.")
+    _require(
+        height + 2 * layer.padding >= layer.kernel and width + 2 * layer.padding >= layer.kernel,
+        f"{where}: kernel {layer.kernel} is larger than its padded {height} x {width} input.",
+    )
     return (layer.channels, sizes[0], sizes[1])
 
 

@@ -35,7 +35,9 @@ def replacing(path: Path | str) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
         os.close(handle)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}). Choose a folder you may write to.") from error
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}). Choose a folder you may write to."
+        ) from error
     temporary = Path(name)
     try:
         yield temporary
@@ -45,7 +47,9 @@ def replacing(path: Path | str) -> Iterator[Path]:
         try:
             temporary.replace(path)
         except OSError as error:
-            raise InputError(f"{path}: cannot be replaced ({error.strerror}). Choose another path.") from error
+            raise InputError(
+                f"{path}: cannot be replaced ({error.strerror}). Choose another path."
+            ) from error
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()

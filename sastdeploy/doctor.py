@@ -12,10 +12,37 @@ from pathlib import Path
 
 from sastdeploy import __version__
 
-REQUIRED = ("torch", "numpy", "numba", "onnx", "onnxruntime", "click", "pyyaml", "pydantic", "rich", "matplotlib",
-            "pillow", "pooch", "filelock", "platformdirs")
-OPTIONAL = {"tonic": "second opinion on the recordings' readers in the tests; pip install 'sastdeploy[tonic]'"}
-SIMD_FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vnni", "avxvnni", "neon", "sve")
+REQUIRED = (
+    "torch",
+    "numpy",
+    "numba",
+    "onnx",
+    "onnxruntime",
+    "click",
+    "pyyaml",
+    "pydantic",
+    "rich",
+    "matplotlib",
+    "pillow",
+    "pooch",
+    "filelock",
+    "platformdirs",
+)
+OPTIONAL = {
+    "tonic": "second opinion on the recordings' readers in the tests; pip install 'sastdeploy[tonic]'"
+}
+SIMD_FEATURES = (
+    "sse4.2",
+    "avx",
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512bw",
+    "avx512vnni",
+    "avxvnni",
+    "neon",
+    "sve",
+)
 
 
 @dataclass(frozen=True)
@@ -69,12 +96,12 @@ def _simd() -> Finding:
 
 def _numba_threads() -> Finding:
     try:
-        import numba
+        from numba.core import config
     except ImportError:
         return Finding("Numba threads", "missing", "numba is not installed: pip install numba")
-    if numba.config.DISABLE_JIT:
+    if config.DISABLE_JIT:
         return Finding("Numba threads", "note", "NUMBA_DISABLE_JIT is set: simulation will be very slow")
-    return Finding("Numba threads", "ok", f"{numba.config.NUMBA_NUM_THREADS} at most")
+    return Finding("Numba threads", "ok", f"{config.NUMBA_NUM_THREADS} at most")
 
 
 def _numba_cache() -> Finding:
@@ -83,7 +110,9 @@ def _numba_cache() -> Finding:
         with tempfile.TemporaryFile(dir=folder):
             return Finding("kernel cache", "ok", f"compiled kernels are kept below {folder}")
     except OSError:
-        return Finding("kernel cache", "note", f"{folder} is read-only: kernels are kept in the user's cache folder")
+        return Finding(
+            "kernel cache", "note", f"{folder} is read-only: kernels are kept in the user's cache folder"
+        )
 
 
 def _gpu() -> Finding:
@@ -99,9 +128,19 @@ def _gpu() -> Finding:
 def _data(root: Path) -> list[Finding]:
     from sastdeploy.events.catalog import CATALOG
 
-    findings = [Finding("data folder", "ok" if root.is_dir() else "note", str(root) if root.is_dir() else f"{root} (not made yet)")]
+    findings = [
+        Finding(
+            "data folder",
+            "ok" if root.is_dir() else "note",
+            str(root) if root.is_dir() else f"{root} (not made yet)",
+        )
+    ]
     for name, dataset in CATALOG.items():
         here = (root / name).is_dir()
         way = f"sastdeploy data {'make' if dataset.simulated else 'fetch'} {name}"
-        findings.append(Finding(f"data set {name}", "ok" if here else "note", str(root / name) if here else f"not here: {way}"))
+        findings.append(
+            Finding(
+                f"data set {name}", "ok" if here else "note", str(root / name) if here else f"not here: {way}"
+            )
+        )
     return findings

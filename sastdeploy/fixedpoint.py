@@ -53,7 +53,9 @@ class QFormat:
         """
         match = re.fullmatch(r"Q(\d{1,2})\.(\d{1,2})", text)
         if match is None:
-            raise InputError(f"'{text}': not a fixed-point format. Write Qm.n, m integer bits with the sign, as in Q8.8.")
+            raise InputError(
+                f"'{text}': not a fixed-point format. Write Qm.n, m integer bits with the sign, as in Q8.8."
+            )
         return cls(int(match[1]), int(match[2]))
 
     @property

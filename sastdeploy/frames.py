@@ -41,9 +41,13 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if self.normalisation not in NORMALISATIONS:
-            raise InputError(f"normalisation '{self.normalisation}': unknown. Allowed: {', '.join(NORMALISATIONS)}.")
+            raise InputError(
+                f"normalisation '{self.normalisation}': unknown. Allowed: {', '.join(NORMALISATIONS)}."
+            )
         if not 1 <= self.c_clip <= MAX_COUNT:
-            raise InputError(f"c_clip {self.c_clip}: outside 1 to {MAX_COUNT}. Choose a clip within that range.")
+            raise InputError(
+                f"c_clip {self.c_clip}: outside 1 to {MAX_COUNT}. Choose a clip within that range."
+            )
         if not (np.isfinite(self.divisor) and self.divisor >= self.c_clip):
             raise InputError(
                 f"divisor {self.divisor:g}: below c_clip {self.c_clip}, so frame values would exceed 1. "
@@ -52,7 +56,9 @@ class Preprocessing:
         if not 1 <= self.time_bins <= 1000:
             raise InputError(f"time_bins {self.time_bins}: outside 1 to 1000.")
         if min(self.sensor_size) < 1 or min(self.frame_size) < 1:
-            raise InputError(f"sensor {self.sensor_size}, frame {self.frame_size}: every size must be at least 1.")
+            raise InputError(
+                f"sensor {self.sensor_size}, frame {self.frame_size}: every size must be at least 1."
+            )
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
@@ -129,7 +135,9 @@ class Frames:
 
     def clipped(self, c_clip: int) -> Frames:
         """Return the frames with every count replaced by ``min(count, c_clip)``."""
-        return Frames(self.shape, self.time_bins, self.indptr, self.index, np.minimum(self.count, np.uint8(c_clip)))
+        return Frames(
+            self.shape, self.time_bins, self.indptr, self.index, np.minimum(self.count, np.uint8(c_clip))
+        )
 
     def dense(self) -> NDArray[np.uint8]:
         """Return the counts as uint8 ``[N, T, P, H, W]``."""
@@ -147,14 +155,21 @@ class Frames:
         """
         counts = np.asarray(counts)
         if counts.ndim != 5 or counts.dtype.kind not in "iub":
-            raise InputError(f"frames: expected integers [N, T, P, H, W], found {counts.dtype} {list(counts.shape)}.")
+            raise InputError(
+                f"frames: expected integers [N, T, P, H, W], found {counts.dtype} {list(counts.shape)}."
+            )
         if counts.size and (counts.min() < 0 or counts.max() > 255):
             raise InputError("frames: a count is outside 0 to 255. Clip counts before building frames.")
         flat = counts.reshape(counts.shape[0] * counts.shape[1], int(np.prod(counts.shape[2:])))
         rows, index = np.nonzero(flat)
         indptr = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=len(flat)))))
-        return cls(counts.shape[2:], counts.shape[1], indptr, index.astype(index_dtype(flat.shape[1])),
-                   flat[rows, index].astype(np.uint8))
+        return cls(
+            counts.shape[2:],
+            counts.shape[1],
+            indptr,
+            index.astype(index_dtype(flat.shape[1])),
+            flat[rows, index].astype(np.uint8),
+        )
 
 
 @dataclass(frozen=True)
@@ -183,8 +198,14 @@ class LabelledFrames:
     def select(self, recordings: NDArray[np.integer] | slice) -> LabelledFrames:
         """Return the chosen recordings, in the order given."""
         chosen = np.arange(len(self))[recordings]
-        return LabelledFrames(self.frames.select(chosen), self.labels[chosen], self.groups[chosen],
-                              tuple(self.names[i] for i in chosen), self.classes, self.data_hash)
+        return LabelledFrames(
+            self.frames.select(chosen),
+            self.labels[chosen],
+            self.groups[chosen],
+            tuple(self.names[i] for i in chosen),
+            self.classes,
+            self.data_hash,
+        )
 
 
 def index_dtype(inputs: int) -> type:

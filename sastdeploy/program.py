@@ -152,6 +152,8 @@ def output_shape(layer: ProgramLayer, shape: tuple[int, int, int]) -> tuple[int,
         return (channels, height // layer.kernel, width // layer.kernel)
     rows, columns = (
         (size + 2 * pad - kernel) // stride + 1
-        for size, pad, kernel, stride in zip((height, width), layer.padding, layer.weight.shape[2:], layer.stride)
+        for size, pad, kernel, stride in zip(
+            (height, width), layer.padding, layer.weight.shape[2:], layer.stride
+        )
     )
     return (layer.weight.shape[0], rows, columns)

@@ -9,7 +9,9 @@ import pytest
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder with real recordings and the full MNIST files; tests that need it skip where it is absent."""
-    folder = Path(os.environ.get("SASTDEPLOY_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+    folder = Path(
+        os.environ.get("SASTDEPLOY_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")
+    )
     if not (folder / "SHA256SUMS").exists():
         pytest.skip(f"real recordings not found at {folder}; set SASTDEPLOY_SHARED_DATA to their folder")
     return folder

@@ -26,11 +26,13 @@ def test_help_lists_every_command(capsys):
 
 
 def test_help_imports_nothing_heavy():
-    program = ("import sys; from sastdeploy.cli.main import main\n"
-               "try: main(['--help'])\n"
-               "except SystemExit: pass\n"
-               "heavy = {'torch','numba','numpy','onnx','onnxruntime','matplotlib','pydantic','rich'} & set(sys.modules)\n"
-               "sys.exit(f'imported {heavy}' if heavy else 0)")
+    program = (
+        "import sys; from sastdeploy.cli.main import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch','numba','numpy','onnx','onnxruntime','matplotlib','pydantic','rich'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
@@ -49,11 +51,13 @@ def test_every_command_has_help_with_every_option_explained(name, capsys):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_of_every_command_imports_neither_torch_nor_numba(name):
-    program = (f"import sys; from sastdeploy.cli.main import main\n"
-               f"try: main(['{name}', '--help'])\n"
-               "except SystemExit: pass\n"
-               "heavy = {'torch','numba','onnx','onnxruntime','matplotlib'} & set(sys.modules)\n"
-               "sys.exit(f'imported {heavy}' if heavy else 0)")
+    program = (
+        f"import sys; from sastdeploy.cli.main import main\n"
+        f"try: main(['{name}', '--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch','numba','onnx','onnxruntime','matplotlib'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
@@ -64,8 +68,15 @@ def test_a_misspelt_command_is_a_usage_error_with_a_suggestion(capsys):
     assert "No such command 'simulat'. Did you mean 'simulate'?" in err
 
 
-@pytest.mark.parametrize(("error", "code"), [
-    (errors.SastdeployError, 1), (errors.InputError, 3), (errors.CompileError, 4), (errors.SimulationError, 5)])
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.SastdeployError, 1),
+        (errors.InputError, 3),
+        (errors.CompileError, 4),
+        (errors.SimulationError, 5),
+    ],
+)
 def test_errors_become_exit_codes_in_one_place(monkeypatch, capsys, error, code):
     def fail(**_):
         raise error("where: what. Allowed: this. Do that.")

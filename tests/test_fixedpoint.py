@@ -22,7 +22,7 @@ def test_q4_4_covers_minus_8_to_7_9375():
 
 @pytest.mark.parametrize("text", ["", "8.8", "Q8", "q8.8", "Q-1.3", "Q8.8 ", "Q8.8.8", "Q 8.8"])
 def test_text_of_another_form_is_refused(text):
-    with pytest.raises(InputError, match="not a fixed-point format. Write Qm.n"):
+    with pytest.raises(InputError, match=r"not a fixed-point format. Write Qm.n"):
         QFormat.parse(text)
 
 
@@ -54,7 +54,7 @@ def test_rounding_error_is_at_most_half_a_step(value, n):
 
 def test_weights_have_a_narrow_symmetric_range():
     assert [weight_limit(bits) for bits in (2, 4, 8)] == [1, 7, 127]
-    with pytest.raises(InputError, match="weight width 9: not supported. Allowed: 2 to 8 bits."):
+    with pytest.raises(InputError, match=r"weight width 9: not supported. Allowed: 2 to 8 bits."):
         weight_limit(9)
 
 

@@ -9,8 +9,11 @@ from hypothesis.extra import numpy as hnp
 from sastdeploy.errors import InputError
 from sastdeploy.frames import Frames, LabelledFrames, Preprocessing, index_dtype
 
-COUNTS = hnp.arrays(np.uint8, st.tuples(st.integers(0, 4), st.integers(1, 3), st.integers(1, 2), st.integers(1, 4),
-                                        st.integers(1, 4)), elements=st.integers(0, 255))
+COUNTS = hnp.arrays(
+    np.uint8,
+    st.tuples(st.integers(0, 4), st.integers(1, 3), st.integers(1, 2), st.integers(1, 4), st.integers(1, 4)),
+    elements=st.integers(0, 255),
+)
 
 
 @settings(max_examples=60)
@@ -25,7 +28,9 @@ def test_dense_to_sparse_and_back_is_equal(counts):
 @settings(max_examples=60)
 @given(COUNTS, st.data())
 def test_selection_follows_the_given_order_and_may_repeat(counts, data):
-    chosen = np.array(data.draw(st.lists(st.integers(0, max(len(counts) - 1, 0)), max_size=5)) if len(counts) else [], int)
+    chosen = np.array(
+        data.draw(st.lists(st.integers(0, max(len(counts) - 1, 0)), max_size=5)) if len(counts) else [], int
+    )
     assert np.array_equal(Frames.from_dense(counts).select(chosen).dense(), counts[chosen])
 
 
@@ -51,8 +56,14 @@ def test_wrong_axes_and_counts_are_refused():
 
 def test_labelled_selection_keeps_what_belongs_together():
     counts = np.arange(1, 4, dtype=np.uint8).reshape(3, 1, 1, 1, 1)
-    labelled = LabelledFrames(Frames.from_dense(counts), np.array([7, 8, 9]), np.array([1, 1, 2]), ("a", "b", "c"),
-                              tuple("0123456789"), "hash")
+    labelled = LabelledFrames(
+        Frames.from_dense(counts),
+        np.array([7, 8, 9]),
+        np.array([1, 1, 2]),
+        ("a", "b", "c"),
+        tuple("0123456789"),
+        "hash",
+    )
     chosen = labelled.select(np.array([2, 0]))
     assert chosen.labels.tolist() == [9, 7]
     assert chosen.names == ("c", "a")
@@ -67,18 +78,21 @@ def test_preprocessing_survives_its_plain_form():
     assert NMNIST.frame_shape == (2, 34, 34)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"c_clip": 0}, "c_clip 0: outside 1 to 127"),
-    ({"c_clip": 128, "divisor": 128.0}, "c_clip 128: outside 1 to 127"),
-    ({"divisor": 3.0}, "divisor 3: below c_clip 4"),
-    ({"divisor": float("nan")}, "divisor nan: below c_clip 4"),
-    ({"time_bins": 0}, "time_bins 0: outside 1 to 1000"),
-    ({"normalisation": "max"}, "normalisation 'max': unknown. Allowed: fixed, sample_max"),
-    ({"time_bins": 2.5}, "a value has the wrong type"),
-    ({"sensor_size": [34, 34]}, "a value has the wrong type"),
-    ({"frame_size": [0, 34]}, "every size must be at least 1"),
-    ({"extra": 1}, "expected exactly the keys"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"c_clip": 0}, "c_clip 0: outside 1 to 127"),
+        ({"c_clip": 128, "divisor": 128.0}, "c_clip 128: outside 1 to 127"),
+        ({"divisor": 3.0}, "divisor 3: below c_clip 4"),
+        ({"divisor": float("nan")}, "divisor nan: below c_clip 4"),
+        ({"time_bins": 0}, "time_bins 0: outside 1 to 1000"),
+        ({"normalisation": "max"}, "normalisation 'max': unknown. Allowed: fixed, sample_max"),
+        ({"time_bins": 2.5}, "a value has the wrong type"),
+        ({"sensor_size": [34, 34]}, "a value has the wrong type"),
+        ({"frame_size": [0, 34]}, "every size must be at least 1"),
+        ({"extra": 1}, "expected exactly the keys"),
+    ],
+)
 def test_preprocessing_refuses(change, message):
     with pytest.raises(InputError) as caught:
         Preprocessing.from_dict({**NMNIST.to_dict(), **change})

@@ -8,7 +8,9 @@ from sastdeploy.errors import SastdeployError
 
 
 @click.command()
-@click.option("--data", type=click.Path(), default=None, help="Folder of the data sets.  [default: SASTDEPLOY_DATA]")
+@click.option(
+    "--data", type=click.Path(), default=None, help="Folder of the data sets.  [default: SASTDEPLOY_DATA]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(data: str | None, as_json: bool) -> None:
     """Print versions, threads, SIMD seen by Numba, data sets, and what is missing."""
@@ -23,8 +25,12 @@ def command(data: str | None, as_json: bool) -> None:
     findings = examine(Path(data) if data else data_root())
     missing = [finding for finding in findings if finding.status == "missing"]
     if as_json:
-        click.echo(json.dumps({"schema": "sastdeploy.doctor/1", "findings": [asdict(f) for f in findings]}, indent=2))
+        click.echo(
+            json.dumps({"schema": "sastdeploy.doctor/1", "findings": [asdict(f) for f in findings]}, indent=2)
+        )
     else:
         print_table(("what", "status", "detail"), [(f.what, f.status, f.detail) for f in findings])
     if missing:
-        raise SastdeployError(f"{len(missing)} missing: {', '.join(f.what for f in missing)}. The table says how to mend each.")
+        raise SastdeployError(
+            f"{len(missing)} missing: {', '.join(f.what for f in missing)}. The table says how to mend each."
+        )

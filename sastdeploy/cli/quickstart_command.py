@@ -6,10 +6,24 @@ import click
 
 
 @click.command()
-@click.option("--out", type=click.Path(), default="quickstart-results", show_default=True, help="Folder for everything it makes.")
-@click.option("--small", is_flag=True, help="A tenth of the recordings and epochs: checks that all works, in half a minute.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random draw.")
-@click.option("--force", is_flag=True, help="Start anew where the folder holds a quickstart of other settings.")
+@click.option(
+    "--out",
+    type=click.Path(),
+    default="quickstart-results",
+    show_default=True,
+    help="Folder for everything it makes.",
+)
+@click.option(
+    "--small",
+    is_flag=True,
+    help="A tenth of the recordings and epochs: checks that all works, in half a minute.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random draw."
+)
+@click.option(
+    "--force", is_flag=True, help="Start anew where the folder holds a quickstart of other settings."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object (the content of summary.json).")
 def command(out: str, small: bool, seed: int, force: bool, as_json: bool) -> None:
     """From nothing to a first result.
@@ -25,7 +39,9 @@ def command(out: str, small: bool, seed: int, force: bool, as_json: bool) -> Non
     from sastdeploy.report.quickstart import print_summary
 
     settings = SMALL if small else FULL
-    summary = run(Path(out), settings.with_seed(seed), force=force, say=lambda text: click.echo(text, err=True))
+    summary = run(
+        Path(out), settings.with_seed(seed), force=force, say=lambda text: click.echo(text, err=True)
+    )
     if as_json:
         click.echo(json.dumps(summary, indent=2))
     else:

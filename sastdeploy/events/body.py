@@ -135,11 +135,11 @@ def hand_targets(gesture: int, t: NDArray[np.float64], who: Performer, rng: np.r
         left = _path(t, ((mid + gap, 0.45 + up, 0.5), (mid + 0.05, 0.4 + up, 0.55)), 1.7 * hz, phase, 1.5)
     elif gesture in (1, 2):
         side = -1 if gesture == 1 else 1
-        centre, swing = side * (0.78 + u(-0.1, 0.1)), 0.32 * size
+        middle, swing = side * (0.78 + u(-0.1, 0.1)), 0.32 * size
         hand = _path(
-            t, ((centre - swing, -0.28 + up, 0.35), (centre + swing, -0.28 + up, 0.35)), 1.4 * hz, phase
+            t, ((middle - swing, -0.28 + up, 0.35), (middle + swing, -0.28 + up, 0.35)), 1.4 * hz, phase
         )
-        hand[:, 1] += 0.22 * ((hand[:, 0] - centre) / 0.32) ** 2 * swing
+        hand[:, 1] += 0.22 * ((hand[:, 0] - middle) / 0.32) ** 2 * swing
         right, left = (hand, left) if side < 0 else (right, hand)
     elif gesture in (3, 4, 5, 6):
         side = -1 if gesture in (3, 4) else 1

@@ -345,7 +345,7 @@ def draw_gesture(gesture: int, performer: int, lighting: int, duration_us: int, 
     gradient = light.level * (1.0 - light.shadow * (0.5 + np.cos(angle) * x + np.sin(angle) * y).clip(0, 1))
     rng = np.random.default_rng((seed, 73, performer, lighting, gesture))
     steps = int(duration_us // model.step_us)
-    t = np.arange(steps + 1) * (model.step_us * 1e-6)
+    t = np.arange(steps + 1, dtype=np.float64) * (model.step_us * 1e-6)
     joints = pose(gesture, t, who, rng)
     phase = rng.random()
     pixels = draw_pixels(model, _SIDE * _SIDE, steps * model.step_us, rng)

@@ -37,11 +37,16 @@ def accuracy_bars(bars: Sequence[Bar], path: Path, title: str) -> None:
         chosen = [bar for bar in bars if bar.method == method]
         x = [groups.index(bar.group) + (position - (len(methods) - 1) / 2) * width for bar in chosen]
         heights = [100 * bar.accuracy for bar in chosen]
-        errors = [[100 * (bar.accuracy - bar.low) for bar in chosen], [100 * (bar.high - bar.accuracy) for bar in chosen]]
+        errors = [
+            [100 * (bar.accuracy - bar.low) for bar in chosen],
+            [100 * (bar.high - bar.accuracy) for bar in chosen],
+        ]
         axes.bar(x, heights, width * 0.94, color=colours[method], label=method)
         axes.errorbar(x, heights, errors, fmt="none", ecolor="black", elinewidth=1, capsize=3)
         for left, bar in zip(x, chosen):
-            axes.text(left, 2, f"{100 * bar.accuracy:.1f}", ha="center", va="bottom", color="white", fontsize=9)
+            axes.text(
+                left, 2, f"{100 * bar.accuracy:.1f}", ha="center", va="bottom", color="white", fontsize=9
+            )
     axes.set_xticks(range(len(groups)), groups)
     axes.set_ylim(0, 100)
     axes.set_ylabel("hard-spike accuracy (%)")
