@@ -2,7 +2,70 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from numpy.typing import NDArray
+
+from sastdeploy.errors import InputError
 
 EVENT_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<i8"), ("p", "u1")])
 """One event: x, y in pixels, t in us since the recording's begin, p 1 for ON and 0 for OFF."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One labelled recording: what a network sees as one sample.
+
+    Args:
+        name: file name, with the time span where a file holds several trials.
+        label: class number, from 0. group: what a split must not divide (the performer; -1: nothing).
+        start_us, stop_us: the trial's time span, half open; events lie inside it.
+        events: `EVENT_DTYPE` [E], ascending in time.
+    """
+
+    name: str
+    label: int
+    group: int
+    start_us: int
+    stop_us: int
+    events: NDArray
+
+
+def check_events(
+    events: NDArray, sensor_size: tuple[int, int, int], where: str, offsets: NDArray | None = None
+) -> None:
+    """Accept events of a sensor; name the first one that breaks a rule.
+
+    Args:
+        events: `EVENT_DTYPE` [E].
+        sensor_size: ``(W, H, P)``.
+        where: the file's name.
+        offsets: byte offset of each event in the file; None names the event's number instead.
+
+    Raises:
+        InputError: no event, an event outside the sensor, or time running backwards.
+    """
+    if len(events) == 0:
+        raise InputError(
+            f"{where}: holds no event. A recording needs at least one; leave this file out (--skip-bad)."
+        )
+    width, height, _ = sensor_size
+    outside = (events["x"] >= width) | (events["y"] >= height)
+    if outside.any():
+        first = int(np.argmax(outside))
+        raise InputError(
+            f"{where}: {_place(first, offsets)}: pixel ({events['x'][first]}, {events['y'][first]}) lies outside the "
+            f"{width} x {height} sensor. Check that the file belongs to this data set."
+        )
+    backwards = np.diff(events["t"]) < 0
+    if backwards.any():
+        first = int(np.argmax(backwards)) + 1
+        raise InputError(
+            f"{where}: {_place(first, offsets)}: time runs backwards, from {events['t'][first - 1]} to "
+            f"{events['t'][first]} us. Times must not decrease; the file is damaged."
+        )
+
+
+def _place(number: int, offsets: NDArray | None) -> str:
+    return f"event {number}" if offsets is None else f"offset {int(offsets[number])}"

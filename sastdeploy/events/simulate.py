@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sastdeploy.errors import InputError
+from sastdeploy.events.nmnist import nmnist_bytes
 from sastdeploy.events.simulated_store import Progress, make_set, write_whole
 
 _CHUNK = 200
@@ -103,16 +101,3 @@ def _make_digits(chunk: tuple) -> list[tuple[str, str, int]]:
             digest = write_whole(path, content)
         rows.append((name, digest, len(content) // 5))
     return rows
-
-
-def nmnist_bytes(events: NDArray) -> bytes:
-    """Return the official 40-bit form of events on 34x34: x, y, then polarity (1 bit) and t in us (23
-    bits)."""
-    out = np.empty((len(events), 5), np.uint8)
-    t = events["t"]
-    out[:, 0] = events["x"]
-    out[:, 1] = events["y"]
-    out[:, 2] = (events["p"] << 7) | ((t >> 16) & 0x7F).astype(np.uint8)
-    out[:, 3] = (t >> 8) & 0xFF
-    out[:, 4] = t & 0xFF
-    return out.tobytes()

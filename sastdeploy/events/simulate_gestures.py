@@ -4,13 +4,12 @@ lists."""
 from __future__ import annotations
 
 import hashlib
-import struct
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
+from sastdeploy.events.aedat31 import aedat31_bytes
 from sastdeploy.events.simulated_store import Progress, make_set, write_whole
 
 TRAIN_PERFORMERS = 23
@@ -131,29 +130,6 @@ def _make_file(chunk: tuple) -> list[tuple[str, str, int]]:
     events = np.concatenate(parts)
     write_whole(labels, text.encode())
     return [(name, write_whole(path, aedat31_bytes(events)), len(events))]
-
-
-def aedat31_bytes(events: NDArray) -> bytes:
-    """Return an AEDAT 3.1 file of polarity events, t in us below 2**31.
-
-    A text header, then packets: a header of 28 bytes (type 1, source, event size 8, offset of t, overflow
-    count,
-    capacity, number, valid), then per event 32 bits (valid, polarity, y in 15 bits, x in 15 bits) and t
-    in 32 bits.
-    """
-    header = (
-        b"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 1: DVS128\r\n#Start-Time: simulated\r\n#!END-HEADER\r\n"
-    )
-    words = np.empty((len(events), 2), "<u4")
-    words[:, 0] = (
-        1 | events["p"].astype("<u4") << 1 | events["y"].astype("<u4") << 2 | events["x"].astype("<u4") << 17
-    )
-    words[:, 1] = events["t"]
-    parts = [header]
-    for start in range(0, len(words), _PACKET):
-        part = words[start : start + _PACKET]
-        parts += [struct.pack("<hhiiiiii", 1, 1, 8, 4, 0, len(part), len(part), len(part)), part.tobytes()]
-    return b"".join(parts)
 
 
 def _count_events(content: bytes) -> int:

@@ -1,0 +1,102 @@
+"""N-MNIST's official bytes: 40 bits per event, a folder per digit, or the two zip files as published."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sastdeploy.errors import InputError
+from sastdeploy.events.recording import EVENT_DTYPE, Trial, check_events
+
+SENSOR = (34, 34, 2)
+OVERFLOW_Y = 240
+"""An event with this y carries no pixel: it says that 2^13 us are to be added to all later times."""
+
+
+def parse_nmnist(content: bytes, where: str, sensor_size: tuple[int, int, int] = SENSOR) -> NDArray:
+    """Return the events of one recording, times in us.
+
+    Five bytes per event, most significant first: x (8 bits), y (8), polarity (1), time (23).
+
+    Raises:
+        InputError: the length is no multiple of five, or `check_events` finds a fault.
+
+    References:
+        Orchard et al., Converting static image datasets to spiking neuromorphic datasets using saccades,
+        Front. Neurosci. 9:437 (2015), and the data set's own description of its format.
+    """
+    if len(content) % 5:
+        raise InputError(
+            f"{where}: offset {len(content) - len(content) % 5}: truncated, {len(content) % 5} of 5 bytes of an event. "
+            f"The file is damaged; get it again or leave it out (--skip-bad)."
+        )
+    raw = np.frombuffer(content, np.uint8).reshape(-1, 5)
+    events = np.empty(len(raw), EVENT_DTYPE)
+    events["x"], events["y"], events["p"] = raw[:, 0], raw[:, 1], raw[:, 2] >> 7
+    high, middle, low = (raw[:, 2] & 0x7F).astype(np.int64), raw[:, 3].astype(np.int64), raw[:, 4]
+    overflow = raw[:, 1] == OVERFLOW_Y
+    events["t"] = (high << 16 | middle << 8 | low) + (np.cumsum(overflow, dtype=np.int64) << 13)
+    real = np.flatnonzero(~overflow)
+    events = events[real]
+    check_events(events, sensor_size, where, real * 5)
+    return events
+
+
+def nmnist_bytes(events: NDArray) -> bytes:
+    """Return the official form of events with x, y below 240 and times below 2^23 us."""
+    out = np.empty((len(events), 5), np.uint8)
+    t = events["t"]
+    out[:, 0] = events["x"]
+    out[:, 1] = events["y"]
+    out[:, 2] = (events["p"] << 7) | ((t >> 16) & 0x7F).astype(np.uint8)
+    out[:, 3] = (t >> 8) & 0xFF
+    out[:, 4] = t & 0xFF
+    return out.tobytes()
+
+
+def list_nmnist(folder: Path, split: str) -> list[tuple[Path, str]]:
+    """Return (file, member) of every recording of ``split`` ("train" or "test"), in a fixed order.
+
+    ``member`` is empty for a plain file and the name inside the zip otherwise.
+
+    Raises:
+        InputError: the folder holds neither ``Train/0 .. 9`` (``Test/...``) nor the published zip file.
+    """
+    name = split.capitalize()
+    if (folder / name).is_dir():
+        return [(path, "") for path in sorted((folder / name).glob("[0-9]/*.bin"))]
+    for archive in (folder / f"{name}.zip", folder / f"{split}.zip"):
+        if archive.is_file():
+            return [(archive, member) for member in _members(archive)]
+    raise InputError(f"{folder}: holds neither a folder {name} with digits 0 to 9 nor {name}.zip.")
+
+
+def _members(archive: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            names = opened.namelist()
+    except (zipfile.BadZipFile, OSError) as error:
+        raise InputError(f"{archive}: is not a readable zip file ({error}). Download it again.") from error
+    return sorted(
+        n for n in names if n.endswith(".bin") and n.split("/")[-2:-1] and n.split("/")[-2].isdigit()
+    )
+
+
+def read_nmnist(path: Path, member: str) -> Iterator[Trial]:
+    """Yield the one trial of a recording; its label is the name of the folder that it lies in."""
+    name = f"{path}:{member}" if member else str(path)
+    try:
+        if member:
+            with zipfile.ZipFile(path) as opened:
+                content = opened.read(member)
+        else:
+            content = path.read_bytes()
+    except (OSError, zipfile.BadZipFile, RuntimeError) as error:
+        raise InputError(f"{name}: cannot be read ({error}).") from error
+    events = parse_nmnist(content, name)
+    label = int((member or path.as_posix()).split("/")[-2])
+    yield Trial(name, label, -1, 0, int(events["t"][-1]) + 1, events)
