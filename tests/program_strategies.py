@@ -1,0 +1,205 @@
+"""Random valid programs and frames for property tests: every kind of layer, rounding, overflow, reset and edge."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from hypothesis import strategies as st
+
+from sastdeploy.fixedpoint import Overflow, QFormat, Rounding, weight_limit
+from sastdeploy.frames import Frames, Preprocessing, index_dtype
+from sastdeploy.program import RESETS, SPIKE_TESTS, ConvLif, DenseLif, Lif, Program, Readout, SumPool
+from sastdeploy.program import output_shape as shape_after
+from sastdeploy.program_check import INT32_END, worst_gained, worst_sums
+
+MEMBRANES = ("Q8.8", "Q4.4", "Q1.1", "Q2.0", "Q12.12", "Q1.23", "Q6.10", "Q3.2")
+WEIGHT_KINDS = ("uniform", "uniform", "sparse", "signs", "largest", "smallest", "zero")
+FRAME_KINDS = ("sparse", "dense", "full", "empty", "one")
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def programs(draw: st.DrawFn, largest_side: int = 7, most_layers: int = 4) -> Program:
+    """Draw a `Program` that `verify_program` accepts."""
+    sides = st.integers(1, largest_side)
+    c_clip = draw(st.sampled_from((1, 1, 2, 3, 15, 126, 127)))
+    frame_size = (draw(sides), draw(sides))
+    preprocessing = Preprocessing(
+        sensor_size=(*frame_size, draw(st.integers(1, 2))),
+        frame_size=frame_size,
+        time_bins=draw(st.integers(1, 6)),
+        c_clip=c_clip,
+        divisor=float(c_clip + draw(st.sampled_from((0, 0, 1)))),
+    )
+    rng = np.random.default_rng(draw(SEEDS))
+    shape, largest = preprocessing.frame_shape, c_clip
+    layers: list = []
+    for position in range(draw(st.integers(1, most_layers))):
+        layer = draw(_layers(f"layer{position}", rng, shape, largest, bool(layers)))
+        layers.append(layer)
+        shape = shape_after(layer, shape)
+        largest = layer.kernel**2 * largest if isinstance(layer, SumPool) else 1
+    if isinstance(layers[-1], SumPool):
+        layer = draw(_layers(f"layer{len(layers)}", rng, shape, largest, False))
+        layers.append(layer)
+        shape = shape_after(layer, shape)
+    classes = tuple(f"class {k}" for k in range(draw(st.integers(1, 5))))
+    return Program(
+        name="random.any",
+        preprocessing=preprocessing,
+        layers=tuple(layers),
+        readout=draw(_readouts(rng, shape, preprocessing.time_bins, len(classes))),
+        classes=classes,
+        dataset="nmnist-sim",
+        profile={"name": "any", "energy": {"synop": None, "update": 1.5e-12}, "sources": ["none"]},
+        provenance={"seed": 0, "command": "random"},
+        costs={"layers": []},
+    )
+
+
+@st.composite
+def frames_for(draw: st.DrawFn, program: Program, most: int = 3) -> Frames:
+    """Draw 1 to ``most`` recordings of every density, counts 1 to 255 (so above the clip too)."""
+    rng = np.random.default_rng(draw(SEEDS))
+    preprocessing = program.preprocessing
+    shape, steps = preprocessing.frame_shape, preprocessing.time_bins
+    recordings = [
+        _dense_counts(draw(st.sampled_from(FRAME_KINDS)), rng, (steps, math.prod(shape)))
+        for _ in range(draw(st.integers(1, most)))
+    ]
+    return frames_from_dense(np.concatenate(recordings).reshape(-1, steps, *shape))
+
+
+def frames_from_dense(counts: np.ndarray) -> Frames:
+    """Return the `Frames` of uint8 counts ``[N, T, P, H, W]``."""
+    rows = counts.reshape(counts.shape[0] * counts.shape[1], -1)
+    indptr = np.concatenate(([0], np.cumsum((rows != 0).sum(axis=1)))).astype(np.int64)
+    row, index = np.nonzero(rows)
+    shape = tuple(int(size) for size in counts.shape[2:])
+    return Frames(shape, counts.shape[1], indptr, index.astype(index_dtype(rows.shape[1])), rows[row, index])
+
+
+def _dense_counts(kind: str, rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    if kind == "empty":
+        return np.zeros(shape, np.uint8)
+    if kind == "full":
+        return np.full(shape, 255, np.uint8)
+    if kind == "one":
+        counts = np.zeros(shape, np.uint8)
+        counts[rng.integers(shape[0]), rng.integers(shape[1])] = rng.integers(1, 256)
+        return counts
+    counts = rng.choice(np.array([1, 2, 3, 126, 127, 128, 255], np.uint8), shape)
+    return counts * (rng.random(shape) < (0.1 if kind == "sparse" else 0.6)).astype(np.uint8)
+
+
+def _weights(draw: st.DrawFn, rng: np.random.Generator, shape: tuple[int, ...], bits: int) -> np.ndarray:
+    limit = weight_limit(bits)
+    kind = draw(st.sampled_from(WEIGHT_KINDS))
+    if kind == "zero":
+        return np.zeros(shape, np.int8)
+    if kind == "largest":
+        return np.full(shape, limit, np.int8)
+    if kind == "smallest":
+        return np.full(shape, -limit, np.int8)
+    if kind == "signs":
+        return (limit * rng.choice([-1, 1], shape)).astype(np.int8)
+    weight = rng.integers(-limit, limit + 1, shape)
+    return (weight * (rng.random(shape) < (0.3 if kind == "sparse" else 1.0))).astype(np.int8)
+
+
+def _gain(
+    draw: st.DrawFn, rng: np.random.Generator, sums: np.ndarray, budget: int, aim: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return multipliers and shifts whose worst result stays within ``budget``, most of them near ``aim``."""
+    channels = len(sums)
+    multiplier = rng.integers(1, 1 << 15, channels)
+    kind = draw(st.sampled_from(("any", "any", "per_tensor", "one", "largest")))
+    if kind == "per_tensor":
+        multiplier[:] = multiplier[0]
+    elif kind != "any":
+        multiplier[:] = 1 if kind == "one" else (1 << 15) - 1
+    near = np.log2(np.maximum(sums * multiplier, 1) / aim)
+    shift = np.clip(np.ceil(near) + rng.integers(-3, 3, channels), 0, 46).astype(np.int64)
+    extreme = draw(st.sampled_from((None, None, None, 0, 46)))
+    if extreme is not None:
+        shift[rng.integers(channels)] = extreme
+    while (over := worst_gained(sums, multiplier, shift) > budget).any():
+        shift[over] += 1
+    return multiplier.astype(np.int32), shift.astype(np.int32)
+
+
+@st.composite
+def _lifs(draw: st.DrawFn, rng: np.random.Generator, channels: int, sums: np.ndarray) -> Lif:
+    membrane = QFormat.parse(draw(st.sampled_from(MEMBRANES)))
+    low, high = membrane.q_min, membrane.q_max
+    aim = draw(st.sampled_from((high, max(1, high // 4), max(1, high // 64), 4 * high)))
+    multiplier, shift = _gain(draw, rng, sums, INT32_END - 1 - 3 * (high + 1), max(1, aim))
+    bias = {
+        "zero": np.zeros(channels),
+        "small": rng.integers(low // 8, high // 8 + 1, channels),
+        "any": rng.integers(low, high + 1, channels),
+        "ends": rng.choice([low, high], channels),
+    }[draw(st.sampled_from(("zero", "small", "small", "any", "ends")))]
+    threshold = {
+        "one": np.ones(channels),
+        "high": np.full(channels, high),
+        "small": rng.integers(1, max(1, high // 4) + 1, channels),
+        "any": rng.integers(1, high + 1, channels),
+    }[draw(st.sampled_from(("one", "high", "small", "small", "any")))]
+    leak_shift = draw(st.integers(0, 15))
+    return Lif(
+        multiplier=multiplier,
+        shift=shift,
+        bias=bias.astype(np.int32),
+        threshold=threshold.astype(np.int32),
+        leak_multiplier=draw(st.integers(0, 1 << leak_shift)),
+        leak_shift=leak_shift,
+        leak_rounding=draw(st.sampled_from(Rounding)),
+        membrane=membrane,
+        overflow=draw(st.sampled_from(Overflow)),
+        spike_test=draw(st.sampled_from(SPIKE_TESTS)),
+        reset=draw(st.sampled_from(RESETS)),
+        reset_delay=draw(st.integers(0, 1)),
+    )
+
+
+@st.composite
+def _layers(
+    draw: st.DrawFn,
+    name: str,
+    rng: np.random.Generator,
+    shape: tuple[int, int, int],
+    largest: int,
+    pool_allowed: bool,
+) -> DenseLif | ConvLif | SumPool:
+    kernels = [k for k in (1, 2, 3) if k <= min(shape[1:]) and k * k * largest <= 127]
+    kinds = ["dense", "conv", "conv"] + (["pool"] if pool_allowed and kernels else [])
+    kind = draw(st.sampled_from(kinds))
+    if kind == "pool":
+        return SumPool(name, draw(st.sampled_from(kernels)))
+    bits = draw(st.integers(2, 8))
+    outputs = draw(st.integers(1, 9))
+    if kind == "dense":
+        weight = _weights(draw, rng, (outputs, math.prod(shape)), bits)
+        return DenseLif(name, weight, bits, draw(_lifs(rng, outputs, worst_sums(weight, largest))))
+    padding = (draw(st.integers(0, 3)), draw(st.integers(0, 3)))
+    kernel = tuple(draw(st.integers(1, min(5, size + 2 * pad))) for size, pad in zip(shape[1:], padding))
+    stride = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    weight = _weights(draw, rng, (outputs, shape[0], *kernel), bits)
+    lif = draw(_lifs(rng, outputs, worst_sums(weight, largest)))
+    return ConvLif(name, weight, bits, stride, padding, lif)
+
+
+@st.composite
+def _readouts(
+    draw: st.DrawFn, rng: np.random.Generator, shape: tuple[int, int, int], steps: int, classes: int
+) -> Readout:
+    pooled = draw(st.booleans())
+    bits = draw(st.integers(2, 8))
+    weight = _weights(draw, rng, (classes, shape[0] if pooled else math.prod(shape)), bits)
+    sums = worst_sums(weight, steps * (shape[1] * shape[2] if pooled else 1))
+    multiplier, shift = _gain(draw, rng, sums, 1 << 30, draw(st.sampled_from((64, 1 << 12, 1 << 29))))
+    limit = draw(st.sampled_from((0, 5, 1 << 15, ((1 << 30) - 1) // steps)))
+    bias = rng.integers(-limit, limit + 1, classes).astype(np.int32)
+    return Readout("readout", weight, bits, multiplier, shift, bias, draw(st.integers(0, 23)), pooled)
