@@ -1,0 +1,60 @@
+"""Programs small enough to be worked out by hand."""
+
+import numpy as np
+
+from sastdeploy.fixedpoint import Overflow, QFormat, Rounding
+from sastdeploy.frames import Frames, Preprocessing
+from sastdeploy.program import DenseLif, Lif, Program, Readout
+
+
+def tiny_lif(channels=1, **changes):
+    """Return I = (3 acc + 1) >> 1, bias -1, threshold 5, leak 5/8 (floor), Q5.0 = [-16, 15], delayed subtraction."""
+    values = {
+        "multiplier": np.full(channels, 3, np.int32),
+        "shift": np.full(channels, 1, np.int32),
+        "bias": np.full(channels, -1, np.int32),
+        "threshold": np.full(channels, 5, np.int32),
+        "leak_multiplier": 5,
+        "leak_shift": 3,
+        "leak_rounding": Rounding.FLOOR,
+        "membrane": QFormat(5, 0),
+        "overflow": Overflow.SATURATE,
+    }
+    return Lif(**{**values, **changes})
+
+
+def tiny_readout(inputs=1, classes=2, **changes):
+    """Return gains 5/4 with weights 2 and -3 and biases 1 and 0 (zero weights beyond two classes)."""
+    weight = np.zeros((classes, inputs), np.int8)
+    weight[0], weight[1] = 2, -3
+    values = {
+        "name": "readout",
+        "weight": weight,
+        "weight_bits": 4,
+        "multiplier": np.full(classes, 5, np.int32),
+        "shift": np.full(classes, 2, np.int32),
+        "bias": np.array([1, *[0] * (classes - 1)], np.int32),
+        "fraction_bits": 0,
+        "global_sum_pool": False,
+    }
+    return Readout(**{**values, **changes})
+
+
+def tiny_program(layers, readout, frame=(1, 1, 1), time_bins=5, c_clip=4, dataset="nmnist-sim", classes=2):
+    """Return a program on frames ``(P, H, W)``."""
+    polarities, height, width = frame
+    preprocessing = Preprocessing(
+        (width, height, polarities), (width, height), time_bins, c_clip, float(c_clip)
+    )
+    names = tuple(str(k) for k in range(classes))
+    return Program("tiny.test", preprocessing, tuple(layers), readout, names, dataset, {}, {}, {})
+
+
+def one_neuron(**changes):
+    """Return the program of one neuron with weight 3, on five bins of one input."""
+    return tiny_program([DenseLif("fc", np.array([[3]], np.int8), 4, tiny_lif(**changes))], tiny_readout())
+
+
+def counts(*values):
+    """Return one recording of one input with these counts."""
+    return Frames.from_dense(np.array(values, np.int64).reshape(1, -1, 1, 1, 1))
