@@ -1,0 +1,130 @@
+"""Chunks: the fast engine's loop over blocks of recordings, each layer by layer through the kernels."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sastdeploy.errors import InputError
+from sastdeploy.frames import Frames
+from sastdeploy.program import Program
+from sastdeploy.simulator.kernels import Emitted, Rows, lif_layer, pool_layer, tally
+from sastdeploy.simulator.plan import LayerPlan, Plan, make_plan
+from sastdeploy.simulator.result import RunResult
+
+_NO_MEMBRANE = np.zeros((1, 1, 1), np.int32)
+_NO_SPIKES = np.zeros((1, 1, 1), np.uint8)
+
+
+class Chunks:
+    """A program bound to frames and to the result being filled; `run` may be called from several threads.
+
+    Every call writes only its own recordings' rows; the totals over all recordings are sums of integers, added
+    under a lock, so neither the order nor the number of threads can change them.
+    """
+
+    def __init__(self, program: Program, frames: Frames, result: RunResult) -> None:
+        self._program, self._frames, self._result = program, frames, result
+        self._plan: Plan = make_plan(program)
+        self._steps = program.preprocessing.time_bins
+        self._lock = threading.Lock()
+        self.scores = np.zeros(result.scores.shape, np.int64)
+
+    def result(self) -> RunResult:
+        """Return the result as filled so far (scores aside)."""
+        return self._result
+
+    def recordings_in(self, limit: int, threads: int) -> int:
+        """Return how many recordings one call may take within ``limit`` bytes, leaving work for every thread."""
+        outputs = sum(layer.outputs for layer in self._plan.layers)
+        each = outputs * (self._steps * 4 + 4) + self._frames.inputs * self._steps * 6
+        share = -(-len(self._frames) // (4 * threads))
+        return max(1, min(256, limit // each, share))
+
+    def warm_up(self) -> None:
+        """Compile (or load from the cache) every kernel that this program needs."""
+        self.run(0, 0)
+
+    def run(self, start: int, stop: int) -> int:
+        """Compute recordings ``start`` up to ``stop``; return their number."""
+        n, steps, result = stop - start, self._steps, self._result
+        source = self._input_rows(start, stop)
+        for position, layer in enumerate(self._plan.layers):
+            self._tally(source, position, start, stop, layer.fan_out, layer.fan_out_nonzero)
+            emitted = _room(layer, n, steps)
+            if layer.window is not None:
+                pool_layer(source, steps, layer.window, np.zeros(layer.outputs, np.int32), emitted)
+            else:
+                self._lif(layer, source, emitted, start, stop)
+            result.overflow_low[start:stop, position] = emitted.overflows[:, 0]
+            result.overflow_high[start:stop, position] = emitted.overflows[:, 1]
+            totals = emitted.counts.sum(axis=0, dtype=np.int64)
+            with self._lock:
+                result.neuron_spikes[position][layer.c_order] += totals
+            source = Rows(emitted.starts, emitted.stops, emitted.index, emitted.value, layer.graded)
+        self._tally(
+            source, len(self._plan.layers), start, stop, self._plan.fan_out, self._plan.fan_out_nonzero
+        )
+        self.scores[start:stop] = self._scores(emitted.counts)
+        return n
+
+    def _lif(self, layer: LayerPlan, source: Rows, emitted: Emitted, start: int, stop: int) -> None:
+        trace = self._result.traces.get(layer.name)
+        if trace is None:
+            lif_layer(
+                source, self._steps, layer.wiring, layer.step, layer.scratch(), emitted,
+                False, _NO_MEMBRANE, _NO_SPIKES,
+            )  # fmt: skip
+            return
+        membrane = np.zeros((stop - start, self._steps, layer.outputs), np.int32)
+        spikes = np.zeros(membrane.shape, np.uint8)
+        lif_layer(
+            source, self._steps, layer.wiring, layer.step, layer.scratch(), emitted, True, membrane, spikes
+        )
+        trace.membrane[start:stop, :, layer.c_order] = membrane
+        trace.spikes[start:stop, :, layer.c_order] = spikes
+
+    def _input_rows(self, start: int, stop: int) -> Rows:
+        indptr = np.asarray(self._frames.indptr[start * self._steps : stop * self._steps + 1], np.int64)
+        first, last = (indptr[0], indptr[-1]) if stop > start else (0, 0)
+        index = np.asarray(self._frames.index[first:last]).astype(np.int32)
+        # Kernels do not check bounds: this is the border where an index outside the frame must stop.
+        if index.size and (index.max() >= self._frames.inputs or index.min() < 0):
+            raise InputError(
+                f"frames: input {index.max()} in recordings {start} to {stop - 1} lies outside the frame's "
+                f"{self._frames.inputs} inputs. Bin the recordings again."
+            )
+        clip = self._program.preprocessing.c_clip
+        value = np.minimum(np.asarray(self._frames.count[first:last]), clip).astype(np.int16)
+        return Rows(indptr[:-1] - first, indptr[1:] - first, index, value, clip > 1)
+
+    def _tally(self, source: Rows, position: int, start: int, stop: int, fan_out, nonzero) -> None:
+        totals = np.zeros((stop - start, 5), np.int64)
+        tally(source, self._steps, fan_out, nonzero, totals)
+        result, rows = self._result, slice(start, stop)
+        for column, array in enumerate(
+            (result.active, result.events, result.synops, result.synops_events, result.synops_nonzero)
+        ):
+            array[rows, position] = totals[:, column]
+
+    def _scores(self, counts: NDArray[np.int32]) -> NDArray[np.int64]:
+        readout = self._program.readout
+        acc = counts.astype(np.int64) @ self._plan.readout_weight
+        shift = readout.shift.astype(np.int64)
+        gained = (acc * readout.multiplier.astype(np.int64) + (np.left_shift(1, shift) >> 1)) >> shift
+        return gained + self._steps * readout.bias.astype(np.int64)
+
+
+def _room(layer: LayerPlan, n: int, steps: int) -> Emitted:
+    rows = n * steps
+    slots = rows * (layer.outputs + 1)
+    return Emitted(
+        np.zeros(rows, np.int64),
+        np.zeros(rows, np.int64),
+        np.empty(slots, np.int32),
+        np.empty(slots if layer.graded else 1, np.int16),
+        np.zeros((n, layer.outputs), np.int32),
+        np.zeros((n, 2), np.int64),
+    )

@@ -1,0 +1,157 @@
+"""run: check that program and frames fit together, then compute on the chosen engine."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
+
+import numpy as np
+
+from sastdeploy.errors import InputError, did_you_mean
+from sastdeploy.frames import Frames
+from sastdeploy.program import Program, SumPool
+from sastdeploy.simulator.result import RunResult, empty_result, held_in_int32
+
+ENGINES = ("numba", "reference", "onnxruntime")
+CHUNK_BYTES = 24 << 20
+"""Working memory that one thread may take for the spikes of its recordings."""
+
+COMPILING = "compiling kernels for this machine, once: about 15 s"
+
+
+def run(
+    program: Program,
+    frames: Frames,
+    *,
+    engine: str = "numba",
+    threads: int | None = None,
+    trace: str | Sequence[str] | None = None,
+    progress: Callable[[int], None] | None = None,
+    message: Callable[[str], None] | None = None,
+    chunk: int | None = None,
+) -> RunResult:
+    """Return the exact result of ``program`` on every recording of ``frames``; the same on every engine.
+
+    Args:
+        engine: one of `ENGINES`. threads: default all usable cores (numba only; results never depend on it).
+        trace: names of LIF layers whose membranes and spikes are kept at every step.
+        progress: called with the number of recordings just finished. message: called with remarks for the user.
+        chunk: recordings computed together by one thread; by default as many as fit `CHUNK_BYTES`.
+
+    Raises:
+        InputError: the program is invalid, the frames do not fit it, or an option is out of range.
+        SimulationError: a width that the kernels need cannot be proven sufficient.
+    """
+    from sastdeploy.program_check import verify_program
+
+    if engine not in ENGINES:
+        raise InputError(
+            f"engine '{engine}': unknown.{did_you_mean(engine, ENGINES)} Allowed: {', '.join(ENGINES)}."
+        )
+    if threads is not None and threads < 1:
+        raise InputError(f"threads {threads}: must be at least 1. Leave it out to use every core.")
+    if chunk is not None and chunk < 1:
+        raise InputError(f"chunk {chunk}: must be at least 1 recording. Leave it out for the default.")
+    verify_program(program)
+    check_frames(program, frames)
+    names = _traced(program, trace)
+    threads = threads or usable_cores()
+    begin = time.perf_counter()
+    if engine == "reference":
+        from sastdeploy.simulator import reference
+
+        threads = 1
+        result = reference.run(program, frames, names, progress)
+    elif engine == "onnxruntime":
+        from sastdeploy.simulator import onnxruntime_engine
+
+        result = onnxruntime_engine.run(program, frames, trace=names, threads=threads, progress=progress)
+    else:
+        return _run_numba(program, frames, names, threads, progress, message, chunk)
+    return replace(result, engine=engine, threads=threads, seconds=time.perf_counter() - begin)
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_frames(program: Program, frames: Frames) -> None:
+    """Guarantee that the frames have the program's shape and bins, and that every index lies inside.
+
+    Raises:
+        InputError: they differ, or the frames' arrays contradict each other.
+    """
+    wanted = program.preprocessing
+    if tuple(frames.shape) != wanted.frame_shape or frames.time_bins != wanted.time_bins:
+        raise InputError(
+            f"frames: {_shape(frames.shape)} in {frames.time_bins} bins, but program {program.name} takes "
+            f"{_shape(wanted.frame_shape)} in {wanted.time_bins} bins. Use the data set it was trained on "
+            f"({program.dataset}), or compile a program for this one."
+        )
+    indptr = np.asarray(frames.indptr)
+    whole = len(indptr) % frames.time_bins == 1 or frames.time_bins == 1
+    if not (len(indptr) and whole and indptr[0] >= 0 and (np.diff(indptr) >= 0).all()):
+        raise InputError("frames: row pointers do not ascend. Bin the recordings again.")
+    if not indptr[-1] <= len(frames.index) == len(frames.count):
+        raise InputError(
+            "frames: fewer indices or counts than the row pointers name. Bin the recordings again."
+        )
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "x".join(str(size) for size in shape)
+
+
+def _traced(program: Program, trace: str | Sequence[str] | None) -> tuple[str, ...]:
+    names = () if trace is None else (trace,) if isinstance(trace, str) else tuple(trace)
+    allowed = [layer.name for layer in program.layers if not isinstance(layer, SumPool)]
+    for name in names:
+        if name not in allowed:
+            raise InputError(
+                f"trace '{name}': not a layer with membranes.{did_you_mean(name, allowed)} "
+                f"Allowed: {', '.join(allowed)}."
+            )
+    return names
+
+
+def _run_numba(program, frames, names, threads, progress, message, chunk) -> RunResult:
+    """Share the recordings out among threads, a chunk at a time, so that memory stays flat."""
+    # Said after a second without an answer: kernels found in the cache load faster than that.
+    notice = threading.Timer(1.0, lambda: message(COMPILING) if message else None)
+    notice.daemon = True
+    notice.start()
+    try:
+        from sastdeploy.simulator.chunks import Chunks
+
+        chunks = Chunks(program, frames, empty_result(program, len(frames), names))
+        chunks.warm_up()
+    finally:
+        notice.cancel()
+    begin = time.perf_counter()
+    size = chunk or chunks.recordings_in(CHUNK_BYTES, threads)
+    parts = [(start, min(start + size, len(frames))) for start in range(0, len(frames), size)]
+    with ThreadPoolExecutor(max_workers=max(1, min(threads, len(parts)))) as pool:
+        pending = [pool.submit(chunks.run, start, stop) for start, stop in parts]
+        try:
+            for done in as_completed(pending):
+                finished = done.result()
+                if progress:
+                    progress(finished)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    result = chunks.result()
+    scores = held_in_int32(chunks.scores, program.readout.name)
+    return replace(
+        result,
+        scores=scores,
+        predicted=np.argmax(scores, axis=1).astype(np.int64) if len(scores) else result.predicted,
+        engine="numba",
+        threads=threads,
+        seconds=time.perf_counter() - begin,
+    )

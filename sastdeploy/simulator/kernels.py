@@ -1,0 +1,343 @@
+"""Event-driven integer kernels (Numba): scalar step -> one neuron group -> one block of recordings.
+
+A dense layer is one output position whose neurons all see the same active inputs; a convolution is many positions,
+each with its own list. So both are: gather the weight rows of the active inputs, add them, take one LIF step.
+
+Rules that keep them exact: every width is proven sufficient before a kernel is called (`sastdeploy.simulator.plan`),
+no unsigned operands, every index was checked at load, and no kernel raises, prints or allocates per step. They
+release the interpreter lock and touch only their own recordings, so the number of threads cannot change a result.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+GROUP = 8
+"""Weight rows added at a time: one load and store of the sums per eight loads of weights."""
+
+
+class Rows(NamedTuple):
+    """Non-zero values of a block of recordings: row ``n * T + t`` holds ``starts[row]`` up to ``stops[row]``.
+
+    Args:
+        starts, stops: int64 ``[n * T]``. index: int32. value: int16, read only if ``graded`` (else each is 1).
+    """
+
+    starts: NDArray[np.int64]
+    stops: NDArray[np.int64]
+    index: NDArray[np.int32]
+    value: NDArray[np.int16]
+    graded: bool
+
+
+class Wiring(NamedTuple):
+    """How inputs reach neurons: ``outputs[p] sees weight[tap_row[k] + channel]`` for its taps k and active channels.
+
+    Args:
+        weight: int8 ``[rows, O]``. dense: one position, and an input's number is its row.
+        pixel, channel: int32 ``[J]``, where input j lies. channels: C of the source.
+        tap_start: int32 ``[positions + 1]``. tap_pixel, tap_row: int32, per tap the pixel seen and its first row.
+        budget: rows whose sum fits the narrow partial sum. proven before.
+    """
+
+    weight: NDArray[np.int8]
+    dense: bool
+    pixel: NDArray[np.int32]
+    channel: NDArray[np.int32]
+    channels: int
+    tap_start: NDArray[np.int32]
+    tap_pixel: NDArray[np.int32]
+    tap_row: NDArray[np.int32]
+    budget: int
+
+
+class Step(NamedTuple):
+    """The LIF step without branches: every variant is a choice of these numbers (per channel int32 ``[O]``).
+
+    Args:
+        multiplier, half, shift: gain; ``half = 2^(shift-1)`` (int64), 0 for shift 0. bias: membrane LSBs.
+        test: a membrane at or above it spikes (the threshold, plus 1 where the test is ``>``).
+        subtract_before, subtract_after: threshold where reset subtracts one step later, or at once; else 0.
+        zero_before, zero_after: -1 where the reset zeroes, one step later, or at once; else 0.
+        leak_multiplier, leak_shift: A and k. leak_half: added to every product. leak_negative: to negative ones.
+        q_min, q_max: the membrane's range. wrap: wrap instead of saturate.
+    """
+
+    multiplier: NDArray[np.int32]
+    half: NDArray[np.int64]
+    shift: NDArray[np.int32]
+    bias: NDArray[np.int32]
+    test: NDArray[np.int32]
+    subtract_before: NDArray[np.int32]
+    subtract_after: NDArray[np.int32]
+    zero_before: int
+    zero_after: int
+    leak_multiplier: int
+    leak_shift: int
+    leak_half: int
+    leak_negative: int
+    q_min: int
+    q_max: int
+    wrap: bool
+
+
+class Scratch(NamedTuple):
+    """Working memory of one thread. partial: int16 or int32 ``[O]``; the rest int32 (values int16)."""
+
+    partial: NDArray
+    acc: NDArray[np.int32]
+    fired: NDArray[np.int32]
+    membrane: NDArray[np.int32]
+    rows: NDArray[np.int32]
+    row_values: NDArray[np.int16]
+    filled: NDArray[np.int32]
+    bucket: NDArray[np.int32]
+    bucket_values: NDArray[np.int16]
+
+
+class Emitted(NamedTuple):
+    """What a layer sends on: row ``n * T + t`` occupies ``row * stride`` up to ``stops[row]`` of ``index``.
+
+    ``stride`` is the number of outputs plus one: the slot behind a full row absorbs the branchless write.
+    ``counts``: int32 ``[n, outputs]``, non-zero steps per output. ``overflows``: int64 ``[n, 2]``, below and above.
+    """
+
+    starts: NDArray[np.int64]
+    stops: NDArray[np.int64]
+    index: NDArray[np.int32]
+    value: NDArray[np.int16]
+    counts: NDArray[np.int32]
+    overflows: NDArray[np.int64]
+
+
+@njit(cache=True, nogil=True)
+def add_spike_rows(weight, rows, count, partial, acc, budget):
+    """Leave in ``acc`` the sum of the named weight rows."""
+    width = acc.shape[0]
+    for o in range(width):
+        acc[o] = 0
+        partial[o] = 0
+    grouped = count - count % GROUP
+    used = 0
+    for r in range(0, grouped, GROUP):
+        a, b, c, d = weight[rows[r]], weight[rows[r + 1]], weight[rows[r + 2]], weight[rows[r + 3]]
+        e, f, g, h = weight[rows[r + 4]], weight[rows[r + 5]], weight[rows[r + 6]], weight[rows[r + 7]]
+        for o in range(width):
+            partial[o] += (
+                np.int64(a[o]) + np.int64(b[o]) + np.int64(c[o]) + np.int64(d[o])
+                + np.int64(e[o]) + np.int64(f[o]) + np.int64(g[o]) + np.int64(h[o])
+            )  # fmt: skip
+        used += GROUP
+        if used + GROUP > budget:
+            for o in range(width):
+                acc[o] += partial[o]
+                partial[o] = 0
+            used = 0
+    # Fewer than GROUP rows are left, and the loop above leaves room for as many.
+    for r in range(grouped, count):
+        a = weight[rows[r]]
+        for o in range(width):
+            partial[o] += np.int64(a[o])
+    for o in range(width):
+        acc[o] += partial[o]
+
+
+@njit(cache=True, nogil=True)
+def add_graded_rows(weight, rows, values, count, partial, acc, budget):
+    """Leave in ``acc`` the sum of the named weight rows, each multiplied by its value."""
+    width = acc.shape[0]
+    for o in range(width):
+        acc[o] = 0
+        partial[o] = 0
+    grouped = count - count % GROUP
+    used = 0
+    for r in range(0, grouped, GROUP):
+        a, b, c, d = weight[rows[r]], weight[rows[r + 1]], weight[rows[r + 2]], weight[rows[r + 3]]
+        e, f, g, h = weight[rows[r + 4]], weight[rows[r + 5]], weight[rows[r + 6]], weight[rows[r + 7]]
+        va, vb, vc, vd = values[r], values[r + 1], values[r + 2], values[r + 3]
+        ve, vf, vg, vh = values[r + 4], values[r + 5], values[r + 6], values[r + 7]
+        for o in range(width):
+            partial[o] += (
+                np.int64(va) * np.int64(a[o]) + np.int64(vb) * np.int64(b[o])
+                + np.int64(vc) * np.int64(c[o]) + np.int64(vd) * np.int64(d[o])
+                + np.int64(ve) * np.int64(e[o]) + np.int64(vf) * np.int64(f[o])
+                + np.int64(vg) * np.int64(g[o]) + np.int64(vh) * np.int64(h[o])
+            )  # fmt: skip
+        used += GROUP
+        if used + GROUP > budget:
+            for o in range(width):
+                acc[o] += partial[o]
+                partial[o] = 0
+            used = 0
+    for r in range(grouped, count):
+        a, va = weight[rows[r]], values[r]
+        for o in range(width):
+            partial[o] += np.int64(va) * np.int64(a[o])
+    for o in range(width):
+        acc[o] += partial[o]
+
+
+@njit(cache=True, nogil=True)
+def lif_step(step, acc, membrane, fired, counts):
+    """Take one step for every neuron of a position; return how many membranes overflowed below and above."""
+    low = np.int64(0)
+    high = np.int64(0)
+    mask = np.int64(step.q_max) - np.int64(step.q_min)
+    for o in range(acc.shape[0]):
+        before = np.int64(membrane[o])
+        spiked = -np.int64(before >= np.int64(step.test[o]))
+        product = before * np.int64(step.leak_multiplier)
+        product += step.leak_half + ((product >> np.int64(63)) & step.leak_negative)
+        leak = (product >> step.leak_shift) & ~(step.zero_before & spiked)
+        gained = np.int64(acc[o]) * np.int64(step.multiplier[o]) + step.half[o]
+        v = leak + (gained >> np.int64(step.shift[o])) + np.int64(step.bias[o])
+        v -= np.int64(step.subtract_before[o]) & spiked
+        low += np.int64(v < step.q_min)
+        high += np.int64(v > step.q_max)
+        if step.wrap:
+            w = ((v - step.q_min) & mask) + step.q_min
+        else:
+            w = min(max(v, step.q_min), step.q_max)
+        spikes = np.int64(w >= np.int64(step.test[o]))
+        membrane[o] = (w & ~(step.zero_after & -spikes)) - (np.int64(step.subtract_after[o]) & -spikes)
+        fired[o] = spikes
+        counts[o] += spikes
+    return low, high
+
+
+@njit(cache=True, nogil=True)
+def emit(fired, first, index, position):
+    """Append ``first + o`` for every neuron o that fired; return the new end. Writes at most one slot past it."""
+    for o in range(fired.shape[0]):
+        index[position] = first + o
+        position += np.int64(fired[o])
+    return position
+
+
+@njit(cache=True, nogil=True)
+def fill_buckets(source, row, wiring, scratch):
+    """Sort one row's active inputs by pixel: ``bucket[pixel * C + k]`` is the k-th active channel there."""
+    scratch.filled[:] = 0
+    for e in range(source.starts[row], source.stops[row]):
+        j = source.index[e]
+        pixel = np.int64(wiring.pixel[j])
+        slot = pixel * wiring.channels + scratch.filled[pixel]
+        scratch.bucket[slot] = wiring.channel[j]
+        if source.graded:
+            scratch.bucket_values[slot] = source.value[e]
+        scratch.filled[pixel] += 1
+
+
+@njit(cache=True, nogil=True)
+def rows_of_position(position, graded, wiring, scratch):
+    """Write the weight rows (and values) that one output position sees; return their number."""
+    count = np.int64(0)
+    for tap in range(wiring.tap_start[position], wiring.tap_start[position + 1]):
+        pixel = np.int64(wiring.tap_pixel[tap])
+        first = np.int64(wiring.tap_row[tap])
+        start = pixel * wiring.channels
+        for k in range(np.int64(scratch.filled[pixel])):
+            scratch.rows[count + k] = first + scratch.bucket[start + k]
+            if graded:
+                scratch.row_values[count + k] = scratch.bucket_values[start + k]
+        count += np.int64(scratch.filled[pixel])
+    return count
+
+
+@njit(cache=True, nogil=True)
+def lif_layer(source, steps, wiring, step, scratch, emitted, traced, trace_membrane, trace_spikes):
+    """Run one dense or convolutional layer over every step of a block of recordings."""
+    width = scratch.acc.shape[0]
+    positions = wiring.tap_start.shape[0] - 1
+    stride = positions * width + 1
+    for n in range(emitted.counts.shape[0]):
+        scratch.membrane[:] = 0
+        for t in range(steps):
+            row = n * steps + t
+            end = row * stride
+            if not wiring.dense:
+                fill_buckets(source, row, wiring, scratch)
+            for p in range(positions):
+                if wiring.dense:
+                    rows = source.index[source.starts[row] : source.stops[row]]
+                    values = source.value[source.starts[row] : source.stops[row]]
+                    count = rows.shape[0]
+                else:
+                    count = rows_of_position(p, source.graded, wiring, scratch)
+                    rows = scratch.rows[:count]
+                    values = scratch.row_values[:count]
+                if source.graded:
+                    add_graded_rows(
+                        wiring.weight, rows, values, count, scratch.partial, scratch.acc, wiring.budget
+                    )
+                else:
+                    add_spike_rows(wiring.weight, rows, count, scratch.partial, scratch.acc, wiring.budget)
+                first = p * width
+                membrane = scratch.membrane[first : first + width]
+                counts = emitted.counts[n, first : first + width]
+                low, high = lif_step(step, scratch.acc, membrane, scratch.fired, counts)
+                emitted.overflows[n, 0] += low
+                emitted.overflows[n, 1] += high
+                end = emit(scratch.fired, first, emitted.index, end)
+                if traced:
+                    for o in range(width):
+                        trace_membrane[n, t, first + o] = membrane[o]
+                        trace_spikes[n, t, first + o] = scratch.fired[o]
+            emitted.starts[row] = row * stride
+            emitted.stops[row] = end
+
+
+@njit(cache=True, nogil=True)
+def pool_layer(source, steps, window, sums, emitted):
+    """Add the spikes of every window; ``window[j]`` is the output that input j falls into, -1 where dropped."""
+    outputs = sums.shape[0]
+    for n in range(emitted.counts.shape[0]):
+        for t in range(steps):
+            row = n * steps + t
+            end = row * (outputs + 1)
+            emitted.starts[row] = end
+            sums[:] = 0
+            for e in range(source.starts[row], source.stops[row]):
+                o = window[source.index[e]]
+                if o >= 0:
+                    sums[o] += np.int64(source.value[e]) if source.graded else np.int64(1)
+            for o in range(outputs):
+                if sums[o] != 0:
+                    emitted.index[end] = o
+                    emitted.value[end] = sums[o]
+                    emitted.counts[n, o] += 1
+                    end += 1
+            emitted.stops[row] = end
+
+
+@njit(cache=True, nogil=True)
+def tally(source, steps, fan_out, fan_out_nonzero, totals):
+    """Add per recording: non-zero values, their sum, operations, event-weighted ones, those on non-zero weights.
+
+    Args:
+        fan_out, fan_out_nonzero: int64 ``[J]``. totals: int64 ``[n, 5]``.
+    """
+    for n in range(totals.shape[0]):
+        active = np.int64(0)
+        events = np.int64(0)
+        operations = np.int64(0)
+        weighted = np.int64(0)
+        nonzero = np.int64(0)
+        for row in range(n * steps, (n + 1) * steps):
+            for e in range(source.starts[row], source.stops[row]):
+                j = source.index[e]
+                value = np.int64(source.value[e]) if source.graded else np.int64(1)
+                active += 1
+                events += value
+                operations += fan_out[j]
+                weighted += fan_out[j] * value
+                nonzero += fan_out_nonzero[j]
+        totals[n, 0] += active
+        totals[n, 1] += events
+        totals[n, 2] += operations
+        totals[n, 3] += weighted
+        totals[n, 4] += nonzero
