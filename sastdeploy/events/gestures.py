@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import re
+import shutil
 import tarfile
+import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,25 +59,32 @@ def _trials(text: str, where: str) -> list[str]:
 
 
 def _unpacked(archive: Path, folder: Path, split: str) -> list[Path]:
-    """Unpack the archive once, whole or not at all, and return the split's files."""
-    import shutil
-    import tempfile
+    """Unpack the published archive once and return the split's files."""
+    target = unpack(archive, folder, "DvsGesture")
+    listing = target / f"trials_to_{split}.txt"
+    if not listing.is_file():
+        raise InputError(f"{archive}: holds no DvsGesture/trials_to_{split}.txt, so it is not DVS Gesture.")
+    return [target / name for name in _trials(listing.read_text("utf-8"), str(listing))]
 
-    target = folder / "DvsGesture"
+
+def unpack(archive: Path, folder: Path, inner: str) -> Path:
+    """Unpack the folder ``inner`` of a tar.gz into ``folder``, whole or not at all, and return it.
+
+    Raises:
+        InputError: the archive is damaged, lacks that folder, or a member would leave it.
+    """
     with tempfile.TemporaryDirectory(prefix=".unpack-", dir=folder) as temporary:
         try:
             with tarfile.open(archive, "r:gz") as opened:
                 opened.extractall(temporary, members=_safe_members(opened, str(archive)), filter="data")
-        except (tarfile.TarError, OSError, EOFError) as error:
+        except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
             raise InputError(f"{archive}: cannot be unpacked ({error}). Download it again.") from error
-        inner = Path(temporary) / "DvsGesture"
-        if not (inner / f"trials_to_{split}.txt").is_file():
+        if not (Path(temporary) / inner).is_dir():
             raise InputError(
-                f"{archive}: holds no DvsGesture/trials_to_{split}.txt, so it is not DVS Gesture."
+                f"{archive}: holds no folder {inner}, so it is not DVS Gesture. Download it again."
             )
-        shutil.move(inner, target)
-    listing = target / f"trials_to_{split}.txt"
-    return [target / name for name in _trials(listing.read_text("utf-8"), str(listing))]
+        shutil.move(Path(temporary) / inner, folder / inner)
+    return folder / inner
 
 
 def _safe_members(opened: tarfile.TarFile, where: str) -> Iterator[tarfile.TarInfo]:

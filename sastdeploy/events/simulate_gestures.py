@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from sastdeploy.errors import InputError
-from sastdeploy.events.aedat31 import aedat31_bytes
+from sastdeploy.events.aedat31 import aedat31_bytes, parse_aedat31
+from sastdeploy.events.gestures import SENSOR
 from sastdeploy.events.simulated_store import Progress, make_set, write_whole
 
 TRAIN_PERFORMERS = 23
 PERFORMERS = 29
 _GAP_US = 200_000
-_PACKET = 4096
 
 
 def make_dvsgesture_sim(
@@ -121,7 +121,7 @@ def _make_file(chunk: tuple) -> list[tuple[str, str, int]]:
     text = "class,startTime_usec,endTime_usec\n" + "\n".join(rows) + "\n"
     if path.exists() and labels.exists():
         content = path.read_bytes()
-        return [(name, hashlib.sha256(content).hexdigest(), _count_events(content))]
+        return [(name, hashlib.sha256(content).hexdigest(), len(parse_aedat31(content, SENSOR, name)))]
     parts = []
     for gesture, start in enumerate(spans):
         events = draw_gesture(gesture, performer, lighting, duration_us, seed)
@@ -130,9 +130,3 @@ def _make_file(chunk: tuple) -> list[tuple[str, str, int]]:
     events = np.concatenate(parts)
     write_whole(labels, text.encode())
     return [(name, write_whole(path, aedat31_bytes(events)), len(events))]
-
-
-def _count_events(content: bytes) -> int:
-    body = len(content) - content.index(b"#!END-HEADER\r\n") - len(b"#!END-HEADER\r\n")
-    packets = -(-body // (28 + 8 * _PACKET))
-    return (body - 28 * packets) // 8
