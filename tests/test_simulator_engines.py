@@ -1,0 +1,210 @@
+"""Every engine gives exactly the same integers: random programs, any number of threads, no JIT, checked bounds.
+
+``SASTDEPLOY_PROGRAMS=5000 pytest tests/test_simulator_engines.py -s`` compares that many programs and says so.
+"""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from program_strategies import frames_for, programs
+from tiny_programs import counts, one_neuron, tiny_lif, tiny_program, tiny_readout
+
+from sastdeploy.errors import InputError, SimulationError
+from sastdeploy.frames import Frames
+from sastdeploy.program import ConvLif, DenseLif, SumPool
+from sastdeploy.simulator import engine
+from sastdeploy.simulator.kernels import GROUP
+from sastdeploy.simulator.plan import make_plan
+from sastdeploy.simulator.result import differences
+
+PROGRAMS = int(os.environ.get("SASTDEPLOY_PROGRAMS", "60"))
+
+
+def traced(program):
+    return [layer.name for layer in program.layers if not isinstance(layer, SumPool)]
+
+
+def assert_equal_runs(program, frames, **options):
+    expected = engine.run(program, frames, engine="reference", trace=traced(program))
+    for threads in (1, 2):
+        found = engine.run(program, frames, threads=threads, trace=traced(program), **options)
+        assert differences(expected, found) == []
+    return expected
+
+
+@st.composite
+def cases(draw):
+    program = draw(programs())
+    return program, draw(frames_for(program))
+
+
+def test_numba_equals_the_reference_on_random_programs():
+    compared = {"programs": 0, "spikes": 0, "membranes": 0, "overflows": 0}
+
+    @settings(
+        max_examples=PROGRAMS,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+        database=None,
+    )
+    @given(cases())
+    def compare(case):
+        result = assert_equal_runs(*case)
+        compared["programs"] += 1
+        compared["spikes"] += int(result.spikes.sum())
+        compared["membranes"] += sum(trace.membrane.size for trace in result.traces.values())
+        compared["overflows"] += int(result.overflow_low.sum() + result.overflow_high.sum())
+
+    compare()
+    print("\nequal on every integer:", compared)
+    assert compared["programs"] >= PROGRAMS
+    assert min(compared.values()) > 0
+
+
+@pytest.mark.parametrize("environment", [{"NUMBA_DISABLE_JIT": "1"}, {"NUMBA_BOUNDSCHECK": "1"}])
+def test_numba_equals_the_reference_without_jit_and_with_bounds_checks(environment, tmp_path):
+    """In a fresh interpreter each; the kernels of the bounds-checked run are not taken from the usual cache."""
+    script = (
+        "import test_simulator_engines as engines\n"
+        "engines.PROGRAMS = 12\n"
+        "engines.test_numba_equals_the_reference_on_random_programs()\n"
+        "import numba; print('jit off:', bool(numba.config.DISABLE_JIT), 'bounds:', numba.config.BOUNDSCHECK)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent,
+        env={**os.environ, **environment, "NUMBA_CACHE_DIR": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "equal on every integer" in done.stdout
+    wanted = "jit off: True" if "NUMBA_DISABLE_JIT" in environment else "bounds: 1"
+    assert wanted in done.stdout
+
+
+def dense_program(inputs, width, weight, **changes):
+    layer = DenseLif("fc", np.full((width, inputs), weight, np.int8), 8, tiny_lif(width, **changes))
+    return tiny_program([layer], tiny_readout(width), frame=(1, 1, inputs), time_bins=2, c_clip=127)
+
+
+@pytest.mark.parametrize("weight", [127, -127, 3])
+@pytest.mark.parametrize("inputs", [1, 7, 8, 9, 257, 258, 259, 1030])
+@pytest.mark.parametrize("count", [1, 2, 127])
+def test_the_narrow_partial_sum_never_overflows(weight, inputs, count):
+    """Full inputs with extreme weights, around every multiple of the row group and of the 16-bit budget."""
+    for clip in (1, 127):
+        program = dense_program(inputs, 5, weight, shift=np.full(5, 10, np.int32))
+        program = replace(
+            program, preprocessing=replace(program.preprocessing, c_clip=clip, divisor=float(clip))
+        )
+        full = Frames.from_dense(np.full((1, 2, 1, 1, inputs), count))
+        assert_equal_runs(program, full)
+
+
+def test_the_plan_narrows_only_what_is_proven():
+    wide = make_plan(dense_program(4, 3, 127)).layers[0]
+    assert not wide.narrow  # 2 rows of 127 * 127 are the most that 32767 holds
+    binary = replace(
+        dense_program(4, 3, 127),
+        preprocessing=replace(dense_program(4, 3, 127).preprocessing, c_clip=1, divisor=1.0),
+    )
+    narrow = make_plan(binary).layers[0]
+    assert narrow.narrow and narrow.wiring.budget == 32767 // 127 >= GROUP
+
+
+def test_chunks_and_threads_change_nothing():
+    rng = np.random.default_rng(3)
+    conv = ConvLif("conv", rng.integers(-7, 8, (6, 2, 3, 2)).astype(np.int8), 4, (2, 1), (1, 1), tiny_lif(6))
+    dense = DenseLif("fc", rng.integers(-7, 8, (5, 6 * 3 * 3)).astype(np.int8), 4, tiny_lif(5))
+    program = tiny_program([conv, SumPool("pool", 2), dense], tiny_readout(5), frame=(2, 12, 5), time_bins=3)
+    frames = Frames.from_dense(rng.integers(0, 3, (23, 3, 2, 12, 5)))
+    expected = engine.run(program, frames, engine="reference")
+    for chunk in (1, 2, 7, 23, 100):
+        for threads in (1, 2, 5):
+            assert differences(expected, engine.run(program, frames, chunk=chunk, threads=threads)) == []
+
+
+def test_no_recordings_give_an_empty_result():
+    frames = Frames.from_dense(np.zeros((0, 5, 1, 1, 1), np.int64))
+    for name in ("numba", "reference"):
+        result = engine.run(one_neuron(), frames, engine=name)
+        assert len(result) == 0 and result.scores.shape == (0, 2)
+
+
+def test_progress_counts_every_recording_once():
+    frames = Frames.from_dense(np.ones((11, 5, 1, 1, 1), np.int64))
+    for name in ("numba", "reference"):
+        seen = []
+        engine.run(one_neuron(), frames, engine=name, progress=seen.append, chunk=4)
+        assert sum(seen) == 11
+
+
+def test_a_failing_callback_stops_the_run():
+    def stop(_):
+        raise KeyboardInterrupt
+
+    frames = Frames.from_dense(np.ones((64, 5, 1, 1, 1), np.int64))
+    with pytest.raises(KeyboardInterrupt):
+        engine.run(one_neuron(), frames, progress=stop, chunk=1)
+
+
+REFUSED = {
+    "engine": ({"engine": "numbra"}, "engine 'numbra': unknown. Did you mean 'numba'? Allowed: numba, reference, onnxruntime."),
+    "threads": ({"threads": 0}, "threads 0: must be at least 1. Leave it out to use every core."),
+    "chunk": ({"chunk": 0}, "chunk 0: must be at least 1 recording. Leave it out for the default."),
+    "trace": ({"trace": "fcc"}, "trace 'fcc': not a layer with membranes. Did you mean 'fc'? Allowed: fc."),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_wrong_options_are_refused(case):
+    options, text = REFUSED[case]
+    with pytest.raises(InputError) as found:
+        engine.run(one_neuron(), counts(1, 4, 0, 2, 5), **options)
+    assert str(found.value) == text
+
+
+def test_frames_of_another_shape_are_refused():
+    with pytest.raises(InputError) as found:
+        engine.run(one_neuron(), Frames.from_dense(np.ones((1, 4, 1, 2, 1), np.int64)))
+    assert str(found.value) == (
+        "frames: 1x2x1 in 4 bins, but program tiny.test takes 1x1x1 in 5 bins. "
+        "Use the data set it was trained on (nmnist-sim), or compile a program for this one."
+    )
+
+
+def test_an_index_outside_the_frame_never_reaches_a_kernel():
+    good = counts(1, 4, 0, 2, 5)
+    bad = replace(good, index=np.full_like(good.index, 1))
+    with pytest.raises(InputError, match=r"input 1 in recordings 0 to 0 lies outside the frame's 1 inputs"):
+        engine.run(one_neuron(), bad)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"indptr": np.array([0, 2, 1, 1, 1, 1])}, "frames: row pointers do not ascend. Bin the recordings again."),
+        ({"count": np.ones(1, np.uint8)}, "frames: fewer indices or counts than the row pointers name. Bin the recordings again."),
+    ],
+)  # fmt: skip
+def test_contradicting_frames_are_refused(change, text):
+    with pytest.raises(InputError) as found:
+        engine.run(one_neuron(), replace(counts(1, 4, 0, 2, 5), **change))
+    assert str(found.value) == text
+
+
+def test_a_width_that_cannot_be_proven_is_refused_by_the_plan():
+    layer = DenseLif("fc", np.full((1, 140_000), 127, np.int8), 8, tiny_lif())
+    program = tiny_program([layer], tiny_readout(), frame=(1, 1, 140_000), c_clip=127)
+    with pytest.raises(SimulationError) as found:
+        make_plan(program)
+    assert str(found.value) == "layer fc: a weighted sum of 2258060000 does not fit 32 bits."
