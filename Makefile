@@ -28,7 +28,7 @@ $(READY): pyproject.toml .ci/constraints.txt
 	touch $@
 
 $(VENV)/.ready-dev: $(READY)
-	$(BIN)/python -m pip install --quiet -c .ci/constraints.txt -e '.[test,dev]'
+	$(BIN)/python -m pip install --quiet -c .ci/constraints.txt -e '.[test,dev,tonic]'
 	touch $@
 
 clean:  ## remove the environment and everything built

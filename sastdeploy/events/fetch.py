@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 
 from sastdeploy.errors import InputError
@@ -25,7 +26,11 @@ def fetch(facts: Dataset, root: Path, *, show_progress: bool = True) -> Path:
     for remote in facts.files:
         target = folder / remote.name
         if not (target.is_file() and _md5(target) == remote.md5):
-            _download(remote.name, remote.url or "", remote.md5, facts, folder, show_progress)
+            try:
+                _download(remote.name, remote.url or "", remote.md5, facts, folder, show_progress)
+            finally:
+                with suppress(OSError):
+                    folder.rmdir()  # succeeds for an empty folder only
         if remote.name.endswith(".tar.gz"):
             _unpack(target, folder)
     return folder

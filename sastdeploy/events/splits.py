@@ -43,7 +43,7 @@ def load_frames(
         time_bins: T. root: folder of the data sets (default: `data_root`).
         limit: keep this many recordings, a seeded draw with the classes in their proportions.
         seed: of the validation draw and of ``limit``. The validation part is held out of the training recordings:
-            ``validation_fraction`` of each class, or of the performers where the data set has performers.
+            ``validation_fraction`` of each class (at least one), or of the performers where the data set has them.
         skip_bad: leave damaged files out and name them through ``say``; otherwise the first one stops it.
         progress: called with (files binned, files in all).
 
@@ -85,11 +85,12 @@ def _held_out(facts: Dataset, data: LabelledFrames, fraction: float, seed: int) 
     held = np.zeros(len(data), bool)
     for label in np.unique(data.labels):
         members = np.flatnonzero(data.labels == label)
-        held[rng.permutation(members)[: round(fraction * len(members))]] = True
+        count = min(max(1, round(fraction * len(members))), len(members) - 1)
+        held[rng.permutation(members)[:count]] = True
     if not held.any() or held.all():
         raise InputError(
-            f"data set '{facts.name}': {len(data)} training recordings are too few to hold {fraction:.0%} of each "
-            f"class out for validation. Make or fetch more."
+            f"data set '{facts.name}': {len(data)} training recordings are too few to hold one of each class "
+            f"out for validation. Make or fetch more."
         )
     return held
 
