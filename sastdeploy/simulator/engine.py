@@ -48,17 +48,11 @@ def run(
     """
     from sastdeploy.program_check import verify_program
 
-    if engine not in ENGINES:
-        raise InputError(
-            f"engine '{engine}': unknown.{did_you_mean(engine, ENGINES)} Allowed: {', '.join(ENGINES)}."
-        )
-    if threads is not None and threads < 1:
-        raise InputError(f"threads {threads}: must be at least 1. Leave it out to use every core.")
     if chunk is not None and chunk < 1:
         raise InputError(f"chunk {chunk}: must be at least 1 recording. Leave it out for the default.")
     verify_program(program)
+    names = check_options(program, engine, threads, trace)
     check_frames(program, frames)
-    names = _traced(program, trace)
     threads = threads or usable_cores()
     begin = time.perf_counter()
     if engine == "reference":
@@ -73,6 +67,23 @@ def run(
     else:
         return _run_numba(program, frames, names, threads, progress, message, chunk)
     return replace(result, engine=engine, threads=threads, seconds=time.perf_counter() - begin)
+
+
+def check_options(
+    program: Program, engine: str, threads: int | None, trace: str | Sequence[str] | None
+) -> tuple[str, ...]:
+    """Return the names of the layers to trace; guarantee that a run of a verified program accepts the options.
+
+    Raises:
+        InputError: an option is out of range.
+    """
+    if engine not in ENGINES:
+        raise InputError(
+            f"engine '{engine}': unknown.{did_you_mean(engine, ENGINES)} Allowed: {', '.join(ENGINES)}."
+        )
+    if threads is not None and threads < 1:
+        raise InputError(f"threads {threads}: must be at least 1. Leave it out to use every core.")
+    return _traced(program, trace)
 
 
 def usable_cores() -> int:
