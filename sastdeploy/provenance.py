@@ -1,0 +1,35 @@
+"""Where an artifact comes from: versions and commit. No time of day, so that equal inputs give equal bytes."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+
+from sastdeploy import __version__
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Return the versions of sastdeploy, Python, and the named packages (without importing them)."""
+    found = {"sastdeploy": __version__, "python": platform.python_version()}
+    return found | {name: importlib.metadata.version(name) for name in packages}
+
+
+def git_commit() -> str | None:
+    """Return the commit of the checkout that this code runs from, with ``+`` where it was changed; None outside one."""
+    home = Path(__file__).resolve().parents[1]
+    if not (home / ".git").exists():
+        return None
+    try:
+        commit = _git(home, "rev-parse", "HEAD")
+        return commit + ("+" if _git(home, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(home: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(home), *arguments], capture_output=True, text=True, timeout=10, check=True
+    )
+    return done.stdout.strip()

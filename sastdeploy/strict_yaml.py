@@ -1,0 +1,135 @@
+"""YAML without its traps, and records checked against a schema: every error names file, line or key, and a remedy.
+
+PyYAML keeps the last of two equal keys, reads ``no`` as false, ``010`` as 8 and ``1e3`` as text; all of these are
+refused here. Schemas are pydantic models (strict types, unknown keys forbidden).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from sastdeploy.errors import InputError, did_you_mean
+
+_PITFALLS = (
+    (
+        re.compile(r"(?i)(y|yes|n|no|on|off)"),
+        "would be read as true or false; write true, false, or '{}' in quotes",
+    ),
+    (re.compile(r"[-+]?0[0-9_]+"), "would be read as an octal number; write it without the leading zero"),
+    (
+        re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+"),
+        "would be read as text; write it with a point and a sign, as in 1.0e+3",
+    ),
+    (re.compile(r"[-+]?[0-9]+(:[0-5]?[0-9])+(\.[0-9]*)?"), "would be read in base 60; put it in quotes"),
+)
+
+
+def load_strict_yaml(path: Path | str) -> Any:
+    """Return the content of a YAML file as plain dicts, lists, texts, numbers, booleans and None.
+
+    Raises:
+        InputError: the file is missing, unreadable, empty, not YAML, or holds a duplicate key or a trap.
+    """
+    try:
+        text = Path(path).read_text("utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not a text file (byte {error.start} is not UTF-8).") from error
+    return parse_strict_yaml(text, str(path))
+
+
+def parse_strict_yaml(text: str, where: str) -> Any:
+    """As `load_strict_yaml`, for a text; ``where`` names it in errors."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is None:
+            raise InputError(f"{where}: is empty.")
+        _refuse_traps(node, where, set())
+        return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise InputError(f"{where}: line {line}: not valid YAML ({error.problem}).") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{where}: not valid YAML ({str(error).splitlines()[0]}).") from error
+
+
+def _refuse_traps(node: yaml.Node, where: str, seen: set[int]) -> None:
+    if id(node) in seen:
+        raise InputError(
+            f"{where}: line {node.start_mark.line + 1}: aliases are not allowed; write the value out."
+        )
+    seen.add(id(node))
+    line = node.start_mark.line + 1
+    if isinstance(node, yaml.ScalarNode):
+        if node.style is None:
+            for pattern, remedy in _PITFALLS:
+                if pattern.fullmatch(node.value):
+                    raise InputError(f"{where}: line {line}: {node.value} {remedy.format(node.value)}.")
+        return
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_traps(item, where, seen)
+        return
+    keys: set[str] = set()
+    for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise InputError(f"{where}: line {key.start_mark.line + 1}: a key must be a plain word.")
+        if key.value in keys:
+            raise InputError(
+                f"{where}: line {key.start_mark.line + 1}: key '{key.value}' stands twice. Keep one of them."
+            )
+        keys.add(key.value)
+        _refuse_traps(key, where, seen)
+        _refuse_traps(value, where, seen)
+
+
+Model = TypeVar("Model")
+
+
+def validate(model: type[Model], data: Any, where: str) -> Model:
+    """Return ``data`` as an instance of a pydantic model.
+
+    Raises:
+        InputError: naming the first key at fault, what is allowed there, and the likely spelling of an unknown key.
+    """
+    import pydantic
+
+    if not isinstance(data, dict):
+        raise InputError(f"{where}: expected keys and values, found {type(data).__name__}.")
+    try:
+        return model.model_validate(data)  # type: ignore[attr-defined]
+    except pydantic.ValidationError as error:
+        raise InputError(f"{where}: {_explain(model, error.errors())}") from error
+
+
+def _explain(model: Any, errors: list) -> str:
+    first = min(errors, key=lambda e: e["type"] != "extra_forbidden")
+    place = ".".join(str(part) for part in first["loc"])
+    more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        allowed = _keys(model, first["loc"][:-1])
+        listing = f" Allowed: {', '.join(allowed)}." if allowed else ""
+        return f"key '{place}': unknown.{did_you_mean(str(first['loc'][-1]), allowed)}{listing}{more}"
+    if first["type"] == "missing":
+        return f"key '{place}': missing.{more}"
+    return f"key '{place}': {first['msg'].removeprefix('Value error, ')}, found {first['input']!r}.{more}"
+
+
+def _keys(model: Any, path: tuple) -> list[str]:
+    """Return the keys allowed at ``path`` below a model, empty where it cannot tell."""
+    import typing
+
+    for part in path:
+        fields = getattr(model, "model_fields", {})
+        if isinstance(part, str) and part in fields:
+            model = fields[part].annotation
+        choices = [m for m in typing.get_args(model) if hasattr(m, "model_fields")]
+        named = [m for m in choices if isinstance(part, str) and part in str(m.model_fields.get("kind", ""))]
+        if not hasattr(model, "model_fields") and choices:
+            model = (named or choices)[0]
+    return list(getattr(model, "model_fields", {}))
