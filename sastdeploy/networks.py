@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -113,7 +113,7 @@ def _checked(architecture: Architecture) -> Architecture:
         )
     if architecture.classes < 2:
         raise InputError(f"{architecture.name}: {architecture.classes} classes; at least 2 are needed.")
-    for number, (before, after) in enumerate(zip(kinds, kinds[1:]), 1):
+    for number, (before, after) in enumerate(pairwise(kinds), 1):
         if before == "sum_pool" and after == "sum_pool":
             raise InputError(
                 f"{architecture.name}: layer {number} (sum_pool) follows another; merge the two kernels."
@@ -187,7 +187,7 @@ def describe(architecture: Architecture, time_bins: int = 10) -> tuple[LayerFact
                 fan_in,
                 (int(fans.min()), int(fans.max())),
                 time_bins * int(fans.sum()),
-            )  # fmt: skip
+            )
         )
         before = after
     classes, features = shapes["readout.weight"]
@@ -204,7 +204,7 @@ def describe(architecture: Architecture, time_bins: int = 10) -> tuple[LayerFact
             features,
             (classes, classes),
             time_bins * sources * classes,
-        )  # fmt: skip
+        )
     )
     return tuple(facts)
 
