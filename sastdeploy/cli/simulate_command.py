@@ -1,0 +1,284 @@
+"""``sastdeploy simulate``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.argument("program", type=click.Path(), required=False)
+@click.option(
+    "--dataset", default=None, help="Data set to run on.  [default: the one the program was trained on]"
+)
+@click.option(
+    "--split",
+    type=click.Choice(["train", "validation", "test"]),
+    default="test",
+    show_default=True,
+    help="Which recordings of the data set.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=None,
+    help="At most this many recordings, drawn with the classes in their proportions.  [default: all]",
+)
+@click.option(
+    "--recording",
+    type=click.Path(),
+    default=None,
+    help="Run on one event file (.bin, .aedat, .npy) instead of a data set.  [default: none]",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["numba", "reference", "onnxruntime"]),
+    default="numba",
+    show_default=True,
+    help="Which engine computes; all give the same integers.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=None,
+    help="Threads; the result does not depend on it.  [default: every core]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--out",
+    type=click.Path(),
+    default=None,
+    help="Write summary.json and arrays per recording into this folder.  [default: none]",
+)
+@click.option(
+    "--trace",
+    default=None,
+    help="Write membranes and spikes of this layer at every step to trace.LAYER.npz, "
+    "in --out's folder or here.  [default: none]",
+)
+@click.option(
+    "--data",
+    type=click.Path(),
+    default=None,
+    help="Folder of the data sets.  [default: SASTDEPLOY_DATA, or the user's data folder]",
+)
+@click.option("--skip-bad", is_flag=True, help="Leave damaged recordings out and list them.")
+def command(
+    program: str | None,
+    dataset: str | None,
+    split: str,
+    limit: int | None,
+    recording: str | None,
+    engine: str,
+    threads: int | None,
+    as_json: bool,
+    out: str | None,
+    trace: str | None,
+    data: str | None,
+    skip_bad: bool,
+) -> None:
+    """Run an integer program on recordings, bit by bit.
+
+    Without PROGRAM, the newest compiled program (.onnx) in the working folder that fits the data is taken.
+    """
+    from sastdeploy.simulation_files import check_folder
+
+    if recording and (limit is not None or skip_bad):
+        raise click.UsageError(
+            "--limit and --skip-bad choose recordings of a data set; leave them out with --recording."
+        )
+    folder = Path(out) if out else None
+    if folder:
+        check_folder(folder)
+    loaded = _program(program, dataset, recording)
+    if recording:
+        _recording(loaded, dataset, Path(recording), engine, threads, trace, folder, as_json)
+        return
+    from sastdeploy.simulation import simulate_dataset
+    from sastdeploy.simulation_files import write_folder
+
+    with _Bars() as bars:
+        run = simulate_dataset(
+            loaded,
+            dataset or loaded.dataset,
+            split=split,
+            limit=limit,
+            root=Path(data) if data else None,
+            engine=engine,
+            threads=threads,
+            trace=trace,
+            skip_bad=skip_bad,
+            say=_say,
+            binning=bars.binning,
+            progress=bars.simulating,
+        )
+    if folder:
+        write_folder(folder, run.summary, run.result, run.labelled.labels, run.labelled.names)
+        _say(f"wrote {folder}")
+    elif trace:
+        _trace(run.result, trace)
+    if as_json:
+        click.echo(json.dumps(run.summary, indent=2, allow_nan=False))
+    else:
+        print_summary(run.summary)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _program(program: str | None, dataset: str | None, recording: str | None) -> Any:
+    from sastdeploy.program_file import load_program
+    from sastdeploy.simulation import choose_program
+
+    if program:
+        return load_program(program)
+    sensor = None
+    if recording:
+        from sastdeploy.events.reading import SUFFIXES
+
+        sensor = SUFFIXES.get(Path(recording).suffix)
+    path = choose_program(Path.cwd(), dataset, sensor, _say)
+    _say(f"program: {path.name}, the newest here that fits")
+    return load_program(path)
+
+
+class _Bars:
+    """Two progress bars on stderr, each shown once its work begins."""
+
+    def __init__(self) -> None:
+        from sastdeploy.report.terminal import progress
+
+        self._bars, self._tasks = progress(), {}
+
+    def __enter__(self) -> _Bars:
+        self._bars.__enter__()
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        self._bars.__exit__(*failure)
+
+    def binning(self, done: int, total: int) -> None:
+        self._show("reading recordings", done, total)
+
+    def simulating(self, done: int, total: int) -> None:
+        self._show("simulating", done, total)
+
+    def _show(self, what: str, done: int, total: int) -> None:
+        if what not in self._tasks:
+            self._tasks[what] = self._bars.add_task(what, total=total)
+        self._bars.update(self._tasks[what], completed=done, total=total)
+
+
+def _recording(
+    program: Any,
+    dataset: str | None,
+    path: Path,
+    engine: str,
+    threads: int | None,
+    trace: str | None,
+    folder: Path | None,
+    as_json: bool,
+) -> None:
+    from sastdeploy.report.terminal import print_table
+    from sastdeploy.simulation import check_fit, simulate_recording
+    from sastdeploy.simulation_files import write_folder
+
+    for remark in check_fit(program, dataset) if dataset else []:
+        _say(f"{program.name}: {remark}")
+    result, answer = simulate_recording(program, path, engine=engine, threads=threads, trace=trace, say=_say)
+    if folder:
+        write_folder(folder, answer, result, names=[str(path)])
+        _say(f"wrote {folder}")
+    elif trace:
+        _trace(result, trace)
+    if as_json:
+        click.echo(json.dumps(answer, indent=2, allow_nan=False))
+        return
+    click.echo(f"{path}: {answer['predicted']} ({answer['events']:,} events, program {program.name})")
+    print_table(("class", "score"), sorted(answer["scores"].items(), key=lambda item: -item[1]))
+    sources = answer["synops"]["sources"]
+    print_table(
+        ("source", "spikes", "SynOps"),
+        [(name, answer["spikes"].get(name), ops) for name, ops in sources.items()],
+    )
+    click.echo(
+        f"SynOps: {answer['synops']['total']:,} ({answer['synops']['event_weighted']:,} event-weighted, "
+        f"{answer['synops']['nonzero_weights']:,} without zero weights)"
+    )
+
+
+def _trace(result: Any, layer: str) -> None:
+    from sastdeploy.simulation_files import write_trace
+
+    path = Path(f"trace.{layer}.npz")
+    write_trace(path, result, layer)
+    _say(f"wrote {path}")
+
+
+def print_summary(summary: dict[str, Any]) -> None:
+    """Print a run's summary as tables on stdout."""
+    from sastdeploy.report.terminal import print_table
+
+    right, speed, ops = summary["accuracy"], summary["speed"], summary["ksynops"]
+    click.echo(
+        f"{summary['program']} on {summary['dataset']} ({summary['split']}, {summary['recordings']:,} recordings)"
+    )
+    click.echo(
+        f"accuracy {right['value']:.2%} (95 % interval {right['low']:.2%} to {right['high']:.2%}; "
+        f"{right['correct']:,} of {right['total']:,})"
+    )
+    kinds = (
+        ("all", "kSynOps"),
+        ("event_weighted", "event-weighted"),
+        ("nonzero_weights", "without zero weights"),
+    )
+    rows = [(row["source"], row["target"], *(_of(row[kind]) for kind, _ in kinds)) for row in ops["sources"]]
+    rows.append(("total", "", *(_of(ops[kind]) for kind, _ in kinds)))
+    print_table(("spikes of", "into", *(f"{title}, mean / maximum" for _, title in kinds)), rows)
+    print_table(
+        (
+            "layer",
+            "kind",
+            "outputs",
+            "spikes",
+            "rate",
+            "silent",
+            "always firing",
+            "below format",
+            "above format",
+        ),
+        [
+            (
+                row["name"],
+                row["kind"],
+                row["outputs"],
+                row["spikes_per_recording"],
+                row["spike_rate"],
+                row["silent"],
+                row["always_firing"],
+                row["overflow_low"],
+                row["overflow_high"],
+            )
+            for row in summary["layers"]
+        ],
+    )
+    classes = summary["classes"]
+    print_table(
+        ("true \\ predicted", *classes), [(name, *row) for name, row in zip(classes, summary["confusion"])]
+    )
+    if summary["energy"]:
+        click.echo(
+            f"energy {summary['energy']['total_pj'] / 1000:,.4g} nJ per recording, from the profile's figures"
+        )
+    click.echo(
+        f"{speed['sequences_per_second']:,.0f} sequences per second, {speed['gsynops_per_second']:.3g} GSynOp/s "
+        f"({summary['provenance']['engine']}, {summary['provenance']['threads']} threads)"
+    )
+
+
+def _of(figure: dict[str, Any]) -> str:
+    return f"{figure['mean']:,.2f} / {figure['maximum']:,.0f}"
