@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sastdeploy import atomic
 from sastdeploy.architecture import Architecture
+from sastdeploy.errors import InputError
 from sastdeploy.frames import Preprocessing
+from sastdeploy.networks import architecture_from_dict, architecture_to_dict, parameter_shapes
 
 FORMAT_VERSION = 1
 
@@ -37,3 +44,201 @@ class Checkpoint:
     dataset: str
     training: dict[str, Any]
     provenance: dict[str, Any]
+
+
+def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint in one step; a failure leaves an old file as it was.
+
+    Raises:
+        InputError: the checkpoint is not whole (as in `load_checkpoint`), or the path cannot be written.
+    """
+    import torch
+
+    check_checkpoint(checkpoint, str(path))
+    content = {
+        "format": "sastdeploy.checkpoint",
+        "format_version": FORMAT_VERSION,
+        "manifest": _manifest(checkpoint),
+        "parameters": {
+            name: torch.from_numpy(np.ascontiguousarray(value, np.float32))
+            for name, value in checkpoint.parameters.items()
+        },
+    }
+    with atomic.replacing(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load_checkpoint(path: Path | str) -> Checkpoint:
+    """Return a checkpoint that is whole: every shape right, every value finite and in range. Executes nothing.
+
+    Raises:
+        InputError: the file is missing, damaged, foreign, newer, holds code, or is not whole.
+    """
+    content = load_tensors(path)
+    if content.get("format") != "sastdeploy.checkpoint":
+        raise InputError(
+            f"{path}: is a PyTorch file, but no sastdeploy checkpoint. Train one with 'sastdeploy train'."
+        )
+    version = content.get("format_version")
+    if version != FORMAT_VERSION:
+        raise InputError(
+            f"{path}: has format version {version!r}; this sastdeploy reads version {FORMAT_VERSION}. "
+            f"Upgrade sastdeploy, or train again."
+        )
+    return _from_content(content, str(path))
+
+
+def load_tensors(path: Path | str) -> dict[str, Any]:
+    """Return the dict of tensors and plain values in a PyTorch file; code in it is refused, never run.
+
+    Raises:
+        InputError: the file is missing, unreadable, no PyTorch file, truncated, or holds anything else.
+    """
+    import pickle
+    import warnings
+
+    import torch
+
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder. Name a checkpoint file, as in ckpt.pt.")
+    try:
+        with path.open("rb") as opened:
+            magic = opened.read(4)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+    if magic != b"PK\x03\x04":
+        raise InputError(
+            f"{path}: is {'empty' if not magic else 'no checkpoint'}. Train one with 'sastdeploy train'."
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path}: holds something else than tensors and plain values, and was not loaded, because that could run "
+            f"foreign code. Only open checkpoints that sastdeploy has written."
+        ) from error
+    except Exception as error:  # torch raises RuntimeError, EOFError, KeyError, ... for damaged archives
+        reason = (str(error).splitlines() or [""])[0][:120]
+        raise InputError(
+            f"{path}: is damaged ({type(error).__name__}: {reason}). Copy or train it again."
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds a {type(content).__name__}, no checkpoint.")
+    return content
+
+
+def check_checkpoint(checkpoint: Checkpoint, where: str) -> None:
+    """Accept a checkpoint whose every part fits the others.
+
+    Raises:
+        InputError: a parameter is missing, unexpected, of another shape or type, not finite, or a threshold is not
+            positive; the classes or the frame shape do not fit the architecture.
+    """
+    expected = parameter_shapes(checkpoint.architecture)
+    missing = sorted(expected.keys() - checkpoint.parameters.keys())
+    unexpected = sorted(checkpoint.parameters.keys() - expected.keys())
+    if missing or unexpected:
+        raise InputError(
+            f"{where}: parameters do not fit {checkpoint.architecture.name}: missing {', '.join(missing) or 'none'}, "
+            f"unexpected {', '.join(unexpected) or 'none'}."
+        )
+    for name, shape in expected.items():
+        value = checkpoint.parameters[name]
+        if value.shape != shape or value.dtype != np.float32:
+            raise InputError(
+                f"{where}: {name}: expected float32 {list(shape)}, found {value.dtype} {list(value.shape)}."
+            )
+        if not np.isfinite(value).all():
+            place = np.unravel_index(int(np.argmin(np.isfinite(value))), shape)
+            raise InputError(
+                f"{where}: {name}{[int(i) for i in place]}: is {value[place]}; every parameter must be finite."
+            )
+        if name.endswith("threshold") and (value <= 0).any():
+            raise InputError(
+                f"{where}: {name}[{int(np.argmax(value <= 0))}]: is {value.min():g}; thresholds must be positive."
+            )
+    if len(checkpoint.classes) != checkpoint.architecture.classes:
+        raise InputError(
+            f"{where}: {len(checkpoint.classes)} class names for {checkpoint.architecture.classes} outputs."
+        )
+    if checkpoint.preprocessing.frame_shape != checkpoint.architecture.input_shape:
+        raise InputError(
+            f"{where}: frames {checkpoint.preprocessing.frame_shape} do not fit the network's input "
+            f"{checkpoint.architecture.input_shape}."
+        )
+
+
+def checkpoint_hash(checkpoint: Checkpoint) -> str:
+    """Return the SHA-256 over everything that the checkpoint says (not over the file's bytes)."""
+    digest = hashlib.sha256(_canonical(_manifest(checkpoint)))
+    for name in sorted(checkpoint.parameters):
+        digest.update(name.encode() + np.ascontiguousarray(checkpoint.parameters[name], "<f4").tobytes())
+    return digest.hexdigest()
+
+
+def _manifest(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {
+        "architecture": architecture_to_dict(checkpoint.architecture),
+        "preprocessing": checkpoint.preprocessing.to_dict(),
+        "classes": list(checkpoint.classes),
+        "dataset": checkpoint.dataset,
+        "training": checkpoint.training,
+        "provenance": checkpoint.provenance,
+    }
+
+
+def _canonical(record: dict[str, Any]) -> bytes:
+    return json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _from_content(content: dict[str, Any], where: str) -> Checkpoint:
+    manifest, tensors = content.get("manifest"), content.get("parameters")
+    keys = {"architecture", "preprocessing", "classes", "dataset", "training", "provenance"}
+    if not isinstance(manifest, dict) or set(manifest) != keys or not isinstance(tensors, dict):
+        raise InputError(f"{where}: is damaged (its manifest is not whole). Copy or train it again.")
+    if not all(isinstance(name, str) and hasattr(value, "numpy") for name, value in tensors.items()):
+        raise InputError(f"{where}: is damaged (a parameter is no tensor). Copy or train it again.")
+    classes, dataset = manifest["classes"], manifest["dataset"]
+    if (
+        not isinstance(classes, list)
+        or not all(isinstance(c, str) for c in classes)
+        or not isinstance(dataset, str)
+    ):
+        raise InputError(
+            f"{where}: is damaged (class names or data set are no text). Copy or train it again."
+        )
+    if not _plain(manifest["training"]) or not _plain(manifest["provenance"]):
+        raise InputError(
+            f"{where}: is damaged (training facts are not plain values). Copy or train it again."
+        )
+    try:
+        preprocessing = Preprocessing.from_dict(manifest["preprocessing"])
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    checkpoint = Checkpoint(
+        architecture_from_dict(manifest["architecture"], where),
+        {name: value.detach().numpy() for name, value in tensors.items()},
+        preprocessing,
+        tuple(classes),
+        dataset,
+        manifest["training"],
+        manifest["provenance"],
+    )
+    check_checkpoint(checkpoint, where)
+    return checkpoint
+
+
+def _plain(value: Any) -> bool:
+    """Say whether a value is JSON-ready: dicts with text keys, lists, text, finite numbers, booleans, None."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _plain(item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(_plain(item) for item in value)
+    return (
+        value is None
+        or isinstance(value, bool | int | str)
+        or (isinstance(value, float) and math.isfinite(value))
+    )

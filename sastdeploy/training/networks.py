@@ -1,0 +1,93 @@
+"""A declared architecture as a torch module."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sastdeploy.architecture import Architecture, Conv, SumPool
+from sastdeploy.networks import parameter_shapes
+from sastdeploy.training.neurons import run_lif
+
+
+class SpikingNetwork(nn.Module):
+    """LIF layers and a linear readout of the time-averaged spikes: ``W mean_t(s_L) + b`` (paper, section 3).
+
+    Weights and biases are learnable; thresholds are buffers. No state outlives a call.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.learnable = nn.ParameterDict()
+        for name, shape in parameter_shapes(architecture).items():
+            key = name.replace(".", "_")
+            if name.endswith("threshold"):
+                self.register_buffer(key, torch.full(shape, architecture.neuron.threshold))
+            else:
+                self.learnable[key] = nn.Parameter(torch.zeros(shape))
+
+    def value(self, name: str) -> Tensor:
+        """Return a parameter or threshold by its checkpoint name, as in ``layers.0.weight``."""
+        key = name.replace(".", "_")
+        return self.learnable[key] if key in self.learnable else self.get_buffer(key)
+
+    def forward(self, x: Tensor, hard: bool = False, record: list | None = None) -> Tensor:
+        """Return class scores ``[B, K]`` of frame values ``[B, T, P, H, W]``.
+
+        Args:
+            hard: Heaviside spikes instead of the surrogate's; nothing else changes.
+            record: a list to which every LIF layer appends (spikes, membranes), both ``[T, B, ...]``.
+        """
+        neuron = self.architecture.neuron
+        s = x.transpose(0, 1)
+        for i, layer in enumerate(self.architecture.layers):
+            if isinstance(layer, SumPool):
+                s = _over_steps(lambda flat, k=layer.kernel: F.avg_pool2d(flat, k), s)
+                continue
+            weight, bias = self.value(f"layers.{i}.weight"), self.value(f"layers.{i}.bias")
+            threshold = self.value(f"layers.{i}.threshold")
+            if isinstance(layer, Conv):
+                current = _over_steps(
+                    lambda flat, w=weight, b=bias, c=layer: F.conv2d(flat, w, b, c.stride, c.padding), s
+                )
+                threshold = threshold.view(-1, 1, 1)
+            else:
+                current = F.linear(s.flatten(2), weight, bias)
+            s, u = run_lif(current, threshold, neuron.alpha, neuron.slope, hard)
+            if record is not None:
+                record.append((s, u))
+        mean = s.mean(0)
+        pooled = mean.mean((2, 3)) if self.architecture.readout.global_average_pool else mean.flatten(1)
+        return F.linear(pooled, self.value("readout.weight"), self.value("readout.bias"))
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw every weight and bias from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), torch's default for linear and conv."""
+        with torch.no_grad():
+            for name, shape in parameter_shapes(self.architecture).items():
+                if name.endswith("weight"):
+                    bound = 1.0 / math.sqrt(int(np.prod(shape[1:])))
+                    self.value(name).uniform_(-bound, bound, generator=generator)
+                    self.value(name.replace("weight", "bias")).uniform_(-bound, bound, generator=generator)
+
+    def parameters_as_arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Return copies of all parameters and thresholds by their checkpoint names."""
+        names = parameter_shapes(self.architecture)
+        return {name: self.value(name).detach().cpu().numpy().astype(np.float32, copy=True) for name in names}
+
+    def load_arrays(self, arrays: dict[str, NDArray[np.float32]]) -> None:
+        """Take over parameters and thresholds by their checkpoint names."""
+        with torch.no_grad():
+            for name in parameter_shapes(self.architecture):
+                self.value(name).copy_(torch.from_numpy(arrays[name]))
+
+
+def _over_steps(operation, s: Tensor) -> Tensor:
+    """Apply an operation on ``[N, C, H, W]`` to ``[T, B, C, H, W]`` with time and batch as one axis."""
+    result = operation(s.flatten(0, 1))
+    return result.view(*s.shape[:2], *result.shape[1:])

@@ -1,0 +1,45 @@
+"""Spikes and the LIF step (paper, equation 1), in plain torch: the definition that every faster form must equal."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def surrogate(x: Tensor, slope: float) -> Tensor:
+    """Return ``1/2 + arctan(slope x) / pi``, the smooth spike of the forward pass (paper, section 3; slope k = 25).
+
+    Its gradient is exact by construction: nothing is straight-through.
+    """
+    return 0.5 + torch.atan(slope * x) / math.pi
+
+
+def heaviside(x: Tensor) -> Tensor:
+    """Return 1 where ``x >= 0`` and 0 elsewhere, in x's dtype: the hard spike of deployment."""
+    return (x >= 0).to(x.dtype)
+
+
+def run_lif(
+    current: Tensor, threshold: Tensor, alpha: float, slope: float, hard: bool
+) -> tuple[Tensor, Tensor]:
+    """Return spikes and membranes, both ``[T, B, ...]``, of LIF neurons that start at rest.
+
+    ``u_t = alpha u_{t-1} + I_t - theta s_{t-1}``, then ``s_t = sigma(u_t - theta)``: a spike lowers the membrane one
+    step later (delayed reset by subtraction; paper, equation 1).
+
+    Args:
+        current: ``I = A s + b``, ``[T, B, ...]``.
+        threshold: theta, broadcastable to ``[B, ...]``.
+        alpha: leak factor. slope: k of the surrogate. hard: swap sigma for the Heaviside step, and nothing else.
+    """
+    u = torch.zeros_like(current[0])
+    s = torch.zeros_like(current[0])
+    spikes, membranes = [], []
+    for drive in current:
+        u = alpha * u + drive - threshold * s
+        s = heaviside(u - threshold) if hard else surrogate(u - threshold, slope)
+        spikes.append(s)
+        membranes.append(u)
+    return torch.stack(spikes), torch.stack(membranes)
