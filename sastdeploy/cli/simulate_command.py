@@ -155,11 +155,12 @@ class _Bars:
         self._bars, self._tasks = progress(), {}
 
     def __enter__(self) -> _Bars:
-        self._bars.__enter__()
         return self
 
     def __exit__(self, *failure: Any) -> None:
-        self._bars.__exit__(*failure)
+        # Stopping bars that never started would print an empty line before an error's text.
+        if self._tasks:
+            self._bars.stop()
 
     def binning(self, done: int, total: int) -> None:
         self._show("reading recordings", done, total)
@@ -168,6 +169,8 @@ class _Bars:
         self._show("simulating", done, total)
 
     def _show(self, what: str, done: int, total: int) -> None:
+        if not self._tasks:
+            self._bars.start()
         if what not in self._tasks:
             self._tasks[what] = self._bars.add_task(what, total=total)
         self._bars.update(self._tasks[what], completed=done, total=total)

@@ -1,0 +1,302 @@
+"""The simulate command: which program, which data, what it prints and writes, how it refuses."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_programs import tiny_lif, tiny_program, tiny_readout
+
+from sastdeploy import simulation_files
+from sastdeploy.cli import main as main_module
+from sastdeploy.errors import InputError
+from sastdeploy.events.simulate import make_nmnist_sim
+from sastdeploy.fixedpoint import QFormat
+from sastdeploy.frames import Preprocessing
+from sastdeploy.program import DenseLif
+from sastdeploy.program_file import save_program
+from sastdeploy.simulation import MAX_TRACE_BYTES, choose_program
+from sastdeploy.simulator import engine
+
+
+def digits_program(seed=0, dataset="nmnist-sim", frame=(2, 34, 34), classes=10):
+    """Return a random program on N-MNIST's frames with some spikes in every layer."""
+    rng = np.random.default_rng(seed)
+    sizes = (int(np.prod(frame)), 12, 8)
+    layers = [
+        DenseLif(
+            f"fc{k + 1}",
+            np.clip(np.rint(rng.normal(4, 30, (after, before))), -127, 127).astype(np.int8),
+            8,
+            tiny_lif(
+                after,
+                multiplier=np.full(after, 20000, np.int32),
+                shift=np.full(after, 16, np.int32),
+                threshold=np.full(after, 16, np.int32),
+                membrane=QFormat(8, 8),
+            ),
+        )
+        for k, (before, after) in enumerate(pairwise(sizes))
+    ]
+    weight = rng.integers(-127, 128, (classes, sizes[-1])).astype(np.int8)
+    readout = tiny_readout(sizes[-1], classes, weight=weight, weight_bits=8)
+    return tiny_program(layers, readout, frame, 10, 2, dataset, classes)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    make_nmnist_sim(folder, train=20, test=30, seed=1, processes=1)
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, root):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SASTDEPLOY_DATA", str(root))
+    save_program("net.onnx", digits_program())
+    return tmp_path
+
+
+def simulate(capsys, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        main_module.main(["simulate", *arguments])
+    captured = capsys.readouterr()
+    return stop.value.code, captured.out, captured.err
+
+
+def recording_of(root):
+    return sorted((root / "nmnist-sim").glob("Test/*/*.bin"))[0]
+
+
+def test_json_is_one_object_with_every_figure(here, capsys):
+    code, out, err = simulate(capsys, "--dataset", "nmnist-sim", "--json", "--threads", "2")
+    assert code == 0, err
+    summary = json.loads(out)
+    assert summary["schema"] == "sastdeploy.simulation/1"
+    assert summary["recordings"] == 30
+    assert np.sum(summary["confusion"]) == 30
+    assert summary["provenance"]["threads"] == 2
+    assert len(summary["provenance"]["program_hash"]) == 64
+    assert "program: net.onnx, the newest here that fits" in err
+
+
+def test_engines_agree_on_the_data_set(here, capsys):
+    summaries = []
+    for name in engine.ENGINES:
+        code, out, err = simulate(capsys, "net.onnx", "--engine", name, "--limit", "10", "--json")
+        assert code == 0, err
+        summary = json.loads(out)
+        assert summary["provenance"].pop("engine") == name
+        summary["provenance"].pop("threads")
+        summary.pop("speed")
+        summaries.append(summary)
+    assert summaries[0] == summaries[1] == summaries[2]
+    assert summaries[0]["ksynops"]["all"]["mean"] > 0
+
+
+def test_tables_show_the_same_numbers(here, capsys):
+    _, out, _ = simulate(capsys, "net.onnx", "--json")
+    summary = json.loads(out)
+    code, out, _ = simulate(capsys, "net.onnx")
+    assert code == 0
+    assert f"{summary['accuracy']['correct']} of 30" in out
+    total = summary["ksynops"]["all"]
+    assert f"{total['mean']:,.2f} / {total['maximum']:,.0f}" in out
+    for word in ("accuracy", "silent", "always firing", "true \\ predicted", "sequences per second"):
+        assert word in out
+
+
+def test_the_newest_program_that_fits_is_taken(here, capsys):
+    save_program("gestures.onnx", digits_program(1, "dvsgesture-sim", (2, 48, 48), 11))
+    Path("junk.onnx").write_bytes(b"no model")
+    save_program("newer.onnx", digits_program(2))
+    for age, name in enumerate(("junk.onnx", "gestures.onnx", "newer.onnx", "net.onnx")):
+        os.utime(name, (1_000_000 - age, 1_000_000 - age))
+    code, _, err = simulate(capsys, "--dataset", "nmnist-sim", "--limit", "2", "--json")
+    assert code == 0
+    assert "program: newer.onnx, the newest here that fits" in err
+    assert "passed over junk.onnx" in err
+
+
+def test_no_program_says_how_to_make_one(here, capsys):
+    Path("net.onnx").unlink()
+    code, out, err = simulate(capsys, "--dataset", "nmnist-sim")
+    assert (code, out) == (3, "")
+    assert err == (
+        f"Error: {Path.cwd()}: no compiled program that fits nmnist-sim. Name one (sastdeploy simulate PROGRAM ...), "
+        "or make one: 'sastdeploy train --dataset nmnist-sim --out ckpt.pt', "
+        "then 'sastdeploy compile ckpt.pt --profile loihi_int8'.\n"
+    )
+
+
+def test_programs_for_other_data_are_named(here):
+    with pytest.raises(
+        InputError, match=r"that fits dvsgesture-sim \(net\.onnx: for other data\)\. Name one"
+    ):
+        choose_program(here, "dvsgesture-sim")
+    with pytest.raises(InputError, match=r"that fits the recording \(net\.onnx: for other data\)"):
+        choose_program(here, None, (128, 128, 2))
+
+
+def test_a_program_of_other_frames_is_refused(here, capsys):
+    code, _, err = simulate(capsys, "net.onnx", "--dataset", "dvsgesture-sim")
+    assert code == 3
+    assert err == (
+        "Error: program tiny.test: takes 34x34x2 sensors in 34x34 frames and 10 classes, but dvsgesture-sim has "
+        "128x128x2 sensors in 48x48 frames and 11 classes. Use a program compiled for dvsgesture-sim, "
+        "or --dataset nmnist-sim.\n"
+    )
+
+
+def test_a_missing_data_set_is_exit_3_with_three_ways(here, capsys, tmp_path):
+    code, out, err = simulate(capsys, "net.onnx", "--data", str(tmp_path / "nothing"))
+    assert (code, out) == (3, "")
+    assert "Three ways to get it: (1)" in err
+
+
+def test_simulated_training_on_the_real_set_is_said(here, capsys, root, tmp_path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "nmnist").symlink_to(root / "nmnist-sim")
+    code, _, err = simulate(
+        capsys, "net.onnx", "--dataset", "nmnist", "--data", "d", "--json", "--limit", "2"
+    )
+    assert code == 0, err
+    assert (
+        "trained on the simulated recordings of nmnist-sim, simulated on the real recordings of nmnist" in err
+    )
+    assert "these files were made by the simulator, they are not the real nmnist" in err
+
+
+def test_one_recording_gives_its_class(here, capsys, root):
+    code, out, err = simulate(capsys, "--recording", str(recording_of(root)), "--json")
+    assert code == 0, err
+    answer = json.loads(out)
+    assert answer["schema"] == "sastdeploy.recording/1"
+    best = max(answer["scores"].values())
+    assert answer["predicted"] == next(name for name, score in answer["scores"].items() if score == best)
+    assert set(answer["spikes"]) == {"fc1", "fc2"}
+    assert answer["synops"]["total"] == sum(answer["synops"]["sources"].values()) > 0
+    code, out, _ = simulate(capsys, "net.onnx", "--recording", str(recording_of(root)))
+    assert code == 0
+    assert f"{recording_of(root)}: {answer['predicted']} ({answer['events']:,} events" in out
+
+
+def test_recordings_refuse_data_set_options(here, capsys):
+    code, _, err = simulate(capsys, "net.onnx", "--recording", "a.bin", "--limit", "3")
+    assert code == 2
+    assert "--limit and --skip-bad choose recordings of a data set" in err
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [(None, "gone.bin: cannot be read (No such file or directory)"), (b"123", "gone.bin")],
+)
+def test_a_bad_recording_is_exit_3(here, capsys, content, text):
+    if content:
+        Path("gone.bin").write_bytes(content)
+    code, out, err = simulate(capsys, "net.onnx", "--recording", "gone.bin", "--json")
+    assert (code, out) == (3, "")
+    assert text in err
+
+
+def test_out_holds_summary_and_arrays_and_is_replaced_whole(here, capsys):
+    for limit in ("5", "7"):
+        code, out, err = simulate(
+            capsys, "net.onnx", "--limit", limit, "--out", "res", "--trace", "fc2", "--json"
+        )
+        assert code == 0, err
+        assert json.loads(Path("res/summary.json").read_text("utf-8")) == json.loads(out)
+        with np.load("res/recordings.npz", allow_pickle=False) as arrays:
+            assert arrays["scores"].shape == (int(limit), 10)
+            assert len(arrays["labels"]) == len(arrays["names"]) == int(limit)
+            assert arrays["neuron_spikes.fc1"].shape == (12,)
+        with np.load("res/trace.fc2.npz", allow_pickle=False) as trace:
+            assert trace["membrane"].shape == trace["spikes"].shape == (int(limit), 10, 8)
+    assert sorted(p.name for p in here.iterdir()) == ["net.onnx", "res"]
+
+
+def test_a_trace_without_out_lands_here(here, capsys):
+    code, _, err = simulate(capsys, "net.onnx", "--limit", "3", "--trace", "fc1")
+    assert code == 0
+    assert "wrote trace.fc1.npz" in err
+    assert Path("trace.fc1.npz").exists()
+
+
+def test_out_never_touches_foreign_files(here, capsys):
+    Path("mine").mkdir()
+    Path("mine/thesis.txt").write_text("years of work")
+    code, _, err = simulate(capsys, "net.onnx", "--out", "mine")
+    assert code == 3
+    assert err == (
+        "Error: mine: holds 'thesis.txt', which is no simulation result; nothing was written. "
+        "Choose a new folder with --out DIR.\n"
+    )
+    assert [p.name for p in Path("mine").iterdir()] == ["thesis.txt"]
+    code, _, err = simulate(capsys, "net.onnx", "--out", "net.onnx")
+    assert (code, err) == (3, "Error: net.onnx: is a file. Choose a folder for the result with --out DIR.\n")
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_an_interruption_leaves_the_earlier_result(here, capsys, monkeypatch, failure):
+    assert simulate(capsys, "net.onnx", "--limit", "3", "--out", "res")[0] == 0
+    before = Path("res/summary.json").read_bytes()
+
+    def stop(*_, **__):
+        raise failure
+
+    monkeypatch.setattr(simulation_files, "_take_the_place", stop)
+    code, out, err = simulate(capsys, "net.onnx", "--limit", "4", "--out", "res")
+    assert code == (130 if failure is KeyboardInterrupt else 3), err
+    assert out == ""
+    assert Path("res/summary.json").read_bytes() == before
+    assert sorted(p.name for p in here.iterdir()) == ["net.onnx", "res"]
+
+
+def test_wrong_trace_is_refused_before_any_data_is_read(here, capsys):
+    code, _, err = simulate(capsys, "net.onnx", "--trace", "fc3", "--data", "nowhere")
+    assert code == 3
+    assert err == "Error: trace 'fc3': not a layer with membranes. Did you mean 'fc2'? Allowed: fc1, fc2.\n"
+
+
+def test_a_trace_that_would_fill_memory_is_refused(here, capsys, monkeypatch):
+    monkeypatch.setattr("sastdeploy.simulation.MAX_TRACE_BYTES", 1200)
+    assert MAX_TRACE_BYTES > 1 << 30
+    code, _, err = simulate(capsys, "net.onnx", "--trace", "fc1")
+    assert code == 3
+    # 12 outputs, 10 steps, 5 bytes: 600 bytes a recording
+    assert err.endswith("Error: trace 'fc1': 30 recordings would take 0.0 GB. Use --limit 2 or less.\n")
+
+
+def test_a_damaged_program_is_exit_3(here, capsys):
+    Path("bad.onnx").write_bytes(Path("net.onnx").read_bytes()[:-40])
+    code, out, err = simulate(capsys, "bad.onnx")
+    assert (code, out) == (3, "")
+    assert err.startswith("Error: bad.onnx: ")
+
+
+def test_other_time_bins_come_from_the_program(here, capsys):
+    program = digits_program()
+    sensor = program.preprocessing
+    fewer = replace(program, preprocessing=Preprocessing((34, 34, 2), (34, 34), 4, sensor.c_clip, 2.0))
+    save_program("four.onnx", fewer)
+    code, out, err = simulate(capsys, "four.onnx", "--limit", "3", "--json")
+    assert code == 0, err
+    most = json.loads(out)["ksynops"]["all"]["maximum"]
+    assert most == (2312 * 12 + 12 * 8 + 8 * 10) * 4 / 1000
+
+
+def test_simulate_never_imports_torch(here, root):
+    script = (
+        "import sys; from sastdeploy.cli.main import main\n"
+        f"try: main(['simulate', 'net.onnx', '--recording', {str(recording_of(root))!r}])\n"
+        "except SystemExit as end: assert end.code == 0, end.code\n"
+        "sys.exit('imported torch' if 'torch' in sys.modules else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=here)
+    assert done.returncode == 0, done.stderr
