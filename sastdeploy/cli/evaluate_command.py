@@ -1,0 +1,84 @@
+"""``sastdeploy evaluate``."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path())
+@click.option(
+    "--dataset", default=None, help="Data set.  [default: the one that the checkpoint was trained on]"
+)
+@click.option(
+    "--split",
+    type=click.Choice(["validation", "test"]),
+    default="test",
+    show_default=True,
+    help="Which recordings.",
+)
+@click.option(
+    "--limit", type=int, default=None, help="Use this many recordings, classes in proportion.  [default: all]"
+)
+@click.option(
+    "--data",
+    type=click.Path(),
+    default=None,
+    help="Folder of the data sets.  [default: SASTDEPLOY_DATA, or the user's data folder]",
+)
+@click.option("--skip-bad", is_flag=True, help="Leave damaged recordings out and list them.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(checkpoint: str, dataset: str | None, split: str, limit: int | None, data: str | None, skip_bad: bool,
+            as_json: bool) -> None:  # fmt: skip
+    """Accuracy of CHECKPOINT with surrogate and with hard spikes, and the gap, with 95 % intervals."""
+    import json
+    from dataclasses import asdict
+
+    from sastdeploy.checkpoint import checkpoint_hash, load_checkpoint
+    from sastdeploy.cli.options import load_data, note_simulated
+    from sastdeploy.errors import InputError
+    from sastdeploy.events.catalog import dataset as facts_of
+    from sastdeploy.report.terminal import print_table
+
+    trained = load_checkpoint(checkpoint)
+    name = dataset or trained.dataset
+    facts = facts_of(name)
+    if facts.sensor_size != trained.preprocessing.sensor_size or len(facts.classes) != len(trained.classes):
+        raise InputError(
+            f"{checkpoint}: was trained on {trained.dataset} (sensor {trained.preprocessing.sensor_size}, "
+            f"{len(trained.classes)} classes) and does not fit {name} ({facts.sensor_size}, {len(facts.classes)})."
+        )
+    seed = trained.training.get("seed", 0)
+    frames = load_data(
+        name,
+        split,
+        data,
+        time_bins=trained.preprocessing.time_bins,
+        limit=limit,
+        seed=seed,
+        skip_bad=skip_bad,
+    )
+    simulated = note_simulated(name, data) or facts.simulated
+    from sastdeploy.training.inference import evaluate
+
+    result = evaluate(trained, frames)
+    if as_json:
+        click.echo(json.dumps({
+            "schema": "sastdeploy.evaluation/1", "checkpoint": checkpoint, "checkpoint_hash": checkpoint_hash(trained),
+            "dataset": name, "split": split, "simulated": simulated, "data_hash": frames.data_hash, **asdict(result),
+        }, indent=2))  # fmt: skip
+        return
+    rows = [
+        (label, f"{100 * value:.2f}", f"{100 * low:.2f} to {100 * high:.2f}")
+        for label, value, (low, high) in (
+            ("surrogate spikes", result.surrogate, result.surrogate_interval),
+            ("hard spikes", result.hard, result.hard_interval),
+            ("gap (points)", result.gap, result.gap_interval),
+        )
+    ]
+    kind = "simulated recordings" if simulated else "recordings"
+    print_table(
+        ("accuracy", "%", "95 % interval"),
+        rows,
+        title=f"{checkpoint} on {result.recordings:,} {split} {kind} of {name}",
+    )

@@ -1,0 +1,59 @@
+"""What several commands share: loading data with progress, and saying so where recordings are simulated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from sastdeploy.frames import LabelledFrames
+
+
+def data_folder(data: str | None) -> Path:
+    """Return the folder of the data sets: the option's, or the default."""
+    from sastdeploy.events.catalog import data_root
+
+    return Path(data) if data else data_root()
+
+
+def load_data(dataset: str, split: str, data: str | None, **options) -> LabelledFrames:
+    """Return a split's frames with a progress bar on stderr while they are binned for the first time."""
+    from sastdeploy.events.splits import load_frames
+    from sastdeploy.report.terminal import progress
+
+    bars: list = []
+
+    def show(done: int, total: int) -> None:
+        if not bars:
+            bars.append(progress())
+            bars[0].start()
+            bars[0].add_task(f"binning {dataset}", total=total)
+        bars[0].update(0, completed=done)
+
+    try:
+        return load_frames(
+            dataset,
+            split,
+            root=data_folder(data),
+            progress=show,
+            say=lambda text: click.echo(text, err=True),
+            **options,
+        )
+    finally:
+        for bar in bars:
+            bar.stop()
+
+
+def note_simulated(dataset: str, data: str | None) -> bool:
+    """Say on stderr where files under a real data set's name came from the simulator; return whether they did."""
+    from sastdeploy.events.catalog import CATALOG, simulated_marker
+
+    stands_in = not CATALOG[dataset].simulated and simulated_marker(CATALOG[dataset], data_folder(data))
+    if stands_in:
+        click.echo(
+            f"NOTE: the files of '{dataset}' in {data_folder(data)} are SIMULATED recordings, not the real ones.",
+            err=True,
+        )
+    return stands_in

@@ -1,0 +1,183 @@
+"""``sastdeploy train``."""
+
+from __future__ import annotations
+
+import click
+
+_PAPER = "  [default: {}, as in the paper]"
+
+
+@click.command()
+@click.option(
+    "--dataset", required=True, help="nmnist-sim, dvsgesture-sim (simulated), nmnist or dvsgesture (real)."
+)
+@click.option(
+    "--arch", default="fc_0p40m", show_default=True, help="fc_0p40m, conv_0p42m, or a YAML file of your own."
+)
+@click.option(
+    "--method",
+    type=click.Choice(["baseline", "sast"]),
+    default="baseline",
+    show_default=True,
+    help="One pass per step, or sharpness-aware with two.",
+)
+@click.option(
+    "--rho",
+    type=float,
+    default=None,
+    help="Radius of SAST's ascent step.  [default: 0.3; needs --method sast]",
+)
+@click.option(
+    "--delta",
+    type=float,
+    default=1e-12,
+    show_default=True,
+    help="Added to the gradient's norm in the ascent step.",
+)
+@click.option(
+    "--epochs", type=int, default=30, show_default=True, help="Passes over the training recordings."
+)
+@click.option("--batch-size", type=int, default=128, show_default=True, help="Recordings per step.")
+@click.option(
+    "--lr",
+    type=float,
+    default=1e-3,
+    show_default=True,
+    help="Learning rate of Adam at the start of its cosine.",
+)
+@click.option(
+    "--alpha", type=float, default=0.5, show_default=True, help="Leak factor of the membrane per time bin."
+)
+@click.option(
+    "--threshold", type=float, default=1.0, show_default=True, help="Spike threshold theta of every neuron."
+)
+@click.option("--slope", type=float, default=25.0, show_default=True, help="Slope k of the arctan surrogate.")
+@click.option("--time-bins", type=int, default=10, show_default=True, help="Time bins T per recording.")
+@click.option(
+    "--clip",
+    type=int,
+    default=None,
+    help="Event counts above it are clipped.  [default: covers 99 % of the training counts]",
+)
+@click.option(
+    "--divisor",
+    type=float,
+    default=None,
+    help="Frame value is min(count, clip) / divisor.  [default: the clip]",
+)
+@click.option(
+    "--normalisation",
+    type=click.Choice(["fixed", "sample_max"]),
+    default="fixed",
+    show_default=True,
+    help="sample_max is non-causal: for float studies, cannot be compiled.",
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Seed of weights, minibatches and the validation draw.",
+)
+@click.option(
+    "--limit",
+    type=int,
+    default=None,
+    help="Use this many training recordings, classes in proportion.  [default: all]",
+)
+@click.option("--out", type=click.Path(), default="ckpt.pt", show_default=True, help="Checkpoint to write.")
+@click.option(
+    "--data",
+    type=click.Path(),
+    default=None,
+    help="Folder of the data sets.  [default: SASTDEPLOY_DATA, or the user's data folder]",
+)
+@click.option("--skip-bad", is_flag=True, help="Leave damaged recordings out and list them.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run of the same options.")
+@click.option("--force", is_flag=True, help="Replace an existing checkpoint.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 256),
+    default=None,
+    help="Threads of torch; float sums can differ in the last bit between numbers.  [default: torch's own]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(dataset: str, arch: str, method: str, rho: float | None, delta: float, epochs: int, batch_size: int,
+            lr: float, alpha: float, threshold: float, slope: float, time_bins: int, clip: int | None,
+            divisor: float | None, normalisation: str, seed: int, limit: int | None, out: str, data: str | None,
+            skip_bad: bool, resume: bool, force: bool, threads: int | None, as_json: bool) -> None:  # fmt: skip
+    """Train a network with smooth spikes and keep the epoch that is best with hard ones.
+
+    Writes OUT, and OUT.jsonl with one line per epoch. The test recordings are never read.
+    """
+    import json
+    import sys
+    from pathlib import Path
+
+    from sastdeploy.architecture import Neuron
+    from sastdeploy.cli.options import load_data, note_simulated
+    from sastdeploy.events.catalog import dataset as facts_of
+    from sastdeploy.events.splits import find_scale
+    from sastdeploy.frames import Preprocessing
+    from sastdeploy.networks import load_architecture
+    from sastdeploy.report.terminal import progress
+    from sastdeploy.training.settings import TrainingSettings
+
+    facts = facts_of(dataset)
+    settings = TrainingSettings(
+        method,
+        (0.3 if rho is None else rho) if method == "sast" else rho or 0.0,
+        delta,
+        epochs,
+        batch_size,
+        lr,
+        seed,
+    )
+    shape = (facts.sensor_size[2], facts.frame_size[1], facts.frame_size[0])
+    architecture = load_architecture(arch, shape, len(facts.classes), Neuron(alpha, threshold, slope))
+    training, validation = (
+        load_data(dataset, split, data, time_bins=time_bins, limit=part, seed=seed, skip_bad=skip_bad)
+        for split, part in (("train", limit), ("validation", limit))
+    )
+    note_simulated(dataset, data)
+    scale = find_scale(training.frames) if clip is None else clip
+    preprocessing = Preprocessing(
+        facts.sensor_size, facts.frame_size, time_bins, scale, float(divisor or scale), normalisation
+    )
+    click.echo(
+        f"{len(training):,} training and {len(validation):,} validation recordings; frame value = "
+        f"min(count, {scale}) / {preprocessing.divisor:g}"
+        + (" per recording's maximum" if normalisation == "sample_max" else ""),
+        err=True,
+    )
+    import torch
+
+    from sastdeploy.training.loop import train
+
+    if threads:
+        torch.set_num_threads(threads)
+    with progress() as bar:
+        task = bar.add_task(f"training {architecture.name} ({method})", total=epochs)
+
+        def report(record: dict) -> None:
+            bar.update(task, completed=record["epoch"] + 1, description=(
+                f"epoch {record['epoch'] + 1}: loss {record['loss']:.3f}, surrogate {record['surrogate_accuracy']:.1%}, "
+                f"hard {record['hard_accuracy']:.1%}"))  # fmt: skip
+
+        checkpoint = train(
+            training, validation, architecture, preprocessing, settings, Path(out), dataset=dataset,
+            command="sastdeploy " + " ".join(sys.argv[1:]), resume=resume, force=force, report=report,
+        )  # fmt: skip
+    chosen = checkpoint.training["selected"]
+    if as_json:
+        click.echo(
+            json.dumps(
+                {"schema": "sastdeploy.training/1", "checkpoint": out, **checkpoint.training}, indent=2
+            )
+        )
+        return
+    click.echo(
+        f"{out}: epoch {chosen['epoch'] + 1} of {epochs}, validation accuracy {chosen['surrogate_accuracy']:.2%} with "
+        f"surrogate spikes, {chosen['hard_accuracy']:.2%} with hard spikes (gap {100 * chosen['gap']:.2f} points).\n"
+        f"Next: sastdeploy compile {out} --profile loihi_int8"
+    )
