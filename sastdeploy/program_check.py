@@ -72,7 +72,8 @@ def worst_gained(
 ) -> NDArray[np.int64]:
     """Return the largest possible ``|(acc * multiplier + 2^(shift-1)) >> shift|`` for ``|acc| <= sums``, int64."""
     half = (np.int64(1) << shift.astype(np.int64)) >> 1
-    return (sums * multiplier.astype(np.int64) + half) >> shift.astype(np.int64)
+    worst: NDArray[np.int64] = (sums * multiplier.astype(np.int64) + half) >> shift.astype(np.int64)
+    return worst
 
 
 def _refuse(where: str, found: str, allowed: str) -> NoReturn:

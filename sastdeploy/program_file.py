@@ -25,8 +25,9 @@ from sastdeploy.program import (
     Readout,
     SumPool,
 )
+from sastdeploy.program_arrays import PER_CHANNEL, from_raw, program_arrays, stored_bits, to_raw
 from sastdeploy.program_check import verify_program
-from sastdeploy.program_graph import PER_CHANNEL, build_model, from_raw, program_arrays, stored_bits, to_raw
+from sastdeploy.program_graph import build_model
 
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto

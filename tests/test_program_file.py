@@ -17,6 +17,7 @@ from sastdeploy.errors import InputError
 from sastdeploy.fixedpoint import Overflow, QFormat, Rounding
 from sastdeploy.frames import Preprocessing
 from sastdeploy.program import ConvLif, DenseLif, Lif, Program, Readout, SumPool
+from sastdeploy.program_arrays import from_raw, to_raw
 from sastdeploy.program_file import (
     HASH_KEY,
     MANIFEST_KEY,
@@ -27,7 +28,6 @@ from sastdeploy.program_file import (
     read_manifest,
     save_program,
 )
-from sastdeploy.program_graph import from_raw, to_raw
 from sastdeploy.simulator import reference
 
 quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
