@@ -102,7 +102,8 @@ class Chunks:
 
     def _tally(self, source: Rows, position: int, start: int, stop: int, fan_out, nonzero) -> None:
         totals = np.zeros((stop - start, 5), np.int64)
-        tally(source, self._steps, fan_out, nonzero, totals)
+        uniform = bool(fan_out.size) and bool((fan_out == fan_out[0]).all())
+        tally(source, self._steps, fan_out, nonzero, uniform, totals)
         result, rows = self._result, slice(start, stop)
         for column, array in enumerate(
             (result.active, result.events, result.synops, result.synops_events, result.synops_nonzero)

@@ -38,7 +38,7 @@ class Wiring(NamedTuple):
     """How inputs reach neurons: ``outputs[p] sees weight[tap_row[k] + channel]`` for its taps k and active channels.
 
     Args:
-        weight: int8 ``[rows, O]``. dense: one position, and an input's number is its row.
+        weight: int8 ``[rows + 1, O]``, the last row zero. dense: one position, and an input's number is its row.
         pixel, channel: int32 ``[J]``, where input j lies. channels: C of the source.
         tap_start: int32 ``[positions + 1]``. tap_pixel, tap_row: int32, per tap the pixel seen and its first row.
         budget: rows whose sum fits the narrow partial sum. proven before.
@@ -86,14 +86,17 @@ class Step(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Working memory of one thread. partial: int16 or int32 ``[O]``; the rest int32 (values int16)."""
+    """Working memory of one thread. partial: int16 or int32 ``[O]``; the rest int32 (values int16).
+
+    ``rows`` and ``values`` have room for every row that a position can see, and `GROUP` more.
+    """
 
     partial: NDArray
     acc: NDArray[np.int32]
     fired: NDArray[np.int32]
     membrane: NDArray[np.int32]
     rows: NDArray[np.int32]
-    row_values: NDArray[np.int16]
+    values: NDArray[np.int16]
     filled: NDArray[np.int32]
     bucket: NDArray[np.int32]
     bucket_values: NDArray[np.int16]
@@ -116,14 +119,12 @@ class Emitted(NamedTuple):
 
 @njit(cache=True, nogil=True)
 def add_spike_rows(weight, rows, count, partial, acc, budget):
-    """Leave in ``acc`` the sum of the named weight rows."""
+    """Add the named weight rows to ``acc``; ``count`` is a multiple of `GROUP`."""
     width = acc.shape[0]
     for o in range(width):
-        acc[o] = 0
         partial[o] = 0
-    grouped = count - count % GROUP
     used = 0
-    for r in range(0, grouped, GROUP):
+    for r in range(0, count, GROUP):
         a, b, c, d = weight[rows[r]], weight[rows[r + 1]], weight[rows[r + 2]], weight[rows[r + 3]]
         e, f, g, h = weight[rows[r + 4]], weight[rows[r + 5]], weight[rows[r + 6]], weight[rows[r + 7]]
         for o in range(width):
@@ -137,25 +138,18 @@ def add_spike_rows(weight, rows, count, partial, acc, budget):
                 acc[o] += partial[o]
                 partial[o] = 0
             used = 0
-    # Fewer than GROUP rows are left, and the loop above leaves room for as many.
-    for r in range(grouped, count):
-        a = weight[rows[r]]
-        for o in range(width):
-            partial[o] += np.int64(a[o])
     for o in range(width):
         acc[o] += partial[o]
 
 
 @njit(cache=True, nogil=True)
 def add_graded_rows(weight, rows, values, count, partial, acc, budget):
-    """Leave in ``acc`` the sum of the named weight rows, each multiplied by its value."""
+    """Add the named weight rows, each multiplied by its value, to ``acc``; ``count`` is a multiple of `GROUP`."""
     width = acc.shape[0]
     for o in range(width):
-        acc[o] = 0
         partial[o] = 0
-    grouped = count - count % GROUP
     used = 0
-    for r in range(0, grouped, GROUP):
+    for r in range(0, count, GROUP):
         a, b, c, d = weight[rows[r]], weight[rows[r + 1]], weight[rows[r + 2]], weight[rows[r + 3]]
         e, f, g, h = weight[rows[r + 4]], weight[rows[r + 5]], weight[rows[r + 6]], weight[rows[r + 7]]
         va, vb, vc, vd = values[r], values[r + 1], values[r + 2], values[r + 3]
@@ -173,37 +167,61 @@ def add_graded_rows(weight, rows, values, count, partial, acc, budget):
                 acc[o] += partial[o]
                 partial[o] = 0
             used = 0
-    for r in range(grouped, count):
-        a, va = weight[rows[r]], values[r]
-        for o in range(width):
-            partial[o] += np.int64(va) * np.int64(a[o])
     for o in range(width):
         acc[o] += partial[o]
 
 
 @njit(cache=True, nogil=True)
+def add_rows(wiring, graded, scratch, count):
+    """Leave in ``acc`` the sum of the ``count`` listed rows, each multiplied by its value if ``graded``."""
+    scratch.acc[:] = 0
+    # The last row of the weights is zero: filling a group up with it costs less than a loop over the remainder.
+    while count % GROUP:
+        scratch.rows[count] = wiring.weight.shape[0] - 1
+        scratch.values[count] = 0
+        count += 1
+    if count == 0:
+        return
+    if graded:
+        add_graded_rows(
+            wiring.weight, scratch.rows, scratch.values, count, scratch.partial, scratch.acc, wiring.budget
+        )
+    else:
+        add_spike_rows(wiring.weight, scratch.rows, count, scratch.partial, scratch.acc, wiring.budget)
+
+
+@njit(cache=True, nogil=True)
 def lif_step(step, acc, membrane, fired, counts):
-    """Take one step for every neuron of a position; return how many membranes overflowed below and above."""
-    low = np.int64(0)
-    high = np.int64(0)
-    mask = np.int64(step.q_max) - np.int64(step.q_min)
+    """Take one step for every neuron of a position; return how many membranes overflowed below and above.
+
+    A verified program's update fits 32 bits; only the two products need 64.
+    """
+    low = np.int32(0)
+    high = np.int32(0)
+    q_min = np.int32(step.q_min)
+    q_max = np.int32(step.q_max)
+    mask = np.int32(step.q_max - step.q_min)
+    zero_before = np.int32(step.zero_before)
+    zero_after = np.int32(step.zero_after)
     for o in range(acc.shape[0]):
-        before = np.int64(membrane[o])
-        spiked = -np.int64(before >= np.int64(step.test[o]))
-        product = before * np.int64(step.leak_multiplier)
+        before = membrane[o]
+        spiked = np.int32(-np.int32(before >= step.test[o]))
+        product = np.int64(before) * np.int64(step.leak_multiplier)
         product += step.leak_half + ((product >> np.int64(63)) & step.leak_negative)
-        leak = (product >> step.leak_shift) & ~(step.zero_before & spiked)
+        leak = np.int32(product >> step.leak_shift) & ~np.int32(zero_before & spiked)
         gained = np.int64(acc[o]) * np.int64(step.multiplier[o]) + step.half[o]
-        v = leak + (gained >> np.int64(step.shift[o])) + np.int64(step.bias[o])
-        v -= np.int64(step.subtract_before[o]) & spiked
-        low += np.int64(v < step.q_min)
-        high += np.int64(v > step.q_max)
+        current = np.int32(gained >> np.int64(step.shift[o]))
+        v = np.int32(leak + current + step.bias[o] - np.int32(step.subtract_before[o] & spiked))
+        low = np.int32(low + np.int32(v < q_min))
+        high = np.int32(high + np.int32(v > q_max))
         if step.wrap:
-            w = ((v - step.q_min) & mask) + step.q_min
+            # In 64 bits: the difference to the lower end can leave 32.
+            w = np.int32(((np.int64(v) - np.int64(q_min)) & np.int64(mask)) + np.int64(q_min))
         else:
-            w = min(max(v, step.q_min), step.q_max)
-        spikes = np.int64(w >= np.int64(step.test[o]))
-        membrane[o] = (w & ~(step.zero_after & -spikes)) - (np.int64(step.subtract_after[o]) & -spikes)
+            w = np.int32(min(max(v, q_min), q_max))
+        spikes = np.int32(w >= step.test[o])
+        now = np.int32(-spikes)
+        membrane[o] = np.int32(w & ~np.int32(zero_after & now)) - np.int32(step.subtract_after[o] & now)
         fired[o] = spikes
         counts[o] += spikes
     return low, high
@@ -233,18 +251,33 @@ def fill_buckets(source, row, wiring, scratch):
 
 
 @njit(cache=True, nogil=True)
-def rows_of_position(position, graded, wiring, scratch):
-    """Write the weight rows (and values) that one output position sees; return their number."""
+def list_all_rows(source, row, scratch):
+    """List the weight rows (and values) of all active inputs of a dense layer; return their number."""
+    start = source.starts[row]
+    count = source.stops[row] - start
+    for k in range(count):
+        scratch.rows[k] = source.index[start + k]
+    if source.graded:
+        for k in range(count):
+            scratch.values[k] = source.value[start + k]
+    return count
+
+
+@njit(cache=True, nogil=True)
+def list_seen_rows(position, graded, wiring, scratch):
+    """List the weight rows (and values) that one output position sees; return their number."""
     count = np.int64(0)
     for tap in range(wiring.tap_start[position], wiring.tap_start[position + 1]):
         pixel = np.int64(wiring.tap_pixel[tap])
         first = np.int64(wiring.tap_row[tap])
         start = pixel * wiring.channels
-        for k in range(np.int64(scratch.filled[pixel])):
+        here = np.int64(scratch.filled[pixel])
+        for k in range(here):
             scratch.rows[count + k] = first + scratch.bucket[start + k]
-            if graded:
-                scratch.row_values[count + k] = scratch.bucket_values[start + k]
-        count += np.int64(scratch.filled[pixel])
+        if graded:
+            for k in range(here):
+                scratch.values[count + k] = scratch.bucket_values[start + k]
+        count += here
     return count
 
 
@@ -259,23 +292,15 @@ def lif_layer(source, steps, wiring, step, scratch, emitted, traced, trace_membr
         for t in range(steps):
             row = n * steps + t
             end = row * stride
+            emitted.starts[row] = end
             if not wiring.dense:
                 fill_buckets(source, row, wiring, scratch)
             for p in range(positions):
                 if wiring.dense:
-                    rows = source.index[source.starts[row] : source.stops[row]]
-                    values = source.value[source.starts[row] : source.stops[row]]
-                    count = rows.shape[0]
+                    count = list_all_rows(source, row, scratch)
                 else:
-                    count = rows_of_position(p, source.graded, wiring, scratch)
-                    rows = scratch.rows[:count]
-                    values = scratch.row_values[:count]
-                if source.graded:
-                    add_graded_rows(
-                        wiring.weight, rows, values, count, scratch.partial, scratch.acc, wiring.budget
-                    )
-                else:
-                    add_spike_rows(wiring.weight, rows, count, scratch.partial, scratch.acc, wiring.budget)
+                    count = list_seen_rows(p, source.graded, wiring, scratch)
+                add_rows(wiring, source.graded, scratch, count)
                 first = p * width
                 membrane = scratch.membrane[first : first + width]
                 counts = emitted.counts[n, first : first + width]
@@ -287,7 +312,6 @@ def lif_layer(source, steps, wiring, step, scratch, emitted, traced, trace_membr
                     for o in range(width):
                         trace_membrane[n, t, first + o] = membrane[o]
                         trace_spikes[n, t, first + o] = scratch.fired[o]
-            emitted.starts[row] = row * stride
             emitted.stops[row] = end
 
 
@@ -315,11 +339,12 @@ def pool_layer(source, steps, window, sums, emitted):
 
 
 @njit(cache=True, nogil=True)
-def tally(source, steps, fan_out, fan_out_nonzero, totals):
-    """Add per recording: non-zero values, their sum, operations, event-weighted ones, those on non-zero weights.
+def tally(source, steps, fan_out, fan_out_nonzero, uniform, totals):
+    """Write per recording: non-zero values, their sum, operations, event-weighted ones, those on non-zero weights.
 
     Args:
-        fan_out, fan_out_nonzero: int64 ``[J]``. totals: int64 ``[n, 5]``.
+        fan_out, fan_out_nonzero: int64 ``[J]``. uniform: ``fan_out`` is the same for every input.
+        totals: int64 ``[n, 5]``.
     """
     for n in range(totals.shape[0]):
         active = np.int64(0)
@@ -328,16 +353,27 @@ def tally(source, steps, fan_out, fan_out_nonzero, totals):
         weighted = np.int64(0)
         nonzero = np.int64(0)
         for row in range(n * steps, (n + 1) * steps):
-            for e in range(source.starts[row], source.stops[row]):
-                j = source.index[e]
-                value = np.int64(source.value[e]) if source.graded else np.int64(1)
-                active += 1
-                events += value
-                operations += fan_out[j]
-                weighted += fan_out[j] * value
-                nonzero += fan_out_nonzero[j]
-        totals[n, 0] += active
-        totals[n, 1] += events
-        totals[n, 2] += operations
-        totals[n, 3] += weighted
-        totals[n, 4] += nonzero
+            start, stop = source.starts[row], source.stops[row]
+            active += stop - start
+            if source.graded:
+                for e in range(start, stop):
+                    events += np.int64(source.value[e])
+            for e in range(start, stop):
+                nonzero += fan_out_nonzero[source.index[e]]
+            if not uniform:
+                for e in range(start, stop):
+                    operations += fan_out[source.index[e]]
+                if source.graded:
+                    for e in range(start, stop):
+                        weighted += fan_out[source.index[e]] * np.int64(source.value[e])
+        if not source.graded:
+            events = active
+            weighted = operations
+        if uniform:
+            operations = active * fan_out[0]
+            weighted = events * fan_out[0]
+        totals[n, 0] = active
+        totals[n, 1] = events
+        totals[n, 2] = operations
+        totals[n, 3] = weighted
+        totals[n, 4] = nonzero

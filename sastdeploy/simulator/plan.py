@@ -43,14 +43,15 @@ class LayerPlan:
         positions = len(wiring.tap_start) - 1
         pixels = 1 if wiring.dense else int(wiring.pixel.max()) + 1
         bucket = 1 if wiring.dense else pixels * wiring.channels
-        rows = 1 if wiring.dense else int(np.diff(wiring.tap_start).max()) * wiring.channels
+        seen = int(np.diff(wiring.tap_start).max()) * wiring.channels
+        rows = (len(wiring.weight) - 1 if wiring.dense else seen) + GROUP
         return Scratch(
             np.zeros(width, np.int16 if self.narrow else np.int32),
             np.zeros(width, np.int32),
             np.zeros(width, np.int32),
             np.zeros(positions * width, np.int32),
-            np.zeros(max(rows, 1), np.int32),
-            np.zeros(max(rows, 1), np.int16),
+            np.zeros(rows, np.int32),
+            np.zeros(rows, np.int16),
             np.zeros(pixels, np.int32),
             np.zeros(bucket, np.int32),
             np.zeros(bucket, np.int16),
@@ -118,8 +119,8 @@ def _lif_layer(
         raise SimulationError(f"layer {layer.name}: a weighted sum of {worst} does not fit 32 bits.")
     heaviest = max(1, int(np.abs(layer.weight.astype(np.int64)).max()) * largest)
     rows_that_fit = np.iinfo(np.int16).max // heaviest
-    # The kernels add GROUP rows at a time and keep room for as many single ones.
-    narrow = rows_that_fit >= 2 * GROUP
+    # The kernels add GROUP rows at a time.
+    narrow = rows_that_fit >= GROUP
     budget = rows_that_fit if narrow else np.iinfo(np.int32).max - GROUP
     if isinstance(layer, DenseLif):
         wiring, fan_out, nonzero = _dense_wiring(layer, order, budget)
@@ -132,19 +133,23 @@ def _lif_layer(
     )  # fmt: skip
 
 
+def _with_zero_row(weight: NDArray[np.int8]) -> NDArray[np.int8]:
+    return np.ascontiguousarray(np.concatenate((weight, np.zeros((1, weight.shape[1]), np.int8))))
+
+
 def _dense_wiring(layer: DenseLif, order: NDArray[np.int32], budget: int) -> tuple:
-    weight = np.ascontiguousarray(layer.weight.T[order])
+    weight = _with_zero_row(layer.weight.T[order])
     nothing = np.zeros(1, np.int32)
     wiring = Wiring(weight, True, nothing, nothing, 1, np.array([0, 0], np.int32), nothing, nothing, budget)
     fan_out = np.full(len(order), weight.shape[1], np.int64)
-    return wiring, fan_out, np.count_nonzero(weight, axis=1).astype(np.int64)
+    return wiring, fan_out, np.count_nonzero(weight[:-1], axis=1).astype(np.int64)
 
 
 def _conv_wiring(
     layer: ConvLif, shape: Shape, out_shape: Shape, order: NDArray[np.int32], budget: int
 ) -> tuple:
     outputs, channels, kernel_y, kernel_x = layer.weight.shape
-    weight = np.ascontiguousarray(layer.weight.transpose(2, 3, 1, 0).reshape(-1, outputs))
+    weight = _with_zero_row(layer.weight.transpose(2, 3, 1, 0).reshape(-1, outputs))
     _, height, width = shape
     out_y, out_x, ky, kx = np.indices((*out_shape[1:], kernel_y, kernel_x), dtype=np.int32).reshape(4, -1)
     y = out_y * layer.stride[0] - layer.padding[0] + ky
