@@ -1,4 +1,45 @@
-"""Program: a compiled network as frozen integer arrays plus a manifest. This docstring is the format's specification."""
+"""Program: a compiled network as frozen integer arrays plus a manifest. This docstring is the format's specification.
+
+Meaning
+    The records below, each with its equations. `sastdeploy.program_check.verify_program` states and proves every
+    range; whoever runs a verified program needs no further check, and 32 bits hold every weighted sum, membrane
+    update and score (``acc * multiplier`` and ``u * leak_multiplier`` need 64). Shifts of negative numbers are
+    arithmetic: they round toward minus infinity.
+
+File (format version 1)
+    One standard ONNX model (IR 10, opset 21), nothing beside it. Any ONNX runtime gives these integers without a
+    line of ours::
+
+        import numpy as np, onnxruntime
+        session = onnxruntime.InferenceSession("ckpt.loihi_int8.onnx")
+        counts = np.zeros(session.get_inputs()[0].shape[1:], np.uint8)[None]      # [N, T, P, H, W]
+        scores, predicted = session.run(["scores", "predicted"], {"counts": counts})
+
+    Input ``counts``: uint8 ``[N, T, P, H, W]``, event counts per bin, N free; clipped inside to ``c_clip``. Outputs
+    ``scores`` int32 ``[N, K]`` and ``predicted`` int64 ``[N]``; for every LIF layer ``LAYER/membrane`` int32 and
+    ``LAYER/spikes`` uint8, both ``[N, T, C, H, W]`` (dense: ``H = W = 1``), and ``LAYER/overflow_low`` and
+    ``LAYER/overflow_high`` int64 ``[N]``, membrane updates below and above the format.
+
+    Graph: ``Clip``, then a ``Scan`` over T whose states are every layer's u and s; in it ``MatMulInteger`` or
+    ``ConvInteger`` (uint8 values up to 127 times int8 weights: exact also where x86 kernels add two products in 16
+    bits, as 2 * 127 * 127 < 2^15), a local function ``sastdeploy::Lif_<rounding>_<overflow>_<test>_<reset>_<delay>``
+    per LIF layer, window sums for pools; then the integer ``MatMul`` of the readout, ``sastdeploy::RoundedShift``
+    and ``ArgMax``. A floor division by 2^r is written ``(x - Mod(x, 2^r)) / 2^r``, which needs no rule for
+    rounding negative quotients.
+
+    Initializers, all in ``raw_data`` (little-endian, C order), named ``LAYER/FIELD`` after the records' array fields:
+    weights of 2 to 4 bits as INT4 (two to a byte, the first in the low half), of 5 to 8 bits as INT8; all others
+    INT32. No other initializer, no external data.
+
+    ``metadata_props``: ``sastdeploy.format_version``, a whole number; ``sastdeploy.manifest``, JSON in canonical form
+    (ASCII, sorted keys, no spaces, shortest floats, no NaN) with every field of the records that is no array, enums
+    by value, formats as ``Qm.n``, and each ``weight_shape``; ``sastdeploy.content_sha256``, of the manifest's bytes
+    and then, per initializer in file order, ``"\\nNAME BITS [SHAPE]\\n"`` (BITS 4, 8 or 32) and its raw bytes.
+    ``producer_name`` is ``sastdeploy``. There is no time of day: the same program gives the same bytes.
+
+    A reader accepts a file only if the graph equals the one written from its manifest and arrays, so a file cannot
+    show one network and run another. Any change to graph or manifest is a new format version.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +118,7 @@ class ConvLif:
 
 @dataclass(frozen=True)
 class SumPool:
-    """Sum of spikes over non-overlapping ``kernel`` x ``kernel`` windows; incomplete windows are dropped."""
+    """Sum of spikes over non-overlapping ``kernel`` x ``kernel`` windows, at most 127; incomplete windows are dropped."""
 
     name: str
     kernel: int
@@ -121,6 +162,9 @@ class Program:
         profile: the hardware profile as plain data (with its sources), for reports; engines never read it.
         provenance: checkpoint hash, versions, command, seed.
         costs: compile-time per-layer figures for reports (memory bytes, scales, signal-to-noise, ...).
+
+    ``profile``, ``provenance`` and ``costs`` hold plain JSON values only: text, finite numbers, true, false, null,
+    lists and dicts with text keys. Layer names are 1 to 64 letters, digits and ``_ . -``, each used once.
     """
 
     name: str

@@ -71,9 +71,8 @@ def worst_gained(
     sums: NDArray[np.int64], multiplier: NDArray[np.int32], shift: NDArray[np.int32]
 ) -> NDArray[np.int64]:
     """Return the largest possible ``|(acc * multiplier + 2^(shift-1)) >> shift|`` for ``|acc| <= sums``, int64."""
-    half = (np.int64(1) << shift.astype(np.int64)) >> 1
-    worst: NDArray[np.int64] = (sums * multiplier.astype(np.int64) + half) >> shift.astype(np.int64)
-    return worst
+    unit = np.left_shift(1, shift.astype(np.int64), dtype=np.int64)
+    return (sums * multiplier.astype(np.int64) + unit // 2) // unit
 
 
 def _refuse(where: str, found: str, allowed: str) -> NoReturn:
