@@ -1,0 +1,100 @@
+"""``sastdeploy profiles list | show | check | new``."""
+
+from __future__ import annotations
+
+import click
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+@click.group()
+def command() -> None:
+    """List, show, check and create hardware profiles."""
+
+
+@command.command("list")
+@JSON
+def list_(as_json: bool) -> None:
+    """List the built-in profiles."""
+    import json
+
+    from sastdeploy.hardware import builtin_profiles, load_profile
+    from sastdeploy.report.terminal import print_table
+
+    known = [load_profile(name) for name in builtin_profiles()]
+    if as_json:
+        click.echo(
+            json.dumps({"schema": "sastdeploy.profiles/1", "profiles": [p.record for p in known]}, indent=2)
+        )
+        return
+    rows = [
+        (p.name, p.title, f"INT{p.weight_bits} {p.granularity}", f"{p.membrane} {p.overflow.value}",
+         f"/2^{p.leak_shift} {p.leak_rounding.value}", p.accumulator_bits, f"{p.reset}, delay {p.reset_delay}")
+        for p in known
+    ]  # fmt: skip
+    print_table(("name", "title", "weights", "membrane", "leak", "accumulator", "reset"), rows)
+
+
+@command.command()
+@click.argument("name")
+@JSON
+def show(name: str, as_json: bool) -> None:
+    """Print profile NAME (built in, or a YAML file) with the source of every value."""
+    import json
+
+    from sastdeploy.hardware import load_profile
+    from sastdeploy.report.terminal import print_table
+
+    profile = load_profile(name)
+    if as_json:
+        click.echo(json.dumps(profile.record, indent=2))
+        return
+    rows = [
+        (
+            f"{section}.{key}",
+            "none stated" if entry["value"] is None else str(entry["value"]),
+            entry["source"],
+        )
+        for section, entries in profile.record.items()
+        if isinstance(entries, dict)
+        for key, entry in entries.items()
+    ]
+    print_table(("key", "value", "source"), rows, title=f"{profile.name}: {profile.title}")
+
+
+@command.command()
+@click.argument("file", type=click.Path())
+def check(file: str) -> None:
+    """Check a profile FILE of your own and say what it describes."""
+    from sastdeploy.hardware import load_profile
+
+    profile = load_profile(file)
+    click.echo(
+        f"{file}: valid. {profile.name}: INT{profile.weight_bits} weights, {profile.membrane} membrane."
+    )
+
+
+@command.command()
+@click.argument("name")
+@click.option("--from", "source", default="loihi_int8", show_default=True, help="Profile to start from.")
+@click.option("--out", type=click.Path(), default=None, help="File to write.  [default: NAME.yaml]")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+def new(name: str, source: str, out: str | None, force: bool) -> None:
+    """Write a profile NAME to edit, as a copy of another."""
+    import re
+    from pathlib import Path
+
+    from sastdeploy import atomic
+    from sastdeploy.errors import InputError
+    from sastdeploy.hardware import profile_path
+
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+        raise InputError(f"profile '{name}': a name has letters, digits, _ and -, at most 64.")
+    path = Path(out or f"{name}.yaml")
+    if path.exists() and not force:
+        raise InputError(f"{path}: exists. Choose another name, or replace it with --force.")
+    text = profile_path(source).read_text("utf-8")
+    atomic.write_text(path, re.sub(r"(?m)^name: .*$", f"name: {name}", text, count=1))
+    click.echo(
+        f"{path}: edit it, then 'sastdeploy profiles check {path}' and 'sastdeploy compile CKPT --profile {path}'."
+    )

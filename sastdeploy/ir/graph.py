@@ -1,0 +1,177 @@
+"""Graph: a chain of nodes from the input to the readout, and the verifier that keeps it meaningful."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from itertools import pairwise
+
+import numpy as np
+
+from sastdeploy.errors import InputError
+from sastdeploy.ir.nodes import AveragePool, Conv2d, Dense, Input, Lif, Node, Readout, SumPool, Synapses
+from sastdeploy.program import RESETS, SPIKE_TESTS
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Nodes in order of data flow; `verify` says what order and contents are valid. Equal where every field is."""
+
+    name: str
+    nodes: tuple[Node, ...]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Graph) or self.name != other.name or len(self.nodes) != len(other.nodes):
+            return False
+        return all(_same(a, b) for a, b in zip(self.nodes, other.nodes))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def replace(self, nodes: tuple[Node, ...]) -> Graph:
+        """Return the graph with other nodes."""
+        return Graph(self.name, nodes)
+
+
+def _same(a: Node, b: Node) -> bool:
+    if type(a) is not type(b):
+        return False
+    for field in fields(a):
+        x, y = getattr(a, field.name), getattr(b, field.name)
+        if isinstance(x, np.ndarray) or isinstance(y, np.ndarray):
+            if type(x) is not type(y) or x.dtype != y.dtype or not np.array_equal(x, y):
+                return False
+        elif x != y:
+            return False
+    return True
+
+
+def shapes(graph: Graph) -> tuple[Shape, ...]:
+    """Return the output shape ``(C, H, W)`` of every node.
+
+    Raises:
+        InputError: a node does not fit what precedes it.
+    """
+    shape: Shape = (0, 0, 0)
+    result = []
+    for node in graph.nodes:
+        shape = _output_shape(node, shape)
+        result.append(shape)
+    return tuple(result)
+
+
+def _output_shape(node: Node, shape: Shape) -> Shape:
+    channels, height, width = shape
+    if isinstance(node, Input):
+        return node.shape
+    if isinstance(node, Lif):
+        return shape
+    if isinstance(node, (AveragePool, SumPool)):
+        _require(
+            1 <= node.kernel <= min(height, width),
+            node,
+            f"kernel {node.kernel} does not fit {height} x {width}",
+        )
+        return (channels, height // node.kernel, width // node.kernel)
+    if isinstance(node, Conv2d):
+        _require(
+            node.weight.shape[1] == channels,
+            node,
+            f"weight {node.weight.shape} for {channels} input channels",
+        )
+        rows, columns = (
+            (size + 2 * pad - kernel) // stride + 1
+            for size, pad, kernel, stride in zip(
+                (height, width), node.padding, node.weight.shape[2:], node.stride
+            )
+        )
+        _require(
+            rows >= 1 and columns >= 1,
+            node,
+            f"kernel {node.weight.shape[2:]} is larger than its padded input",
+        )
+        return (node.weight.shape[0], rows, columns)
+    sources = channels if isinstance(node, Readout) and node.pool != "none" else channels * height * width
+    _require(node.weight.shape[1] == sources, node, f"weight {node.weight.shape} for {sources} sources")
+    return (node.weight.shape[0], 1, 1)
+
+
+def verify(graph: Graph) -> None:
+    """Accept a graph that means something: order, shapes, finite values, known semantics.
+
+    Raises:
+        InputError: naming the node and the rule.
+    """
+    nodes = graph.nodes
+    _require(
+        len(nodes) >= 4 and isinstance(nodes[0], Input),
+        nodes[0] if nodes else None,
+        "must begin with an input",
+    )
+    _require(isinstance(nodes[-1], Readout), nodes[-1], "must end with a readout")
+    names = [node.name for node in nodes]
+    for node, name in zip(nodes, names):
+        _require(bool(name) and names.count(name) == 1, node, "names must be unique and not empty")
+    for before, node in pairwise(nodes):
+        allowed: dict[type, tuple[type, ...]] = {
+            Dense: (Input, Lif, AveragePool, SumPool),
+            Conv2d: (Input, Lif, AveragePool, SumPool),
+            Lif: (Dense, Conv2d),
+            AveragePool: (Lif,),
+            SumPool: (Lif,),
+            Readout: (Lif,),
+        }
+        _require(
+            isinstance(before, allowed.get(type(node), ())),
+            node,
+            f"may not follow {before.kind} {before.name}",
+        )
+    for node, shape in zip(nodes, shapes(graph)):
+        _verify_node(node, shape)
+
+
+def _verify_node(node: Node, shape: Shape) -> None:
+    if isinstance(node, Input):
+        _require(
+            node.divisor >= node.c_clip or node.divisor == 1.0,
+            node,
+            f"divisor {node.divisor} below {node.c_clip}",
+        )
+        _require(
+            1 <= node.c_clip <= 127 and node.time_bins >= 1,
+            node,
+            "c_clip must be 1 to 127, time_bins at least 1",
+        )
+    elif isinstance(node, Synapses):
+        _require(
+            node.weight.ndim == (4 if isinstance(node, Conv2d) else 2),
+            node,
+            f"weight has {node.weight.ndim} axes",
+        )
+        _require(bool(np.isfinite(node.weight).all()), node, "a weight is not finite")
+        _require(
+            node.bias.shape == (shape[0],) and bool(np.isfinite(node.bias).all()),
+            node,
+            "bias must be finite [C]",
+        )
+        _require(np.isfinite(node.gain) and node.gain > 0, node, f"gain {node.gain} must be positive")
+    elif isinstance(node, Lif):
+        _require(0 < node.alpha < 1, node, f"alpha {node.alpha} outside (0, 1)")
+        _require(
+            node.threshold.shape == (shape[0],),
+            node,
+            f"threshold {node.threshold.shape} for {shape[0]} channels",
+        )
+        _require(
+            bool((np.isfinite(node.threshold) & (node.threshold > 0)).all()),
+            node,
+            "thresholds must be positive",
+        )
+        _require(node.spike_test in SPIKE_TESTS, node, f"spike test '{node.spike_test}'")
+        _require(node.reset in RESETS, node, f"reset '{node.reset}'")
+        _require(node.reset_delay in (0, 1), node, f"reset delay {node.reset_delay}")
+
+
+def _require(condition: bool, node: Node | None, message: str) -> None:
+    if not condition:
+        raise InputError(f"graph: {node.kind + ' ' + node.name if node else 'empty'}: {message}.")

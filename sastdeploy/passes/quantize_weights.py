@@ -1,0 +1,45 @@
+"""Round weights to signed integers of the profile's width."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sastdeploy.fixedpoint import weight_limit
+from sastdeploy.hardware import HardwareProfile
+from sastdeploy.ir.graph import Graph
+from sastdeploy.ir.nodes import Synapses
+
+
+def quantize_weights(graph: Graph, profile: HardwareProfile) -> Graph:
+    """Return the graph with ``weight_q = round_half_even(weight / s)`` in the symmetric narrow range.
+
+    ``s = max|W| / (2^(b-1) - 1)`` per tensor or per output channel, 1 for a tensor of zeros. With power-of-two
+    scales the whole factor ``gain * s`` is rounded up to a power of two, so that nothing clips and a shift suffices.
+    """
+    return graph.replace(
+        tuple(_quantize(node, profile) if isinstance(node, Synapses) else node for node in graph.nodes)
+    )
+
+
+def _quantize(node: Synapses, profile: HardwareProfile) -> Synapses:
+    limit = weight_limit(profile.weight_bits)
+    rows = np.abs(node.weight).reshape(len(node.weight), -1)
+    largest = rows.max(1) if profile.granularity == "per_channel" else np.full(len(rows), rows.max())
+    scale = np.where(largest > 0, largest / limit, 1.0)
+    if profile.scale == "power_of_two":
+        scale = _power_of_two_above(scale * node.gain) / node.gain
+    codes = np.rint(node.weight / scale.reshape(-1, *[1] * (node.weight.ndim - 1)))
+    return replace(
+        node,
+        weight_bits=profile.weight_bits,
+        weight_q=np.clip(codes, -limit, limit).astype(np.int8),
+        weight_scale=scale,
+    )
+
+
+def _power_of_two_above(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    mantissa, exponent = np.frexp(values)
+    return np.ldexp(1.0, np.where(mantissa == 0.5, exponent - 1, exponent))
