@@ -86,8 +86,8 @@ def _is_int(value: Any, low: int, high: int) -> bool:
 
 
 def _check_text(where: str, name: str, value: Any) -> None:
-    if type(value) is not str or not value.strip() or len(value) > 1000:
-        _refuse(where, f"{name} is {_short(value)}", "a text of 1 to 1000 characters")
+    if type(value) is not str or not value.strip() or len(value) > 1000 or not value.isprintable():
+        _refuse(where, f"{name} is {_short(value)}", "a text of 1 to 1000 printable characters")
 
 
 def _short(value: Any) -> str:
@@ -127,7 +127,10 @@ def _check_preprocessing(p: Preprocessing) -> None:
 
 def _check_plain(value: Any, where: str, depth: int = 0) -> None:
     """Refuse what JSON cannot hold and give back unchanged: tuples, NumPy values, NaN, keys that are no text."""
-    if value is None or type(value) in (bool, int, str):
+    if value is None or type(value) in (bool, int):
+        return
+    if type(value) is str:
+        _check_encodable(value, where)
         return
     if type(value) is float and math.isfinite(value):
         return
@@ -139,10 +142,16 @@ def _check_plain(value: Any, where: str, depth: int = 0) -> None:
         for key, item in value.items():
             if type(key) is not str:
                 _refuse(where, f"the key {_short(key)} is a {type(key).__name__}", "text keys")
+            _check_encodable(key, where)
             _check_plain(item, f"{where}.{key}", depth + 1)
         return
     allowed = "finite numbers, text, true, false, null, and lists and dicts of these, nested up to 32 deep"
     _refuse(where, f"{_short(value)} is a {type(value).__name__}", allowed)
+
+
+def _check_encodable(text: str, where: str) -> None:
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        _refuse(where, f"{_short(text)} is no valid Unicode", "text without lone surrogates")
 
 
 def _check_order(program: Program) -> None:

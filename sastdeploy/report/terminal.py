@@ -58,3 +58,8 @@ def _cell(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def print_text(text: str) -> None:
+    """Print plain text to stdout, not wrapped."""
+    Console(markup=False, highlight=False, soft_wrap=True).print(text)

@@ -1,0 +1,219 @@
+"""From nothing to a first result: simulated recordings, two trainings, four programs, one table of Table 4's form."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sastdeploy import atomic
+from sastdeploy.errors import InputError
+from sastdeploy.provenance import git_commit, versions
+
+SCHEMA = "sastdeploy.quickstart/1"
+DATASET = "nmnist-sim"
+METHODS = ("baseline", "sast")
+PROFILES = ("loihi_int8", "aggressive_int4")
+
+
+@dataclass(frozen=True)
+class QuickstartSettings:
+    """How much of everything: recordings made, epochs trained, and the paper's rho for N-MNIST."""
+
+    train: int
+    test: int
+    epochs: int
+    rho: float = 0.3
+    batch_size: int = 64
+    arch: str = "fc_0p40m"
+    seed: int = 0
+
+    def with_seed(self, seed: int) -> QuickstartSettings:
+        """Return the settings with another seed."""
+        return replace(self, seed=seed)
+
+
+FULL = QuickstartSettings(train=4000, test=2000, epochs=15)
+SMALL = QuickstartSettings(train=400, test=200, epochs=3)
+
+Say = Callable[[str], None]
+
+
+def run(
+    out: Path, settings: QuickstartSettings, *, force: bool = False, say: Say = lambda text: None
+) -> dict[str, Any]:
+    """Do everything below ``out`` and return the summary that it also writes to ``out/summary.json``.
+
+    Finished steps are found and not repeated, so an interrupted run goes on where it was.
+
+    Raises:
+        InputError: ``out`` holds a quickstart of other settings (``force`` starts anew), or cannot be written.
+    """
+    began = time.perf_counter()
+    _claim(out, settings, force)
+    seconds: dict[str, float] = {}
+    root = out / "data"
+    _timed(seconds, "simulate recordings", lambda: _make(root, settings, say), say)
+    picture = _timed(seconds, "draw", lambda: _draw_one(root, out), say)
+    for method in METHODS:
+        _timed(seconds, f"train {method}", lambda m=method: _train(out, root, m, settings, say), say)
+    rows = _timed(seconds, "compile and simulate", lambda: _programs(out, root), say)
+    accuracies = _timed(seconds, "evaluate", lambda: _evaluate(out, root), say)
+    summary = {
+        "schema": SCHEMA,
+        "dataset": DATASET,
+        "simulated": True,
+        "settings": asdict(settings),
+        "float": accuracies,
+        "table_4": rows,
+        "figures": {"recording": str(picture), "bars": str(_bars(out, rows))},
+        "seconds": seconds | {"all": time.perf_counter() - began},
+        "provenance": {"versions": versions("torch", "numpy", "numba", "onnx"), "commit": git_commit()},
+    }
+    atomic.write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+def _claim(out: Path, settings: QuickstartSettings, force: bool) -> None:
+    """Take the folder for these settings; a folder of other settings is cleared only by force."""
+    import shutil
+
+    marker = out / "settings.json"
+    wanted = json.dumps(asdict(settings))
+    if marker.is_file() and marker.read_text("utf-8") != wanted:
+        if not force:
+            raise InputError(
+                f"{out}: holds a quickstart of other settings. Choose another --out, or replace it with --force."
+            )
+        shutil.rmtree(out)
+    elif not marker.is_file() and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: exists and holds no quickstart. Choose another folder with --out.")
+    atomic.write_text(marker, wanted)
+
+
+def _timed(seconds: dict[str, float], name: str, work: Callable[[], Any], say: Say) -> Any:
+    say(f"-- {name}")
+    began = time.perf_counter()
+    result = work()
+    seconds[name] = time.perf_counter() - began
+    return result
+
+
+def _make(root: Path, settings: QuickstartSettings, say: Say) -> None:
+    from sastdeploy.events.simulate import make_nmnist_sim
+    from sastdeploy.report.terminal import progress
+
+    with progress() as bar:
+        task = bar.add_task("simulated recordings", total=settings.train + settings.test)
+        make_nmnist_sim(
+            root, train=settings.train, test=settings.test, seed=settings.seed,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )  # fmt: skip
+
+
+def _draw_one(root: Path, out: Path) -> Path:
+    from sastdeploy.events.drawing import draw_recording
+    from sastdeploy.events.reading import read_recording
+
+    path = min((root / DATASET / "Test" / "7").glob("*.bin"))
+    title = f"simulated N-MNIST recording {path.relative_to(root / DATASET)}"
+    return draw_recording(read_recording(path), (34, 34, 2), out / "recording.png", title=title)
+
+
+def _train(out: Path, root: Path, method: str, settings: QuickstartSettings, say: Say) -> None:
+    from sastdeploy.checkpoint import load_checkpoint
+    from sastdeploy.events.catalog import dataset
+    from sastdeploy.events.splits import find_scale, load_frames
+    from sastdeploy.frames import Preprocessing
+    from sastdeploy.networks import load_architecture
+    from sastdeploy.report.terminal import progress
+    from sastdeploy.training.loop import train
+    from sastdeploy.training.settings import TrainingSettings
+
+    path = out / f"{method}.pt"
+    if path.exists():
+        load_checkpoint(path)
+        return
+    facts = dataset(DATASET)
+    training, validation = (
+        load_frames(DATASET, part, root=root, seed=settings.seed) for part in ("train", "validation")
+    )
+    scale = find_scale(training.frames)
+    preprocessing = Preprocessing(facts.sensor_size, facts.frame_size, 10, scale, float(scale))
+    architecture = load_architecture(settings.arch, preprocessing.frame_shape, len(facts.classes))
+    chosen = TrainingSettings(
+        method=method, rho=settings.rho if method == "sast" else 0.0, epochs=settings.epochs,
+        batch_size=settings.batch_size, seed=settings.seed,
+    )  # fmt: skip
+    with progress() as bar:
+        task = bar.add_task(f"training {method}", total=settings.epochs)
+        train(
+            training, validation, architecture, preprocessing, chosen, path, dataset=DATASET,
+            command="sastdeploy quickstart", resume=True,
+            report=lambda record: bar.update(task, completed=record["epoch"] + 1),
+        )  # fmt: skip
+
+
+def _programs(out: Path, root: Path) -> list[dict[str, Any]]:
+    """Compile both checkpoints for both profiles, simulate the four programs, and return Table 4's rows."""
+    from sastdeploy.checkpoint import load_checkpoint
+    from sastdeploy.compiler import compile_checkpoint
+    from sastdeploy.events.splits import load_frames
+    from sastdeploy.hardware import load_profile
+    from sastdeploy.metrics import summarise
+    from sastdeploy.program_file import load_program, program_hash, save_program
+    from sastdeploy.simulator.engine import run as simulate
+
+    test = load_frames(DATASET, "test", root=root)
+    rows: list[dict[str, Any]] = []
+    for profile in PROFILES:
+        baseline = 0.0
+        for method in METHODS:
+            path = out / f"{method}.{profile}.onnx"
+            save_program(
+                path, compile_checkpoint(load_checkpoint(out / f"{method}.pt"), load_profile(profile))
+            )
+            program = load_program(path)
+            figures = summarise(program, simulate(program, test.frames), test.labels)
+            operations = figures["ksynops"]["all"]
+            baseline = operations["mean"] if method == "baseline" else baseline
+            rows.append({
+                "profile": profile, "method": method, "accuracy": figures["accuracy"], "ksynops": operations["mean"],
+                "largest_ksynops": operations["maximum"], "r_ops": operations["mean"] / baseline,
+                "program": str(path), "program_hash": program_hash(program), "data_hash": test.data_hash,
+            })  # fmt: skip
+    return rows
+
+
+def _evaluate(out: Path, root: Path) -> dict[str, Any]:
+    from sastdeploy.checkpoint import checkpoint_hash, load_checkpoint
+    from sastdeploy.events.splits import load_frames
+    from sastdeploy.training.inference import evaluate
+
+    test = load_frames(DATASET, "test", root=root)
+    result = {}
+    for method in METHODS:
+        checkpoint = load_checkpoint(out / f"{method}.pt")
+        result[method] = asdict(evaluate(checkpoint, test)) | {"checkpoint_hash": checkpoint_hash(checkpoint)}
+    return result
+
+
+def _bars(out: Path, rows: list[dict[str, Any]]) -> Path:
+    from sastdeploy.report.figures import Bar, accuracy_bars
+
+    bars = [
+        Bar(
+            row["profile"],
+            row["method"],
+            row["accuracy"]["value"],
+            row["accuracy"]["low"],
+            row["accuracy"]["high"],
+        )
+        for row in rows
+    ]
+    path = out / "accuracy.png"
+    accuracy_bars(bars, path, "Integer programs on simulated N-MNIST (95 % intervals)")
+    return path
