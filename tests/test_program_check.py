@@ -68,9 +68,11 @@ HIDDEN, READOUT = "layer 'hidden'", "readout 'readout'"
 
 REFUSED = {
     "program: a dict. Allowed: a Program record": dict,
-    "program: name is ''. Allowed: a text of 1 to 1000 characters": lambda: with_(name=""),
-    "program: name is 3. Allowed: a text of 1 to 1000 characters": lambda: with_(name=3),
-    "program: dataset is None. Allowed: a text of 1 to 1000 characters": lambda: with_(dataset=None),
+    "program: name is ''. Allowed: a text of 1 to 1000 printable characters": lambda: with_(name=""),
+    "program: name is 3. Allowed: a text of 1 to 1000 printable characters": lambda: with_(name=3),
+    "program: dataset is None. Allowed: a text of 1 to 1000 printable characters": lambda: with_(
+        dataset=None
+    ),
     "program: costs is a list. Allowed: a dict of plain values": lambda: with_(costs=[]),
     f"costs.a: nan is a float. Allowed: {PLAIN}": lambda: with_(costs={"a": math.nan}),
     f"profile.a: (1,) is a tuple. Allowed: {PLAIN}": lambda: with_(profile={"a": (1,)}),
@@ -80,6 +82,12 @@ REFUSED = {
     "provenance: the key 1 is a int. Allowed: text keys": lambda: with_(provenance={1: 2}),
     f"costs.a{'[0]' * 31}: [[[[[[[[[[]]]]]]]]]] is a list. Allowed: {PLAIN}": lambda: with_(
         costs={"a": deep(40)}
+    ),
+    "program: name is '\\x1b[2J'. Allowed: a text of 1 to 1000 printable characters": lambda: with_(
+        name="\x1b[2J"
+    ),
+    "costs.a: '\\ud800' is no valid Unicode. Allowed: text without lone surrogates": lambda: with_(
+        costs={"a": "\ud800"}
     ),
     "preprocessing: a dict. Allowed: a Preprocessing record": lambda: with_(preprocessing={}),
     "preprocessing: frame_size is [2, 1]. Allowed: 2 whole numbers of at least 1": lambda: with_input(
@@ -221,7 +229,9 @@ REFUSED = {
     "program: there are ['a', 'b'] classes. Allowed: 2, one per row of the readout's weight": lambda: with_(
         classes=["a", "b"]
     ),
-    "program: a class name is 7. Allowed: a text of 1 to 1000 characters": lambda: with_(classes=("a", 7)),
+    "program: a class name is 7. Allowed: a text of 1 to 1000 printable characters": lambda: with_(
+        classes=("a", 7)
+    ),
     "program: two classes have the same name. Allowed: a different name for every class": lambda: with_(
         classes=("a", "a")
     ),

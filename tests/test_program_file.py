@@ -2,6 +2,9 @@
 
 import dataclasses
 import hashlib
+import json
+import textwrap
+import time
 
 import numpy as np
 import onnx
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from program_strategies import frames_for, programs
 
+import sastdeploy.program
 from sastdeploy import __version__
 from sastdeploy.errors import InputError
 from sastdeploy.fixedpoint import Overflow, QFormat, Rounding
@@ -167,6 +171,28 @@ def test_plain_onnxruntime_gives_the_reference_engines_integers(data, tmp_path):
         assert np.array_equal(outputs[f"{name}/spikes"].reshape(trace.spikes.shape), trace.spikes)
         assert np.array_equal(outputs[f"{name}/overflow_low"], expected.overflow_low[:, position])
         assert np.array_equal(outputs[f"{name}/overflow_high"], expected.overflow_high[:, position])
+
+
+def test_the_specifications_example_runs_as_written(tmp_path, monkeypatch):
+    lines = sastdeploy.program.__doc__.split("line of ours::\n\n")[1].split("\n\n")[0]
+    monkeypatch.chdir(tmp_path)
+    save_program("ckpt.loihi_int8.onnx", small_program())
+    names: dict = {}
+    exec(textwrap.dedent(lines), names)
+    # No event, no spike: bias only, 2 bins of (0, -7).
+    assert names["scores"].tolist() == [[0, -14]]
+    assert names["predicted"].tolist() == [0]
+
+
+def test_loading_a_program_of_400_000_parameters_is_quick(tmp_path):
+    rng = np.random.default_rng(0)
+    layer = DenseLif("hidden", rng.integers(-127, 128, (86, 4608), dtype=np.int8), 8, lif(86))
+    readout = dataclasses.replace(small_program().readout, weight=np.ones((2, 86), np.int8))
+    frame = Preprocessing((48, 48, 2), (48, 48), 10, 1, 1.0)
+    save_program(tmp_path / "p.onnx", small_program(preprocessing=frame, layers=(layer,), readout=readout))
+    begin = time.perf_counter()
+    load_program(tmp_path / "p.onnx")
+    assert time.perf_counter() - begin < 0.2  # 0.01 s on an idle core
 
 
 def test_integers_worked_out_by_hand(saved):
@@ -425,6 +451,56 @@ def _fuzzed(program: Program, path, rng, flips: int) -> int:
 def test_flipped_bytes_and_cut_files_never_give_another_program(make, tmp_path):
     refused = _fuzzed(make(), tmp_path / "p.onnx", np.random.default_rng(7), 600)
     assert refused > 500
+
+
+def _leaves(value, path=()):
+    """Yield the path of every value in a manifest, containers included."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield (*path, key)
+        yield from _leaves(item, (*path, key))
+
+
+JUNK = (None, True, -1, 0, 2, 1 << 70, 1e300, "x", "Q99.9", "conv", [], [1, 1], {})
+
+
+NOT_IN_GRAPH = {
+    *("name", "dataset", "classes", "profile", "provenance", "costs"),
+    *("sensor_size", "divisor", "fraction_bits", "weight_bits"),
+}
+"""Fields that the hash alone protects: they change no integer."""
+
+
+@pytest.mark.parametrize("make", [small_program, conv_program])
+def test_no_manifest_breaks_the_reader(make, tmp_path, monkeypatch):
+    # The hash is held constant, so that every wrong value reaches the records, the verifier and the graph.
+    monkeypatch.setattr("sastdeploy.program_file.program_hash", lambda program: "0")
+    path = tmp_path / "p.onnx"
+    save_program(path, make())
+    good = path.read_bytes()
+    manifest = read_manifest(path)
+    refused = accepted = 0
+    for place in _leaves(manifest):
+        for value in (*JUNK, KeyError):
+            wrong = json.loads(json.dumps(manifest))
+            holder = wrong
+            for key in place[:-1]:
+                holder = holder[key]
+            if value is KeyError:
+                del holder[place[-1]]
+            else:
+                holder[place[-1]] = value
+            path.write_bytes(good)
+            text = json.dumps(wrong, sort_keys=True, separators=(",", ":"))
+            edit(path, lambda model, text=text: set_metadata(model, MANIFEST_KEY, text))
+            try:
+                load_program(path)
+                accepted += 1
+                assert wrong == manifest or NOT_IN_GRAPH & set(place), (place, value)
+            except InputError as error:
+                assert str(error).startswith(f"{path}: ")
+                refused += 1
+    assert refused > 5 * accepted
 
 
 def test_the_hash_sees_every_part():
