@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from sastdeploy.errors import InputError
 from sastdeploy.frames import Frames
 from sastdeploy.program import Program
-from sastdeploy.simulator.kernels import Emitted, Rows, lif_layer, pool_layer, tally
+from sastdeploy.simulator.kernels import lif_layer, pool_layer, tally
 from sastdeploy.simulator.plan import LayerPlan, Plan, make_plan
 from sastdeploy.simulator.result import RunResult
+from sastdeploy.simulator.tables import Emitted, Rows
 
 _NO_MEMBRANE = np.zeros((1, 1, 1), np.int32)
 _NO_SPIKES = np.zeros((1, 1, 1), np.uint8)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from sastdeploy.errors import SimulationError
 from sastdeploy.fixedpoint import Overflow, Rounding
 from sastdeploy.program import ConvLif, DenseLif, Lif, Program, SumPool
-from sastdeploy.simulator.kernels import GROUP, Scratch, Step, Wiring
+from sastdeploy.simulator.kernels import GROUP
+from sastdeploy.simulator.tables import Scratch, Step, Wiring
 
 Shape = tuple[int, int, int]
 
