@@ -64,7 +64,7 @@ class Chunks:
             totals = emitted.counts.sum(axis=0, dtype=np.int64)
             with self._lock:
                 result.neuron_spikes[position][layer.c_order] += totals
-            source = Rows(emitted.starts, emitted.stops, emitted.index, emitted.value, layer.graded)
+            source = Rows(emitted.starts, emitted.stops, emitted.active, emitted.value, layer.graded)
         self._tally(
             source, len(self._plan.layers), start, stop, self._plan.fan_out, self._plan.fan_out_nonzero
         )

@@ -141,7 +141,7 @@ def fill_buckets(source, row, wiring, scratch):
     """Sort one row's active inputs by pixel: ``bucket[pixel * C + k]`` is the k-th active channel there."""
     scratch.filled[:] = 0
     for e in range(source.starts[row], source.stops[row]):
-        j = source.index[e]
+        j = source.active[e]
         pixel = np.int64(wiring.pixel[j])
         slot = pixel * wiring.channels + scratch.filled[pixel]
         scratch.bucket[slot] = wiring.channel[j]
@@ -156,7 +156,7 @@ def list_all_rows(source, row, scratch):
     start = source.starts[row]
     count = source.stops[row] - start
     for k in range(count):
-        scratch.rows[k] = source.index[start + k]
+        scratch.rows[k] = source.active[start + k]
     if source.graded:
         for k in range(count):
             scratch.values[k] = source.value[start + k]
@@ -207,7 +207,7 @@ def lif_layer(source, steps, wiring, step, scratch, emitted, traced, trace_membr
                 low, high = lif_step(step, scratch.acc, membrane, scratch.fired, counts)
                 emitted.overflows[n, 0] += low
                 emitted.overflows[n, 1] += high
-                end = emit(scratch.fired, first, emitted.index, end)
+                end = emit(scratch.fired, first, emitted.active, end)
                 if traced:
                     for o in range(width):
                         trace_membrane[n, t, first + o] = membrane[o]
@@ -226,12 +226,12 @@ def pool_layer(source, steps, window, sums, emitted):
             emitted.starts[row] = end
             sums[:] = 0
             for e in range(source.starts[row], source.stops[row]):
-                o = window[source.index[e]]
+                o = window[source.active[e]]
                 if o >= 0:
                     sums[o] += np.int64(source.value[e]) if source.graded else np.int64(1)
             for o in range(outputs):
                 if sums[o] != 0:
-                    emitted.index[end] = o
+                    emitted.active[end] = o
                     emitted.value[end] = sums[o]
                     emitted.counts[n, o] += 1
                     end += 1
@@ -259,13 +259,13 @@ def tally(source, steps, fan_out, fan_out_nonzero, uniform, totals):
                 for e in range(start, stop):
                     events += np.int64(source.value[e])
             for e in range(start, stop):
-                nonzero += fan_out_nonzero[source.index[e]]
+                nonzero += fan_out_nonzero[source.active[e]]
             if not uniform:
                 for e in range(start, stop):
-                    operations += fan_out[source.index[e]]
+                    operations += fan_out[source.active[e]]
                 if source.graded:
                     for e in range(start, stop):
-                        weighted += fan_out[source.index[e]] * np.int64(source.value[e])
+                        weighted += fan_out[source.active[e]] * np.int64(source.value[e])
         if not source.graded:
             events = active
             weighted = operations

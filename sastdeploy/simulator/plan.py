@@ -40,7 +40,10 @@ class LayerPlan:
 
     def scratch(self) -> Scratch:
         """Return fresh working memory for one thread."""
-        wiring, width = self.wiring, self.wiring.weight.shape[1]
+        wiring = self.wiring
+        if wiring is None:
+            raise SimulationError(f"layer {self.name}: a pool needs no working memory.")
+        width = wiring.weight.shape[1]
         positions = len(wiring.tap_start) - 1
         pixels = 1 if wiring.dense else int(wiring.pixel.max()) + 1
         bucket = 1 if wiring.dense else pixels * wiring.channels

@@ -75,15 +75,19 @@ def empty_result(program: Program, recordings: int, trace: tuple[str, ...] = ())
     layers, classes = len(program.layers), len(program.classes)
     steps = program.preprocessing.time_bins
     outputs = {layer.name: int(np.prod(s)) for layer, s in zip(program.layers, program.shapes()[1:])}
-    per_source = {
-        name: np.zeros((recordings, layers + 1), np.int64)
-        for name in ("active", "events", "synops", "synops_events", "synops_nonzero")
-    }
+
+    def per_source() -> NDArray[np.int64]:
+        return np.zeros((recordings, layers + 1), np.int64)
+
     return RunResult(
         layers=tuple(layer.name for layer in program.layers),
         scores=np.zeros((recordings, classes), np.int32),
         predicted=np.zeros(recordings, np.int64),
-        **per_source,
+        active=per_source(),
+        events=per_source(),
+        synops=per_source(),
+        synops_events=per_source(),
+        synops_nonzero=per_source(),
         overflow_low=np.zeros((recordings, layers), np.int64),
         overflow_high=np.zeros((recordings, layers), np.int64),
         neuron_spikes=tuple(np.zeros(outputs[layer.name], np.int64) for layer in program.layers),

@@ -12,12 +12,12 @@ class Rows(NamedTuple):
     """Non-zero values of a block of recordings: row ``n * T + t`` holds ``starts[row]`` up to ``stops[row]``.
 
     Args:
-        starts, stops: int64 ``[n * T]``. index: int32. value: int16, read only if ``graded`` (else each is 1).
+        starts, stops: int64 ``[n * T]``. active: int32, their inputs. value: int16, read only if ``graded`` (else each is 1).
     """
 
     starts: NDArray[np.int64]
     stops: NDArray[np.int64]
-    index: NDArray[np.int32]
+    active: NDArray[np.int32]
     value: NDArray[np.int16]
     graded: bool
 
@@ -91,7 +91,7 @@ class Scratch(NamedTuple):
 
 
 class Emitted(NamedTuple):
-    """What a layer sends on: row ``n * T + t`` occupies ``row * stride`` up to ``stops[row]`` of ``index``.
+    """What a layer sends on: row ``n * T + t`` occupies ``row * stride`` up to ``stops[row]`` of ``active``.
 
     ``stride`` is the number of outputs plus one: the slot behind a full row absorbs the branchless write.
     ``counts``: int32 ``[n, outputs]``, non-zero steps per output. ``overflows``: int64 ``[n, 2]``, below and above.
@@ -99,7 +99,7 @@ class Emitted(NamedTuple):
 
     starts: NDArray[np.int64]
     stops: NDArray[np.int64]
-    index: NDArray[np.int32]
+    active: NDArray[np.int32]
     value: NDArray[np.int16]
     counts: NDArray[np.int32]
     overflows: NDArray[np.int64]
