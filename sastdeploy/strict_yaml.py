@@ -7,6 +7,7 @@ refused here. Schemas are pydantic models (strict types, unknown keys forbidden)
 from __future__ import annotations
 
 import re
+import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -121,15 +122,22 @@ def _explain(model: Any, errors: list) -> str:
 
 
 def _keys(model: Any, path: tuple) -> list[str]:
-    """Return the keys allowed at ``path`` below a model, empty where it cannot tell."""
-    import typing
-
+    """Return the keys allowed at ``path`` below a model; a part may be a field, an index, or a variant's kind."""
+    candidates = [model]
     for part in path:
-        fields = getattr(model, "model_fields", {})
-        if isinstance(part, str) and part in fields:
-            model = fields[part].annotation
-        choices = [m for m in typing.get_args(model) if hasattr(m, "model_fields")]
-        named = [m for m in choices if isinstance(part, str) and part in str(m.model_fields.get("kind", ""))]
-        if not hasattr(model, "model_fields") and choices:
-            model = (named or choices)[0]
-    return list(getattr(model, "model_fields", {}))
+        inner = [m for c in candidates if part in c.model_fields for m in _models(c.model_fields[part].annotation)]
+        variants = [c for c in candidates if part in _kinds(c)]
+        candidates = inner or variants or candidates
+    return [key for candidate in candidates[:1] for key in candidate.model_fields]
+
+
+def _models(annotation: Any) -> list[Any]:
+    """Return every model that an annotation mentions."""
+    if hasattr(annotation, "model_fields"):
+        return [annotation]
+    return [model for part in typing.get_args(annotation) for model in _models(part)]
+
+
+def _kinds(model: Any) -> tuple:
+    field = model.model_fields.get("kind")
+    return typing.get_args(field.annotation) if field else ()

@@ -1,0 +1,157 @@
+"""Checkpoints: whole or refused, and never a way to run code."""
+
+import dataclasses
+import os
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sastdeploy.checkpoint import checkpoint_hash, load_checkpoint, save_checkpoint
+from sastdeploy.errors import InputError
+from tests.small_networks import CONV, DENSE, POOL, checkpoint_of
+
+
+@pytest.mark.parametrize("architecture", [DENSE, CONV, POOL])
+def test_saved_and_loaded_is_equal(tmp_path, architecture):
+    before = checkpoint_of(architecture)
+    save_checkpoint(tmp_path / "a.pt", before)
+    after = load_checkpoint(tmp_path / "a.pt")
+    assert checkpoint_hash(after) == checkpoint_hash(before)
+    assert dataclasses.replace(after, parameters={}) == dataclasses.replace(before, parameters={})
+    assert all(np.array_equal(after.parameters[k], v) for k, v in before.parameters.items())
+
+
+def test_the_hash_sees_every_part():
+    base = checkpoint_of()
+    others = [
+        checkpoint_of(seed=1), checkpoint_of(divisor=4.0), dataclasses.replace(base, dataset="nmnist"),
+        dataclasses.replace(base, classes=("a", "b", "c")), dataclasses.replace(base, training={}),
+    ]  # fmt: skip
+    assert len({checkpoint_hash(c) for c in [base, *others]}) == 6
+
+
+class Payload:
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.target),)
+
+
+@pytest.mark.parametrize("way", ["torch", "zip", "pickle"])
+def test_a_malicious_file_is_refused_and_its_code_never_runs(tmp_path, way):
+    path, proof = tmp_path / "evil.pt", tmp_path / "code-ran"
+    if way == "pickle":
+        path.write_bytes(pickle.dumps(Payload(proof)))
+    else:
+        torch.save({"format": Payload(proof)} if way == "torch" else Payload(proof), path)
+    with pytest.raises(InputError) as caught:
+        load_checkpoint(path)
+    assert not proof.exists()
+    expected = (
+        "is no checkpoint" if way == "pickle" else "was not loaded, because that could run foreign code"
+    )
+    assert expected in str(caught.value)
+
+
+def changed(**parts):
+    return lambda c: dataclasses.replace(c, **parts)
+
+
+def with_parameter(name, value):
+    return lambda c: dataclasses.replace(c, parameters={**c.parameters, name: value})
+
+
+def without_parameter(name):
+    return lambda c: dataclasses.replace(c, parameters={k: v for k, v in c.parameters.items() if k != name})
+
+
+NAN, INF = np.full((12,), np.nan, np.float32), np.full((3,), np.inf, np.float32)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (without_parameter("layers.0.bias"), "parameters do not fit tiny_fc: missing layers.0.bias, unexpected none."),
+    (with_parameter("extra", NAN), "parameters do not fit tiny_fc: missing none, unexpected extra."),
+    (with_parameter("layers.0.bias", np.zeros(11, np.float32)), "layers.0.bias: expected float32 [12], found float32 [11]."),
+    (with_parameter("layers.0.bias", np.zeros(12)), "layers.0.bias: expected float32 [12], found float64 [12]."),
+    (with_parameter("layers.0.bias", NAN), "layers.0.bias[0]: is nan; every parameter must be finite."),
+    (with_parameter("readout.bias", INF), "readout.bias[0]: is inf; every parameter must be finite."),
+    (with_parameter("layers.1.threshold", np.array([1] * 7 + [0], np.float32)), "layers.1.threshold[7]: is 0; thresholds must be positive."),
+    (changed(classes=("a", "b")), "2 class names for 3 outputs."),
+    (lambda c: dataclasses.replace(c, preprocessing=checkpoint_of(POOL).preprocessing), "frames (1, 8, 8) do not fit the network's input (2, 4, 4)."),
+])  # fmt: skip
+def test_a_checkpoint_that_is_not_whole_is_refused_and_nothing_is_written(tmp_path, change, message):
+    with pytest.raises(InputError) as caught:
+        save_checkpoint(tmp_path / "a.pt", change(checkpoint_of()))
+    assert str(caught.value) == f"{tmp_path}/a.pt: {message}"
+    assert list(tmp_path.iterdir()) == []
+
+
+def altered(tmp_path, change):
+    save_checkpoint(tmp_path / "a.pt", checkpoint_of())
+    content = torch.load(tmp_path / "a.pt", weights_only=True)
+    change(content)
+    torch.save(content, tmp_path / "a.pt")
+    return tmp_path / "a.pt"
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda c: c.update(format="other"), "is a PyTorch file, but no sastdeploy checkpoint. Train one with 'sastdeploy train'."),
+    (lambda c: c.update(format_version=2), "has format version 2; this sastdeploy reads version 1. Upgrade sastdeploy, or train again."),
+    (lambda c: c.pop("manifest"), "is damaged (its manifest is not whole)."),
+    (lambda c: c["manifest"].pop("classes"), "is damaged (its manifest is not whole)."),
+    (lambda c: c["manifest"].update(classes=[1, 2, 3]), "is damaged (class names or data set are no text)."),
+    (lambda c: c["manifest"].update(training={"a": float("nan")}), "is damaged (training facts are not plain values)."),
+    (lambda c: c["parameters"].update({"layers.0.bias": "text"}), "is damaged (a parameter is no tensor)."),
+    (lambda c: c["manifest"]["preprocessing"].update(c_clip=0), "c_clip 0: outside 1 to 127."),
+    (lambda c: c["manifest"]["architecture"].update(classes=1), "1 classes; at least 2 are needed."),
+    (lambda c: c["manifest"]["architecture"]["layers"][0].update(neurons=13), "layers.0.weight: expected float32 [13, 32], found float32 [12, 32]."),
+    (lambda c: c["manifest"]["architecture"]["neuron"].update(alpha="half"), "key 'neuron.alpha': Input should be a valid number, found 'half'."),
+])  # fmt: skip
+def test_an_altered_file_is_refused(tmp_path, change, message):
+    with pytest.raises(InputError) as caught:
+        load_checkpoint(altered(tmp_path, change))
+    assert message in str(caught.value)
+
+
+def test_files_that_are_no_checkpoints(tmp_path):
+    (tmp_path / "empty.pt").write_bytes(b"")
+    (tmp_path / "text.pt").write_text("hello")
+    torch.save([1, 2], tmp_path / "list.pt")
+    for name, message in (("none.pt", "cannot be read (No such file or directory)."), ("empty.pt", "is empty."),
+                          ("text.pt", "is no checkpoint."), ("list.pt", "holds a list, no checkpoint."),
+                          ("", "is a folder. Name a checkpoint file")):  # fmt: skip
+        with pytest.raises(InputError) as caught:
+            load_checkpoint(tmp_path / name)
+        assert message in str(caught.value)
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_a_damaged_file_is_refused_or_equal(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("damage")
+    before = checkpoint_of()
+    save_checkpoint(folder / "a.pt", before)
+    content = bytearray((folder / "a.pt").read_bytes())
+    if data.draw(st.booleans()):
+        content = content[: data.draw(st.integers(0, len(content) - 1))]
+    else:
+        content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    (folder / "a.pt").write_bytes(content)
+    try:
+        load_checkpoint(folder / "a.pt")
+    except InputError as error:
+        assert str(folder / "a.pt") in str(error)
+
+
+def test_saving_never_half_overwrites(tmp_path, monkeypatch):
+    save_checkpoint(tmp_path / "a.pt", checkpoint_of())
+    content = (tmp_path / "a.pt").read_bytes()
+    monkeypatch.setattr(torch, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(tmp_path / "a.pt", checkpoint_of(seed=1))
+    assert (tmp_path / "a.pt").read_bytes() == content and os.listdir(tmp_path) == ["a.pt"]

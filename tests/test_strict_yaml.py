@@ -1,0 +1,40 @@
+"""YAML without its traps."""
+
+import pytest
+
+from sastdeploy.errors import InputError
+from sastdeploy.strict_yaml import load_strict_yaml, parse_strict_yaml
+
+
+def test_plain_content():
+    assert parse_strict_yaml("a: 1\nb: [1.5, text, true, null]\nc: 1.0e+3\nd: '010'\n", "x") == {
+        "a": 1, "b": [1.5, "text", True, None], "c": 1000.0, "d": "010"}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("a: 1\na: 2\n", "x: line 2: key 'a' stands twice. Keep one of them."),
+    ("a: {b: 1, b: 2}", "x: line 1: key 'b' stands twice. Keep one of them."),
+    ("a: no\n", "x: line 1: no would be read as true or false; write true, false, or 'no' in quotes."),
+    ("a: On\n", "x: line 1: On would be read as true or false; write true, false, or 'On' in quotes."),
+    ("a: 010\n", "x: line 1: 010 would be read as an octal number; write it without the leading zero."),
+    ("a: 1e3\n", "x: line 1: 1e3 would be read as text; write it with a point and a sign, as in 1.0e+3."),
+    ("a: 1:30\n", "x: line 1: 1:30 would be read in base 60; put it in quotes."),
+    ("", "x: is empty."),
+    ("a: [1\n", "x: line 2: not valid YAML (expected ',' or ']', but got '<stream end>')."),
+    ("? [1, 2]\n: 3\n", "x: line 1: a key must be a plain word."),
+    ("a: &n [1]\nb: *n\n", "x: line 1: aliases are not allowed; write the value out."),
+    ("a: !!python/object/apply:os.system [ls]\n", "x: line 1: not valid YAML"),
+    ("a: 2026-13-45\n", "x: not valid YAML (month must be in 1..12"),
+])  # fmt: skip
+def test_refused(text, message):
+    with pytest.raises(InputError) as caught:
+        parse_strict_yaml(text, "x")
+    assert str(caught.value).startswith(message)
+
+
+def test_files(tmp_path):
+    with pytest.raises(InputError, match=r"none.yaml: cannot be read \(No such file or directory\)"):
+        load_strict_yaml(tmp_path / "none.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=r"is not a text file \(byte 0 is not UTF-8\)"):
+        load_strict_yaml(tmp_path / "binary.yaml")
