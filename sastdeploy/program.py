@@ -20,7 +20,7 @@ File (format version 1)
     ``LAYER/spikes`` uint8, both ``[N, T, C, H, W]`` (dense: ``H = W = 1``), and ``LAYER/overflow_low`` and
     ``LAYER/overflow_high`` int64 ``[N]``, membrane updates below and above the format.
 
-    Graph: ``Clip``, then a ``Scan`` over T whose states are every layer's u and s; in it ``MatMulInteger`` or
+    Graph: ``Clip``, time moved to the front, then a ``Scan`` over it whose states are every layer's u and s; in it ``MatMulInteger`` or
     ``ConvInteger`` (uint8 values up to 127 times int8 weights: exact also where x86 kernels add two products in 16
     bits, as 2 * 127 * 127 < 2^15), a local function ``sastdeploy::Lif_<rounding>_<overflow>_<test>_<reset>_<delay>``
     per LIF layer, window sums for pools; then the integer ``MatMul`` of the readout, ``sastdeploy::RoundedShift``

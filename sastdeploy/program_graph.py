@@ -56,7 +56,9 @@ def _main_graph(program: Program) -> GraphProto:
     add, shapes, steps = Nodes(), program.shapes(), program.preprocessing.time_bins
     neurons = [(x, shape) for x, shape in zip(program.layers, shapes[1:]) if not isinstance(x, SumPool)]
     clip = add.constant(program.preprocessing.c_clip, "UINT8", out="c_clip")
-    add("Clip", "counts", "", clip, out="clipped")
+    clipped = add("Clip", "counts", "", clip, out="clipped")
+    # Time goes first and comes back second: many runtimes scan along axis 0 only.
+    add("Transpose", clipped, perm=[1, 0, 2, 3, 4], out="frames")
     batch = add("Shape", "counts", start=0, end=1, out="batch")
     states, results, stacked, outputs = [], [], [], []
     for layer, shape in neurons:
@@ -66,7 +68,7 @@ def _main_graph(program: Program) -> GraphProto:
             zero = helper.make_tensor("value", kind, [1], [0])
             states.append(add("ConstantOfShape", size, out=f"{name}/{state}", value=zero))
             results.append(f"{name}/{state[0]}_end")
-        stacked += [f"{name}/{x}" for x in ("membrane", "spikes", "low_steps", "high_steps")]
+        stacked += [f"{name}/{x}" for x in ("membrane_steps", "spikes_steps", "low_steps", "high_steps")]
         outputs += [
             helper.make_tensor_value_info(f"{name}/membrane", TensorProto.INT32, ["N", steps, *shape]),
             helper.make_tensor_value_info(f"{name}/spikes", TensorProto.UINT8, ["N", steps, *shape]),
@@ -75,20 +77,21 @@ def _main_graph(program: Program) -> GraphProto:
         ]
     add.multiple(
         "Scan",
-        [*states, "clipped"],
+        [*states, "frames"],
         [*results, *stacked],
         body=_step_graph(program),
         num_scan_inputs=1,
-        scan_input_axes=[1],
-        scan_output_axes=[1] * len(stacked),
     )
-    time = add.constant([1], out="time_axis")
+    time = add.constant([0], out="time_axis")
     for layer, _ in neurons:
+        for trace in ("membrane", "spikes"):
+            name = f"{layer.name}/{trace}"
+            add("Transpose", f"{name}_steps", perm=[1, 0, 2, 3, 4], out=name)
         for end in ("low", "high"):
             add(
                 "ReduceSum", f"{layer.name}/{end}_steps", time, out=f"{layer.name}/overflow_{end}", keepdims=0
             )
-    _add_readout(add, program, f"{neurons[-1][0].name}/spikes", time)
+    _add_readout(add, program, f"{neurons[-1][0].name}/spikes_steps", time)
     classes = len(program.classes)
     return helper.make_graph(
         add.nodes,

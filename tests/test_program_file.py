@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
+from onnx.reference import ReferenceEvaluator
 from program_strategies import frames_for, programs
 
 import sastdeploy.program
@@ -171,6 +172,22 @@ def test_plain_onnxruntime_gives_the_reference_engines_integers(data, tmp_path):
         assert np.array_equal(outputs[f"{name}/spikes"].reshape(trace.spikes.shape), trace.spikes)
         assert np.array_equal(outputs[f"{name}/overflow_low"], expected.overflow_low[:, position])
         assert np.array_equal(outputs[f"{name}/overflow_high"], expected.overflow_high[:, position])
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_onnx_own_evaluator_gives_the_same_integers(data):
+    # A second runtime, written in NumPy by others: the graph leans on no habit of ONNX Runtime.
+    program = data.draw(programs(largest_side=4))
+    frames = data.draw(frames_for(program))
+    last = program.layers[-1].name
+    session = ReferenceEvaluator(program_model(program))
+    scores, membrane = session.run(["scores", f"{last}/membrane"], {"counts": frames.dense()})
+    expected = reference.run(program, frames, (last,))
+    assert np.array_equal(scores, expected.scores)
+    assert np.array_equal(
+        membrane.reshape(expected.traces[last].membrane.shape), expected.traces[last].membrane
+    )
 
 
 def test_the_specifications_example_runs_as_written(tmp_path, monkeypatch):
