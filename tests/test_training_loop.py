@@ -1,0 +1,282 @@
+"""SAST and the loop: bits, selection, resumption, refusals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from sastdeploy.checkpoint import checkpoint_hash, load_checkpoint
+from sastdeploy.errors import InputError
+from sastdeploy.training import loop
+from sastdeploy.training.inference import evaluate, frame_values
+from sastdeploy.training.loop import batches, train
+from sastdeploy.training.networks import SpikingNetwork
+from sastdeploy.training.settings import TrainingSettings
+from sastdeploy.training.sharpness import gradient_norm, plain_gradient, sharpness_aware_gradient
+from tests.small_networks import DENSE, checkpoint_of, labelled
+
+PRE = checkpoint_of().preprocessing
+
+
+def fit(out, settings=None, *, report=lambda record: None, **options):
+    settings = settings or TrainingSettings(epochs=3, batch_size=8)
+    return train(
+        labelled(),
+        labelled(seed=1),
+        DENSE,
+        PRE,
+        settings,
+        out,
+        dataset="nmnist-sim",
+        report=report,
+        **options,
+    )
+
+
+def losses():
+    network = SpikingNetwork(DENSE)
+    network.initialise(torch.Generator().manual_seed(0))
+    data = labelled()
+
+    def on(chosen):
+        x, y = frame_values(data.frames, chosen, PRE), torch.from_numpy(data.labels[chosen])
+        return lambda: F.cross_entropy(network(x), y)
+
+    return network, on(np.arange(8)), on(np.arange(8, 16))
+
+
+def gradients(network):
+    return [p.grad.clone() for p in network.parameters()]
+
+
+def test_sast_is_the_gradient_of_b_prime_at_w_plus_eps_and_w_is_kept_bit_for_bit():
+    network, first, second = losses()
+    before = [p.detach().clone() for p in network.parameters()]
+    plain_gradient(network, first)
+    g = gradients(network)
+    norm = torch.sqrt(sum((x.double() ** 2).sum() for x in g))
+    with torch.no_grad():
+        for p, x in zip(network.parameters(), g):
+            p.add_(0.3 * x / (norm + 1e-12))
+    moved = torch.sqrt(sum(((p.detach() - w).double() ** 2).sum() for p, w in zip(network.parameters(), before)))
+    assert float(moved) == pytest.approx(0.3, rel=1e-4)
+    plain_gradient(network, second)
+    expected = gradients(network)
+    with torch.no_grad():
+        for p, w in zip(network.parameters(), before):
+            p.copy_(w)
+    sharpness_aware_gradient(network, first, second, 0.3)
+    assert all(torch.equal(p, w) for p, w in zip(network.parameters(), before))
+    size = float(torch.sqrt(sum((x**2).sum() for x in expected)))
+    assert all(torch.allclose(a, b, rtol=0, atol=1e-4 * size) for a, b in zip(gradients(network), expected))
+    assert not all(torch.allclose(a, b, rtol=0, atol=1e-2 * size) for a, b in zip(g, expected))
+
+
+def test_rho_0_on_the_same_batch_equals_the_baseline_bit_for_bit():
+    network, first, _ = losses()
+    plain_gradient(network, first)
+    expected = gradients(network)
+    sharpness_aware_gradient(network, first, first, 0.0)
+    assert all(torch.equal(a, b) for a, b in zip(gradients(network), expected))
+
+
+def test_rho_0_trains_the_baseline_bit_for_bit_when_given_the_same_batches(tmp_path, monkeypatch):
+    baseline = fit(tmp_path / "a.pt")
+    monkeypatch.setattr(loop, "_SECOND", loop._FIRST)
+    sast = fit(tmp_path / "b.pt", TrainingSettings("sast", 0.0, epochs=3, batch_size=8))
+    assert all(np.array_equal(sast.parameters[k], v) for k, v in baseline.parameters.items())
+
+
+def test_a_failure_in_the_second_pass_still_restores_w():
+    network, first, _ = losses()
+    before = [p.detach().clone() for p in network.parameters()]
+
+    def fail():
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        sharpness_aware_gradient(network, first, fail, 0.3)
+    assert all(torch.equal(p, w) for p, w in zip(network.parameters(), before))
+
+
+def test_a_vanishing_gradient_does_not_divide_by_zero():
+    network, _, _ = losses()
+    sharpness_aware_gradient(
+        network,
+        lambda: 0.0 * network.value("readout.bias").sum(),
+        lambda: network.value("readout.bias").sum(),
+        0.3,
+    )
+    assert np.isfinite(gradient_norm(network))
+
+
+def test_the_two_streams_of_minibatches_are_independent_and_whole():
+    first = np.concatenate(list(batches(100, 8, 0, loop._FIRST, 0)))
+    second = np.concatenate(list(batches(100, 8, 0, loop._SECOND, 0)))
+    assert sorted(first) == sorted(second) == list(range(100))
+    assert (first == second).mean() < 0.2
+    assert not np.array_equal(first, np.concatenate(list(batches(100, 8, 0, loop._FIRST, 1))))
+    assert not np.array_equal(first, np.concatenate(list(batches(100, 8, 1, loop._FIRST, 0))))
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path):
+    hashes = [
+        checkpoint_hash(fit(tmp_path / f"{n}.pt", TrainingSettings(epochs=2, batch_size=8, seed=s)))
+        for n, s in enumerate((0, 0, 1))
+    ]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_it_learns_and_selects_the_first_best_hard_accuracy(tmp_path):
+    records = []
+    checkpoint = fit(
+        tmp_path / "a.pt",
+        TrainingSettings(epochs=25, batch_size=8, learning_rate=0.01),
+        report=records.append,
+    )
+    hard = [r["hard_accuracy"] for r in records]
+    assert checkpoint.training["selected"]["epoch"] == int(np.argmax(hard))
+    assert max(hard) > 0.8
+    assert evaluate(checkpoint, labelled(seed=1)).hard == max(hard)
+
+
+def test_the_log_has_one_line_per_epoch(tmp_path):
+    fit(tmp_path / "a.pt", TrainingSettings("sast", 0.2, epochs=2, batch_size=16))
+    lines = [json.loads(line) for line in (tmp_path / "a.pt.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [0, 1]
+    assert set(lines[0]) == {"epoch", "loss", "surrogate_accuracy", "hard_accuracy", "gap", "gradient_norm",
+                             "gradient_evaluations", "learning_rate", "seconds"}  # fmt: skip
+    assert lines[0]["gradient_evaluations"] == 6 and lines[1]["learning_rate"] == pytest.approx(0.0005)
+    assert sorted(os.listdir(tmp_path)) == ["a.pt", "a.pt.jsonl"]
+
+
+class Stop(Exception):
+    pass
+
+
+def interrupt(out, after, settings=None):
+    def stop(record):
+        if record["epoch"] == after:
+            raise Stop
+
+    with pytest.raises(Stop):
+        fit(out, settings, report=stop)
+
+
+@pytest.mark.parametrize("method", [("baseline", 0.0), ("sast", 0.3)])
+def test_a_resumed_run_ends_with_the_same_bits(tmp_path, method):
+    settings = TrainingSettings(*method, epochs=4, batch_size=8)
+    whole = fit(tmp_path / "whole.pt", settings)
+    interrupt(tmp_path / "part.pt", 1, settings)
+    epochs = []
+    resumed = fit(tmp_path / "part.pt", settings, resume=True, report=lambda r: epochs.append(r["epoch"]))
+    assert epochs == [2, 3]
+    assert (
+        checkpoint_hash(resumed)
+        == checkpoint_hash(whole)
+        == checkpoint_hash(load_checkpoint(tmp_path / "part.pt"))
+    )
+    assert len((tmp_path / "part.pt.jsonl").read_text().splitlines()) == 4
+
+
+def test_other_settings_cannot_resume(tmp_path):
+    interrupt(tmp_path / "a.pt", 0)
+    with pytest.raises(InputError) as caught:
+        fit(tmp_path / "a.pt", TrainingSettings(epochs=9, batch_size=8), resume=True)
+    assert str(caught.value) == (
+        f"{tmp_path}/a.pt.state: cannot be resumed, settings.epochs was 3 and is now 9. Repeat the first call's options."
+    )
+
+
+def test_nothing_is_overwritten_unasked(tmp_path):
+    fit(tmp_path / "a.pt")
+    for options, message in (({}, "exists. Choose another name, or replace it with --force."),
+                             ({"resume": True}, "is finished, and there is no a.pt.state to resume.")):  # fmt: skip
+        with pytest.raises(InputError) as caught:
+            fit(tmp_path / "a.pt", **options)
+        assert message in str(caught.value)
+    interrupt(tmp_path / "b.pt", 0)
+    with pytest.raises(InputError, match=r"b.pt.state: an interrupted run is there. Go on with --resume"):
+        fit(tmp_path / "b.pt")
+    fit(tmp_path / "b.pt", force=True)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"method": "sam"}, "method 'sam': unknown. Allowed: baseline, sast."),
+    ({"rho": 0.1}, "rho 0.1: belongs to method sast; baseline has none."),
+    ({"method": "sast", "rho": -0.1}, "rho -0.1: must be a non-negative number."),
+    ({"method": "sast", "rho": float("nan")}, "rho nan: must be a non-negative number."),
+    ({"learning_rate": 0.0}, "learning_rate 0: must be a positive number."),
+    ({"delta": 0.0}, "delta 0: must be a positive number."),
+    ({"epochs": 0}, "epochs 0: must be at least 1."), ({"batch_size": 0}, "batch_size 0: must be at least 1."),
+    ({"seed": -1}, "seed -1: must not be negative."),
+])  # fmt: skip
+def test_settings_are_refused(options, message):
+    with pytest.raises(InputError) as caught:
+        TrainingSettings(**options)
+    assert str(caught.value) == message
+
+
+def test_data_that_do_not_fit_are_refused(tmp_path):
+    from tests.small_networks import POOL
+
+    with pytest.raises(
+        InputError, match=r"frames \(1, 8, 8\) in 6 bins do not fit the network's input \(2, 4, 4\)"
+    ):
+        train(labelled(POOL), labelled(POOL), DENSE, PRE, TrainingSettings(), tmp_path / "a.pt", dataset="x")
+    empty = labelled().select(np.array([], int))
+    with pytest.raises(InputError, match="40 training and 0 validation recordings: both need at least one"):
+        train(labelled(), empty, DENSE, PRE, TrainingSettings(), tmp_path / "a.pt", dataset="x")
+
+
+def test_a_diverging_run_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        loop, "plain_gradient", lambda network, loss: plain_gradient(network, loss) * float("nan")
+    )
+    with pytest.raises(
+        InputError, match=r"epoch 0: the loss is nan. Lower the learning rate \(now 0.001\) or rho"
+    ):
+        fit(tmp_path / "a.pt")
+    assert not (tmp_path / "a.pt").exists()
+
+
+PROGRAM = """
+import sys, time
+from tests.test_training_loop import fit
+from sastdeploy.training.settings import TrainingSettings
+fit(sys.argv[1], TrainingSettings("sast", 0.3, epochs=6, batch_size=8), resume=True,
+    report=lambda r: (print(r["epoch"], flush=True), time.sleep(0.3)))
+"""
+
+
+def test_a_killed_run_loses_at_most_one_epoch_and_ends_with_the_same_bits(tmp_path):
+    whole = fit(tmp_path / "whole.pt", TrainingSettings("sast", 0.3, epochs=6, batch_size=8))
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "killed.pt")]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    while running.stdout.readline().strip() != "2":
+        time.sleep(0.01)
+    running.send_signal(signal.SIGKILL)
+    running.communicate()
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert again.stdout.split() == ["3", "4", "5"]
+    killed = load_checkpoint(tmp_path / "killed.pt")
+    assert all(np.array_equal(killed.parameters[k], v) for k, v in whole.parameters.items())
+
+
+def test_one_and_two_threads_agree(tmp_path):
+    before = torch.get_num_threads()
+    try:
+        results = []
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            results.append(fit(tmp_path / f"{threads}.pt"))
+    finally:
+        torch.set_num_threads(before)
+    assert all(np.allclose(results[0].parameters[k], v, atol=1e-5) for k, v in results[1].parameters.items())
