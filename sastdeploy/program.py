@@ -20,12 +20,14 @@ File (format version 1)
     ``LAYER/spikes`` uint8, both ``[N, T, C, H, W]`` (dense: ``H = W = 1``), and ``LAYER/overflow_low`` and
     ``LAYER/overflow_high`` int64 ``[N]``, membrane updates below and above the format.
 
-    Graph: ``Clip``, time moved to the front, then a ``Scan`` over it whose states are every layer's u and s; in it ``MatMulInteger`` or
-    ``ConvInteger`` (uint8 values up to 127 times int8 weights: exact also where x86 kernels add two products in 16
-    bits, as 2 * 127 * 127 < 2^15), a local function ``sastdeploy::Lif_<rounding>_<overflow>_<test>_<reset>_<delay>``
-    per LIF layer, window sums for pools; then the integer ``MatMul`` of the readout, ``sastdeploy::RoundedShift``
-    and ``ArgMax``. A floor division by 2^r is written ``(x - Mod(x, 2^r)) / 2^r``, which needs no rule for
-    rounding negative quotients.
+    Graph: ``Clip``, time moved to the front, then a ``Scan`` over it whose states are every layer's u and s. In it
+    a dense layer is ``MatMulInteger`` (uint8 values up to 127 times int8 weights: exact also where x86 kernels add
+    two products in 16 bits and saturate, as 2 * 127 * 127 < 2^15), a convolution ``ConvInteger`` (weights as uint8
+    with zero point 128), a pool a sum over windows, and every LIF layer a call of a local function
+    ``sastdeploy::Lif_<rounding>_<overflow>_<test>_<reset>_<delay>``. After it come the readout's integer
+    ``MatMul``, ``sastdeploy::RoundedShift`` and ``ArgMax``. A floor division by 2^r is written
+    ``(x - Mod(x, 2^r)) / 2^r``, which needs no rule for rounding negative quotients. Exact in ONNX Runtime 1.23 (the
+    first that casts INT4) and later, with and without its optimizations, and in ONNX's own reference evaluator.
 
     Initializers, all in ``raw_data`` (little-endian, C order), named ``LAYER/FIELD`` after the records' array fields:
     weights of 2 to 4 bits as INT4 (two to a byte, the first in the low half), of 5 to 8 bits as INT8; all others

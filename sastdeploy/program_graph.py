@@ -160,14 +160,18 @@ def _step_graph(program: Program) -> GraphProto:
 
 
 def _add_sum(add: Nodes, layer: DenseLif | ConvLif, x: str) -> str:
-    """Add ``acc``, int32 [N, C, H, W]: uint8 values up to 127 times int8 weights, exact in 8-bit kernels."""
-    weight = add.cast(f"{layer.name}/weight", "INT8") if layer.weight_bits <= 4 else f"{layer.name}/weight"
+    """Add ``acc``, int32 [N, C, H, W]: exact in every 8-bit kernel, as the values end at 127."""
+    weight = f"{layer.name}/weight"
     if isinstance(layer, DenseLif):
+        weight = add.cast(weight, "INT8") if layer.weight_bits <= 4 else weight
         flat = add("Flatten", x, axis=1)
         acc = add("MatMulInteger", flat, add("Transpose", weight, perm=[1, 0]))
         return add("Unsqueeze", acc, add.constant([2, 3]), out=f"{layer.name}/acc")
     pads, strides = [*layer.padding, *layer.padding], list(layer.stride)
-    return add("ConvInteger", x, weight, out=f"{layer.name}/acc", pads=pads, strides=strides)
+    # ONNX Runtime 1.23 convolves only unsigned weights: the same integers, counted from a zero point of 128.
+    shifted = add.cast(add("Add", add.cast(weight, "INT32"), add.constant(128, "INT32")), "UINT8")
+    zero = add.constant(128, "UINT8")
+    return add("ConvInteger", x, shifted, "", zero, out=f"{layer.name}/acc", pads=pads, strides=strides)
 
 
 def _add_pool(add: Nodes, layer: SumPool, x: str, shape: tuple[int, int, int]) -> str:
