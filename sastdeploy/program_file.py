@@ -60,8 +60,9 @@ def load_program(path: Path | str) -> Program:
     path = Path(path)
     model = _read_model(path)
     manifest = _manifest_of(path, model)
-    stored = {p.key: p.value for p in model.metadata_props}
+    stored = _metadata_of(path, model)
     try:
+        version = model.producer_version
         program = _program_from(manifest, _read_arrays(path, manifest, model))
         if stored.get(HASH_KEY) != program_hash(program):
             _refuse(path, "the content hash does not match the content, so the file is damaged or was edited")
@@ -70,8 +71,8 @@ def load_program(path: Path | str) -> Program:
         text = str(error)
         raise InputError(text if text.startswith(f"{path}: ") else f"{path}: {text}") from error
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        _refuse(path, f"the manifest is damaged ({type(error).__name__}: {error})", cause=error)
-    if model != program_model(program, model.producer_version):
+        _refuse(path, f"the file is damaged ({type(error).__name__}: {error})", cause=error)
+    if model != program_model(program, version):
         _refuse(path, "the graph is not the one its manifest and arrays describe, so it was edited")
     return program
 
@@ -189,8 +190,15 @@ def _read_model(path: Path) -> ModelProto:
     return model
 
 
+def _metadata_of(path: Path, model: ModelProto) -> dict[str, str]:
+    try:
+        return {entry.key: entry.value for entry in model.metadata_props}
+    except UnicodeDecodeError as error:
+        _refuse(path, "the metadata is not UTF-8 text, so the file is damaged", cause=error)
+
+
 def _manifest_of(path: Path, model: ModelProto) -> dict[str, Any]:
-    stored = {p.key: p.value for p in model.metadata_props}
+    stored = _metadata_of(path, model)
     if VERSION_KEY not in stored or MANIFEST_KEY not in stored:
         _refuse(path, f"is an ONNX model but not a sastdeploy program (it has no {VERSION_KEY})")
     version = stored[VERSION_KEY]

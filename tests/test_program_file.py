@@ -354,7 +354,7 @@ def test_other_format_versions_are_refused(saved, version, expected):
         ('{"a": 1}', "the manifest is damaged (not in the canonical form)." + AGAIN),
         ('{"a":1,"a":1}', "the manifest is damaged (not in the canonical form)." + AGAIN),
         ('{"a":NaN}', "the manifest is damaged (Out of range float values are not JSON compliant"),
-        ("{}", "the manifest is damaged (KeyError: 'layers')." + AGAIN),
+        ("{}", "the file is damaged (KeyError: 'layers')." + AGAIN),
         ("[" * 100000, "the manifest is damaged ("),
     ],
 )
@@ -461,6 +461,17 @@ def _fuzzed(program: Program, path, rng, flips: int) -> int:
             assert str(error).startswith(f"{path}: ")
             refused += 1
     return refused
+
+
+def test_text_that_is_not_utf8_is_refused(saved):
+    good = saved.read_bytes()
+    version = __version__.encode()
+    saved.write_bytes(good.replace(version, b"\x8a" * len(version), 1))
+    assert refusal(saved).startswith("the file is damaged (UnicodeDecodeError: ")
+    saved.write_bytes(good.replace(b"sastdeploy.content_sha256", b"sastdeploy.content_sha25\x8a", 1))
+    assert refusal(saved) == "the metadata is not UTF-8 text, so the file is damaged." + AGAIN
+    saved.write_bytes(good.replace(b"hidden/bias", b"hidden/bia\x8a"))
+    assert refusal(saved).startswith("the file is damaged (UnicodeDecodeError: ")
 
 
 @pytest.mark.slow
