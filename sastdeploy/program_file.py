@@ -62,7 +62,6 @@ def load_program(path: Path | str) -> Program:
     manifest = _manifest_of(path, model)
     stored = _metadata_of(path, model)
     try:
-        version = model.producer_version
         program = _program_from(manifest, _read_arrays(path, manifest, model))
         if stored.get(HASH_KEY) != program_hash(program):
             _refuse(path, "the content hash does not match the content, so the file is damaged or was edited")
@@ -72,7 +71,7 @@ def load_program(path: Path | str) -> Program:
         raise InputError(text if text.startswith(f"{path}: ") else f"{path}: {text}") from error
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         _refuse(path, f"the file is damaged ({type(error).__name__}: {error})", cause=error)
-    if model != program_model(program, version):
+    if model != program_model(program, model.producer_version):
         _refuse(path, "the graph is not the one its manifest and arrays describe, so it was edited")
     return program
 
@@ -191,10 +190,11 @@ def _read_model(path: Path) -> ModelProto:
 
 
 def _metadata_of(path: Path, model: ModelProto) -> dict[str, str]:
-    try:
-        return {entry.key: entry.value for entry in model.metadata_props}
-    except UnicodeDecodeError as error:
-        _refuse(path, "the metadata is not UTF-8 text, so the file is damaged", cause=error)
+    stored = {entry.key: entry.value for entry in model.metadata_props}
+    # protobuf hands over text that is not UTF-8 as bytes.
+    if not all(isinstance(text, str) for text in (model.producer_version, *stored, *stored.values())):
+        _refuse(path, "its metadata is not UTF-8 text, so the file is damaged")
+    return stored
 
 
 def _manifest_of(path: Path, model: ModelProto) -> dict[str, Any]:

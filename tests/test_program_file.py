@@ -465,13 +465,14 @@ def _fuzzed(program: Program, path, rng, flips: int) -> int:
 
 def test_text_that_is_not_utf8_is_refused(saved):
     good = saved.read_bytes()
-    version = __version__.encode()
-    saved.write_bytes(good.replace(version, b"\x8a" * len(version), 1))
-    assert refusal(saved).startswith("the file is damaged (UnicodeDecodeError: ")
-    saved.write_bytes(good.replace(b"sastdeploy.content_sha256", b"sastdeploy.content_sha25\x8a", 1))
-    assert refusal(saved) == "the metadata is not UTF-8 text, so the file is damaged." + AGAIN
+    damaged = "its metadata is not UTF-8 text, so the file is damaged." + AGAIN
+    for text in (__version__.encode(), b"sastdeploy.content_sha256", b"sastdeploy.format_version"):
+        saved.write_bytes(good.replace(text, b"\x8a" * len(text), 1))
+        assert refusal(saved) == damaged
     saved.write_bytes(good.replace(b"hidden/bias", b"hidden/bia\x8a"))
-    assert refusal(saved).startswith("the file is damaged (UnicodeDecodeError: ")
+    assert refusal(saved) == "the array 'hidden/bias' is missing." + AGAIN
+    saved.write_bytes(good.replace(b"hidden/acc", b"hidden/ac\x8a"))
+    assert refusal(saved).startswith("the graph is not the one its manifest and arrays describe")
 
 
 @pytest.mark.slow
