@@ -96,7 +96,7 @@ def _simd() -> Finding:
 
 def _numba_threads() -> Finding:
     try:
-        from numba.core import config
+        from numba.core import config  # its attributes are set at run time, from the environment
     except ImportError:
         return Finding("Numba threads", "missing", "numba is not installed: pip install numba")
     if config.DISABLE_JIT:

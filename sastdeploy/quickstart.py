@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,12 @@ def run(
     _claim(out, settings, force)
     seconds: dict[str, float] = {}
     root = out / "data"
-    _timed(seconds, "simulate recordings", lambda: _make(root, settings, say), say)
-    picture = _timed(seconds, "draw", lambda: _draw_one(root, out), say)
+    _timed(seconds, "simulate recordings", partial(_make, root, settings), say)
+    picture = _timed(seconds, "draw", partial(_draw_one, root, out), say)
     for method in METHODS:
-        _timed(seconds, f"train {method}", lambda m=method: _train(out, root, m, settings, say), say)
-    rows = _timed(seconds, "compile and simulate", lambda: _programs(out, root), say)
-    accuracies = _timed(seconds, "evaluate", lambda: _evaluate(out, root), say)
+        _timed(seconds, f"train {method}", partial(_train, out, root, method, settings), say)
+    rows = _timed(seconds, "compile and simulate", partial(_programs, out, root), say)
+    accuracies = _timed(seconds, "evaluate", partial(_evaluate, out, root), say)
     summary = {
         "schema": SCHEMA,
         "dataset": DATASET,
@@ -102,7 +103,7 @@ def _timed(seconds: dict[str, float], name: str, work: Callable[[], Any], say: S
     return result
 
 
-def _make(root: Path, settings: QuickstartSettings, say: Say) -> None:
+def _make(root: Path, settings: QuickstartSettings) -> None:
     from sastdeploy.events.simulate import make_nmnist_sim
     from sastdeploy.report.terminal import progress
 
@@ -123,7 +124,7 @@ def _draw_one(root: Path, out: Path) -> Path:
     return draw_recording(read_recording(path), (34, 34, 2), out / "recording.png", title=title)
 
 
-def _train(out: Path, root: Path, method: str, settings: QuickstartSettings, say: Say) -> None:
+def _train(out: Path, root: Path, method: str, settings: QuickstartSettings) -> None:
     from sastdeploy.checkpoint import load_checkpoint
     from sastdeploy.events.catalog import dataset
     from sastdeploy.events.splits import find_scale, load_frames

@@ -66,7 +66,7 @@ def write_folder(
         fresh.chmod(0o755)
         # Through `replacing` for its sync to the disk: the folder's move must not overtake its content.
         with replacing(fresh / ARRAYS) as temporary:
-            np.savez_compressed(temporary, **recording_arrays(result, labels, names))
+            np.savez_compressed(temporary, **recording_arrays(result, labels, names))  # type: ignore[arg-type]
         for layer in result.traces:
             write_trace(fresh / f"trace.{layer}.npz", result, layer)
         with replacing(fresh / SUMMARY) as temporary:
@@ -82,7 +82,7 @@ def recording_arrays(
     result: RunResult, labels: NDArray[np.int64] | None, names: Iterable[str]
 ) -> dict[str, NDArray]:
     """Return the arrays of ``recordings.npz``: one row per recording, and ``neuron_spikes.LAYER`` per layer."""
-    arrays = {
+    arrays: dict[str, NDArray] = {
         "scores": result.scores,
         "predicted": result.predicted,
         "active": result.active,

@@ -65,7 +65,9 @@ def test_sast_is_the_gradient_of_b_prime_at_w_plus_eps_and_w_is_kept_bit_for_bit
     with torch.no_grad():
         for p, x in zip(network.parameters(), g):
             p.add_(0.3 * x / (norm + 1e-12))
-    moved = torch.sqrt(sum(((p.detach() - w).double() ** 2).sum() for p, w in zip(network.parameters(), before)))
+    moved = torch.sqrt(
+        sum(((p.detach() - w).double() ** 2).sum() for p, w in zip(network.parameters(), before))
+    )
     assert float(moved) == pytest.approx(0.3, rel=1e-4)
     plain_gradient(network, second)
     expected = gradients(network)

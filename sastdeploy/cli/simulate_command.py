@@ -152,7 +152,8 @@ class _Bars:
     def __init__(self) -> None:
         from sastdeploy.report.terminal import progress
 
-        self._bars, self._tasks = progress(), {}
+        self._bars = progress()
+        self._tasks: dict[str, Any] = {}
 
     def __enter__(self) -> _Bars:
         return self

@@ -73,4 +73,4 @@ def find_scale(frames: Frames) -> int:
         raise InputError("frames: hold no event, so no clip can be found. Check the recordings.")
     histogram = np.bincount(frames.count, minlength=256)
     covered = np.cumsum(histogram) >= np.ceil(0.99 * len(frames.count))
-    return int(min(np.argmax(covered), MAX_COUNT))
+    return min(int(np.argmax(covered)), MAX_COUNT)

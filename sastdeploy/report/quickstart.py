@@ -23,13 +23,13 @@ def print_summary(summary: dict[str, Any], out: Path) -> None:
         rows,
         title,
     )
-    rows = [
+    floats = [
         (method, _percent(f["surrogate"]), _percent(f["hard"]), f"{100 * f['gap']:.2f}",
          f"{100 * f['gap_interval'][0]:.2f} to {100 * f['gap_interval'][1]:.2f}")
         for method, f in summary["float"].items()
     ]  # fmt: skip
     columns = ("method", "surrogate %", "hard %", "gap (points)", "95 % interval")
-    print_table(columns, rows, "The float networks before compiling")
+    print_table(columns, floats, "The float networks before compiling")
     print_text(
         f"Pictures: {summary['figures']['recording']}, {summary['figures']['bars']}\n"
         f"Everything, with provenance: {out / 'summary.json'} ({summary['seconds']['all']:.0f} s)\n\n"
