@@ -115,3 +115,49 @@ def test_a_recording_without_events_is_all_zero():
     empty = Frames.from_dense(np.zeros((2, 6, 2, 4, 4), np.uint8))
     assert not frame_values(empty, slice(None), checkpoint_of().preprocessing).any()
     assert run(checkpoint_of(), empty).scores.shape == (2, 3)
+
+
+@pytest.mark.parametrize("normalisation", ["fixed", "sample_max"])
+def test_sparse_frames_give_the_dense_sums_and_gradients(normalisation):
+    from sastdeploy.frames import Preprocessing
+    from sastdeploy.training.sparse import sparse_values
+
+    data = labelled(count=9)
+    preprocessing = Preprocessing((4, 4, 2), (4, 4), 6, 3, 5.0, normalisation)
+    chosen = np.array([8, 0, 3, 3])
+    network = network_of(checkpoint_of())
+    results = []
+    for x in (
+        frame_values(data.frames, chosen, preprocessing),
+        sparse_values(data.frames, chosen, preprocessing),
+    ):
+        network.zero_grad(set_to_none=True)
+        scores = network(x)
+        scores.square().sum().backward()
+        results.append([scores.detach(), *(p.grad.clone() for p in network.parameters())])
+    for dense, sparse in zip(*results):
+        # float32 sums in another order: a few units in the last place of the largest term
+        assert torch.allclose(dense, sparse, rtol=0, atol=2e-5 * float(dense.abs().max()))
+
+
+def test_sparse_sums_do_not_depend_on_the_number_of_threads():
+    import numba
+
+    from sastdeploy.architecture import Architecture
+    from sastdeploy.training.sparse import sparse_values
+
+    wide = Architecture("wide", (2, 4, 4), (Dense(150),), Readout(), 3)
+    checkpoint, data = checkpoint_of(wide), labelled(wide, 20)
+    network, before = network_of(checkpoint), numba.get_num_threads()
+    gradients = []
+    try:
+        for threads in range(1, before + 1):
+            numba.set_num_threads(threads)
+            network.zero_grad(set_to_none=True)
+            network(
+                sparse_values(data.frames, slice(None), checkpoint.preprocessing)
+            ).square().sum().backward()
+            gradients.append(network.value("layers.0.weight").grad.clone())
+    finally:
+        numba.set_num_threads(before)
+    assert all(torch.equal(gradients[0], other) for other in gradients)

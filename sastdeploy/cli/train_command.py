@@ -155,7 +155,10 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
     from sastdeploy.training.loop import train
 
     if threads:
+        import numba
+
         torch.set_num_threads(threads)
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
     with progress() as bar:
         task = bar.add_task(f"training {architecture.name} ({method})", total=epochs)
 

@@ -21,7 +21,7 @@ from sastdeploy.errors import InputError
 from sastdeploy.frames import LabelledFrames, Preprocessing
 from sastdeploy.networks import architecture_to_dict
 from sastdeploy.provenance import git_commit, versions
-from sastdeploy.training.inference import frame_values, predict
+from sastdeploy.training.inference import network_input, predict
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.settings import TrainingSettings
 from sastdeploy.training.sharpness import gradient_norm, plain_gradient, sharpness_aware_gradient
@@ -157,7 +157,7 @@ def _run_epoch(
         group["lr"] = rate
 
     def loss_on(chosen: NDArray[np.int64]):
-        x = frame_values(training.frames, chosen, preprocessing)
+        x = network_input(network, training.frames, chosen, preprocessing)
         y = torch.from_numpy(training.labels[chosen])
         return lambda: F.cross_entropy(network(x), y)
 

@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sastdeploy.architecture import Architecture, Conv, SumPool
+from sastdeploy.architecture import Architecture, Conv, Dense, SumPool
 from sastdeploy.networks import parameter_shapes
 from sastdeploy.training.neurons import run_lif
+from sastdeploy.training.sparse import SparseLinear, SparseValues
 
 
 class SpikingNetwork(nn.Module):
@@ -37,22 +38,26 @@ class SpikingNetwork(nn.Module):
         key = name.replace(".", "_")
         return self.learnable[key] if key in self.learnable else self.get_buffer(key)
 
-    def forward(self, x: Tensor, hard: bool = False, record: list | None = None) -> Tensor:
-        """Return class scores ``[B, K]`` of frame values ``[B, T, P, H, W]``.
+    def forward(self, x: Tensor | SparseValues, hard: bool = False, record: list | None = None) -> Tensor:
+        """Return class scores ``[B, K]`` of frame values ``[B, T, P, H, W]``, or of their sparse form.
+
+        The sparse form is for networks whose first layer is dense, in float32 on the CPU.
 
         Args:
             hard: Heaviside spikes instead of the surrogate's; nothing else changes.
             record: a list to which every LIF layer appends (spikes, membranes), both ``[T, B, ...]``.
         """
         neuron = self.architecture.neuron
-        s = x.transpose(0, 1)
+        s = x if isinstance(x, SparseValues) else x.transpose(0, 1)
         for i, layer in enumerate(self.architecture.layers):
             if isinstance(layer, SumPool):
                 s = _over_steps(lambda flat, k=layer.kernel: F.avg_pool2d(flat, k), s)
                 continue
             weight, bias = self.value(f"layers.{i}.weight"), self.value(f"layers.{i}.bias")
             threshold = self.value(f"layers.{i}.threshold")
-            if isinstance(layer, Conv):
+            if isinstance(s, SparseValues):
+                current = SparseLinear.apply(weight, bias, s).view(s.time_bins, s.recordings, -1)
+            elif isinstance(layer, Conv):
                 current = _over_steps(
                     lambda flat, w=weight, b=bias, c=layer: F.conv2d(flat, w, b, c.stride, c.padding), s
                 )
@@ -65,6 +70,11 @@ class SpikingNetwork(nn.Module):
         mean = s.mean(0)
         pooled = mean.mean((2, 3)) if self.architecture.readout.global_average_pool else mean.flatten(1)
         return F.linear(pooled, self.value("readout.weight"), self.value("readout.bias"))
+
+    @property
+    def takes_sparse(self) -> bool:
+        """Whether the first layer is dense, so that only active inputs need to be summed."""
+        return isinstance(self.architecture.layers[0], Dense)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw every weight and bias from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), torch's default for linear and conv."""
