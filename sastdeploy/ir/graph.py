@@ -6,8 +6,10 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
+from sastdeploy.fixedpoint import weight_limit
 from sastdeploy.ir.nodes import AveragePool, Conv2d, Dense, Input, Lif, Node, Readout, SumPool, Synapses
 from sastdeploy.program import RESETS, SPIKE_TESTS
 
@@ -73,6 +75,9 @@ def _output_shape(node: Node, shape: Shape) -> Shape:
             f"kernel {node.kernel} does not fit {height} x {width}",
         )
         return (channels, height // node.kernel, width // node.kernel)
+    axes = 4 if isinstance(node, Conv2d) else 2
+    _require(node.weight.ndim == axes, node, f"weight has {node.weight.ndim} axes, not {axes}")
+    _require(node.weight.size > 0, node, f"weight {node.weight.shape} is empty")
     if isinstance(node, Conv2d):
         _require(
             node.weight.shape[1] == channels,
@@ -97,7 +102,7 @@ def _output_shape(node: Node, shape: Shape) -> Shape:
 
 
 def verify(graph: Graph) -> None:
-    """Accept a graph that means something: order, shapes, finite values, known semantics.
+    """Accept a graph that means something: order, shapes, finite values, known semantics, integers in range.
 
     Raises:
         InputError: naming the node and the rule.
@@ -143,11 +148,6 @@ def _verify_node(node: Node, shape: Shape) -> None:
             "c_clip must be 1 to 127, time_bins at least 1",
         )
     elif isinstance(node, Synapses):
-        _require(
-            node.weight.ndim == (4 if isinstance(node, Conv2d) else 2),
-            node,
-            f"weight has {node.weight.ndim} axes",
-        )
         _require(bool(np.isfinite(node.weight).all()), node, "a weight is not finite")
         _require(
             node.bias.shape == (shape[0],) and bool(np.isfinite(node.bias).all()),
@@ -155,6 +155,7 @@ def _verify_node(node: Node, shape: Shape) -> None:
             "bias must be finite [C]",
         )
         _require(np.isfinite(node.gain) and node.gain > 0, node, f"gain {node.gain} must be positive")
+        _verify_synapse_integers(node)
     elif isinstance(node, Lif):
         _require(0 < node.alpha < 1, node, f"alpha {node.alpha} outside (0, 1)")
         _require(
@@ -170,6 +171,56 @@ def _verify_node(node: Node, shape: Shape) -> None:
         _require(node.spike_test in SPIKE_TESTS, node, f"spike test '{node.spike_test}'")
         _require(node.reset in RESETS, node, f"reset '{node.reset}'")
         _require(node.reset_delay in (0, 1), node, f"reset delay {node.reset_delay}")
+        _verify_lif_integers(node)
+
+
+def _verify_synapse_integers(node: Synapses) -> None:
+    """Hold what passes have filled in against the ranges that a program allows; None is not yet filled."""
+    channels = len(node.weight)
+    if node.weight_q is not None:
+        _require(node.weight_bits in range(2, 9), node, f"weight_bits is {node.weight_bits}, not 2 to 8")
+        _require(
+            node.weight_q.dtype == np.int8 and node.weight_q.shape == node.weight.shape,
+            node,
+            f"weight_q is {node.weight_q.dtype} {list(node.weight_q.shape)}, not int8 {list(node.weight.shape)}",
+        )
+        limit = weight_limit(node.weight_bits or 8)
+        largest = int(np.abs(node.weight_q.astype(np.int16)).max())
+        _require(largest <= limit, node, f"a weight code of {largest} exceeds {limit}")
+        scale = node.weight_scale
+        _require(
+            scale is not None
+            and scale.shape == (channels,)
+            and bool((np.isfinite(scale) & (scale > 0)).all()),
+            node,
+            "weight_scale must be positive [C] beside weight_q",
+        )
+    _verify_codes(node, "multiplier", node.multiplier, channels, 1, (1 << 15) - 1)
+    _verify_codes(node, "shift", node.shift, channels, 0, 46)
+    _verify_codes(node, "bias_q", node.bias_q, channels, -(1 << 31), (1 << 31) - 1)
+
+
+def _verify_lif_integers(node: Lif) -> None:
+    _verify_codes(node, "threshold_q", node.threshold_q, len(node.threshold), 1, (1 << 23) - 1)
+    a, k = node.leak_multiplier, node.leak_shift
+    _require((a is None) == (k is None), node, "leak_multiplier and leak_shift go together")
+    if a is not None and k is not None:
+        _require(0 <= k <= 15 and 0 <= a <= 1 << k, node, f"leak {a} / 2^{k} is no factor from 0 to 1")
+
+
+def _verify_codes(
+    node: Node, name: str, codes: NDArray[np.int32] | None, channels: int, low: int, high: int
+) -> None:
+    if codes is None:
+        return
+    _require(
+        codes.dtype == np.int32 and codes.shape == (channels,),
+        node,
+        f"{name} is {codes.dtype} {list(codes.shape)}, not int32 [{channels}]",
+    )
+    outside = (codes < low) | (codes > high)
+    place = int(np.argmax(outside))
+    _require(not outside.any(), node, f"{name}[{place}] is {codes[place]}, outside {low} to {high}")
 
 
 def _require(condition: bool, node: Node | None, message: str) -> None:

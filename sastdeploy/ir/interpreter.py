@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.ir.graph import Graph
-from sastdeploy.ir.nodes import AveragePool, Conv2d, Dense, Input, Lif, Readout, SumPool
+from sastdeploy.ir.nodes import AveragePool, Conv2d, Input, Lif, Readout, SumPool, Synapses
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def interpret(graph: Graph, counts: NDArray[np.integer]) -> Meaning:
     raise AssertionError("a verified graph ends with a readout")
 
 
-def _currents(node: Dense | Conv2d, x: NDArray) -> NDArray:
+def _currents(node: Synapses, x: NDArray) -> NDArray:
     """Return ``I`` as ``[N, T, C, H, W]``."""
     bias = node.bias.reshape(-1, 1, 1)
     if isinstance(node, Conv2d):

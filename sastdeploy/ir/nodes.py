@@ -38,6 +38,7 @@ class Synapses:
         weight_bits, fraction_bits: b and n. accumulator_bits: the proven width of ``weight_q . x``.
     """
 
+    kind: ClassVar[str] = "synapses"
     name: str
     weight: Floats
     bias: Floats
@@ -128,5 +129,5 @@ class Readout(Synapses):
     pool: str = "none"
 
 
-Node = Input | Dense | Conv2d | Lif | AveragePool | SumPool | Readout
+Node = Input | Synapses | Lif | AveragePool | SumPool
 NODES: dict[str, type] = {n.kind: n for n in (Input, Dense, Conv2d, Lif, AveragePool, SumPool, Readout)}

@@ -65,7 +65,10 @@ def parse_graph(text: str, tensors: dict[str, NDArray], where: str = "graph") ->
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(f"{where}: line {number}: not a node ({error}).") from error
     graph = Graph(lines[0].removeprefix("graph "), tuple(nodes))
-    verify(graph)
+    try:
+        verify(graph)
+    except (TypeError, AttributeError, ValueError) as error:
+        raise InputError(f"{where}: a value has the wrong type ({error}).") from error
     return graph
 
 

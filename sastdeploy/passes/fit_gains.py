@@ -23,14 +23,19 @@ def fit_gains(graph: Graph, profile: HardwareProfile) -> Graph:
     Raises:
         CompileError: a gain of 2^15 or more, or below 2^-47, naming layer and channel.
     """
+    return graph.replace(
+        tuple(_fit(node, profile) if isinstance(node, Synapses) else node for node in graph.nodes)
+    )
+
+
+def _fit(node: Synapses, profile: HardwareProfile) -> Synapses:
     n = profile.membrane.fraction_bits
-    return graph.replace(tuple(_fit(node, n) if isinstance(node, Synapses) else node for node in graph.nodes))
-
-
-def _fit(node: Synapses, n: int) -> Synapses:
     if node.weight_scale is None:
         raise CompileError(f"{node.name}: gains are fitted after weights are quantized. Order the passes so.")
     gain = node.gain * node.weight_scale * 2.0**n
+    if profile.scale == "power_of_two":
+        # Exact by construction but for the last bit of a product with a gain such as 1 / 3.
+        gain = np.exp2(np.rint(np.log2(gain)))
     multiplier, shift = (np.zeros(len(gain), np.int32) for _ in range(2))
     for channel, g in enumerate(gain):
         multiplier[channel], shift[channel] = fit_gain(float(g), f"{node.name}, channel {channel}")
