@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
+
 import click
+
+from sastdeploy.errors import InputError
 
 
 @click.command()
@@ -22,14 +27,16 @@ import click
 @click.option(
     "--dump-passes", type=click.Path(), default=None, help="Folder for the graph as text after every pass."
 )
+@click.option("--force", is_flag=True, help="Replace a file that is no program of sastdeploy.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(checkpoint: str, profile: str, out: str | None, dump_passes: str | None, as_json: bool) -> None:
+def command(
+    checkpoint: str, profile: str, out: str | None, dump_passes: str | None, force: bool, as_json: bool
+) -> None:
     """Turn CHECKPOINT into an integer program (a standard ONNX file) for a hardware profile.
 
     The same checkpoint and profile give the same bytes. Prints per layer what a port must provide.
     """
     import json
-    from pathlib import Path
 
     from sastdeploy.checkpoint import load_checkpoint
     from sastdeploy.compiler import compile_checkpoint, compile_report
@@ -38,10 +45,13 @@ def command(checkpoint: str, profile: str, out: str | None, dump_passes: str | N
     from sastdeploy.report.terminal import print_table
 
     hardware = load_profile(profile)
-    program = compile_checkpoint(
-        load_checkpoint(checkpoint), hardware, dump=Path(dump_passes) if dump_passes else None
-    )
+    trained = load_checkpoint(checkpoint)
     path = Path(out) if out else Path(checkpoint).with_suffix(f".{hardware.name}.onnx")
+    for source in (checkpoint, profile):
+        if path.exists() and Path(source).exists() and path.samefile(source):
+            raise InputError(f"{path}: is itself what is compiled. Choose another --out.")
+    _guard(path, force or out is None)
+    program = compile_checkpoint(trained, hardware, dump=Path(dump_passes) if dump_passes else None)
     save_program(path, program)
     report = compile_report(program)
     for warning in report["warnings"]:
@@ -52,31 +62,55 @@ def command(checkpoint: str, profile: str, out: str | None, dump_passes: str | N
         )
         return
     rows = [
-        (layer["name"], layer["kind"], f"{layer['weights']:,}", layer["weight_format"], _span(layer["scale"]),
+        (layer["name"], layer["kind"], layer["weight_format"], _span(layer["scale"]),
          "exact" if layer["signal_to_noise_db"] is None else f"{layer['signal_to_noise_db']:.1f}",
-         f"{100 * layer['zero_weights']:.1f}", f"{layer['gain_relative_error']:.1e}", layer["accumulator_bits"],
-         f"{layer['weight_bytes']:,}")
+         f"{100 * layer['zero_weights']:.1f}", f"{layer['gain_relative_error']:.1e}",
+         "-" if layer["leak_relative_error"] is None else f"{layer['leak_relative_error']:.1e}",
+         layer["accumulator_bits"], f"{layer['weight_bytes']:,}", f"{layer['neurons']:,}", f"{layer['fan_in']:,}",
+         f"{layer['fan_out']:,}", f"{layer['largest_ksynops']:,.1f}")
         for layer in report["layers"]
     ]  # fmt: skip
     columns = (
         "layer",
         "kind",
         "weights",
-        "format",
         "scale",
         "SNR dB",
-        "zeros %",
-        "gain error",
-        "acc bits",
+        "zero %",
+        "gain err.",
+        "leak err.",
+        "acc. bits",
         "bytes",
+        "neurons",
+        "fan-in",
+        "fan-out",
+        "max kSynOps",
     )
     print_table(
         columns, rows, title=f"{program.name}: membrane {hardware.membrane}, {hardware.overflow.value}"
     )
+    memory = report["footprint_bytes"]
     click.echo(
-        f"Leak error {report['leak_relative_error']:.1e}; {report['neurons']:,} neurons; {report['weight_bytes']:,} bytes of "
-        f"weights.\n{path} ({program_hash(program)[:16]})\nNext: sastdeploy simulate {path} --dataset {program.dataset}"
+        f"Memory: {memory['total']:,} bytes = {memory['weights']:,} weights + {memory['parameters']:,} gains, biases, "
+        f"thresholds + {memory['state']:,} state. {report['neurons']:,} neurons.\n"
+        f"At most {report['largest_ksynops']:,.1f} kSynOps per recording.\n"
+        f"Wrote {path} (hash {program_hash(program)[:16]}).\n"
+        f"Next: sastdeploy simulate {shlex.quote(str(path))} --dataset {program.dataset}"
     )
+
+
+def _guard(path: Path, force: bool) -> None:
+    """Refuse to replace a file that is no program, such as the checkpoint itself."""
+    from sastdeploy.program_file import read_manifest
+
+    if force or not path.exists():
+        return
+    try:
+        read_manifest(path)
+    except InputError as error:
+        raise InputError(
+            f"{path}: exists and is no program of sastdeploy. Choose another --out, or replace it with --force."
+        ) from error
 
 
 def _span(pair: list[float]) -> str:

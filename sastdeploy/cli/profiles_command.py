@@ -64,11 +64,21 @@ def show(name: str, as_json: bool) -> None:
 
 @command.command()
 @click.argument("file", type=click.Path())
-def check(file: str) -> None:
+@JSON
+def check(file: str, as_json: bool) -> None:
     """Check a profile FILE of your own and say what it describes."""
+    import json
+
     from sastdeploy.hardware import load_profile
 
     profile = load_profile(file)
+    if as_json:
+        click.echo(
+            json.dumps(
+                {"schema": "sastdeploy.profile_check/1", "file": file, "valid": True, **profile.record}
+            )
+        )
+        return
     click.echo(
         f"{file}: valid. {profile.name}: INT{profile.weight_bits} weights, {profile.membrane} membrane."
     )
@@ -86,15 +96,22 @@ def new(name: str, source: str, out: str | None, force: bool) -> None:
 
     from sastdeploy import atomic
     from sastdeploy.errors import InputError
-    from sastdeploy.hardware import profile_path
+    from sastdeploy.hardware import load_profile, profile_path
 
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
         raise InputError(f"profile '{name}': a name has letters, digits, _ and -, at most 64.")
     path = Path(out or f"{name}.yaml")
     if path.exists() and not force:
         raise InputError(f"{path}: exists. Choose another name, or replace it with --force.")
+    load_profile(source)
     text = profile_path(source).read_text("utf-8")
-    atomic.write_text(path, re.sub(r"(?m)^name: .*$", f"name: {name}", text, count=1))
+    # In quotes, so that a name such as 123, no or 1e3 stays a text.
+    text, replaced = re.subn(r"(?m)^name:.*$", f'name: "{name}"', text, count=1)
+    if not replaced:
+        raise InputError(
+            f"{source}: has no line that begins with 'name:', so it cannot be copied under a new name."
+        )
+    atomic.write_text(path, text)
     click.echo(
         f"{path}: edit it, then 'sastdeploy profiles check {path}' and 'sastdeploy compile CKPT --profile {path}'."
     )
