@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from sastdeploy.errors import InputError, did_you_mean
 from sastdeploy.fixedpoint import Overflow, QFormat, Rounding
@@ -54,7 +54,14 @@ class _Strict(BaseModel):
 
 class _Sourced(_Strict, Generic[Value]):
     value: Value
-    source: str = Field(min_length=1)
+    source: str = Field(pattern=r"\S")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_a_source(cls, entry: Any) -> Any:
+        if not isinstance(entry, dict | cls):
+            raise ValueError(f'write {{value: {entry}, source: "where it is from"}}')
+        return entry
 
 
 def _real(value: Any) -> Any:
