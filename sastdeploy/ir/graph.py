@@ -84,6 +84,11 @@ def _output_shape(node: Node, shape: Shape) -> Shape:
             node,
             f"weight {node.weight.shape} for {channels} input channels",
         )
+        _require(
+            min(node.stride) >= 1 and min(node.padding) >= 0,
+            node,
+            f"stride {node.stride} must be at least 1, padding {node.padding} at least 0",
+        )
         rows, columns = (
             (size + 2 * pad - kernel) // stride + 1
             for size, pad, kernel, stride in zip(
