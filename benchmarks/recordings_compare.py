@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from sastdeploy import __version__
-from sastdeploy.events.body import CLASSES
+from sastdeploy.events.catalog import GESTURES
 from sastdeploy.events.digit_images import load_digits, stratified
 from sastdeploy.events.scenes_digits import SaccadeScene, draw_digit
 from sastdeploy.events.scenes_gestures import draw_gesture
@@ -78,7 +78,7 @@ def gestures(seed: int, lightings: int, duration_us: int, processes: int) -> dic
         (seed, performer, light, gesture, duration_us)
         for performer in (*train, *test)
         for light in lightings_of(seed, performer, lightings)
-        for gesture in range(len(CLASSES))
+        for gesture in range(len(GESTURES))
     ]
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         rows = list(pool.map(summed_frame, jobs, chunksize=11))
@@ -86,13 +86,13 @@ def gestures(seed: int, lightings: int, duration_us: int, processes: int) -> dic
     result = {
         "gestures": len(rows), "duration_s": duration_us / 1e6, "lightings_per_performer": lightings,
         "train_performers": len(train), "test_performers": len(test), "events_mean": float(events.mean()),
-        "events_std": float(events.std()), "on_share": float(share.mean()), "chance": 1 / len(CLASSES),
+        "events_std": float(events.std()), "on_share": float(share.mean()), "chance": 1 / len(GESTURES),
     }  # fmt: skip
     unit = np.sqrt(frames)
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     for name, x in (("raw_counts", frames), ("square_root_unit_norm", unit)):
         learn = who <= TRAIN_PERFORMERS
-        centroids = np.array([x[learn & (label == k)].mean(0) for k in range(len(CLASSES))])
+        centroids = np.array([x[learn & (label == k)].mean(0) for k in range(len(GESTURES))])
         predicted = ((x[~learn][:, None] - centroids) ** 2).sum(-1).argmin(1)
         result[f"nearest_centroid_accuracy_{name}"] = float((predicted == label[~learn]).mean())
         result["test_gestures"] = int((~learn).sum())

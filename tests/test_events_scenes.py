@@ -10,7 +10,8 @@ import pytest
 
 from sastdeploy.errors import InputError
 from sastdeploy.events import scenes_gestures
-from sastdeploy.events.body import CLASSES, draw_performer, pose
+from sastdeploy.events.body import draw_performer, pose
+from sastdeploy.events.catalog import GESTURES
 from sastdeploy.events.digit_images import (
     encode_images,
     encode_labels,
@@ -206,7 +207,7 @@ def test_every_performer_differs_and_the_split_is_by_performer():
 def test_arms_keep_their_lengths_and_circles_turn_both_ways():
     who = draw_performer(0, 3)
     t = np.arange(0, 4, 0.01)
-    for gesture in range(len(CLASSES)):
+    for gesture in range(len(GESTURES)):
         joints = pose(gesture, t, who, np.random.default_rng(gesture))
         assert joints.shape == (400, 10, 2)
         assert np.isfinite(joints).all()

@@ -7,24 +7,12 @@ from pathlib import Path
 
 import click
 
-DATA = click.option(
-    "--data",
-    type=click.Path(),
-    default=None,
-    help="Folder of the data sets.  [default: SASTDEPLOY_DATA, or the user's data folder]",
-)
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+from sastdeploy.cli.options import DATA, JSON, data_folder
 
 
 @click.group()
 def command() -> None:
     """List, fetch, make, check and show event recordings."""
-
-
-def _root(data: str | None) -> Path:
-    from sastdeploy.events.catalog import data_root
-
-    return Path(data) if data else data_root()
 
 
 @command.command("list")
@@ -37,7 +25,7 @@ def list_(data: str | None, as_json: bool) -> None:
     from sastdeploy.events.catalog import CATALOG
     from sastdeploy.report.terminal import print_table
 
-    root = _root(data)
+    root = data_folder(data)
     here = {name: (root / name).is_dir() for name in CATALOG}
     if as_json:
         sets = [{**asdict(facts), "here": here[name]} for name, facts in CATALOG.items()]
@@ -71,7 +59,7 @@ def fetch(name: str, data: str | None) -> None:
         raise InputError(
             f"data set '{name}': unknown.{did_you_mean(name, CATALOG)} Known: {', '.join(CATALOG)}."
         )
-    click.echo(download(CATALOG[name], _root(data)))
+    click.echo(download(CATALOG[name], data_folder(data)))
 
 
 @command.command()
@@ -125,7 +113,7 @@ def make(name: str, data: str | None, seed: int, train: int | None, test: int | 
     """Make the simulated data set NAME in the official format; goes on where an interruption stopped it."""
     from sastdeploy.report.terminal import progress
 
-    root = _root(data)
+    root = data_folder(data)
     with progress() as bar:
         task = bar.add_task(f"simulating {name}", total=None)
 
@@ -166,7 +154,7 @@ def check(name: str, data: str | None, as_json: bool) -> None:
     from sastdeploy.events.reading import list_sources, read_split
     from sastdeploy.report.terminal import progress
 
-    facts, root = dataset(name), _root(data)
+    facts, root = dataset(name), data_folder(data)
     bad: list[str] = []
     trials = events = 0
     with progress() as bar:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import click
 
+from sastdeploy.cli.options import DATA, JSON
 from sastdeploy.errors import SastdeployError
 
 
 @click.command()
-@click.option(
-    "--data", type=click.Path(), default=None, help="Folder of the data sets.  [default: SASTDEPLOY_DATA]"
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@DATA
+@JSON
 def command(data: str | None, as_json: bool) -> None:
     """Print versions, threads, SIMD seen by Numba, data sets, and what is missing."""
     import json

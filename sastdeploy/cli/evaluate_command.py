@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from sastdeploy.cli.options import DATA, JSON, SKIP_BAD
+
 
 @click.command()
 @click.argument("checkpoint", type=click.Path())
@@ -20,14 +22,9 @@ import click
 @click.option(
     "--limit", type=int, default=None, help="Use this many recordings, classes in proportion.  [default: all]"
 )
-@click.option(
-    "--data",
-    type=click.Path(),
-    default=None,
-    help="Folder of the data sets.  [default: SASTDEPLOY_DATA, or the user's data folder]",
-)
-@click.option("--skip-bad", is_flag=True, help="Leave damaged recordings out and list them.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@DATA
+@SKIP_BAD
+@JSON
 def command(checkpoint: str, dataset: str | None, split: str, limit: int | None, data: str | None, skip_bad: bool,
             as_json: bool) -> None:  # fmt: skip
     """Accuracy of CHECKPOINT with surrogate and with hard spikes, and the gap, with 95 % intervals."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from sastdeploy.cli.options import JSON
+
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(), required=False)
@@ -23,7 +25,7 @@ import click
     show_default=True,
     help="With --arch: time bins T.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@JSON
 def command(checkpoint: str | None, arch: str | None, dataset: str, time_bins: int, as_json: bool) -> None:
     """Layers, learnable parameters, thresholds, fan-outs and the largest kSynOps of CHECKPOINT (or of --arch)."""
     import json

@@ -11,6 +11,16 @@ if TYPE_CHECKING:
     from sastdeploy.frames import LabelledFrames
 
 
+DATA = click.option(
+    "--data",
+    type=click.Path(),
+    default=None,
+    help="Folder of the data sets.  [default: SASTDEPLOY_DATA, or the user's data folder]",
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+SKIP_BAD = click.option("--skip-bad", is_flag=True, help="Leave damaged recordings out and list them.")
+
+
 def data_folder(data: str | None) -> Path:
     """Return the folder of the data sets: the option's, or the default."""
     from sastdeploy.events.catalog import data_root

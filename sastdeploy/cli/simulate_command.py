@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from sastdeploy.cli.options import DATA, JSON, SKIP_BAD
+
 
 @click.command()
 @click.argument("program", type=click.Path(), required=False)
@@ -46,7 +48,7 @@ import click
     default=None,
     help="Threads; the result does not depend on it.  [default: every core]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@JSON
 @click.option(
     "--out",
     type=click.Path(),
@@ -59,13 +61,8 @@ import click
     help="Write membranes and spikes of this layer at every step to trace.LAYER.npz, "
     "in --out's folder or here.  [default: none]",
 )
-@click.option(
-    "--data",
-    type=click.Path(),
-    default=None,
-    help="Folder of the data sets.  [default: SASTDEPLOY_DATA, or the user's data folder]",
-)
-@click.option("--skip-bad", is_flag=True, help="Leave damaged recordings out and list them.")
+@DATA
+@SKIP_BAD
 def command(
     program: str | None,
     dataset: str | None,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from sastdeploy.cli.options import DATA, JSON, SKIP_BAD
+
 _PAPER = "  [default: {}, as in the paper]"
 
 
@@ -86,13 +88,8 @@ _PAPER = "  [default: {}, as in the paper]"
     help="Use this many training recordings, classes in proportion.  [default: all]",
 )
 @click.option("--out", type=click.Path(), default="ckpt.pt", show_default=True, help="Checkpoint to write.")
-@click.option(
-    "--data",
-    type=click.Path(),
-    default=None,
-    help="Folder of the data sets.  [default: SASTDEPLOY_DATA, or the user's data folder]",
-)
-@click.option("--skip-bad", is_flag=True, help="Leave damaged recordings out and list them.")
+@DATA
+@SKIP_BAD
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run of the same options.")
 @click.option("--force", is_flag=True, help="Replace an existing checkpoint.")
 @click.option(
@@ -101,7 +98,7 @@ _PAPER = "  [default: {}, as in the paper]"
     default=None,
     help="Threads of torch; float sums can differ in the last bit between numbers.  [default: torch's own]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@JSON
 def command(dataset: str, arch: str, method: str, rho: float | None, delta: float, epochs: int, batch_size: int,
             lr: float, alpha: float, threshold: float, slope: float, time_bins: int, clip: int | None,
             divisor: float | None, normalisation: str, seed: int, limit: int | None, out: str, data: str | None,

@@ -15,21 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-CLASSES = (
-    "hand_clapping",
-    "right_hand_wave",
-    "left_hand_wave",
-    "right_arm_clockwise",
-    "right_arm_counter_clockwise",
-    "left_arm_clockwise",
-    "left_arm_counter_clockwise",
-    "arm_roll",
-    "air_drums",
-    "air_guitar",
-    "other_gestures",
-)
-"""DVS Gesture's eleven classes in the order of its labels 1 to 11 (Amir et al., CVPR 2017)."""
-
 JOINTS = 14
 """Per moment: shoulders, elbows, wrists, hand tips (right, left each), chest, hips, neck, head, sway,
 spare."""

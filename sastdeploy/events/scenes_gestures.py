@@ -11,7 +11,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
-from sastdeploy.events.body import CLASSES, Performer, draw_performer, pose
+from sastdeploy.events.body import Performer, draw_performer, pose
+from sastdeploy.events.catalog import GESTURES
 from sastdeploy.events.sensor import (
     SensorModel,
     collect,
@@ -324,13 +325,15 @@ def draw_gesture(gesture: int, performer: int, lighting: int, duration_us: int, 
     arguments, anywhere.
 
     Args:
-        gesture: 0 to 10, the place in `CLASSES`. performer: 1 or more. lighting: place in `LIGHTINGS`.
+        gesture: 0 to 10, the place in `sastdeploy.events.catalog.GESTURES`. performer: 1 or more. lighting: place in `LIGHTINGS`.
 
     Raises:
         InputError: an argument is out of range.
     """
-    if not 0 <= gesture < len(CLASSES):
-        raise InputError(f"gesture {gesture}: outside 0 to {len(CLASSES) - 1}. Choose a class by its number.")
+    if not 0 <= gesture < len(GESTURES):
+        raise InputError(
+            f"gesture {gesture}: outside 0 to {len(GESTURES) - 1}. Choose a class by its number."
+        )
     if not 0 <= lighting < len(LIGHTINGS):
         raise InputError(
             f"lighting {lighting}: outside 0 to {len(LIGHTINGS) - 1}. Choose a lighting by its number."

@@ -10,6 +10,7 @@ import numpy as np
 
 from sastdeploy.errors import InputError
 from sastdeploy.events.aedat31 import aedat31_bytes, parse_aedat31
+from sastdeploy.events.catalog import GESTURES
 from sastdeploy.events.gestures import SENSOR
 from sastdeploy.events.simulated_store import Progress, make_set, write_whole
 
@@ -110,13 +111,13 @@ def _name(performer: int, lighting: int) -> str:
 
 def _make_file(chunk: tuple) -> list[tuple[str, str, int]]:
     """Write one performer's eleven gestures under one lighting; return [(name, SHA-256, events)]."""
-    from sastdeploy.events.scenes_gestures import CLASSES, draw_gesture
+    from sastdeploy.events.scenes_gestures import draw_gesture
 
     folder, seed, performer, lighting, duration_us = chunk
     name = _name(performer, lighting)
     path = Path(folder) / name
     labels = path.with_name(path.stem + "_labels.csv")
-    spans = [_GAP_US + g * (duration_us + _GAP_US) for g in range(len(CLASSES))]
+    spans = [_GAP_US + g * (duration_us + _GAP_US) for g in range(len(GESTURES))]
     rows = [f"{g + 1},{start},{start + duration_us}" for g, start in enumerate(spans)]
     text = "class,startTime_usec,endTime_usec\n" + "\n".join(rows) + "\n"
     if path.exists() and labels.exists():
