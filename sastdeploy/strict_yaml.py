@@ -125,7 +125,9 @@ def _keys(model: Any, path: tuple) -> list[str]:
     """Return the keys allowed at ``path`` below a model; a part may be a field, an index, or a variant's kind."""
     candidates = [model]
     for part in path:
-        inner = [m for c in candidates if part in c.model_fields for m in _models(c.model_fields[part].annotation)]
+        inner = [
+            m for c in candidates if part in c.model_fields for m in _models(c.model_fields[part].annotation)
+        ]
         variants = [c for c in candidates if part in _kinds(c)]
         candidates = inner or variants or candidates
     return [key for candidate in candidates[:1] for key in candidate.model_fields]

@@ -12,7 +12,10 @@ from sastdeploy.cli.main import COMMANDS, cli
 HOME = Path(__file__).resolve().parents[1]
 README = (HOME / "README.md").read_text("utf-8")
 LINES = [line for block in re.findall(r"```\n(.*?)```", README, re.S) for line in block.splitlines()]
-CALLS = sorted({line for line in LINES if line.startswith("sastdeploy ")} | set(re.findall(r"`(sastdeploy [^`]+)`", README)))
+CALLS = sorted(
+    {line for line in LINES if line.startswith("sastdeploy ")}
+    | set(re.findall(r"`(sastdeploy [^`]+)`", README))
+)
 
 
 @pytest.mark.parametrize("call", CALLS)
