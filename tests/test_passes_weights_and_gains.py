@@ -1,0 +1,213 @@
+"""Folding, quantization, gains and leaks: bounds for every input, and values worked out by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from sastdeploy.errors import CompileError
+from sastdeploy.fixedpoint import weight_limit
+from sastdeploy.hardware import load_profile
+from sastdeploy.ir.graph import Graph
+from sastdeploy.ir.nodes import AveragePool, Conv2d, Dense, Input, Lif, Readout, SumPool
+from sastdeploy.passes.fit_gains import LARGEST_SHIFT, fit_gain, fit_gains
+from sastdeploy.passes.fit_leaks import fit_leaks
+from sastdeploy.passes.fold_scales import fold_scales
+from sastdeploy.passes.quantize_weights import quantize_weights
+
+LOIHI = load_profile("loihi_int8")
+
+
+def graph_of(weight, **changes) -> Graph:
+    weight = np.asarray(weight, np.float64)
+    return Graph(
+        "g",
+        (
+            Input("input", (weight.shape[1], 1, 1), 2, 1, 1.0),
+            Dense("fc", weight, np.zeros(len(weight)), **changes),
+            Lif("fc.lif", 0.5, np.ones(len(weight))),
+            Readout("readout", np.ones((2, len(weight))), np.zeros(2)),
+        ),
+    )
+
+
+def quantized(weight, bits=8, granularity="per_tensor", scale="any", **changes) -> Dense:
+    profile = replace(LOIHI, weight_bits=bits, granularity=granularity, scale=scale)
+    return quantize_weights(graph_of(weight, **changes), profile).nodes[1]
+
+
+def test_folding_moves_every_divisor_into_the_next_gain():
+    graph = Graph(
+        "g",
+        (
+            Input("input", (1, 8, 8), 2, 4, 5.0),
+            Conv2d("a", np.ones((2, 1, 3, 3)), np.zeros(2), padding=(1, 1)),
+            Lif("a.lif", 0.5, np.ones(2)),
+            AveragePool("p", 2),
+            Conv2d("b", np.ones((3, 2, 3, 3)), np.zeros(3)),
+            Lif("b.lif", 0.5, np.ones(3)),
+            Readout("readout", np.ones((2, 3)), np.zeros(2), pool="average"),
+        ),
+    )
+    nodes = fold_scales(graph, LOIHI).nodes
+    assert nodes[0].divisor == 1.0
+    assert nodes[1].gain == 1 / 5  # the frames' divisor
+    assert isinstance(nodes[3], SumPool) and nodes[3].kernel == 2
+    assert nodes[4].gain == 1 / 4  # a mean of 2 x 2
+    assert (nodes[6].pool, nodes[6].gain) == ("sum", 1 / 4)  # 8 x 8 pooled: 4 x 4; kernel 3: a mean of 2 x 2
+
+
+def test_weights_by_hand():
+    # INT4: s = 1.75 / 7 = 0.25; -0.375 / 0.25 = -1.5 and 0.625 / 0.25 = 2.5 are ties: to even, -2 and 2.
+    node = quantized([[1.75, -0.375], [0.625, 0.0]], bits=4)
+    assert node.weight_q.tolist() == [[7, -2], [2, 0]]
+    assert node.weight_scale.tolist() == [0.25, 0.25]
+    # Per channel: the second row has its own s = 0.625 / 7.
+    node = quantized([[1.75, -0.375], [0.625, 0.0]], bits=4, granularity="per_channel")
+    assert node.weight_q.tolist() == [[7, -2], [7, 0]]
+    assert node.weight_scale.tolist() == [0.25, 0.625 / 7]
+
+
+def test_power_of_two_scales_are_rounded_up_so_that_nothing_clips():
+    # 1 / 7 goes up to 1/4: 1.0 becomes 4, not 8 as 1/8 would give, which INT4 cannot hold.
+    node = quantized([[1.0, -0.5]], bits=4, scale="power_of_two")
+    assert (node.weight_scale.tolist(), node.weight_q.tolist()) == ([0.25], [[4, -2]])
+    # A scale that is a power of two already stays one.
+    assert quantized([[1.75]], bits=4, scale="power_of_two").weight_scale.tolist() == [0.25]
+
+
+@pytest.mark.parametrize("granularity", ["per_tensor", "per_channel"])
+@pytest.mark.parametrize("scale", ["any", "power_of_two"])
+def test_a_tensor_of_zeros_has_scale_one(granularity, scale):
+    node = quantized(np.zeros((2, 3)), granularity=granularity, scale=scale)
+    assert not node.weight_q.any() and node.weight_scale.tolist() == [1.0, 1.0]
+
+
+REALS = st.floats(-4, 4, width=32)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    arrays(np.float64, array_shapes(min_dims=2, max_dims=2, max_side=6), elements=REALS),
+    st.integers(2, 8),
+    st.sampled_from(["per_tensor", "per_channel"]),
+    st.sampled_from(["any", "power_of_two"]),
+)
+def test_a_dequantized_weight_is_within_half_a_step(weight, bits, granularity, scale):
+    node = quantized(weight, bits, granularity, scale)
+    steps = node.weight_scale[:, None]
+    assert (np.abs(node.effective_weight - weight) <= steps / 2 * (1 + 1e-12)).all()
+    assert np.abs(node.weight_q.astype(int)).max() <= weight_limit(bits)
+    if granularity == "per_tensor":
+        assert len(set(node.weight_scale)) == 1
+    if scale == "power_of_two":
+        assert (np.frexp(node.weight_scale)[0] == 0.5).all()
+    elif granularity == "per_channel":
+        full = np.abs(node.weight_q.astype(int)).max(1) == weight_limit(bits)
+        assert (full | (weight == 0).all(1)).all()
+
+
+def test_gains_by_hand():
+    # 0.3 * 2^16 = 19660.8 -> 19661 < 2^15; 2^17 would give 39322.
+    assert fit_gain(0.3, "x") == (19661, 16)
+    assert fit_gain(1.0, "x") == (1, 0)
+    assert fit_gain(0.25, "x") == (1, 2)
+    assert fit_gain(8.0, "x") == (8, 0)
+    # 32767.6 rounds to 32768 = 2^15 at r = 0, which M may not be, and r cannot be smaller.
+    with pytest.raises(CompileError):
+        fit_gain(32767.6, "x")
+    # The same mantissa at r = 15 becomes 16384 at r = 14: the same value.
+    assert fit_gain(32767.6 / 2**15, "x") == (16384, 14)
+    assert fit_gain(32767.0, "x") == (32767, 0)
+    assert fit_gain(2.0**-46, "x") == (1, 46)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.floats(2.0**-32, 16383.0))
+def test_a_gain_is_exact_to_14_bits_where_the_shift_is_not_capped(gain):
+    multiplier, shift = fit_gain(gain, "x")
+    assert 0 < multiplier < 2**15 and 0 <= shift <= LARGEST_SHIFT
+    achieved = multiplier / 2**shift
+    if multiplier == 1 or shift == 0:
+        assert achieved == gain or shift == 0
+    else:
+        # r as large as allowed: one more would need M of 2^15 or more.
+        assert round(gain * 2.0 ** (shift + 1)) >= 2**15 or shift == LARGEST_SHIFT
+    if shift < LARGEST_SHIFT:
+        assert abs(achieved / gain - 1) <= 2**-14
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.floats(2.0**-46, 2.0**-33))
+def test_a_gain_at_the_shifts_end_is_off_by_half_a_unit_at_most(gain):
+    multiplier, shift = fit_gain(gain, "x")
+    assert abs(multiplier / 2**shift - gain) <= 2.0**-47
+
+
+@pytest.mark.parametrize("gain", [2.0**15, 1e9, 2.0**-48, 1e-300, 5e-324])
+def test_a_gain_that_no_multiplier_holds_is_refused(gain):
+    with pytest.raises(CompileError) as caught:
+        fit_gain(gain, "fc, channel 3")
+    assert str(caught.value) == (
+        f"fc, channel 3: gain {gain:.4g} membrane LSBs per unit of the sum cannot be held as M / 2^r with 0 < M < 2^15 "
+        f"and 0 <= r <= 46. Rescale the layer's weights and thresholds, or choose another membrane format."
+    )
+
+
+def test_gains_take_the_scale_the_fold_and_the_membranes_fraction():
+    # max|W| = 127/64: s = 1/64; gain 1/2 folded; n = 8: g = 1/2 * 1/64 * 256 = 2, a power of two.
+    graph = quantize_weights(graph_of([[127 / 64, 0.5]], gain=0.5), LOIHI)
+    node = fit_gains(graph, LOIHI).nodes[1]
+    assert (node.fraction_bits, node.multiplier.tolist(), node.shift.tolist()) == (8, [2], [0])
+    # g = 1/3 * 1/64 * 256 = 4/3: M = round(4/3 * 2^14) = 21845.
+    graph = quantize_weights(graph_of([[127 / 64, 0.5]], gain=1 / 3), LOIHI)
+    node = fit_gains(graph, LOIHI).nodes[1]
+    assert (node.multiplier.tolist(), node.shift.tolist()) == ([21845], [14])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.floats(1e-3, 1.0), st.floats(0.01, 4.0))
+def test_power_of_two_profiles_need_no_multiplier(fold, largest):
+    shifting = replace(LOIHI, scale="power_of_two")
+    graph = quantize_weights(graph_of([[largest, -largest / 3]], gain=fold), shifting)
+    node = fit_gains(graph, shifting).nodes[1]
+    # Above 1, M / 2^r with r >= 0 is a power of two; else it is a plain shift.
+    assert int(node.multiplier[0]).bit_count() == 1
+    assert node.multiplier[0] == 1 or node.shift[0] == 0
+    exact = node.gain * node.weight_scale[0] * 256
+    assert node.multiplier[0] / 2.0 ** node.shift[0] == pytest.approx(exact, rel=1e-15)
+
+
+def test_gains_before_weights_are_refused():
+    with pytest.raises(CompileError) as caught:
+        fit_gains(graph_of([[1.0]]), LOIHI)
+    assert str(caught.value) == "fc: gains are fitted after weights are quantized. Order the passes so."
+
+
+@pytest.mark.parametrize(
+    ("alpha", "shift", "multiplier"),
+    [
+        (0.5, 12, 2048),
+        (0.5, 4, 8),
+        (0.9, 12, 3686),  # 3686.4
+        (0.9, 4, 14),  # 14.4
+        (0.5, 0, 0),  # a tie: to even
+        (0.999, 4, 16),  # 15.98: never leaks
+        (0.001, 4, 0),
+    ],
+)
+def test_leaks_by_hand(alpha, shift, multiplier):
+    graph = graph_of([[1.0]])
+    nodes = list(graph.nodes)
+    nodes[2] = replace(nodes[2], alpha=alpha)
+    node = fit_leaks(graph.replace(tuple(nodes)), replace(LOIHI, leak_shift=shift)).nodes[2]
+    assert (node.leak_multiplier, node.leak_shift) == (multiplier, shift)
+
+
+def test_the_neuron_becomes_the_profiles():
+    profile = replace(LOIHI, spike_test=">", reset="zero", reset_delay=0)
+    node = fit_leaks(graph_of([[1.0]]), profile).nodes[2]
+    assert (node.spike_test, node.reset, node.reset_delay) == (">", "zero", 0)
