@@ -48,15 +48,18 @@ class SpikingNetwork(nn.Module):
             record: a list to which every LIF layer appends (spikes, membranes), both ``[T, B, ...]``.
         """
         neuron = self.architecture.neuron
-        s = x if isinstance(x, SparseValues) else x.transpose(0, 1)
+        sparse = x if isinstance(x, SparseValues) else None
+        s = torch.empty(0) if isinstance(x, SparseValues) else x.transpose(0, 1)
         for i, layer in enumerate(self.architecture.layers):
             if isinstance(layer, SumPool):
                 s = _over_steps(lambda flat, k=layer.kernel: F.avg_pool2d(flat, k), s)
                 continue
             weight, bias = self.value(f"layers.{i}.weight"), self.value(f"layers.{i}.bias")
             threshold = self.value(f"layers.{i}.threshold")
-            if isinstance(s, SparseValues):
-                current = SparseLinear.apply(weight, bias, s).view(s.time_bins, s.recordings, -1)
+            if i == 0 and sparse is not None:
+                current = SparseLinear.apply(weight, bias, sparse).view(
+                    sparse.time_bins, sparse.recordings, -1
+                )
             elif isinstance(layer, Conv):
                 current = _over_steps(
                     lambda flat, w=weight, b=bias, c=layer: F.conv2d(flat, w, b, c.stride, c.padding), s

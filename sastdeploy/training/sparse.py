@@ -91,7 +91,7 @@ class SparseLinear(torch.autograd.Function):
     """``x @ weight.T + bias`` for sparse x: ``[T * B, N]``; gradients for weight and bias."""
 
     @staticmethod
-    def forward(ctx, weight: Tensor, bias: Tensor, x: SparseValues) -> Tensor:  # type: ignore[override]
+    def forward(ctx, weight: Tensor, bias: Tensor, x: SparseValues) -> Tensor:
         ctx.x = x
         transposed = np.ascontiguousarray(weight.detach().numpy().T)
         out = np.empty((len(x.indptr) - 1, len(bias)), np.float32)
@@ -99,7 +99,7 @@ class SparseLinear(torch.autograd.Function):
         return torch.from_numpy(out)
 
     @staticmethod
-    def backward(ctx, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
         gradient = gradients[0].contiguous()
         x: SparseValues = ctx.x
         out = np.zeros((x.inputs, gradient.shape[1]), np.float32)
