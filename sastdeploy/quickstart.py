@@ -74,8 +74,9 @@ def run(
         "seconds": seconds | {"all": time.perf_counter() - began},
         "provenance": {"versions": versions("torch", "numpy", "numba", "onnx"), "commit": git_commit()},
     }
-    atomic.write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
-    return summary
+    text = json.dumps(summary, indent=2, allow_nan=False)
+    atomic.write_text(out / "summary.json", text + "\n")
+    return json.loads(text)
 
 
 def _claim(out: Path, settings: QuickstartSettings, force: bool) -> None:
