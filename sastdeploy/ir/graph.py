@@ -114,7 +114,7 @@ def verify(graph: Graph) -> None:
     """
     nodes = graph.nodes
     _require(
-        len(nodes) >= 4 and isinstance(nodes[0], Input),
+        bool(nodes) and isinstance(nodes[0], Input),
         nodes[0] if nodes else None,
         "must begin with an input",
     )

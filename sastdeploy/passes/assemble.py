@@ -20,6 +20,9 @@ def assemble(graph: Graph, profile: HardwareProfile, facts: dict[str, Any]) -> p
     Raises:
         CompileError: an integer is missing, or the whole does not fit 32-bit arithmetic (as `verify_program` proves).
     """
+    for node in graph.nodes:
+        if _holds_a_divisor(node):
+            raise CompileError(f"{node.name}: its divisor is not folded into a gain; a pass was left out.")
     layers: list[p.ProgramLayer] = []
     readout: p.Readout | None = None
     nodes = graph.nodes
@@ -44,6 +47,12 @@ def assemble(graph: Graph, profile: HardwareProfile, facts: dict[str, Any]) -> p
     except InputError as error:
         raise CompileError(str(error)) from error
     return result
+
+
+def _holds_a_divisor(node: ir.Node) -> bool:
+    if isinstance(node, ir.Input):
+        return node.divisor != 1.0
+    return isinstance(node, ir.AveragePool) or (isinstance(node, ir.Readout) and node.pool == "average")
 
 
 def _layer(node: ir.Synapses, lif: p.Lif) -> p.ProgramLayer:
