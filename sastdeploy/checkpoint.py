@@ -121,10 +121,7 @@ def load_tensors(path: Path | str) -> dict[str, Any]:
             f"foreign code. Only open checkpoints that sastdeploy has written."
         ) from error
     except Exception as error:  # torch raises RuntimeError, EOFError, KeyError, ... for damaged archives
-        reason = (str(error).splitlines() or [""])[0][:120]
-        raise InputError(
-            f"{path}: is damaged ({type(error).__name__}: {reason}). Copy or train it again."
-        ) from error
+        raise InputError(f"{path}: is damaged or truncated. Copy or train it again.") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds a {type(content).__name__}, no checkpoint.")
     return content
