@@ -1,0 +1,90 @@
+"""Any network on any profile: a verified program that follows the profile, or a refusal; never anything else."""
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from small_networks import CONV, DENSE, POOL, checkpoint_of, labelled
+
+from sastdeploy.compiler import compile_checkpoint, compile_report
+from sastdeploy.errors import CompileError
+from sastdeploy.fixedpoint import Overflow, QFormat, Rounding, weight_limit
+from sastdeploy.hardware import load_profile
+from sastdeploy.program import SumPool
+from sastdeploy.program_check import verify_program, worst_sums
+from sastdeploy.simulator import reference
+
+LOIHI = load_profile("loihi_int8")
+PROFILES = st.builds(
+    lambda integer, fraction, **parts: replace(LOIHI, membrane=QFormat(integer, fraction), **parts),
+    integer=st.integers(2, 12),
+    fraction=st.integers(0, 12),
+    weight_bits=st.integers(2, 8),
+    granularity=st.sampled_from(["per_tensor", "per_channel"]),
+    scale=st.sampled_from(["any", "power_of_two"]),
+    overflow=st.sampled_from(Overflow),
+    leak_shift=st.integers(0, 15),
+    leak_rounding=st.sampled_from(Rounding),
+    accumulator_bits=st.integers(8, 32),
+    spike_test=st.sampled_from([">=", ">"]),
+    reset=st.sampled_from(["subtract", "zero", "none"]),
+    reset_delay=st.integers(0, 1),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    PROFILES,
+    st.sampled_from([DENSE, CONV, POOL]),
+    st.integers(0, 2**16),
+    st.sampled_from([1e-38, 1e-6, 0.1, 0.6, 3.0, 100.0, 1e30]),
+    st.integers(1, 127),
+    st.sampled_from([1.0, 1.7, 1e9]),
+)
+@example(LOIHI, DENSE, 0, 0.6, 3, 1.0)
+def test_a_verified_program_or_a_refusal(profile, architecture, seed, spread, c_clip, loose):
+    checkpoint = checkpoint_of(architecture, seed, spread, c_clip=c_clip, divisor=c_clip * loose)
+    try:
+        program = compile_checkpoint(checkpoint, profile)
+    except CompileError as error:
+        assert len(str(error)) > 40 and str(error).count("[pass ") <= 1
+        return
+    verify_program(program)
+    assert all(np.isfinite(layer["gain_relative_error"]) for layer in compile_report(program)["layers"])
+    report = {layer["name"]: layer for layer in compile_report(program)["layers"]}
+    largest = c_clip
+    for layer in program.layers:
+        if isinstance(layer, SumPool):
+            largest *= layer.kernel**2
+            continue
+        lif = layer.lif
+        assert (lif.membrane, lif.overflow, lif.leak_rounding) == (
+            profile.membrane,
+            profile.overflow,
+            profile.leak_rounding,
+        )
+        assert (lif.spike_test, lif.reset, lif.reset_delay) == (
+            profile.spike_test,
+            profile.reset,
+            profile.reset_delay,
+        )
+        assert np.abs(layer.weight.astype(int)).max() <= weight_limit(profile.weight_bits)
+        bits = report[layer.name]["accumulator_bits"]
+        assert bits <= profile.accumulator_bits
+        assert worst_sums(layer.weight, largest).max() <= 1 << (bits - 1)
+        if profile.scale == "power_of_two":
+            assert all(m == 1 or r == 0 for m, r in zip(lif.multiplier, lif.shift))
+        largest = 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(PROFILES, st.sampled_from([DENSE, CONV, POOL]), st.integers(0, 2**16))
+def test_compiled_programs_run(profile, architecture, seed):
+    checkpoint = checkpoint_of(architecture, seed)
+    try:
+        program = compile_checkpoint(checkpoint, replace(profile, accumulator_bits=32))
+    except CompileError:
+        return
+    result = reference.run(program, labelled(architecture, 4, seed).frames)
+    assert result.scores.shape == (4, architecture.classes)
