@@ -1,0 +1,126 @@
+"""The whole road through the command line, in processes of its own: make, train, evaluate, compile, simulate."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from sastdeploy.checkpoint import load_checkpoint
+from sastdeploy.events.simulate import make_nmnist_sim
+
+TRAIN = "train --dataset nmnist-sim --arch net.yaml --method sast --rho 0.1 --epochs 3 --batch-size 32 --seed 3 --threads 1 --divisor 1 --threshold 0.5"
+NETWORK = "name: road\nlayers:\n  - {kind: conv, channels: 4, kernel: 5, stride: 3, padding: 1}\n  - {kind: dense, neurons: 12}\n"
+
+
+def call(folder, line, **options):
+    return subprocess.run([sys.executable, "-m", "sastdeploy", *line.split()], cwd=folder, capture_output=True,
+                          text=True, timeout=300, **options)  # fmt: skip
+
+
+def succeed(folder, line):
+    done = call(folder, line)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory):
+    """A folder in which the five commands were typed, with what each printed as JSON."""
+    folder = tmp_path_factory.mktemp("road")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SASTDEPLOY_DATA", str(folder / "data"))
+        make_nmnist_sim(folder / "data", train=160, test=40, seed=4, processes=1)
+        (folder / "net.yaml").write_text(NETWORK)
+        said = {
+            "train": succeed(folder, f"{TRAIN} --out ckpt.pt --json"),
+            "evaluate": succeed(folder, "evaluate ckpt.pt --json"),
+            "compile": succeed(folder, "compile ckpt.pt --profile loihi_int8 --json"),
+            "simulate": succeed(folder, "simulate --dataset nmnist-sim --json"),
+        }
+        yield folder, {name: json.loads(text) for name, text in said.items()}
+
+
+def test_the_simulated_accuracy_is_over_the_recordings_that_evaluate_saw(road):
+    _, said = road
+    assert said["simulate"]["recordings"] == said["evaluate"]["recordings"] == 40
+
+
+def test_the_checkpoint_holds_what_the_command_said(road):
+    folder, said = road
+    checkpoint = load_checkpoint(folder / "ckpt.pt")
+    assert checkpoint.training["selected"] == said["train"]["selected"]
+    assert "--rho 0.1" in checkpoint.provenance["command"]
+    assert [layer.kind for layer in checkpoint.architecture.layers] == ["conv", "dense"]
+
+
+def test_compiling_again_gives_the_same_bytes(road):
+    folder, _ = road
+    first = (folder / "ckpt.loihi_int8.onnx").read_bytes()
+    succeed(folder, "compile ckpt.pt --profile loihi_int8 --out again.onnx")
+    again = (folder / "again.onnx").read_bytes()
+    (folder / "again.onnx").unlink()
+    assert again == first
+
+
+def test_three_engines_print_the_same_figures(road):
+    folder, said = road
+    for engine in ("reference", "onnxruntime"):
+        other = json.loads(
+            succeed(folder, f"simulate ckpt.loihi_int8.onnx --dataset nmnist-sim --engine {engine} --json")
+        )
+        for part in ("accuracy", "confusion", "ksynops", "layers"):
+            assert other[part] == said["simulate"][part], part
+
+
+def test_one_recording_answers_as_in_the_set(road):
+    folder, _ = road
+    recording = sorted((folder / "data" / "nmnist-sim" / "Test").glob("*/*.bin"))[0]
+    answer = json.loads(succeed(folder, f"simulate --recording {recording} --json"))
+    assert answer["predicted_index"] == int(np.argmax(list(answer["scores"].values())))
+    assert answer["predicted"] == str(answer["predicted_index"])
+
+
+@pytest.mark.parametrize("signal_sent", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_training_resumes_to_the_same_bits(road, signal_sent):
+    folder, _ = road
+    out = f"stopped{int(signal_sent)}.pt"
+    log = folder / f"{out}.jsonl"
+    with subprocess.Popen([sys.executable, "-m", "sastdeploy", *f"{TRAIN} --out {out}".split()], cwd=folder,
+                          stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as running:  # fmt: skip
+        give_up = time.monotonic() + 120
+        while not log.exists() and running.poll() is None and time.monotonic() < give_up:
+            time.sleep(0.005)
+        running.send_signal(signal_sent)
+        _, said = running.communicate(timeout=60)
+    assert not (folder / out).exists(), "the run finished before the signal came"
+    if signal_sent == signal.SIGINT:
+        assert running.returncode == 130
+        assert "Interrupted." in said and "Traceback" not in said
+    again = call(folder, f"{TRAIN} --out {out}")
+    assert again.returncode == 3
+    assert (
+        f"{out}.state: an interrupted run is there. Go on with --resume, or start anew with --force."
+        in again.stderr
+    )
+    succeed(folder, f"{TRAIN} --out {out} --resume")
+    whole, resumed = load_checkpoint(folder / "ckpt.pt"), load_checkpoint(folder / out)
+    assert whole.training == resumed.training
+    for name, value in whole.parameters.items():
+        np.testing.assert_array_equal(
+            value.view(np.int32), resumed.parameters[name].view(np.int32), err_msg=name
+        )
+    assert not (folder / f"{out}.state").exists()
+
+
+def test_another_networks_program_is_chosen_by_age(road):
+    folder, _ = road
+    succeed(folder, "compile ckpt.pt --profile aggressive_int4")
+    done = call(folder, "simulate --dataset nmnist-sim --limit 5")
+    assert done.returncode == 0
+    assert "ckpt.aggressive_int4.onnx" in done.stderr
+    (folder / "ckpt.aggressive_int4.onnx").unlink()
