@@ -86,6 +86,29 @@ def main() -> None:
         "answers": rows,
     }
     atomic.write_text(options.out, json.dumps(record, indent=2) + "\n")
+    atomic.write_text(Path(options.out).with_suffix(".md"), page(record))
+
+
+def page(record: dict) -> str:
+    """Return the record as a Markdown page: one row per seed."""
+    s = record["settings"]
+    lines = [
+        "# A real recording, asked of networks that saw simulated ones only",
+        "",
+        f"`{s['arch']}`, {s['method']}, {s['epochs']} epochs on {record['answers'][0]['training_recordings']:,} simulated "
+        f"recordings (all 60,000 MNIST digits less the validation part), compiled for `loihi_int8`, and the integer "
+        f"program run on `{record['recording']}`. Commit {record['commit'][:7]}; command in `benchmarks/real_recording.py`.",
+        "",
+    ]
+    lines += [
+        "| seed | simulated test accuracy | answer | its score | next best score |",
+        "|---|---|---|---|---|",
+    ]
+    for row in record["answers"]:
+        ranked = sorted(row["scores"], reverse=True)
+        value = row["simulated_test"]["value"]
+        lines.append(f"| {row['seed']} | {value:.2%} | {row['predicted']} | {ranked[0]:,} | {ranked[1]:,} |")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

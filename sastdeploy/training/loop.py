@@ -157,9 +157,11 @@ def _run_epoch(
         group["lr"] = rate
 
     def loss_on(chosen: NDArray[np.int64]):
-        x = network_input(network, training.frames, chosen, preprocessing)
-        y = torch.from_numpy(training.labels[chosen])
-        return lambda: F.cross_entropy(network(x), y)
+        def loss():
+            x = network_input(network, training.frames, chosen, preprocessing)
+            return F.cross_entropy(network(x), torch.from_numpy(training.labels[chosen]))
+
+        return loss
 
     streams = [
         batches(len(training), settings.batch_size, settings.seed, s, epoch) for s in (_FIRST, _SECOND)
