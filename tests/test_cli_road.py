@@ -12,7 +12,7 @@ import pytest
 from sastdeploy.checkpoint import load_checkpoint
 from sastdeploy.events.simulate import make_nmnist_sim
 
-TRAIN = "train --dataset nmnist-sim --arch net.yaml --method sast --rho 0.1 --epochs 3 --batch-size 32 --seed 3 --threads 1 --threshold 0.2"
+TRAIN = "train --dataset nmnist-sim --arch net.yaml --method sast --rho 0.1 --epochs 40 --batch-size 32 --seed 3 --threads 1 --threshold 0.2"
 NETWORK = "name: road\nlayers:\n  - {kind: conv, channels: 4, kernel: 5, stride: 3, padding: 1}\n  - {kind: dense, neurons: 12}\n"
 
 

@@ -76,7 +76,9 @@ def unpack(archive: Path, folder: Path, inner: str) -> Path:
     with tempfile.TemporaryDirectory(prefix=".unpack-", dir=folder) as temporary:
         try:
             with tarfile.open(archive, "r:gz") as opened:
-                opened.extractall(temporary, members=_safe_members(opened, str(archive)), filter="data")
+                # Python before 3.10.12 and 3.11.4 has no filters; the members are checked either way.
+                filters = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+                opened.extractall(temporary, members=_safe_members(opened, str(archive)), **filters)
         except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
             raise InputError(f"{archive}: cannot be unpacked ({error}). Download it again.") from error
         if not (Path(temporary) / inner).is_dir():
