@@ -1,8 +1,10 @@
-"""Downloads of the official files (pooch): resumed by file, checked by hash, atomic, with progress."""
+"""Downloads of the official files (pooch): resumed where they stopped, checked by hash, atomic, with progress."""
 
 from __future__ import annotations
 
 import hashlib
+import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -40,7 +42,12 @@ def _download(name: str, url: str, md5: str, facts: Dataset, folder: Path, show_
     import pooch
     import requests
 
-    downloader = pooch.HTTPDownloader(progressbar=_progress() if show_progress else False, timeout=30)
+    part = folder / f".{name}.part"
+
+    def downloader(url: str, output_file: str, _: object) -> None:
+        _receive(url, part, _progress() if show_progress else None)
+        shutil.move(part, output_file)
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         pooch.retrieve(url, f"md5:{md5}", fname=name, path=folder, downloader=downloader)
@@ -56,27 +63,50 @@ def _download(name: str, url: str, md5: str, facts: Dataset, folder: Path, show_
         ) from error
 
 
-def _progress():
-    """Return a progress bar in the form that pooch drives: total, update, reset, close."""
+def _receive(url: str, part: Path, report: Callable[[int, int | None], None] | None) -> None:
+    """Download ``url`` into ``part``, going on behind the bytes already there where the server can.
+
+    Args:
+        report: called with the bytes received so far and in all (None where the server does not say).
+
+    Raises:
+        requests.RequestException: the connection failed or broke off; what came stays in ``part``.
+    """
+    import requests
+
+    here = part.stat().st_size if part.exists() else 0
+    headers = {"Range": f"bytes={here}-", "Accept-Encoding": "identity"} if here else {}
+    with requests.get(url, headers=headers, stream=True, timeout=30) as answer:
+        if here and answer.status_code == requests.codes.requested_range_not_satisfiable:
+            return  # every byte is here; the hash decides
+        answer.raise_for_status()
+        if answer.status_code != requests.codes.partial_content:
+            here = 0
+        length = answer.headers.get("Content-Length")
+        total = here + int(length) if length else None
+        with part.open("ab" if here else "wb") as opened:
+            for block in answer.iter_content(1 << 18):
+                here += opened.write(block)
+                if report:
+                    report(here, total)
+    if total is not None and here < total:
+        raise requests.ConnectionError(f"broke off after {here} of {total} bytes")
+
+
+def _progress() -> Callable[[int, int | None], None]:
+    """Return a function that draws (bytes received, bytes in all)."""
     from sastdeploy.report.terminal import progress
 
-    class Bar:
-        def __init__(self) -> None:
-            self.total = 0
-            self._bar = progress()
-            self._task = self._bar.add_task("downloading", total=None)
+    bar = progress()
+    task = bar.add_task("downloading", total=None)
 
-        def update(self, amount: int) -> None:
-            self._bar.start()
-            self._bar.update(self._task, advance=amount, total=self.total or None)
+    def draw(received: int, total: int | None) -> None:
+        bar.start()
+        bar.update(task, completed=received, total=total)
+        if received == total:
+            bar.stop()
 
-        def reset(self) -> None:
-            self._bar.reset(self._task)
-
-        def close(self) -> None:
-            self._bar.stop()
-
-    return Bar()
+    return draw
 
 
 def _unpack(archive: Path, folder: Path) -> None:

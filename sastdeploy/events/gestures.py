@@ -11,6 +11,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +78,7 @@ def unpack(archive: Path, folder: Path, inner: str) -> Path:
         try:
             with tarfile.open(archive, "r:gz") as opened:
                 # Python before 3.10.12 and 3.11.4 has no filters; the members are checked either way.
-                filters = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+                filters: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
                 opened.extractall(temporary, members=_safe_members(opened, str(archive)), **filters)
         except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
             raise InputError(f"{archive}: cannot be unpacked ({error}). Download it again.") from error

@@ -1,0 +1,85 @@
+"""Downloads from a server on this machine: whole, broken off and resumed, wrong bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from sastdeploy.errors import InputError
+from sastdeploy.events.catalog import RemoteFile, dataset
+from sastdeploy.events.fetch import fetch
+
+CONTENT = bytes(range(256)) * 4096
+HALF = len(CONTENT) // 2
+
+
+@pytest.fixture
+def server():
+    """A server of CONTENT; ``break_after`` bytes it hangs up; ``asked`` holds the Range headers seen."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked = self.headers.get("Range")
+            self.server.asked.append(asked)
+            start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and self.server.ranges else 0
+            if start >= len(CONTENT):
+                self.send_error(416)
+                return
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(CONTENT) - start))
+            self.end_headers()
+            self.wfile.write(CONTENT[start : self.server.break_after])
+
+        def log_message(self, *_):
+            pass
+
+    served = HTTPServer(("127.0.0.1", 0), Handler)
+    served.asked, served.ranges, served.break_after = [], True, None
+    thread = threading.Thread(target=served.serve_forever, daemon=True)
+    thread.start()
+    yield served
+    served.shutdown()
+    served.server_close()
+
+
+def facts(server, content=CONTENT):
+    url = f"http://127.0.0.1:{server.server_address[1]}/Train.zip"
+    remote = RemoteFile("Train.zip", url, hashlib.md5(content).hexdigest())
+    return replace(dataset("nmnist"), files=(remote,))
+
+
+def test_a_file_is_downloaded_once(server, tmp_path):
+    for _ in range(2):
+        folder = fetch(facts(server), tmp_path, show_progress=False)
+    assert [file.name for file in folder.iterdir()] == ["Train.zip"]
+    assert (folder / "Train.zip").read_bytes() == CONTENT
+    assert server.asked == [None]
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_download_that_broke_off_goes_on(server, tmp_path, ranges):
+    server.break_after = HALF
+    with pytest.raises(InputError, match="could not be downloaded"):
+        fetch(facts(server), tmp_path, show_progress=False)
+    assert (tmp_path / "nmnist" / ".Train.zip.part").stat().st_size == HALF
+    server.break_after, server.ranges = None, ranges
+    folder = fetch(facts(server), tmp_path, show_progress=False)
+    assert server.asked == [None, f"bytes={HALF}-"]
+    assert [file.name for file in folder.iterdir()] == ["Train.zip"]
+    assert (folder / "Train.zip").read_bytes() == CONTENT
+
+
+def test_a_part_that_is_whole_is_taken(server, tmp_path):
+    (tmp_path / "nmnist").mkdir()
+    (tmp_path / "nmnist" / ".Train.zip.part").write_bytes(CONTENT)
+    assert (fetch(facts(server), tmp_path) / "Train.zip").read_bytes() == CONTENT
+
+
+def test_wrong_bytes_are_refused_and_not_kept(server, tmp_path):
+    with pytest.raises(InputError, match="has not the published MD5"):
+        fetch(facts(server, b"other"), tmp_path)
+    assert not (tmp_path / "nmnist").exists()
