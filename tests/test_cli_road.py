@@ -85,13 +85,19 @@ def test_one_recording_answers_as_in_the_set(road):
     assert answer["predicted"] == str(answer["predicted_index"])
 
 
+def _heed_interrupts():
+    # A shell starts background jobs with SIGINT ignored, and children inherit that: also those of a test run.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("signal_sent", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_training_resumes_to_the_same_bits(road, signal_sent):
     folder, _ = road
     out = f"stopped{int(signal_sent)}.pt"
     log = folder / f"{out}.jsonl"
     with subprocess.Popen([sys.executable, "-m", "sastdeploy", *f"{TRAIN} --out {out}".split()], cwd=folder,
-                          stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as running:  # fmt: skip
+                          stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+                          preexec_fn=_heed_interrupts) as running:  # fmt: skip
         give_up = time.monotonic() + 120
         while not log.exists() and running.poll() is None and time.monotonic() < give_up:
             time.sleep(0.005)
