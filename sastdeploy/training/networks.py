@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sastdeploy.architecture import Architecture, Conv, Dense, SumPool
 from sastdeploy.networks import parameter_shapes
+from sastdeploy.training.fused import fits, run_lif_fused
 from sastdeploy.training.neurons import run_lif
 from sastdeploy.training.sparse import SparseLinear, SparseValues
 
@@ -20,16 +21,23 @@ class SpikingNetwork(nn.Module):
     """LIF layers and a linear readout of the time-averaged spikes: ``W mean_t(s_L) + b`` (paper, section 3).
 
     Weights and biases are learnable; thresholds are buffers. No state outlives a call.
+
+    Args:
+        fused: run float32 on the CPU through the fused kernels; otherwise, and elsewhere, in plain torch.
     """
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, architecture: Architecture, fused: bool = True) -> None:
         super().__init__()
         self.architecture = architecture
+        self.fused = fused
         self.learnable = nn.ParameterDict()
         for name, shape in parameter_shapes(architecture).items():
             key = name.replace(".", "_")
             if name.endswith("threshold"):
                 self.register_buffer(key, torch.full(shape, architecture.neuron.threshold))
+            elif key == "layers_0_weight" and self.takes_sparse:
+                # Input by input in memory: the order in which the sparse sum reads it, and Adam keeps it.
+                self.learnable[key] = nn.Parameter(torch.zeros(shape[::-1]).t())
             else:
                 self.learnable[key] = nn.Parameter(torch.zeros(shape))
 
@@ -67,7 +75,8 @@ class SpikingNetwork(nn.Module):
                 threshold = threshold.view(-1, 1, 1)
             else:
                 current = F.linear(s.flatten(2), weight, bias)
-            s, u = run_lif(current, threshold, neuron.alpha, neuron.slope, hard)
+            run = run_lif_fused if self.fused and fits(current) else run_lif
+            s, u = run(current, threshold, neuron.alpha, neuron.slope, hard)
             if record is not None:
                 record.append((s, u))
         mean = s.mean(0)
@@ -76,8 +85,8 @@ class SpikingNetwork(nn.Module):
 
     @property
     def takes_sparse(self) -> bool:
-        """Whether the first layer is dense, so that only active inputs need to be summed."""
-        return isinstance(self.architecture.layers[0], Dense)
+        """Whether frames may come in sparse form: the first layer is dense, and the kernels are wanted."""
+        return self.fused and isinstance(self.architecture.layers[0], Dense)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw every weight and bias from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), torch's default for linear and conv."""
