@@ -76,7 +76,9 @@ def _spread(builder, vector, scalar):
     """Return ``scalar`` in every lane."""
     nothing = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(nothing, scalar, ir.Constant(ir.IntType(32), 0))
-    return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(ir.IntType(32), vector.count), None))
+    return builder.shuffle_vector(
+        first, nothing, ir.Constant(ir.VectorType(ir.IntType(32), vector.count), None)
+    )
 
 
 def _contiguous(table) -> None:
@@ -163,7 +165,9 @@ def _plain_row(sums, table, place):
 
 def _plain_store(sums, array, place, on_top) -> None:
     flat = array.reshape(-1)
-    flat[place : place + len(sums)] = sums + (flat[place : place + len(sums)] if on_top else array.dtype.type(0))
+    flat[place : place + len(sums)] = sums + (
+        flat[place : place + len(sums)] if on_top else array.dtype.type(0)
+    )
 
 
 def _plain_start(dtype):

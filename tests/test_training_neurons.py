@@ -53,7 +53,7 @@ def test_a_membrane_exactly_at_the_threshold_fires():
 ])  # fmt: skip
 def test_the_gradient_through_time_is_exact(layers):
     architecture = Architecture("a", (1, 4, 4), layers, Readout(), 2, Neuron(slope=5.0))
-    network = SpikingNetwork(architecture).double()
+    network = SpikingNetwork(architecture, fused=False).double()
     network.initialise(torch.Generator().manual_seed(0))
     names = list(dict(network.named_parameters()))
     x = torch.rand(2, 4, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 2
@@ -65,7 +65,7 @@ def test_the_gradient_through_time_is_exact(layers):
 
 
 def test_global_average_pooling_and_its_gradient():
-    network = SpikingNetwork(CONV).double()
+    network = SpikingNetwork(CONV, fused=False).double()
     network.initialise(torch.Generator().manual_seed(0))
     x = torch.rand(2, 3, 2, 9, 9, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda v: network(v), (x,), fast_mode=True)
@@ -158,7 +158,7 @@ def test_sparse_sums_do_not_depend_on_the_number_of_threads():
             network(
                 sparse_values(data.frames, slice(None), checkpoint.preprocessing)
             ).square().sum().backward()
-            gradients.append(network.value("layers.0.weight").grad.clone())
+            gradients.append(network.learnable["layers_0_weight"].grad.clone())
     finally:
         numba.set_num_threads(before)
     assert all(torch.equal(gradients[0], other) for other in gradients)

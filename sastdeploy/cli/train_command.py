@@ -98,11 +98,19 @@ _PAPER = "  [default: {}, as in the paper]"
     default=None,
     help="Threads of torch; float sums can differ in the last bit between numbers.  [default: torch's own]",
 )
+@click.option(
+    "--kernels",
+    type=click.Choice(["fused", "torch"]),
+    default="fused",
+    show_default=True,
+    help="torch: the plain definition, several times slower; equal within rounding.",
+)
 @JSON
 def command(dataset: str, arch: str, method: str, rho: float | None, delta: float, epochs: int, batch_size: int,
             lr: float, alpha: float, threshold: float, slope: float, time_bins: int, clip: int | None,
             divisor: float | None, normalisation: str, seed: int, limit: int | None, out: str, data: str | None,
-            skip_bad: bool, resume: bool, force: bool, threads: int | None, as_json: bool) -> None:  # fmt: skip
+            skip_bad: bool, resume: bool, force: bool, threads: int | None, kernels: str,
+            as_json: bool) -> None:  # fmt: skip
     """Train a network with smooth spikes and keep the epoch that is best with hard ones.
 
     Writes OUT, and OUT.jsonl with one line per epoch. The test recordings are never read.
@@ -129,6 +137,7 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
         batch_size,
         lr,
         seed,
+        kernels,
     )
     shape = (facts.sensor_size[2], facts.frame_size[1], facts.frame_size[0])
     architecture = load_architecture(arch, shape, len(facts.classes), Neuron(alpha, threshold, slope))

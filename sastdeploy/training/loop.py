@@ -26,7 +26,7 @@ from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.settings import TrainingSettings
 from sastdeploy.training.sharpness import gradient_norm, plain_gradient, sharpness_aware_gradient
 
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 _FIRST, _SECOND = 11, 12
 """Names of the two independent streams of minibatches, B and B'."""
 
@@ -80,9 +80,10 @@ def train(
         "preprocessing": preprocessing.to_dict(),
         "data": [dataset, training.data_hash, len(training), len(validation)],
     }
-    network = SpikingNetwork(architecture)
+    fused = settings.kernels == "fused"
+    network = SpikingNetwork(architecture, fused)
     network.initialise(torch.Generator().manual_seed(settings.seed))
-    optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+    optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=fused)
     progress = _begin(out, state_path, identity, network, optimiser, resume, force)
     for epoch in range(progress.epoch, settings.epochs):
         record = _run_epoch(epoch, network, optimiser, training, preprocessing, settings)

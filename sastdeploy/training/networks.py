@@ -35,15 +35,17 @@ class SpikingNetwork(nn.Module):
             key = name.replace(".", "_")
             if name.endswith("threshold"):
                 self.register_buffer(key, torch.full(shape, architecture.neuron.threshold))
-            elif key == "layers_0_weight" and self.takes_sparse:
-                # Input by input in memory: the order in which the sparse sum reads it, and Adam keeps it.
-                self.learnable[key] = nn.Parameter(torch.zeros(shape[::-1]).t())
+            elif name == "layers.0.weight" and self.takes_sparse:
+                # Input by input in memory: the order in which the sparse sum reads it. See `value`.
+                self.learnable[key] = nn.Parameter(torch.zeros(shape[::-1]))
             else:
                 self.learnable[key] = nn.Parameter(torch.zeros(shape))
 
     def value(self, name: str) -> Tensor:
         """Return a parameter or threshold by its checkpoint name, as in ``layers.0.weight``."""
         key = name.replace(".", "_")
+        if name == "layers.0.weight" and self.takes_sparse:
+            return self.learnable[key].t()
         return self.learnable[key] if key in self.learnable else self.get_buffer(key)
 
     def forward(self, x: Tensor | SparseValues, hard: bool = False, record: list | None = None) -> Tensor:
@@ -94,8 +96,12 @@ class SpikingNetwork(nn.Module):
             for name, shape in parameter_shapes(self.architecture).items():
                 if name.endswith("weight"):
                     bound = 1.0 / math.sqrt(int(np.prod(shape[1:])))
-                    self.value(name).uniform_(-bound, bound, generator=generator)
-                    self.value(name.replace("weight", "bias")).uniform_(-bound, bound, generator=generator)
+                    for part in (name, name.replace("weight", "bias")):
+                        # Drawn apart: the order of a draw follows memory, and memory differs between kernels.
+                        drawn = torch.empty(tuple(self.value(part).shape)).uniform_(
+                            -bound, bound, generator=generator
+                        )
+                        self.value(part).copy_(drawn)
 
     def parameters_as_arrays(self) -> dict[str, NDArray[np.float32]]:
         """Return copies of all parameters and thresholds by their checkpoint names."""

@@ -9,6 +9,7 @@ from typing import Any
 from sastdeploy.errors import InputError
 
 METHODS = ("baseline", "sast")
+KERNELS = ("fused", "torch")
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class TrainingSettings:
         delta: added to the gradient's norm, > 0.
         epochs, batch_size: at least 1. learning_rate: > 0, at the first epoch.
         seed: of initial weights and of both streams of minibatches.
+        kernels: ``fused`` (float32 on the CPU, first layer over active inputs only), or ``torch``, the plain
+            definition. Equal within float32 rounding; the bits differ.
     """
 
     method: str = "baseline"
@@ -30,10 +33,13 @@ class TrainingSettings:
     batch_size: int = 128
     learning_rate: float = 1e-3
     seed: int = 0
+    kernels: str = "fused"
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise InputError(f"method '{self.method}': unknown. Allowed: {', '.join(METHODS)}.")
+        if self.kernels not in KERNELS:
+            raise InputError(f"kernels '{self.kernels}': unknown. Allowed: {', '.join(KERNELS)}.")
         if self.method == "baseline" and self.rho != 0.0:
             raise InputError(f"rho {self.rho:g}: belongs to method sast; baseline has none.")
         for name in ("rho", "delta", "learning_rate"):
