@@ -20,7 +20,6 @@ from sastdeploy.errors import InputError, SimulationError
 from sastdeploy.frames import Frames
 from sastdeploy.program import ConvLif, DenseLif, SumPool
 from sastdeploy.simulator import engine
-from sastdeploy.simulator.kernels import GROUP
 from sastdeploy.simulator.plan import make_plan
 from sastdeploy.simulator.result import differences
 
@@ -111,14 +110,28 @@ def test_the_narrow_partial_sum_never_overflows(weight, inputs, count):
 
 
 def test_the_plan_narrows_only_what_is_proven():
-    wide = make_plan(dense_program(4, 3, 127)).layers[0]
-    assert not wide.narrow  # 2 rows of 127 * 127 are the most that 32767 holds
-    binary = replace(
-        dense_program(4, 3, 127),
-        preprocessing=replace(dense_program(4, 3, 127).preprocessing, c_clip=1, divisor=1.0),
-    )
-    narrow = make_plan(binary).layers[0]
-    assert narrow.narrow and narrow.wiring.budget == 32767 // 127 >= GROUP
+    def budget(weight, clip):
+        program = dense_program(weight.shape[1], len(weight), 0)
+        program = replace(
+            program,
+            layers=(replace(program.layers[0], weight=weight),),
+            preprocessing=replace(program.preprocessing, c_clip=clip, divisor=float(clip)),
+        )
+        return make_plan(program).layers[0].wiring.budget
+
+    full = np.full((3, 1000), 127, np.int8)
+    # 258 weights of 127 are the most that 32767 holds; at values up to 127, two.
+    assert budget(full, 1) == 258
+    assert budget(full, 127) == 2
+    assert budget(-full, 127) == 2
+    assert budget(full, 6) == 42  # 43 rows would fit, but rows go in pairs
+    # Only the heaviest weights of the heaviest neuron count: 40 of 127, then 100 times 2 and a bit.
+    mixed = np.full((2, 1000), 2, np.int8)
+    mixed[1, :40] = 127
+    assert budget(mixed, 6) == 40 + (32767 // 6 - 40 * 127) // 2 // 2 * 2
+    # Where all rows together fit, there is nothing to count.
+    assert budget(np.ones((3, 258), np.int8), 127) > 10**6
+    assert budget(np.full((3, 5), -128, np.int8), 127) == 2
 
 
 def test_chunks_and_threads_change_nothing():

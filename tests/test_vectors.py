@@ -9,7 +9,16 @@ import pytest
 from numba import njit
 from numba.core.errors import TypingError
 
-from sastdeploy.vectors import add, add_scaled, add_sums, float32_sums, int8_sums, int16_sums, shape, store
+from sastdeploy.vectors import (
+    add_pair,
+    add_scaled,
+    float32_sums,
+    int32_sums,
+    paired_order,
+    paired_sums,
+    shape,
+    store,
+)
 
 
 @njit
@@ -22,26 +31,37 @@ def float_rows(vectors, eighths, rows, places, factors, out):
 
 @njit
 def integer_rows(vectors, eighths, rows, places, factors, out):
-    """Rows into int8 sums, those into int16 sums, the scaled ones straight into these, all on top of ``out``."""
-    small, sums = int8_sums(vectors, eighths), int16_sums(vectors, eighths)
-    for k in range(len(places)):
-        small = add(small, rows, places[k])
-        sums = add_scaled(sums, rows, places[k], np.int16(factors[k]))
-    store(add_sums(sums, small), out, 1, True)
+    """Rows in pairs into int16 sums, and scaled into int32 sums; both on top of ``out``."""
+    pairs, single = paired_sums(vectors, eighths), int32_sums(vectors, eighths)
+    for k in range(0, len(places), 2):
+        both = np.int16(factors[k]) | (np.int16(factors[k + 1]) << np.int16(8))
+        pairs = add_pair(pairs, rows, places[k], places[k + 1], both)
+        single = add_scaled(single, rows, places[k], np.int32(-1000))
+    store(pairs, out, 1, True)
+    store(single, out, 1, True)
 
 
 @pytest.mark.parametrize(("vectors", "lanes"), [(1, 8), (3, 16), (2, 32), (3, 64)])
 def test_sums_are_numpys(vectors, lanes):
     rng, width = np.random.default_rng(vectors), vectors * lanes
-    places = rng.integers(0, 50, 9)
-    rows = rng.integers(-8, 8, 50 + width).astype(np.int8)
-    factors = rng.integers(-9, 9, 9).astype(np.int16)
+    rows = rng.integers(-128, 128, (50, width)).astype(np.int8)
+    rows[0], rows[1] = -128, 127
+    names = np.concatenate(([0, 0, 1, 1], rng.integers(2, 50, 6)))
+    factors = np.array([127, 127, 127, 127, 0, 1, 2, 3, 0, 127]).astype(np.uint8)
     before = rng.integers(-1000, 1000, width + 2).astype(np.int32)
     out = before.copy()
-    integer_rows(*shape(vectors, lanes), rows, places, factors, out)
-    expected = sum(rows[p : p + width].astype(int) * (f + 1) for p, f in zip(places, factors))
+    woven = np.ascontiguousarray(rows.reshape(50, vectors, lanes)[:, :, paired_order(lanes)]).reshape(
+        50, width
+    )
+    integer_rows(*shape(vectors, lanes), woven, names * width, factors, out)
+    # The first two pairs all but cancel, so that every sum on the way fits int16.
+    in_pairs = (rows[names].astype(int) * factors[:, None]).sum(0)
+    expected = in_pairs - 1000 * woven[names[::2]].astype(int).sum(0)
     assert np.array_equal(out[1:-1] - before[1:-1], expected)
     assert out[0] == before[0] and out[-1] == before[-1]
+    places = names * width
+    rows, places = rows.reshape(-1), places[4:]
+    factors = factors[4:]
 
     floats = np.zeros(width, np.float32)
     float_rows(*shape(vectors, lanes), rows.astype(np.float32), places, factors.astype(np.float32), floats)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sastdeploy.errors import InputError
 from sastdeploy.frames import Frames
 from sastdeploy.program import Program
-from sastdeploy.simulator.kernels import lif_layer, pool_layer, tally
+from sastdeploy.simulator.kernels import clip_counts, lif_layer, pool_layer, tally
 from sastdeploy.simulator.plan import LayerPlan, Plan, make_plan
 from sastdeploy.simulator.result import RunResult
 from sastdeploy.simulator.tables import Emitted, Rows
@@ -51,9 +51,9 @@ class Chunks:
     def run(self, start: int, stop: int) -> int:
         """Compute recordings ``start`` up to ``stop``; return their number."""
         n, steps, result = stop - start, self._steps, self._result
-        source = self._input_rows(start, stop)
+        source, counts = self._input_rows(start, stop), None
         for position, layer in enumerate(self._plan.layers):
-            self._tally(source, position, start, stop, layer.fan_out, layer.fan_out_nonzero)
+            self._tally(source, counts, position, start, stop, layer.fan_out, layer.fan_out_nonzero)
             emitted = _room(layer, n, steps)
             if layer.window is not None:
                 pool_layer(source, steps, layer.window, np.zeros(layer.outputs, np.int32), emitted)
@@ -61,13 +61,18 @@ class Chunks:
                 self._lif(layer, source, emitted, start, stop)
             result.overflow_low[start:stop, position] = emitted.overflows[:, 0]
             result.overflow_high[start:stop, position] = emitted.overflows[:, 1]
-            totals = emitted.counts.sum(axis=0, dtype=np.int64)
             with self._lock:
-                result.neuron_spikes[position][layer.c_order] += totals
-            source = Rows(emitted.starts, emitted.stops, emitted.active, emitted.value, layer.graded)
-        self._tally(
-            source, len(self._plan.layers), start, stop, self._plan.fan_out, self._plan.fan_out_nonzero
-        )
+                result.neuron_spikes[position][layer.c_order] += emitted.totals
+            source = Rows(
+                emitted.starts,
+                emitted.stops,
+                _read_only(emitted.active),
+                _read_only(emitted.value),
+                layer.graded,
+            )
+            counts = None if layer.graded else emitted.counts
+        last, plan = len(self._plan.layers), self._plan
+        self._tally(source, counts, last, start, stop, plan.fan_out, plan.fan_out_nonzero)
         self.scores[start:stop] = self._scores(emitted.counts)
         return n
 
@@ -90,21 +95,33 @@ class Chunks:
     def _input_rows(self, start: int, stop: int) -> Rows:
         indptr = np.asarray(self._frames.indptr[start * self._steps : stop * self._steps + 1], np.int64)
         first, last = (indptr[0], indptr[-1]) if stop > start else (0, 0)
-        index = np.asarray(self._frames.index[first:last]).astype(np.int32)
+        index = _read_only(np.asarray(self._frames.index[first:last]))
+        if index.dtype != np.uint16:
+            index = _read_only(index.astype(np.int64))
+        clip = self._program.preprocessing.c_clip
+        value = np.empty(len(index), np.uint8)
+        count = _read_only(np.asarray(self._frames.count[first:last]))
+        largest = clip_counts(index, count, np.uint8(clip), value)
         # Kernels do not check bounds: this is the border where an index outside the frame must stop.
-        if index.size and (index.max() >= self._frames.inputs or index.min() < 0):
+        if largest >= self._frames.inputs or (index.dtype != np.uint16 and index.min(initial=0) < 0):
             raise InputError(
-                f"frames: input {index.max()} in recordings {start} to {stop - 1} lies outside the frame's "
+                f"frames: input {largest} in recordings {start} to {stop - 1} lies outside the frame's "
                 f"{self._frames.inputs} inputs. Bin the recordings again."
             )
-        clip = self._program.preprocessing.c_clip
-        value = np.minimum(np.asarray(self._frames.count[first:last]), clip).astype(np.int16)
-        return Rows(indptr[:-1] - first, indptr[1:] - first, index, value, clip > 1)
+        return Rows(indptr[:-1] - first, indptr[1:] - first, index, _read_only(value), clip > 1)
 
-    def _tally(self, source: Rows, position: int, start: int, stop: int, fan_out, nonzero) -> None:
-        totals = np.zeros((stop - start, 5), np.int64)
-        uniform = bool(fan_out.size) and bool((fan_out == fan_out[0]).all())
-        tally(source, self._steps, fan_out, nonzero, uniform, totals)
+    def _tally(
+        self, source: Rows, counts: NDArray | None, position: int, start: int, stop: int, fan_out, nonzero
+    ) -> None:
+        """Note what ``source`` triggers in the next layer; ``counts``: its spikes per output, where each is 1."""
+        if counts is None:
+            totals = np.zeros((stop - start, 5), np.int64)
+            uniform = bool(fan_out.size) and bool((fan_out == fan_out[0]).all())
+            tally(source, self._steps, fan_out, nonzero, uniform, totals)
+        else:
+            facts = np.stack((np.ones_like(fan_out), fan_out, nonzero), axis=1)
+            active, operations, on_nonzero = _exact_product(counts, facts, self._steps).T
+            totals = np.stack((active, active, operations, operations, on_nonzero), axis=1)
         result, rows = self._result, slice(start, stop)
         for column, array in enumerate(
             (result.active, result.events, result.synops, result.synops_events, result.synops_nonzero)
@@ -113,20 +130,35 @@ class Chunks:
 
     def _scores(self, counts: NDArray[np.int32]) -> NDArray[np.int64]:
         readout = self._program.readout
-        acc = counts.astype(np.int64) @ self._plan.readout_weight
+        acc = _exact_product(counts, self._plan.readout_weight, self._steps)
         shift = readout.shift.astype(np.int64)
         gained = (acc * readout.multiplier.astype(np.int64) + (np.left_shift(1, shift) >> 1)) >> shift
         return gained + self._steps * readout.bias.astype(np.int64)
 
 
+def _exact_product(counts: NDArray, columns: NDArray, steps: int) -> NDArray[np.int64]:
+    """Return ``counts @ columns`` for counts up to ``steps``; in float64, which has the fast product, where exact."""
+    if steps * np.abs(columns).sum(axis=0, dtype=np.float64).max(initial=0) < 2**53:
+        return (counts.astype(np.float64) @ columns.astype(np.float64)).astype(np.int64)
+    return counts.astype(np.int64) @ columns.astype(np.int64)
+
+
 def _room(layer: LayerPlan, n: int, steps: int) -> Emitted:
     rows = n * steps
-    slots = rows * (layer.outputs + 1)
+    slots = rows * layer.outputs
     return Emitted(
         np.zeros(rows, np.int64),
         np.zeros(rows, np.int64),
         np.empty(slots, np.int32),
         np.empty(slots if layer.graded else 1, np.int16),
         np.zeros((n, layer.outputs), np.int32),
+        np.zeros(layer.outputs, np.int64),
         np.zeros((n, 2), np.int64),
     )
+
+
+def _read_only(array: NDArray) -> NDArray:
+    """Return a view that Numba types the same for memory-mapped and other arrays: one kernel for both."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

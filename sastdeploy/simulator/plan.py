@@ -10,10 +10,18 @@ from numpy.typing import NDArray
 from sastdeploy.errors import SimulationError
 from sastdeploy.fixedpoint import Overflow, Rounding
 from sastdeploy.program import ConvLif, DenseLif, Lif, Program, SumPool
-from sastdeploy.simulator.kernels import GROUP
 from sastdeploy.simulator.tables import Scratch, Step, Wiring
+from sastdeploy.vectors import aligned_zeros, paired_order
+from sastdeploy.vectors import shape as shape_of
 
 Shape = tuple[int, int, int]
+
+_MOST_VECTORS = 3
+"""Vectors of 64 columns summed at once: twice as many 512-bit registers for the sums, the rest for two rows."""
+_LARGEST_FACTOR = 127
+"""Largest value by which `vectors.add_pair` multiplies a row."""
+_ANY = 2**30
+"""Budget where no choice of rows can leave 16 bits."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +32,7 @@ class LayerPlan:
         outputs: number of outputs. c_order: int32 ``[outputs]``, output i's number in C order.
         wiring, step: of a LIF layer. window: of a pool, int32 ``[J]``.
         graded: whether the outputs can exceed 1.
-        fan_out, fan_out_nonzero: int64 ``[J]``, operations that a value at input j triggers in this layer.
+        fan_out, fan_out_nonzero: int32 ``[J]``, operations that a value at input j triggers in this layer.
     """
 
     name: str
@@ -33,29 +41,26 @@ class LayerPlan:
     wiring: Wiring | None
     step: Step | None
     window: NDArray[np.int32] | None
-    narrow: bool
     graded: bool
-    fan_out: NDArray[np.int64]
-    fan_out_nonzero: NDArray[np.int64]
+    fan_out: NDArray[np.int32]
+    fan_out_nonzero: NDArray[np.int32]
 
     def scratch(self) -> Scratch:
         """Return fresh working memory for one thread."""
         wiring = self.wiring
         if wiring is None:
             raise SimulationError(f"layer {self.name}: a pool needs no working memory.")
-        width = wiring.weight.shape[1]
+        padded = wiring.weight.shape[1]
         positions = len(wiring.tap_start) - 1
         pixels = 1 if wiring.dense else int(wiring.pixel.max()) + 1
         bucket = 1 if wiring.dense else pixels * wiring.channels
-        seen = int(np.diff(wiring.tap_start).max()) * wiring.channels
-        rows = (len(wiring.weight) - 1 if wiring.dense else seen) + GROUP
+        seen = 1 if wiring.dense else int(np.diff(wiring.tap_start).max()) * wiring.channels
         return Scratch(
-            np.zeros(width, np.int16 if self.narrow else np.int32),
-            np.zeros(width, np.int32),
-            np.zeros(width, np.int32),
-            np.zeros(positions * width, np.int32),
-            np.zeros(rows, np.int32),
-            np.zeros(rows, np.int16),
+            aligned_zeros(padded, np.int32),
+            aligned_zeros(positions * padded, np.int32),
+            aligned_zeros(positions * padded, np.int32),
+            np.zeros(seen, np.int32),
+            np.zeros(seen, np.int16),
             np.zeros(pixels, np.int32),
             np.zeros(bucket, np.int32),
             np.zeros(bucket, np.int16),
@@ -68,8 +73,8 @@ class Plan:
 
     layers: tuple[LayerPlan, ...]
     readout_weight: NDArray[np.int64]
-    fan_out: NDArray[np.int64]
-    fan_out_nonzero: NDArray[np.int64]
+    fan_out: NDArray[np.int32]
+    fan_out_nonzero: NDArray[np.int32]
 
 
 def make_plan(program: Program) -> Plan:
@@ -95,7 +100,8 @@ def make_plan(program: Program) -> Plan:
     weight = readout.weight.astype(np.int64).T
     channel = order // int(np.prod(shapes[-1][1:])) if readout.global_sum_pool else order
     nonzero = (weight != 0).sum(axis=1)[channel]
-    return Plan(tuple(layers), weight[channel], np.full(len(order), weight.shape[1], np.int64), nonzero)
+    fan_out = np.full(len(order), weight.shape[1], np.int32)
+    return Plan(tuple(layers), weight[channel], fan_out, nonzero.astype(np.int32))
 
 
 def _position_order(shape: Shape) -> NDArray[np.int32]:
@@ -108,10 +114,10 @@ def _pool(layer: SumPool, shape: Shape, out_shape: Shape, order: NDArray[np.int3
     row, column = y // layer.kernel, x // layer.kernel
     kept = (row < out_shape[1]) & (column < out_shape[2])
     window = np.where(kept, (row * out_shape[2] + column) * out_shape[0] + channel, -1).astype(np.int32)
-    fan_out = kept.astype(np.int64)
+    fan_out = kept.astype(np.int32)
     c_order = _position_order(out_shape)
     return LayerPlan(
-        layer.name, len(c_order), c_order, None, None, window, False, True, fan_out, fan_out
+        layer.name, len(c_order), c_order, None, None, window, True, fan_out, fan_out
     )  # fmt: skip
 
 
@@ -121,39 +127,65 @@ def _lif_layer(
     worst = np.abs(layer.weight.astype(np.int64)).reshape(len(layer.weight), -1).sum(axis=1).max() * largest
     if worst > np.iinfo(np.int32).max:
         raise SimulationError(f"layer {layer.name}: a weighted sum of {worst} does not fit 32 bits.")
-    heaviest = max(1, int(np.abs(layer.weight.astype(np.int64)).max()) * largest)
-    rows_that_fit = np.iinfo(np.int16).max // heaviest
-    # The kernels add GROUP rows at a time.
-    narrow = rows_that_fit >= GROUP
-    budget = rows_that_fit if narrow else np.iinfo(np.int32).max - GROUP
+    narrow = _narrow_budget(layer.weight, largest)
     if isinstance(layer, DenseLif):
-        wiring, fan_out, nonzero = _dense_wiring(layer, order, budget)
+        wiring, fan_out, nonzero = _dense_wiring(layer, order, narrow)
     else:
-        wiring, fan_out, nonzero = _conv_wiring(layer, shape, out_shape, order, budget)
+        wiring, fan_out, nonzero = _conv_wiring(layer, shape, out_shape, order, narrow)
     c_order = _position_order(out_shape)
-    step = _step(layer.lif)
+    step = _step(layer.lif, wiring.weight.shape[1])
     return LayerPlan(
-        layer.name, len(c_order), c_order, wiring, step, None, narrow, False, fan_out, nonzero
+        layer.name, len(c_order), c_order, wiring, step, None, False,
+        fan_out.astype(np.int32), nonzero.astype(np.int32),
     )  # fmt: skip
 
 
-def _with_zero_row(weight: NDArray[np.int8]) -> NDArray[np.int8]:
-    return np.ascontiguousarray(np.concatenate((weight, np.zeros((1, weight.shape[1]), np.int8))))
+def _narrow_budget(weight: NDArray[np.int8], largest: int) -> int:
+    """Return the even number of rows whose sum fits 16 bits whichever they are, values up to ``largest``; or 0.
+
+    The worst choice for a neuron is its heaviest weights, all of one sign, each at the largest value.
+    """
+    if largest > _LARGEST_FACTOR:
+        return 0
+    heaviest = -np.sort(-np.abs(weight.astype(np.int32)).reshape(len(weight), -1), axis=1)
+    fits = np.cumsum(heaviest, axis=1) * np.int64(largest) <= np.iinfo(np.int16).max
+    rows = int(fits.sum(axis=1).min())
+    return _ANY if rows == heaviest.shape[1] else rows // 2 * 2
+
+
+def _columns(width: int) -> tuple[int, int, int]:
+    """Return (V, L, W): how many columns are summed at once, and the width padded to a multiple of V x L."""
+    lanes = 64 if width > 32 else 32 if width > 16 else 16
+    vectors = -(-width // lanes)
+    pieces = -(-vectors // _MOST_VECTORS)
+    at_once = -(-vectors // pieces)
+    return at_once, lanes, pieces * at_once * lanes
+
+
+def _table(weight: NDArray[np.int8]) -> tuple[NDArray[np.int8], int, tuple[int, ...], tuple[int, ...]]:
+    """Return the first four fields of `Wiring` for weight rows ``[rows, O]``."""
+    rows, width = weight.shape
+    vectors, lanes, padded = _columns(width)
+    table = aligned_zeros((max(1, rows), padded), np.int8)
+    table[:rows, :width] = weight
+    pieces = table.reshape(len(table), -1, lanes)
+    pieces[:] = pieces[:, :, paired_order(lanes)]
+    return table, width, *shape_of(vectors, lanes)
 
 
 def _dense_wiring(layer: DenseLif, order: NDArray[np.int32], budget: int) -> tuple:
-    weight = _with_zero_row(layer.weight.T[order])
+    weight = layer.weight.T[order]
     nothing = np.zeros(1, np.int32)
-    wiring = Wiring(weight, True, nothing, nothing, 1, np.array([0, 0], np.int32), nothing, nothing, budget)
-    fan_out = np.full(len(order), weight.shape[1], np.int64)
-    return wiring, fan_out, np.count_nonzero(weight[:-1], axis=1).astype(np.int64)
+    wiring = Wiring(
+        *_table(weight), True, nothing, nothing, 1, np.array([0, 0], np.int32), nothing, nothing, budget
+    )
+    return wiring, np.full(len(order), weight.shape[1]), np.count_nonzero(weight, axis=1)
 
 
 def _conv_wiring(
     layer: ConvLif, shape: Shape, out_shape: Shape, order: NDArray[np.int32], budget: int
 ) -> tuple:
     outputs, channels, kernel_y, kernel_x = layer.weight.shape
-    weight = _with_zero_row(layer.weight.transpose(2, 3, 1, 0).reshape(-1, outputs))
     _, height, width = shape
     out_y, out_x, ky, kx = np.indices((*out_shape[1:], kernel_y, kernel_x), dtype=np.int32).reshape(4, -1)
     y = out_y * layer.stride[0] - layer.padding[0] + ky
@@ -165,7 +197,7 @@ def _conv_wiring(
     tap_start = np.concatenate(([0], np.cumsum(taps))).astype(np.int32)
     in_channel, in_pixel = order // (height * width), order % (height * width)
     wiring = Wiring(
-        weight,
+        *_table(layer.weight.transpose(2, 3, 1, 0).reshape(-1, outputs)),
         False,
         in_pixel.astype(np.int32),
         in_channel.astype(np.int32),
@@ -181,29 +213,49 @@ def _conv_wiring(
     reach = reach.reshape(height * width, elements)
     nonzero = np.count_nonzero(layer.weight, axis=0).reshape(channels, elements)
     fan_out = (reach.sum(axis=1) * outputs)[in_pixel]
-    return wiring, fan_out.astype(np.int64), (reach @ nonzero.T)[in_pixel, in_channel].astype(np.int64)
+    return wiring, fan_out, (reach @ nonzero.T)[in_pixel, in_channel]
 
 
-def _step(lif: Lif) -> Step:
+def _mask(*columns: NDArray) -> int:
+    """Return 0 where every column repeats one number, else -1."""
+    return 0 if all((column == column[0]).all() for column in columns) else -1
+
+
+def _step(lif: Lif, padded: int) -> Step:
     threshold = lif.threshold.astype(np.int32)
     none = np.zeros_like(threshold)
     shift = lif.shift.astype(np.int64)
     delayed = lif.reset_delay == 1
-    k = lif.leak_shift
+    k, a = lif.leak_shift, int(lif.leak_multiplier)
+    half = (1 << k) >> 1 if lif.leak_rounding == Rounding.NEAREST else 0
+    negative = (1 << k) - 1 if lif.leak_rounding == Rounding.TOWARD_ZERO else 0
+    # A membrane is stored after its reset, so it can lie a threshold below the format's lower end.
+    farthest = max(abs(lif.membrane.q_min), abs(lif.membrane.q_max)) + int(np.abs(threshold).max(initial=0))
+
+    def filled(values: NDArray, dtype: type = np.int32, filling: int = 0) -> NDArray:
+        array = aligned_zeros(padded, dtype)
+        array[:] = filling
+        array[: len(values)] = values
+        return array
+
     return Step(
-        multiplier=lif.multiplier.astype(np.int32),
-        half=np.left_shift(1, shift) >> 1,
-        shift=lif.shift.astype(np.int32),
-        bias=lif.bias.astype(np.int32),
-        test=threshold + np.int32(lif.spike_test == ">"),
-        subtract_before=threshold if delayed and lif.reset == "subtract" else none,
-        subtract_after=threshold if not delayed and lif.reset == "subtract" else none,
+        multiplier=filled(lif.multiplier, np.int64),
+        half=filled(np.left_shift(1, shift) >> 1, np.int64),
+        shift=filled(shift, np.int64),
+        bias=filled(lif.bias),
+        test=filled(threshold + np.int32(lif.spike_test == ">"), filling=np.iinfo(np.int32).max),
+        subtract_before=filled(threshold if delayed and lif.reset == "subtract" else none),
+        subtract_after=filled(threshold if not delayed and lif.reset == "subtract" else none),
         zero_before=-1 if delayed and lif.reset == "zero" else 0,
         zero_after=-1 if not delayed and lif.reset == "zero" else 0,
-        leak_multiplier=int(lif.leak_multiplier),
+        leak_multiplier=a,
         leak_shift=int(k),
-        leak_half=(1 << k) >> 1 if lif.leak_rounding == Rounding.NEAREST else 0,
-        leak_negative=(1 << k) - 1 if lif.leak_rounding == Rounding.TOWARD_ZERO else 0,
+        leak_half=half,
+        leak_negative=negative,
+        # The same in the padding: nothing is added there, and a neuron at rest stays silent.
+        gain_mask=_mask(lif.multiplier, lif.shift),
+        threshold_mask=_mask(threshold) if threshold.min(initial=0) > 0 else -1,
+        wide_leak=farthest * a + half + negative > np.iinfo(np.int32).max or k > 31,
         q_min=lif.membrane.q_min,
         q_max=lif.membrane.q_max,
         wrap=lif.overflow == Overflow.WRAP,

@@ -1,0 +1,56 @@
+"""Vectors of integers against plain NumPy, compiled and with the compiler switched off."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from numba import njit
+
+from sastdeploy.lanes import at_least, below, bits, load, lowest, narrow, population, put, spread, wide
+from sastdeploy.vectors import shape
+
+
+@njit
+def combine(a, b, shift, eighths, out, masks):
+    x, y = load(a, 1, eighths), load(b, 0, eighths)
+    put(x + y - (x & ~y), out[0], 0)
+    long = wide(x) * wide(y) >> wide(load(shift, 0, eighths))
+    put(narrow(long + spread(long, np.int64(7))), out[1], 0)
+    put(at_least(x, y) + below(x, y) * spread(x, np.int32(5)), out[2], 0)
+    left = bits(below(x, y))
+    masks[0] = population(left)
+    k = 1
+    while left != 0:
+        masks[k] = lowest(left)
+        left &= left - 1
+        k += 1
+
+
+@pytest.mark.parametrize("lanes", [8, 16, 32, 64])
+def test_operators_are_numpys(lanes):
+    rng = np.random.default_rng(lanes)
+    a, b = (rng.integers(-(2**30), 2**30, lanes + 1).astype(np.int32) for _ in range(2))
+    b[0], b[lanes - 1] = a[1] + 1, a[lanes] + 1
+    shift = rng.integers(0, 63, lanes).astype(np.int32)
+    out, masks = np.zeros((3, lanes), np.int32), np.full(70, -1)
+    combine(a, b, shift, shape(1, lanes)[1], out, masks)
+    x, y = a[1:].astype(np.int64), b[:lanes].astype(np.int64)
+    assert np.array_equal(out[0], (x + y - (x & ~y)).astype(np.int32))
+    assert np.array_equal(out[1], ((x * y >> shift) + 7).astype(np.int32))
+    assert np.array_equal(out[2], np.where(x >= y, -1, -5))
+    smaller = np.flatnonzero(x < y)
+    assert smaller[0] == 0 and smaller[-1] == lanes - 1
+    assert masks[0] == len(smaller) and np.array_equal(masks[1 : len(smaller) + 1], smaller)
+
+
+@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="this is the run without the compiler")
+def test_the_same_without_the_compiler():
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "numpys"],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
