@@ -6,7 +6,6 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,14 +104,16 @@ def _numba_threads() -> Finding:
 
 
 def _numba_cache() -> Finding:
-    folder = Path(os.environ.get("NUMBA_CACHE_DIR") or Path(__file__).parent / "simulator")
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            return Finding("kernel cache", "ok", f"compiled kernels are kept below {folder}")
-    except OSError:
-        return Finding(
-            "kernel cache", "note", f"{folder} is read-only: kernels are kept in the user's cache folder"
-        )
+    from sastdeploy.jit import cache_folder
+
+    folder = cache_folder()
+    if folder:
+        return Finding("kernel cache", "ok", f"compiled kernels are kept in {folder}")
+    return Finding(
+        "kernel cache",
+        "note",
+        "the user's cache folder is read-only: kernels are compiled at every start; set NUMBA_CACHE_DIR",
+    )
 
 
 def _gpu() -> Finding:

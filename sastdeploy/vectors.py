@@ -118,7 +118,11 @@ def _add_scaled(typing_context, sums, table, place, factor):
         wide = context.get_value_type(kind).element
         scale = spread_scalar(builder, wide, scale)
         for v, address in enumerate(_addresses(context, builder, kind, array_type, array, start)):
-            before, row = builder.extract_value(value, v), _load(builder, address, wide)
+            before, row = builder.extract_value(value, v), builder.load(address, align=1)
+            if kind.paired and _multiply_add(context.codegen(), kind.lanes):
+                row = builder.shuffle_vector(row, row, _constant_order(_back(kind.lanes)))
+            if row.type != wide:
+                row = builder.sext(row, wide)
             if isinstance(kind.dtype, types.Float):
                 total = builder.fadd(before, builder.fmul(row, scale, flags=_CONTRACT), flags=_CONTRACT)
             else:
@@ -150,14 +154,19 @@ def paired_order(lanes: int) -> NDArray[np.int64]:
     """
     if config.DISABLE_JIT or not _multiply_add(cpu_target.target_context.codegen(), lanes):
         return np.arange(lanes)
-    low, high = _halves(lanes)
-    return np.argsort(low + high)
+    return np.argsort(_back(lanes))
 
 
 def _halves(lanes: int) -> tuple[list[int], list[int]]:
     """Return which columns are in the low and which in the high halves of 16-byte pieces: as x86 interleaves bytes."""
     columns = range(lanes)
     return [c for c in columns if c % 16 < 8], [c for c in columns if c % 16 >= 8]
+
+
+def _back(lanes: int) -> list[int]:
+    """Return the place in a table row of every column, where rows lie as `paired_order` says."""
+    low, high = _halves(lanes)
+    return low + high
 
 
 def _constant_order(order: list[int]):
@@ -259,8 +268,8 @@ def either(compiled, plain) -> Any:
 
 float32_sums = either(_start(types.float32), _plain_start(np.float32))
 """``float32_sums(*shape)``: V x L float32 zeros."""
-int32_sums = either(_start(types.int32), _plain_start(np.int32))
-"""``int32_sums(*shape)``: V x L int32 zeros."""
+int32_sums = either(_start(types.int32, paired=True), _plain_start(np.int32))
+"""``int32_sums(*shape)``: V x L int32 zeros, for `add_scaled` of int8 rows that lie as `paired_order` says."""
 paired_sums = either(_start(types.int16, paired=True), _plain_start(np.int16))
 """``paired_sums(*shape)``: V x L int16 zeros, for `add_pair` and `store` only."""
 add = either(_add, lambda sums, table, place: sums + _plain_row(sums, table, place))

@@ -134,6 +134,32 @@ def test_the_plan_narrows_only_what_is_proven():
     assert budget(np.full((3, 5), -128, np.int8), 127) == 2
 
 
+@pytest.mark.parametrize("width", [15, 16, 17, 33, 65, 130, 200, 300])
+@pytest.mark.parametrize("clip", [1, 6, 127])
+def test_wide_layers_in_every_order_of_columns(width, clip):
+    """Columns lie in another order in the tables than in the layer, by whole vectors: narrow layers do not show it."""
+    rng = np.random.default_rng(width + clip)
+    conv = ConvLif(
+        "conv",
+        rng.integers(-127, 128, (width, 2, 3, 3)).astype(np.int8),
+        8,
+        (2, 1),
+        (1, 1),
+        tiny_lif(width, shift=np.full(width, 6, np.int32)),
+    )
+    dense = DenseLif(
+        "fc",
+        rng.integers(-127, 128, (width, width * 3 * 5)).astype(np.int8),
+        8,
+        tiny_lif(width, shift=np.full(width, 6, np.int32)),
+    )
+    for density in (0.05, 0.9):
+        program = tiny_program([conv, dense], tiny_readout(width), frame=(2, 5, 5), time_bins=3, c_clip=clip)
+        counts = rng.integers(0, 2 * clip + 1, (4, 3, 2, 5, 5)) * (rng.random((4, 3, 2, 5, 5)) < density)
+        result = assert_equal_runs(program, Frames.from_dense(np.minimum(counts, 255)))
+        assert result.spikes.min(initial=1) > 0 or density < 0.5
+
+
 def test_chunks_and_threads_change_nothing():
     rng = np.random.default_rng(3)
     conv = ConvLif("conv", rng.integers(-7, 8, (6, 2, 3, 2)).astype(np.int8), 4, (2, 1), (1, 1), tiny_lif(6))

@@ -56,7 +56,7 @@ def test_sums_are_numpys(vectors, lanes):
     integer_rows(*shape(vectors, lanes), woven, names * width, factors, out)
     # The first two pairs all but cancel, so that every sum on the way fits int16.
     in_pairs = (rows[names].astype(int) * factors[:, None]).sum(0)
-    expected = in_pairs - 1000 * woven[names[::2]].astype(int).sum(0)
+    expected = in_pairs - 1000 * rows[names[::2]].astype(int).sum(0)
     assert np.array_equal(out[1:-1] - before[1:-1], expected)
     assert out[0] == before[0] and out[-1] == before[-1]
     places = names * width

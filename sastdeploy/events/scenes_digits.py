@@ -22,12 +22,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
 from sastdeploy.events.digit_images import SIDE
 from sastdeploy.events.sensor import SensorModel, collect, compare, draw_pixels, follow, lin_log, noise
+from sastdeploy.jit import kernel
 
 SENSOR_SIZE = (34, 34, 2)
 _WIDTH, _HEIGHT = 34, 34
@@ -119,7 +119,7 @@ def saccade_path(scene: SaccadeScene, ends_us: NDArray[np.float64] | None = None
     return corners[saccade] + travelled[:, None] * (targets - corners)[saccade]
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _play_digit(
     digit,
     path,

@@ -7,7 +7,6 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
@@ -22,6 +21,7 @@ from sastdeploy.events.sensor import (
     lin_log,
     noise,
 )
+from sastdeploy.jit import kernel
 
 SENSOR_SIZE = (128, 128, 2)
 _SIDE = 128
@@ -86,7 +86,7 @@ def _background(rng: np.random.Generator, light: Lighting) -> NDArray[np.float64
     return np.clip(wall + 8 * smooth, 12, 245)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _capsule(canvas, ax, ay, bx, by, ra, rb, shade, stripe, stripe_width):
     """Draw a capsule from a (radius ra) to b (radius rb); ``stripe`` shades it in bands along its length."""
     size = canvas.shape[0]
@@ -113,7 +113,7 @@ def _capsule(canvas, ax, ay, bx, by, ra, rb, shade, stripe, stripe_width):
             canvas[y, x] += cover * (value - canvas[y, x])
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _draw_body(canvas, joints, body):
     """Paint torso, head and both arms; ``body`` holds scale, sizes and shades in the order of
     `_body_numbers`."""
@@ -213,7 +213,7 @@ def _draw_body(canvas, joints, body):
         )
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _play_body(
     joints,
     body,

@@ -35,10 +35,10 @@ import math
 from dataclasses import asdict, dataclass, fields
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
+from sastdeploy.jit import kernel
 
 LINEAR_BELOW = 20.0
 """Intensity (0 to 255) below which the photoreceptor answers linearly (v2e)."""
@@ -166,7 +166,7 @@ def draw_pixels(model: SensorModel, count: int, duration_us: float, rng: np.rand
     return Pixels(on, off, leak, state, noise_t[order], noise_pixel[order], noise_p[order])
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def lin_log(intensity: float) -> float:
     """Return the photoreceptor's log intensity of ``intensity`` (0 to 255): linear below 20, natural log
     above."""
@@ -175,7 +175,7 @@ def lin_log(intensity: float) -> float:
     return math.log(intensity)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def follow(value: float, target: float, intensity: float, cutoff_hz: float, step_us: float) -> float:
     """Return the photoreceptor's V one step later (backward Euler, so it is stable for every step)."""
     if cutoff_hz <= 0.0:
@@ -184,7 +184,7 @@ def follow(value: float, target: float, intensity: float, cutoff_hz: float, step
     return value + (target - value) * k / (1.0 + k)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def compare(pixel, t0, t1, v0, v1, on, off, leak, state, refractory_us, out_t, out_pixel, out_p, n):
     """Write the events of one pixel in the step ``(t0, t1]``, in which V goes from v0 to v1; return the
     new count.
@@ -231,7 +231,7 @@ def compare(pixel, t0, t1, v0, v1, on, off, leak, state, refractory_us, out_t, o
             state[2, pixel] = now + refractory_us
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def noise(
     first, t1, pixels_noise_t, noise_pixel, noise_p, leak, state, refractory_us, out_t, out_pixel, out_p, n
 ):
@@ -256,7 +256,7 @@ def noise(
     return first, n
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def play(
     images,
     on,

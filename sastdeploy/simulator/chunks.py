@@ -51,9 +51,9 @@ class Chunks:
     def run(self, start: int, stop: int) -> int:
         """Compute recordings ``start`` up to ``stop``; return their number."""
         n, steps, result = stop - start, self._steps, self._result
-        source, counts = self._input_rows(start, stop), None
+        source = self._input_rows(start, stop)
         for position, layer in enumerate(self._plan.layers):
-            self._tally(source, counts, position, start, stop, layer.fan_out, layer.fan_out_nonzero)
+            self._tally(source, position, start, stop, layer.fan_out, layer.fan_out_nonzero)
             emitted = _room(layer, n, steps)
             if layer.window is not None:
                 pool_layer(source, steps, layer.window, np.zeros(layer.outputs, np.int32), emitted)
@@ -70,9 +70,8 @@ class Chunks:
                 _read_only(emitted.value),
                 layer.graded,
             )
-            counts = None if layer.graded else emitted.counts
         last, plan = len(self._plan.layers), self._plan
-        self._tally(source, counts, last, start, stop, plan.fan_out, plan.fan_out_nonzero)
+        self._tally(source, last, start, stop, plan.fan_out, plan.fan_out_nonzero)
         self.scores[start:stop] = self._scores(emitted.counts)
         return n
 
@@ -110,18 +109,10 @@ class Chunks:
             )
         return Rows(indptr[:-1] - first, indptr[1:] - first, index, _read_only(value), clip > 1)
 
-    def _tally(
-        self, source: Rows, counts: NDArray | None, position: int, start: int, stop: int, fan_out, nonzero
-    ) -> None:
-        """Note what ``source`` triggers in the next layer; ``counts``: its spikes per output, where each is 1."""
-        if counts is None:
-            totals = np.zeros((stop - start, 5), np.int64)
-            uniform = bool(fan_out.size) and bool((fan_out == fan_out[0]).all())
-            tally(source, self._steps, fan_out, nonzero, uniform, totals)
-        else:
-            facts = np.stack((np.ones_like(fan_out), fan_out, nonzero), axis=1)
-            active, operations, on_nonzero = _exact_product(counts, facts, self._steps).T
-            totals = np.stack((active, active, operations, operations, on_nonzero), axis=1)
+    def _tally(self, source: Rows, position: int, start: int, stop: int, fan_out, nonzero) -> None:
+        totals = np.zeros((stop - start, 5), np.int64)
+        uniform = bool(fan_out.size) and bool((fan_out == fan_out[0]).all())
+        tally(source, self._steps, fan_out, nonzero, uniform, totals)
         result, rows = self._result, slice(start, stop)
         for column, array in enumerate(
             (result.active, result.events, result.synops, result.synops_events, result.synops_nonzero)

@@ -11,22 +11,22 @@ release the interpreter lock and touch only their own recordings, so the number 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sastdeploy.jit import kernel
 from sastdeploy.lanes import at_least, below, bits, load, lowest, narrow, population, put, spread, wide
 from sastdeploy.vectors import add_pair, add_scaled, int32_sums, paired_sums, store
 
 
-@njit(cache=True, nogil=True)
-def sum_narrow(weight, rows, values, start, count, graded, budget, vectors, eighths, acc):
-    """Leave in ``acc`` the sum of the weight rows that ``rows[start : start + count]`` names; int16 inside.
+@kernel()
+def sum_narrow(wiring, rows, values, start, count, graded, acc, origin):
+    """Leave in ``acc`` from ``origin`` on the sum of the weight rows that ``rows[start : start + count]`` names.
 
-    Each is multiplied by its value if ``graded``. ``acc``: int32, its width a multiple of V x L. ``budget``: even,
-    the number of rows whose sum was proven to fit 16 bits.
+    Each is multiplied by its value if ``graded``; int16 inside, int32 in ``acc``.
     """
-    width = acc.shape[0]
+    weight, vectors, eighths, budget = wiring.weight, wiring.vectors, wiring.eighths, wiring.budget
+    width = weight.shape[1]
     for column in range(0, width, len(vectors) * len(eighths) * 8):
-        store(paired_sums(vectors, eighths), acc, column, False)
+        store(paired_sums(vectors, eighths), acc, origin + column, False)
         for first in range(0, count, budget):
             sums = paired_sums(vectors, eighths)
             end = start + min(count, first + budget)
@@ -44,22 +44,23 @@ def sum_narrow(weight, rows, values, start, count, graded, budget, vectors, eigh
                 last = np.uint64(k)
                 place = np.int64(rows[last]) * width + column
                 sums = add_pair(sums, weight, place, place, np.int16(values[last]) if graded else np.int16(1))
-            store(sums, acc, column, True)
+            store(sums, acc, origin + column, True)
 
 
-@njit(cache=True, nogil=True)
-def sum_wide(weight, rows, values, start, count, graded, vectors, eighths, acc):
+@kernel()
+def sum_wide(wiring, rows, values, start, count, graded, acc, origin):
     """Like `sum_narrow`, int32 inside: for values or weights too large for 16 bits."""
-    width = acc.shape[0]
+    weight, vectors, eighths = wiring.weight, wiring.vectors, wiring.eighths
+    width = weight.shape[1]
     for column in range(0, width, len(vectors) * len(eighths) * 8):
         sums = int32_sums(vectors, eighths)
         for k in range(start, start + count):
             value = np.int32(values[k]) if graded else np.int32(1)
             sums = add_scaled(sums, weight, np.int64(rows[k]) * width + column, value)
-        store(sums, acc, column, False)
+        store(sums, acc, origin + column, False)
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def leaked(step, before):
     """Return ``round(before * A / 2^k)``, rounded as the program says."""
     if step.wide_leak:
@@ -82,23 +83,27 @@ def leaked(step, before):
     return product >> spread(product, np.int32(step.leak_shift))
 
 
-@njit(cache=True, nogil=True)
-def lif_step(step, acc, membrane, counts, origin, first, eighths, active, end):
+@kernel()
+def lif_step(step, scratch, position, width, active, end):
     """Take one step for every neuron of a position; return (new end, membranes that overflowed below, and above).
 
-    Appends to ``active`` the number ``first + o`` of every neuron o that fired. The position's membranes and counts
-    begin at ``origin``. A verified program's update fits 32 bits; only the products may need 64.
+    Appends to ``active`` the numbers of the neurons that fired, ``width`` of them per position. A verified program's
+    update fits 32 bits; only the products may need 64.
     """
+    acc, membrane, counts, eighths = scratch.acc, scratch.membrane, scratch.counts, step.eighths
+    gathered = position * scratch.pitch
+    origin = position * step.bias.shape[0]
+    first = position * width
     low = np.int64(0)
     high = np.int64(0)
-    for o in range(0, acc.shape[0], len(eighths) * 8):
+    for o in range(0, step.bias.shape[0], len(eighths) * 8):
         before = load(membrane, origin + o, eighths)
         # Where all channels share a number, the mask 0 leads every block to the first: it stays in the cache.
         gain, own = o & step.gain_mask, o & step.threshold_mask
         test = load(step.test, own, eighths)
         spiked = at_least(before, test)
         leak = leaked(step, before) & ~(spiked & spread(spiked, np.int32(step.zero_before)))
-        gained = wide(load(acc, o, eighths)) * load(step.multiplier, gain, eighths)
+        gained = wide(load(acc, gathered + o, eighths)) * load(step.multiplier, gain, eighths)
         current = narrow((gained + load(step.half, gain, eighths)) >> load(step.shift, gain, eighths))
         v = leak + current + load(step.bias, o, eighths) - (load(step.subtract_before, own, eighths) & spiked)
         q_min = spread(v, np.int32(step.q_min))
@@ -125,53 +130,79 @@ def lif_step(step, acc, membrane, counts, origin, first, eighths, active, end):
     return end, low, high
 
 
-@njit(cache=True, nogil=True)
-def fill_buckets(source, row, wiring, scratch):
-    """Sort one row's active inputs by pixel: ``bucket[pixel * C + k]`` is the k-th active channel there."""
-    scratch.filled[:] = 0
+@kernel()
+def list_rows(source, row, wiring, scratch):
+    """List for every output position the weight rows (and values) of the active inputs that it sees.
+
+    Position p's list begins at ``p * room`` and holds ``listed[p]`` rows.
+    """
+    scratch.listed[:] = 0
+    room = wiring.room
     for e in range(source.starts[row], source.stops[row]):
-        j = source.active[e]
-        pixel = np.int64(wiring.pixel[j])
-        slot = pixel * wiring.channels + scratch.filled[pixel]
-        scratch.bucket[slot] = wiring.channel[j]
-        if source.graded:
-            scratch.bucket_values[slot] = source.value[e]
-        scratch.filled[pixel] += 1
+        j = np.int64(source.active[np.uint64(e)])
+        pixel, channel = np.uint64(wiring.pixel[j]), wiring.channel[j]
+        for k in range(wiring.reach_start[pixel], wiring.reach_start[pixel + np.uint64(1)]):
+            position = np.int64(wiring.reach_position[np.uint64(k)])
+            slot = np.uint64(position * room + scratch.listed[np.uint64(position)])
+            scratch.rows[slot] = wiring.reach_row[np.uint64(k)] + channel
+            if source.graded:
+                scratch.values[slot] = source.value[np.uint64(e)]
+            scratch.listed[np.uint64(position)] += 1
 
 
-@njit(cache=True, nogil=True)
-def list_seen_rows(position, graded, wiring, scratch):
-    """List the weight rows (and values) that one output position sees; return their number."""
-    count = np.int64(0)
-    for tap in range(wiring.tap_start[position], wiring.tap_start[position + 1]):
-        pixel = np.int64(wiring.tap_pixel[tap])
-        first = np.int64(wiring.tap_row[tap])
-        start = pixel * wiring.channels
-        here = np.int64(scratch.filled[pixel])
-        for k in range(here):
-            scratch.rows[count + k] = first + scratch.bucket[start + k]
-        if graded:
-            for k in range(here):
-                scratch.values[count + k] = scratch.bucket_values[start + k]
-        count += here
-    return count
+@kernel()
+def scatter_rows(source, row, wiring, scratch):
+    """Add every active input's weight rows to the positions that see it: for steps with few events."""
+    acc, width = scratch.acc, wiring.weight.shape[1]
+    acc[:] = 0
+    for e in range(source.starts[row], source.stops[row]):
+        j = np.int64(source.active[np.uint64(e)])
+        pixel, channel = np.uint64(wiring.pixel[j]), wiring.channel[j]
+        value = np.int32(source.value[np.uint64(e)]) if source.graded else np.int32(1)
+        for k in range(wiring.reach_start[pixel], wiring.reach_start[pixel + np.uint64(1)]):
+            origin = np.int64(wiring.reach_position[np.uint64(k)]) * width
+            place = np.int64(wiring.reach_row[np.uint64(k)] + channel) * width
+            for column in range(0, width, len(wiring.vectors) * len(wiring.eighths) * 8):
+                sums = int32_sums(wiring.vectors, wiring.eighths)
+                sums = add_scaled(sums, wiring.weight, place + column, value)
+                store(sums, acc, origin + column, True)
 
 
-@njit(cache=True, nogil=True)
-def add_rows(wiring, rows, values, start, count, graded, acc):
-    """Leave in ``acc`` the sum of ``count`` named weight rows, each times its value if ``graded``."""
-    vectors, eighths = wiring.vectors, wiring.eighths
+@kernel()
+def sum_rows(wiring, rows, values, start, count, graded, acc, origin):
+    """Leave in ``acc`` from ``origin`` on the sum of the named weight rows, in the width that was proven to hold it."""
     if wiring.budget > 0:
-        sum_narrow(wiring.weight, rows, values, start, count, graded, wiring.budget, vectors, eighths, acc)
+        sum_narrow(wiring, rows, values, start, count, graded, acc, origin)
     else:
-        sum_wide(wiring.weight, rows, values, start, count, graded, vectors, eighths, acc)
+        sum_wide(wiring, rows, values, start, count, graded, acc, origin)
 
 
-@njit(cache=True, nogil=True)
+@kernel()
+def gather_rows(source, row, wiring, scratch):
+    """Leave in ``acc`` every position's weighted sum of one row of inputs, by whichever way counts fewer memory touches.
+
+    Few events: each adds its rows where they belong. Many: each position's rows are listed, then summed in registers.
+    """
+    events = source.stops[row] - source.starts[row]
+    if wiring.dense:
+        sum_rows(
+            wiring, source.active, source.value, source.starts[row], events, source.graded, scratch.acc, 0
+        )
+    elif events < wiring.crowded:
+        scatter_rows(source, row, wiring, scratch)
+    else:
+        list_rows(source, row, wiring, scratch)
+        for p in range(wiring.positions):
+            start, count = p * wiring.room, np.int64(scratch.listed[p])
+            origin = p * wiring.weight.shape[1]
+            sum_rows(wiring, scratch.rows, scratch.values, start, count, source.graded, scratch.acc, origin)
+
+
+@kernel()
 def lif_layer(source, steps, wiring, step, scratch, emitted, traced, trace_membrane, trace_spikes):
     """Run one dense or convolutional layer over every step of a block of recordings."""
-    padded = scratch.acc.shape[0]
-    positions = wiring.tap_start.shape[0] - 1
+    padded = step.bias.shape[0]
+    positions = wiring.positions
     width = wiring.width
     for n in range(emitted.counts.shape[0]):
         scratch.membrane[:] = 0
@@ -180,20 +211,9 @@ def lif_layer(source, steps, wiring, step, scratch, emitted, traced, trace_membr
             row = n * steps + t
             end = row * positions * width
             emitted.starts[row] = end
-            if not wiring.dense:
-                fill_buckets(source, row, wiring, scratch)
+            gather_rows(source, row, wiring, scratch)
             for p in range(positions):
-                if wiring.dense:
-                    start = source.starts[row]
-                    count = source.stops[row] - start
-                    add_rows(wiring, source.active, source.value, start, count, source.graded, scratch.acc)
-                else:
-                    count = list_seen_rows(p, source.graded, wiring, scratch)
-                    add_rows(wiring, scratch.rows, scratch.values, 0, count, source.graded, scratch.acc)
-                end, low, high = lif_step(
-                    step, scratch.acc, scratch.membrane, scratch.counts, p * padded, p * width, wiring.eighths,
-                    emitted.active, end,
-                )  # fmt: skip
+                end, low, high = lif_step(step, scratch, p, width, emitted.active, end)
                 emitted.overflows[n, 0] += low
                 emitted.overflows[n, 1] += high
             emitted.stops[row] = end
@@ -209,7 +229,7 @@ def lif_layer(source, steps, wiring, step, scratch, emitted, traced, trace_membr
                 emitted.totals[p * width + o] += np.int64(scratch.counts[p * padded + o])
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def pool_layer(source, steps, window, sums, emitted):
     """Add the spikes of every window; ``window[j]`` is the output that input j falls into, -1 where dropped."""
     outputs = sums.shape[0]
@@ -233,7 +253,7 @@ def pool_layer(source, steps, window, sums, emitted):
             emitted.stops[row] = end
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def clip_counts(index, count, clip, value):
     """Write ``min(count, clip)`` to ``value``; return the largest index, -1 where there is none."""
     largest = np.int64(-1)
@@ -244,7 +264,24 @@ def clip_counts(index, count, clip, value):
     return largest
 
 
-@njit(cache=True, nogil=True)
+@kernel()
+def sum_named(table, names, start, stop):
+    """Return the sum of ``table[names[e]]`` for e from ``start`` to ``stop``; four at a time, faster than a gather."""
+    first, second, third, fourth = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    e = start
+    while e + 3 < stop:
+        first += np.int64(table[names[np.uint64(e)]])
+        second += np.int64(table[names[np.uint64(e + 1)]])
+        third += np.int64(table[names[np.uint64(e + 2)]])
+        fourth += np.int64(table[names[np.uint64(e + 3)]])
+        e += 4
+    while e < stop:
+        first += np.int64(table[names[np.uint64(e)]])
+        e += 1
+    return first + second + third + fourth
+
+
+@kernel()
 def tally(source, steps, fan_out, fan_out_nonzero, uniform, totals):
     """Write per recording: non-zero values, their sum, operations, event-weighted ones, those on non-zero weights.
 
@@ -261,14 +298,12 @@ def tally(source, steps, fan_out, fan_out_nonzero, uniform, totals):
         for row in range(n * steps, (n + 1) * steps):
             start, stop = source.starts[row], source.stops[row]
             active += stop - start
-            for e in range(start, stop):
-                nonzero += np.int64(fan_out_nonzero[source.active[np.uint64(e)]])
+            nonzero += sum_named(fan_out_nonzero, source.active, start, stop)
             if source.graded:
                 for e in range(start, stop):
                     events += np.int64(source.value[np.uint64(e)])
             if not uniform:
-                for e in range(start, stop):
-                    operations += np.int64(fan_out[source.active[e]])
+                operations += sum_named(fan_out, source.active, start, stop)
                 if source.graded:
                     for e in range(start, stop):
                         weighted += np.int64(fan_out[source.active[e]]) * np.int64(source.value[e])

@@ -16,8 +16,12 @@ from sastdeploy.vectors import shape as shape_of
 
 Shape = tuple[int, int, int]
 
-_MOST_VECTORS = 3
-"""Vectors of 64 columns summed at once: twice as many 512-bit registers for the sums, the rest for two rows."""
+_MOST_COLUMNS = 192
+"""Columns summed at once: six 512-bit registers for the sums, the rest for two rows."""
+_NEURON_LANES = 16
+"""Neurons that take a LIF step together."""
+_CROWD = 8
+"""Rows per position from which listing them first and summing in registers beats adding each to memory; measured."""
 _LARGEST_FACTOR = 127
 """Largest value by which `vectors.add_pair` multiplies a row."""
 _ANY = 2**30
@@ -50,20 +54,18 @@ class LayerPlan:
         wiring = self.wiring
         if wiring is None:
             raise SimulationError(f"layer {self.name}: a pool needs no working memory.")
-        padded = wiring.weight.shape[1]
-        positions = len(wiring.tap_start) - 1
-        pixels = 1 if wiring.dense else int(wiring.pixel.max()) + 1
-        bucket = 1 if wiring.dense else pixels * wiring.channels
-        seen = 1 if wiring.dense else int(np.diff(wiring.tap_start).max()) * wiring.channels
+        if self.step is None:
+            raise SimulationError(f"layer {self.name}: has weights but no neurons.")
+        pitch, positions, padded = wiring.weight.shape[1], wiring.positions, len(self.step.bias)
+        listed = 1 if wiring.dense else positions * wiring.room
         return Scratch(
-            aligned_zeros(padded, np.int32),
+            pitch,
+            aligned_zeros(positions * pitch, np.int32),
             aligned_zeros(positions * padded, np.int32),
             aligned_zeros(positions * padded, np.int32),
-            np.zeros(seen, np.int32),
-            np.zeros(seen, np.int16),
-            np.zeros(pixels, np.int32),
-            np.zeros(bucket, np.int32),
-            np.zeros(bucket, np.int16),
+            np.empty(listed, np.int32),
+            np.empty(listed, np.int16),
+            np.zeros(positions, np.int32),
         )
 
 
@@ -133,7 +135,7 @@ def _lif_layer(
     else:
         wiring, fan_out, nonzero = _conv_wiring(layer, shape, out_shape, order, narrow)
     c_order = _position_order(out_shape)
-    step = _step(layer.lif, wiring.weight.shape[1])
+    step = _step(layer.lif)
     return LayerPlan(
         layer.name, len(c_order), c_order, wiring, step, None, False,
         fan_out.astype(np.int32), nonzero.astype(np.int32),
@@ -154,12 +156,18 @@ def _narrow_budget(weight: NDArray[np.int8], largest: int) -> int:
 
 
 def _columns(width: int) -> tuple[int, int, int]:
-    """Return (V, L, W): how many columns are summed at once, and the width padded to a multiple of V x L."""
-    lanes = 64 if width > 32 else 32 if width > 16 else 16
-    vectors = -(-width // lanes)
-    pieces = -(-vectors // _MOST_VECTORS)
-    at_once = -(-vectors // pieces)
-    return at_once, lanes, pieces * at_once * lanes
+    """Return (V, L, W): how many columns are summed at once, and the width padded to a multiple of V x L.
+
+    The widest lanes that pad little.
+    """
+    for lanes, most in ((64, 1.15), (32, 1.5), (16, 16.0)):
+        vectors = -(-width // lanes)
+        pieces = -(-vectors * lanes // _MOST_COLUMNS)
+        at_once = -(-vectors // pieces)
+        padded = pieces * at_once * lanes
+        if padded <= most * width:
+            break
+    return at_once, lanes, padded
 
 
 def _table(weight: NDArray[np.int8]) -> tuple[NDArray[np.int8], int, tuple[int, ...], tuple[int, ...]]:
@@ -175,10 +183,8 @@ def _table(weight: NDArray[np.int8]) -> tuple[NDArray[np.int8], int, tuple[int, 
 
 def _dense_wiring(layer: DenseLif, order: NDArray[np.int32], budget: int) -> tuple:
     weight = layer.weight.T[order]
-    nothing = np.zeros(1, np.int32)
-    wiring = Wiring(
-        *_table(weight), True, nothing, nothing, 1, np.array([0, 0], np.int32), nothing, nothing, budget
-    )
+    none = np.zeros(1, np.int32)
+    wiring = Wiring(*_table(weight), True, 1, len(weight), 0, none, none, none, none, none, budget)
     return wiring, np.full(len(order), weight.shape[1]), np.count_nonzero(weight, axis=1)
 
 
@@ -187,29 +193,31 @@ def _conv_wiring(
 ) -> tuple:
     outputs, channels, kernel_y, kernel_x = layer.weight.shape
     _, height, width = shape
-    out_y, out_x, ky, kx = np.indices((*out_shape[1:], kernel_y, kernel_x), dtype=np.int32).reshape(4, -1)
+    out_y, out_x, ky, kx = np.indices((*out_shape[1:], kernel_y, kernel_x), dtype=np.int64).reshape(4, -1)
     y = out_y * layer.stride[0] - layer.padding[0] + ky
     x = out_x * layer.stride[1] - layer.padding[1] + kx
     inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    pixel = (y * width + x)[inside].astype(np.int32)
+    position = (out_y * out_shape[2] + out_x)[inside]
+    pixel = (y * width + x)[inside]
     element = (ky * kernel_x + kx)[inside]
-    taps = np.bincount((out_y * out_shape[2] + out_x)[inside], minlength=out_shape[1] * out_shape[2])
-    tap_start = np.concatenate(([0], np.cumsum(taps))).astype(np.int32)
+    by_pixel = np.argsort(pixel, kind="stable")
     in_channel, in_pixel = order // (height * width), order % (height * width)
     wiring = Wiring(
         *_table(layer.weight.transpose(2, 3, 1, 0).reshape(-1, outputs)),
         False,
+        out_shape[1] * out_shape[2],
+        int(np.bincount(position, minlength=1).max()) * channels,
+        _CROWD * out_shape[1] * out_shape[2] * height * width // max(1, len(pixel)),
         in_pixel.astype(np.int32),
         in_channel.astype(np.int32),
-        channels,
-        tap_start,
-        pixel,
-        (element * channels).astype(np.int32),
+        np.searchsorted(pixel[by_pixel], np.arange(height * width + 1)).astype(np.int32),
+        position[by_pixel].astype(np.int32),
+        (element * channels)[by_pixel].astype(np.int32),
         budget,
     )
     # reach[pixel, element]: output positions at which the pixel meets that kernel element (0 or 1 of them).
     elements = kernel_y * kernel_x
-    reach = np.bincount(pixel.astype(np.int64) * elements + element, minlength=height * width * elements)
+    reach = np.bincount(pixel * elements + element, minlength=height * width * elements)
     reach = reach.reshape(height * width, elements)
     nonzero = np.count_nonzero(layer.weight, axis=0).reshape(channels, elements)
     fan_out = (reach.sum(axis=1) * outputs)[in_pixel]
@@ -221,7 +229,7 @@ def _mask(*columns: NDArray) -> int:
     return 0 if all((column == column[0]).all() for column in columns) else -1
 
 
-def _step(lif: Lif, padded: int) -> Step:
+def _step(lif: Lif) -> Step:
     threshold = lif.threshold.astype(np.int32)
     none = np.zeros_like(threshold)
     shift = lif.shift.astype(np.int64)
@@ -232,6 +240,8 @@ def _step(lif: Lif, padded: int) -> Step:
     # A membrane is stored after its reset, so it can lie a threshold below the format's lower end.
     farthest = max(abs(lif.membrane.q_min), abs(lif.membrane.q_max)) + int(np.abs(threshold).max(initial=0))
 
+    padded = -(-len(threshold) // _NEURON_LANES) * _NEURON_LANES
+
     def filled(values: NDArray, dtype: type = np.int32, filling: int = 0) -> NDArray:
         array = aligned_zeros(padded, dtype)
         array[:] = filling
@@ -239,6 +249,7 @@ def _step(lif: Lif, padded: int) -> Step:
         return array
 
     return Step(
+        eighths=shape_of(1, _NEURON_LANES)[1],
         multiplier=filled(lif.multiplier, np.int64),
         half=filled(np.left_shift(1, shift) >> 1, np.int64),
         shift=filled(shift, np.int64),

@@ -24,14 +24,15 @@ class Rows(NamedTuple):
 
 
 class Wiring(NamedTuple):
-    """How inputs reach neurons: ``outputs[p] sees weight[tap_row[k] + channel]`` for its taps k and active channels.
+    """How inputs reach neurons: pixel x is seen at ``reach_position[k]`` through the rows ``reach_row[k] + channel``.
 
     Args:
         weight: int8 ``[rows, W]``, W >= O a multiple of V x L, columns as `vectors.paired_order` says, 0 behind O.
         width: O. vectors, eighths: V and L / 8 zeros (`vectors.shape`): columns go V x L at a time.
         dense: one position, and an input's number is its row.
-        pixel, channel: int32 ``[J]``, where input j lies. channels: C of the source.
-        tap_start: int32 ``[positions + 1]``. tap_pixel, tap_row: int32, per tap the pixel seen and its first row.
+        positions: output positions. room: rows that one position can see. crowded: events from which rows are listed.
+        pixel, channel: int32 ``[J]``, where input j lies.
+        reach_start: int32 ``[pixels + 1]``, the range of k for a pixel. reach_position, reach_row: int32.
         budget: even number of rows whose sum was proven to fit 16 bits; 0: sum in 32.
     """
 
@@ -40,22 +41,24 @@ class Wiring(NamedTuple):
     vectors: tuple[int, ...]
     eighths: tuple[int, ...]
     dense: bool
+    positions: int
+    room: int
+    crowded: int
     pixel: NDArray[np.int32]
     channel: NDArray[np.int32]
-    channels: int
-    tap_start: NDArray[np.int32]
-    tap_pixel: NDArray[np.int32]
-    tap_row: NDArray[np.int32]
+    reach_start: NDArray[np.int32]
+    reach_position: NDArray[np.int32]
+    reach_row: NDArray[np.int32]
     budget: int
 
 
 class Step(NamedTuple):
-    """The LIF step without branches: every variant is a choice of these numbers (per channel int32 ``[W]``).
+    """The LIF step without branches: every variant is a choice of these numbers (per channel int32 ``[N]``).
 
-    Channels from O on only fill the last vector: they have no gain and a threshold that nothing reaches.
+    Channels from O to N only fill the last vector: they have no gain and a threshold that nothing reaches.
 
     Args:
-        multiplier, half, shift: gain, int64; ``half = 2^(shift-1)``, 0 for shift 0. bias: membrane LSBs.
+        eighths: lanes / 8 zeros; N is a multiple of the lanes. multiplier, half, shift: gain, int64; ``half = 2^(shift-1)``, 0 for shift 0. bias: membrane LSBs.
         test: a membrane at or above it spikes (the threshold, plus 1 where the test is ``>``).
         subtract_before, subtract_after: threshold where reset subtracts one step later, or at once; else 0.
         zero_before, zero_after: -1 where the reset zeroes, one step later, or at once; else 0.
@@ -65,6 +68,7 @@ class Step(NamedTuple):
         q_min, q_max: the membrane's range. wrap: wrap instead of saturate.
     """
 
+    eighths: tuple[int, ...]
     multiplier: NDArray[np.int64]
     half: NDArray[np.int64]
     shift: NDArray[np.int64]
@@ -87,19 +91,19 @@ class Step(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Working memory of one thread; int32 (values int16). acc: ``[W]``. membrane, counts: ``[positions * W]``.
+    """Working memory of one thread; int32 (values int16). pitch: W. acc: ``[positions * W]``, weighted sums.
 
-    ``rows`` and ``values`` have room for every row that a position can see.
+    membrane, counts: ``[positions * N]``, N the padded neurons of `Step`.
+    ``rows`` and ``values``: ``[positions * room]``, a list per position; ``listed``: ``[positions]``, their lengths.
     """
 
+    pitch: int
     acc: NDArray[np.int32]
     membrane: NDArray[np.int32]
     counts: NDArray[np.int32]
     rows: NDArray[np.int32]
     values: NDArray[np.int16]
-    filled: NDArray[np.int32]
-    bucket: NDArray[np.int32]
-    bucket_values: NDArray[np.int16]
+    listed: NDArray[np.int32]
 
 
 class Emitted(NamedTuple):

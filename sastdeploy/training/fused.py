@@ -14,6 +14,8 @@ import torch
 from numba import njit, prange
 from torch import Tensor
 
+from sastdeploy.jit import kernel
+
 _PI = np.float32(math.pi)
 _HALF_PI = np.float32(math.pi / 2)
 _HALF = np.float32(0.5)
@@ -54,7 +56,7 @@ def _smooth_spike(z):
     return _HALF + math.copysign(angle, z) / _PI
 
 
-@njit(parallel=True, cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(parallel=True, error_model="numpy", fastmath={"contract"})
 def _forward(current, threshold, alpha, slope, hard, spikes):
     steps, recordings, neurons = current.shape
     for b in prange(recordings):
@@ -74,7 +76,7 @@ def _forward(current, threshold, alpha, slope, hard, spikes):
                     s[n] = _smooth_spike(slope * (u[n] - threshold[n]))
 
 
-@njit(parallel=True, cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(parallel=True, error_model="numpy", fastmath={"contract"})
 def _backward(membrane, threshold, alpha, slope, gradient):
     """Replace the membranes by the gradient of the current."""
     steps, recordings, neurons = membrane.shape

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 from torch import Tensor
 
 from sastdeploy.errors import InputError
 from sastdeploy.frames import Frames, Preprocessing
+from sastdeploy.jit import kernel
 from sastdeploy.vectors import add, add_scaled, float32_sums, shape, store
 
 LANES, MOST_VECTORS = 8, 24
@@ -87,7 +88,7 @@ def _value_of_count(
     return (counts / np.array(largest, np.float64).reshape(-1, 1)).astype(np.float32)
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _largest(start, stop, index):
     largest = np.int64(-1)
     for row in range(len(start)):
@@ -96,7 +97,7 @@ def _largest(start, stop, index):
     return largest
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@kernel(parallel=True)
 def _sum_inputs(start, stop, index, count, worth, which, rows, first, vectors, eighths, out):
     """Write to every ``out[i]`` the row ``first`` plus the rows of its active inputs, each times its value.
 
@@ -112,7 +113,7 @@ def _sum_inputs(start, stop, index, count, worth, which, rows, first, vectors, e
             store(sums, out, i * width + column, False)
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@kernel(parallel=True)
 def _sum_rows(ends, entry, worth, which, rows, vectors, eighths, out):
     """Write to every ``out[j]`` the sum of the rows in which input j is active, each times its value there."""
     width = out.shape[1]
@@ -126,7 +127,7 @@ def _sum_rows(ends, entry, worth, which, rows, vectors, eighths, out):
             store(sums, out, j * width + column, False)
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _by_input(start, stop, index, count, ends):
     """Return ``row << 8 | count`` of all values, sorted by input, rows ascending; ``ends[j]``: the end of input j's."""
     for row in range(len(start)):

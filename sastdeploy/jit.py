@@ -1,0 +1,67 @@
+"""`kernel`: Numba's compiler with a cache on disk that belongs to this very code.
+
+Numba looks only at the file that holds a function: it would take a kernel from the cache although a function that the
+kernel uses from another file has changed, and wheels carry no usable file times. So the cache lies in a folder
+named after the content of all files with kernels: an upgrade compiles anew, and two versions do not disturb each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba
+import platformdirs
+
+SOURCES = (
+    "jit.py", "lanes.py", "vectors.py", "simulator/kernels.py", "training/fused.py", "training/sparse.py",
+    "events/scenes_digits.py", "events/scenes_gestures.py", "events/sensor.py",
+)  # fmt: skip
+"""Every file of the package that holds code for kernels."""
+
+
+def content_hash() -> str:
+    """Return 16 hexadecimal digits of the SHA-256 over all `SOURCES`."""
+    content = hashlib.sha256()
+    for name in SOURCES:
+        content.update(name.encode() + (Path(__file__).parent / name).read_bytes())
+    return content.hexdigest()[:16]
+
+
+@cache
+def cache_folder() -> Path | None:
+    """Return the folder of the compiled kernels, made if need be; None if there is none to write to.
+
+    Below ``NUMBA_CACHE_DIR`` where that is set, else below the user's cache folder: never inside the installation.
+    """
+    place = os.environ.get("NUMBA_CACHE_DIR") or platformdirs.user_cache_path("sastdeploy") / "kernels"
+    folder = Path(place) / content_hash()
+    return folder if _can_write(folder) else None
+
+
+def _can_write(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def kernel(**options: Any) -> Callable[[Callable], Any]:
+    """Return Numba's decorator for a function that holds no Python objects and releases the interpreter's lock."""
+
+    def decorated(function: Callable) -> Any:
+        folder, before = cache_folder(), numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = str(folder or "")
+        try:
+            return numba.njit(cache=folder is not None, nogil=True, **options)(function)
+        finally:
+            numba.config.CACHE_DIR = before
+
+    return decorated
