@@ -13,7 +13,7 @@ from sastdeploy.program import Program
 from sastdeploy.simulator.kernels import clip_counts, lif_layer, pool_layer, tally
 from sastdeploy.simulator.plan import LayerPlan, Plan, make_plan
 from sastdeploy.simulator.result import RunResult
-from sastdeploy.simulator.tables import Emitted, Rows
+from sastdeploy.simulator.tables import Emitted, Rows, Scratch
 
 _NO_MEMBRANE = np.zeros((1, 1, 1), np.int32)
 _NO_SPIKES = np.zeros((1, 1, 1), np.uint8)
@@ -31,6 +31,7 @@ class Chunks:
         self._plan: Plan = make_plan(program)
         self._steps = program.preprocessing.time_bins
         self._lock = threading.Lock()
+        self._own = threading.local()
         self.scores = np.zeros(result.scores.shape, np.int64)
 
     def result(self) -> RunResult:
@@ -54,11 +55,11 @@ class Chunks:
         source = self._input_rows(start, stop)
         for position, layer in enumerate(self._plan.layers):
             self._tally(source, position, start, stop, layer.fan_out, layer.fan_out_nonzero)
-            emitted = _room(layer, n, steps)
+            emitted, scratch = self._room(position, n)
             if layer.window is not None:
                 pool_layer(source, steps, layer.window, np.zeros(layer.outputs, np.int32), emitted)
             else:
-                self._lif(layer, source, emitted, start, stop)
+                self._lif(layer, source, emitted, scratch, start, stop)
             result.overflow_low[start:stop, position] = emitted.overflows[:, 0]
             result.overflow_high[start:stop, position] = emitted.overflows[:, 1]
             with self._lock:
@@ -75,21 +76,36 @@ class Chunks:
         self.scores[start:stop] = self._scores(emitted.counts)
         return n
 
-    def _lif(self, layer: LayerPlan, source: Rows, emitted: Emitted, start: int, stop: int) -> None:
+    def _lif(
+        self, layer: LayerPlan, source: Rows, emitted: Emitted, scratch: Scratch | None, start: int, stop: int
+    ) -> None:
         trace = self._result.traces.get(layer.name)
         if trace is None:
             lif_layer(
-                source, self._steps, layer.wiring, layer.step, layer.scratch(), emitted,
+                source, self._steps, layer.wiring, layer.step, scratch, emitted,
                 False, _NO_MEMBRANE, _NO_SPIKES,
             )  # fmt: skip
             return
         membrane = np.zeros((stop - start, self._steps, layer.outputs), np.int32)
         spikes = np.zeros(membrane.shape, np.uint8)
-        lif_layer(
-            source, self._steps, layer.wiring, layer.step, layer.scratch(), emitted, True, membrane, spikes
-        )
+        lif_layer(source, self._steps, layer.wiring, layer.step, scratch, emitted, True, membrane, spikes)
         trace.membrane[start:stop, :, layer.c_order] = membrane
         trace.spikes[start:stop, :, layer.c_order] = spikes
+
+    def _room(self, position: int, n: int) -> tuple[Emitted, Scratch | None]:
+        """Return a layer's room for n recordings and its working memory, kept by each thread from call to call."""
+        rooms = self._own.__dict__.setdefault("rooms", {})
+        if position not in rooms or len(rooms[position][0].counts) < n:
+            layer = self._plan.layers[position]
+            rooms[position] = (
+                _room(layer, n, self._steps),
+                None if layer.window is not None else layer.scratch(),
+            )
+        room, scratch = rooms[position]
+        emitted = room._replace(counts=room.counts[:n], overflows=room.overflows[:n])
+        for array in (emitted.counts, emitted.totals, emitted.overflows):
+            array[:] = 0
+        return emitted, scratch
 
     def _input_rows(self, start: int, stop: int) -> Rows:
         indptr = np.asarray(self._frames.indptr[start * self._steps : stop * self._steps + 1], np.int64)

@@ -6,6 +6,7 @@ each with its own list. So both are: gather the weight rows of the active inputs
 Rules that keep them exact: every width is proven sufficient before a kernel is called (`sastdeploy.simulator.plan`),
 no unsigned operands, every index was checked at load, and no kernel raises, prints or allocates per step. They
 release the interpreter lock and touch only their own recordings, so the number of threads cannot change a result.
+Records of arrays are taken apart outside the loops: passing one on costs an atomic count per array.
 """
 
 from __future__ import annotations
@@ -18,12 +19,11 @@ from sastdeploy.vectors import add_pair, add_scaled, int32_sums, paired_sums, st
 
 
 @kernel()
-def sum_narrow(wiring, rows, values, start, count, graded, acc, origin):
+def sum_narrow(weight, budget, vectors, eighths, rows, values, start, count, graded, acc, origin):
     """Leave in ``acc`` from ``origin`` on the sum of the weight rows that ``rows[start : start + count]`` names.
 
     Each is multiplied by its value if ``graded``; int16 inside, int32 in ``acc``.
     """
-    weight, vectors, eighths, budget = wiring.weight, wiring.vectors, wiring.eighths, wiring.budget
     width = weight.shape[1]
     for column in range(0, width, len(vectors) * len(eighths) * 8):
         store(paired_sums(vectors, eighths), acc, origin + column, False)
@@ -48,9 +48,8 @@ def sum_narrow(wiring, rows, values, start, count, graded, acc, origin):
 
 
 @kernel()
-def sum_wide(wiring, rows, values, start, count, graded, acc, origin):
+def sum_wide(weight, vectors, eighths, rows, values, start, count, graded, acc, origin):
     """Like `sum_narrow`, int32 inside: for values or weights too large for 16 bits."""
-    weight, vectors, eighths = wiring.weight, wiring.vectors, wiring.eighths
     width = weight.shape[1]
     for column in range(0, width, len(vectors) * len(eighths) * 8):
         sums = int32_sums(vectors, eighths)
@@ -61,51 +60,56 @@ def sum_wide(wiring, rows, values, start, count, graded, acc, origin):
 
 
 @kernel()
-def leaked(step, before):
-    """Return ``round(before * A / 2^k)``, rounded as the program says."""
-    if step.wide_leak:
-        long = wide(before)
-        long = long * spread(long, np.int64(step.leak_multiplier))
-        negative = below(long, spread(long, np.int64(0)))
-        long = (
-            long
-            + spread(long, np.int64(step.leak_half))
-            + (negative & spread(long, np.int64(step.leak_negative)))
-        )
-        return narrow(long >> spread(long, np.int64(step.leak_shift)))
-    product = before * spread(before, np.int32(step.leak_multiplier))
-    negative = below(product, spread(product, np.int32(0)))
-    product = (
-        product
-        + spread(product, np.int32(step.leak_half))
-        + (negative & spread(product, np.int32(step.leak_negative)))
-    )
-    return product >> spread(product, np.int32(step.leak_shift))
+def leaked(before, multiplier, shift, half, negative_half, long):
+    """Return ``round(before * A / 2^k)``, rounded as the program says; ``long``: the product can leave 32 bits."""
+    if long:
+        product = wide(before)
+        product = product * spread(product, np.int64(multiplier))
+        negative = below(product, spread(product, np.int64(0)))
+        product = product + spread(product, np.int64(half))
+        product = product + (negative & spread(product, np.int64(negative_half)))
+        return narrow(product >> spread(product, np.int64(shift)))
+    short = before * spread(before, np.int32(multiplier))
+    negative_short = below(short, spread(short, np.int32(0)))
+    short = short + spread(short, np.int32(half)) + (negative_short & spread(short, np.int32(negative_half)))
+    return short >> spread(short, np.int32(shift))
 
 
 @kernel()
-def lif_step(step, scratch, position, width, active, end):
-    """Take one step for every neuron of a position; return (new end, membranes that overflowed below, and above).
+def lif_step(step, scratch, positions, width, active, end):
+    """Take one step for every neuron; return (new end, membranes that overflowed below, and above).
 
     Appends to ``active`` the numbers of the neurons that fired, ``width`` of them per position. A verified program's
     update fits 32 bits; only the products may need 64.
     """
-    acc, membrane, counts, eighths = scratch.acc, scratch.membrane, scratch.counts, step.eighths
-    gathered = position * scratch.pitch
-    origin = position * step.bias.shape[0]
-    first = position * width
+    acc, membrane, counts, eighths, pitch = (
+        scratch.acc,
+        scratch.membrane,
+        scratch.counts,
+        step.eighths,
+        scratch.pitch,
+    )
+    multipliers, halves, shifts, biases, tests = step.multiplier, step.half, step.shift, step.bias, step.test
+    subtract_before, subtract_after = step.subtract_before, step.subtract_after
+    padded = biases.shape[0]
     low = np.int64(0)
     high = np.int64(0)
-    for o in range(0, step.bias.shape[0], len(eighths) * 8):
-        before = load(membrane, origin + o, eighths)
+    for place in range(0, positions * padded, len(eighths) * 8):
+        # One loop over all neurons: o is the channel, the padding of a position's sums is passed over.
+        position = place // padded
+        o = place - position * padded
         # Where all channels share a number, the mask 0 leads every block to the first: it stays in the cache.
         gain, own = o & step.gain_mask, o & step.threshold_mask
-        test = load(step.test, own, eighths)
+        before = load(membrane, place, eighths)
+        test = load(tests, own, eighths)
         spiked = at_least(before, test)
-        leak = leaked(step, before) & ~(spiked & spread(spiked, np.int32(step.zero_before)))
-        gained = wide(load(acc, gathered + o, eighths)) * load(step.multiplier, gain, eighths)
-        current = narrow((gained + load(step.half, gain, eighths)) >> load(step.shift, gain, eighths))
-        v = leak + current + load(step.bias, o, eighths) - (load(step.subtract_before, own, eighths) & spiked)
+        leak = leaked(
+            before, step.leak_multiplier, step.leak_shift, step.leak_half, step.leak_negative, step.wide_leak
+        )
+        leak = leak & ~(spiked & spread(spiked, np.int32(step.zero_before)))
+        gained = wide(load(acc, position * pitch + o, eighths)) * load(multipliers, gain, eighths)
+        current = narrow((gained + load(halves, gain, eighths)) >> load(shifts, gain, eighths))
+        v = leak + current + load(biases, o, eighths) - (load(subtract_before, own, eighths) & spiked)
         q_min = spread(v, np.int32(step.q_min))
         q_max = spread(v, np.int32(step.q_max))
         under = below(v, q_min)
@@ -120,11 +124,11 @@ def lif_step(step, scratch, position, width, active, end):
             w = (v & ~(under + over)) + (q_min & under) + (q_max & over)
         now = at_least(w, test)
         zeroed = w & ~(now & spread(now, np.int32(step.zero_after)))
-        put(zeroed - (load(step.subtract_after, own, eighths) & now), membrane, origin + o)
-        put(load(counts, origin + o, eighths) - now, counts, origin + o)
+        put(zeroed - (load(subtract_after, own, eighths) & now), membrane, place)
+        put(load(counts, place, eighths) - now, counts, place)
         fired = bits(now)
         while fired != 0:
-            active[end] = first + o + lowest(fired)
+            active[end] = position * width + o + lowest(fired)
             fired &= fired - 1
             end += 1
     return end, low, high
@@ -169,33 +173,29 @@ def scatter_rows(source, row, wiring, scratch):
 
 
 @kernel()
-def sum_rows(wiring, rows, values, start, count, graded, acc, origin):
+def sum_rows(weight, budget, vectors, eighths, rows, values, start, count, graded, acc, origin):
     """Leave in ``acc`` from ``origin`` on the sum of the named weight rows, in the width that was proven to hold it."""
-    if wiring.budget > 0:
-        sum_narrow(wiring, rows, values, start, count, graded, acc, origin)
+    if budget > 0:
+        sum_narrow(weight, budget, vectors, eighths, rows, values, start, count, graded, acc, origin)
     else:
-        sum_wide(wiring, rows, values, start, count, graded, acc, origin)
+        sum_wide(weight, vectors, eighths, rows, values, start, count, graded, acc, origin)
 
 
 @kernel()
 def gather_rows(source, row, wiring, scratch):
-    """Leave in ``acc`` every position's weighted sum of one row of inputs, by whichever way counts fewer memory touches.
+    """Leave in ``acc`` every position's weighted sum of one row of inputs, whichever way touches less memory.
 
     Few events: each adds its rows where they belong. Many: each position's rows are listed, then summed in registers.
     """
-    events = source.stops[row] - source.starts[row]
-    if wiring.dense:
-        sum_rows(
-            wiring, source.active, source.value, source.starts[row], events, source.graded, scratch.acc, 0
-        )
-    elif events < wiring.crowded:
+    if source.stops[row] - source.starts[row] < wiring.crowded:
         scatter_rows(source, row, wiring, scratch)
-    else:
-        list_rows(source, row, wiring, scratch)
-        for p in range(wiring.positions):
-            start, count = p * wiring.room, np.int64(scratch.listed[p])
-            origin = p * wiring.weight.shape[1]
-            sum_rows(wiring, scratch.rows, scratch.values, start, count, source.graded, scratch.acc, origin)
+        return
+    list_rows(source, row, wiring, scratch)
+    weight, budget, vectors, eighths = wiring.weight, wiring.budget, wiring.vectors, wiring.eighths
+    rows, values, listed, acc = scratch.rows, scratch.values, scratch.listed, scratch.acc
+    for p in range(wiring.positions):
+        start, count, origin = p * wiring.room, np.int64(listed[p]), p * weight.shape[1]
+        sum_rows(weight, budget, vectors, eighths, rows, values, start, count, source.graded, acc, origin)
 
 
 @kernel()
@@ -204,6 +204,14 @@ def lif_layer(source, steps, wiring, step, scratch, emitted, traced, trace_membr
     padded = step.bias.shape[0]
     positions = wiring.positions
     width = wiring.width
+    weight, budget, vectors, eighths = wiring.weight, wiring.budget, wiring.vectors, wiring.eighths
+    starts, stops, rows, values, graded = (
+        source.starts,
+        source.stops,
+        source.active,
+        source.value,
+        source.graded,
+    )
     for n in range(emitted.counts.shape[0]):
         scratch.membrane[:] = 0
         scratch.counts[:] = 0
@@ -211,11 +219,14 @@ def lif_layer(source, steps, wiring, step, scratch, emitted, traced, trace_membr
             row = n * steps + t
             end = row * positions * width
             emitted.starts[row] = end
-            gather_rows(source, row, wiring, scratch)
-            for p in range(positions):
-                end, low, high = lif_step(step, scratch, p, width, emitted.active, end)
-                emitted.overflows[n, 0] += low
-                emitted.overflows[n, 1] += high
+            if wiring.dense:
+                start, count = starts[row], stops[row] - starts[row]
+                sum_rows(weight, budget, vectors, eighths, rows, values, start, count, graded, scratch.acc, 0)
+            else:
+                gather_rows(source, row, wiring, scratch)
+            end, low, high = lif_step(step, scratch, positions, width, emitted.active, end)
+            emitted.overflows[n, 0] += low
+            emitted.overflows[n, 1] += high
             emitted.stops[row] = end
             if traced:
                 for p in range(positions):

@@ -18,8 +18,6 @@ Shape = tuple[int, int, int]
 
 _MOST_COLUMNS = 192
 """Columns summed at once: six 512-bit registers for the sums, the rest for two rows."""
-_NEURON_LANES = 16
-"""Neurons that take a LIF step together."""
 _CROWD = 8
 """Rows per position from which listing them first and summing in registers beats adding each to memory; measured."""
 _LARGEST_FACTOR = 127
@@ -155,19 +153,22 @@ def _narrow_budget(weight: NDArray[np.int8], largest: int) -> int:
     return _ANY if rows == heaviest.shape[1] else rows // 2 * 2
 
 
-def _columns(width: int) -> tuple[int, int, int]:
-    """Return (V, L, W): how many columns are summed at once, and the width padded to a multiple of V x L.
+def _padded(width: int, lanes: int) -> int:
+    return -(-width // lanes) * lanes
 
-    The widest lanes that pad little.
-    """
-    for lanes, most in ((64, 1.15), (32, 1.5), (16, 16.0)):
-        vectors = -(-width // lanes)
-        pieces = -(-vectors * lanes // _MOST_COLUMNS)
-        at_once = -(-vectors // pieces)
-        padded = pieces * at_once * lanes
-        if padded <= most * width:
-            break
-    return at_once, lanes, padded
+
+def _columns(width: int) -> tuple[int, int, int]:
+    """Return (V, L, W): how many columns are summed at once, and the width padded to a multiple of V x L."""
+    lanes = next((n for n, most in ((64, 1.15), (32, 1.5)) if _padded(width, n) <= most * width), 16)
+    vectors = _padded(width, lanes) // lanes
+    pieces = -(-vectors * lanes // _MOST_COLUMNS)
+    at_once = -(-vectors // pieces)
+    return at_once, lanes, pieces * at_once * lanes
+
+
+def _neuron_lanes(width: int) -> int:
+    """Return how many neurons take a step together: many, unless much of it would be padding."""
+    return next((n for n in (64, 32) if _padded(width, n) <= 1.15 * width), 16)
 
 
 def _table(weight: NDArray[np.int8]) -> tuple[NDArray[np.int8], int, tuple[int, ...], tuple[int, ...]]:
@@ -240,7 +241,8 @@ def _step(lif: Lif) -> Step:
     # A membrane is stored after its reset, so it can lie a threshold below the format's lower end.
     farthest = max(abs(lif.membrane.q_min), abs(lif.membrane.q_max)) + int(np.abs(threshold).max(initial=0))
 
-    padded = -(-len(threshold) // _NEURON_LANES) * _NEURON_LANES
+    lanes = _neuron_lanes(len(threshold))
+    padded = _padded(len(threshold), lanes)
 
     def filled(values: NDArray, dtype: type = np.int32, filling: int = 0) -> NDArray:
         array = aligned_zeros(padded, dtype)
@@ -249,7 +251,7 @@ def _step(lif: Lif) -> Step:
         return array
 
     return Step(
-        eighths=shape_of(1, _NEURON_LANES)[1],
+        eighths=shape_of(1, lanes)[1],
         multiplier=filled(lif.multiplier, np.int64),
         half=filled(np.left_shift(1, shift) >> 1, np.int64),
         shift=filled(shift, np.int64),
