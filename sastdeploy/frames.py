@@ -183,6 +183,7 @@ class LabelledFrames:
         names: N file names (or file name and time span) for reports.
         classes: class names in label order.
         data_hash: SHA-256 of the source recordings' identity, for provenance.
+        seconds: float64 ``[N]``, how long each recording lasted at the sensor; None where that is not known.
     """
 
     frames: Frames
@@ -191,6 +192,7 @@ class LabelledFrames:
     names: tuple[str, ...]
     classes: tuple[str, ...]
     data_hash: str
+    seconds: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -205,6 +207,7 @@ class LabelledFrames:
             tuple(self.names[i] for i in chosen),
             self.classes,
             self.data_hash,
+            None if self.seconds is None else self.seconds[chosen],
         )
 
 

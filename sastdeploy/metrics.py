@@ -168,11 +168,13 @@ def summarise(
     split: str | None = None,
     data_hash: str | None = None,
     program_hash: str | None = None,
+    recorded_seconds: float | None = None,
 ) -> dict[str, Any]:
     """Return every figure of a run as plain JSON values, under ``"schema": "sastdeploy.simulation/1"``.
 
     ``accuracy`` and ``confusion`` are None without labels. ``ksynops`` are means per recording / 1000, each beside
-    the architecture's ``maximum``; rates and shares are None without recordings.
+    the architecture's ``maximum``; rates and shares are None without recordings. ``recorded_seconds`` is how long all
+    recordings together lasted at the sensor; the real-time factor is that over the seconds of simulation.
 
     Raises:
         InputError: labels do not fit the result.
@@ -192,7 +194,7 @@ def summarise(
         "activation_sparsity": activation_sparsity(program, result),
         "footprint_bytes": footprint_bytes(program),
         "energy": energy(program, result),
-        "speed": _speed(result),
+        "speed": _speed(result, recorded_seconds),
         "provenance": {
             **program.provenance,
             "program_hash": program_hash,
@@ -257,12 +259,14 @@ def _layers(program: Program, result: RunResult) -> list[dict[str, Any]]:
     return rows
 
 
-def _speed(result: RunResult) -> dict[str, float | None]:
+def _speed(result: RunResult, recorded: float | None) -> dict[str, Any]:
     known = result.seconds > 0 and len(result) > 0
     return {
         "seconds": result.seconds,
         "sequences_per_second": len(result) / result.seconds if known else None,
         "gsynops_per_second": float(result.synops.sum()) / result.seconds / 1e9 if known else None,
+        "real_time_factor": recorded / result.seconds if known and recorded is not None else None,
+        "stages": dict(result.stages),
     }
 
 

@@ -15,6 +15,9 @@ from sastdeploy.program import Program
 from sastdeploy.simulator.result import RunResult
 
 RECORDING_SCHEMA = "sastdeploy.recording/1"
+AUTO = "auto"
+FEW = 8
+"""Recordings up to which the plain engine is done before the compiled kernels are loaded; the integers are the same."""
 MAX_TRACE_BYTES = 2 << 30
 
 Say = Callable[[str], None]
@@ -112,7 +115,7 @@ def simulate_dataset(
     split: str = "test",
     limit: int | None = None,
     root: Path | None = None,
-    engine: str = "numba",
+    engine: str = AUTO,
     threads: int | None = None,
     trace: str | None = None,
     skip_bad: bool = False,
@@ -123,7 +126,7 @@ def simulate_dataset(
     """Return the program's run on a split, with its summary.
 
     Args:
-        limit: at most this many recordings, a seeded stratified draw. root: folder of the data sets.
+        limit: at most this many recordings, a seeded stratified draw. engine: one of the engines, or `AUTO`. root: folder of the data sets.
         say: remarks for the user. binning: (files binned, in all). progress: (recordings simulated, in all).
 
     Raises:
@@ -136,7 +139,7 @@ def simulate_dataset(
     from sastdeploy.program_file import program_hash
     from sastdeploy.simulator import engine as engines
 
-    engines.check_options(program, engine, threads, trace)
+    engines.check_options(program, "numba" if engine == AUTO else engine, threads, trace)
     for remark in check_fit(program, dataset):
         say(f"{program.name}: {remark}")
     facts, root = facts_of(dataset), root or data_root()
@@ -161,6 +164,7 @@ def simulate_dataset(
         split=split,
         data_hash=labelled.data_hash,
         program_hash=program_hash(program),
+        recorded_seconds=None if labelled.seconds is None else float(labelled.seconds.sum()),
     )
     return DatasetRun(program, labelled, result, {**summary, "limit": limit})
 
@@ -169,7 +173,7 @@ def simulate_recording(
     program: Program,
     path: Path,
     *,
-    engine: str = "numba",
+    engine: str = AUTO,
     threads: int | None = None,
     trace: str | None = None,
     say: Say = lambda text: None,
@@ -228,6 +232,8 @@ def _run(
 ) -> RunResult:
     from sastdeploy.simulator import engine as engines
 
+    if engine == AUTO:
+        engine = "reference" if len(frames) <= FEW else "numba"
     if trace is not None:
         _check_trace_size(program, trace, len(frames))
     done, total = 0, len(frames)

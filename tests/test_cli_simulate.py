@@ -112,6 +112,41 @@ def test_tables_show_the_same_numbers(here, capsys):
         assert word in out
 
 
+def test_few_recordings_are_done_before_the_kernels_are_loaded(here, capsys):
+    for limit, name in (("8", "reference"), ("9", "numba")):
+        _, out, _ = simulate(capsys, "net.onnx", "--limit", limit, "--json")
+        assert json.loads(out)["provenance"]["engine"] == name
+    script = (
+        "import sys; from sastdeploy.cli.main import main\ntry: main(sys.argv[1:])\n"
+        "except SystemExit: print(sorted({'torch', 'numba'} & set(sys.modules)))"
+    )
+    call = [sys.executable, "-c", script, "simulate", "net.onnx", "--recording"]
+    done = subprocess.run(
+        [*call, str(recording_of(Path(os.environ["SASTDEPLOY_DATA"])))], capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_speed_is_told_against_the_recordings_own_time(here, capsys):
+    code, out, _ = simulate(capsys, "net.onnx", "--json", "--threads", "1")
+    speed = json.loads(out)["speed"]
+    # The simulated recordings last 0.3 s each.
+    assert speed["real_time_factor"] * speed["seconds"] == pytest.approx(30 * 0.3, rel=0.05)
+    assert set(speed["stages"]) == {"input", "fc1", "fc2", "tally", "readout"}
+    assert 0 < sum(speed["stages"].values()) <= speed["seconds"]
+    assert "times as fast as recorded" in simulate(capsys, "net.onnx")[1]
+
+
+def test_profile_run_shows_every_part(here, capsys):
+    code, out, _ = simulate(capsys, "net.onnx", "--profile-run", "--limit", "2")
+    assert code == 0
+    for part in ("us per recording", "fc1", "fc2", "tally", "readout"):
+        assert part in out
+    for wrong in (["--engine", "reference"], ["--recording", "x.bin"]):
+        code, _, err = simulate(capsys, "net.onnx", "--profile-run", *wrong)
+        assert code == 2 and "--profile-run times the layers of engine numba on a data set" in err
+
+
 def test_the_newest_program_that_fits_is_taken(here, capsys):
     save_program("gestures.onnx", digits_program(1, "dvsgesture-sim", (2, 48, 48), 11))
     Path("junk.onnx").write_bytes(b"no model")

@@ -37,10 +37,10 @@ from sastdeploy.cli.options import DATA, JSON, SKIP_BAD
 )
 @click.option(
     "--engine",
-    type=click.Choice(["numba", "reference", "onnxruntime"]),
-    default="numba",
+    type=click.Choice(["auto", "numba", "reference", "onnxruntime"]),
+    default="auto",
     show_default=True,
-    help="Which engine computes; all give the same integers.",
+    help="Which engine computes; all give the same integers. auto: reference up to 8 recordings, else numba.",
 )
 @click.option(
     "--threads",
@@ -48,6 +48,7 @@ from sastdeploy.cli.options import DATA, JSON, SKIP_BAD
     default=None,
     help="Threads; the result does not depend on it.  [default: every core]",
 )
+@click.option("--profile-run", is_flag=True, help="Show where the time went, layer by layer (engine numba).")
 @JSON
 @click.option(
     "--out",
@@ -71,6 +72,7 @@ def command(
     recording: str | None,
     engine: str,
     threads: int | None,
+    profile_run: bool,
     as_json: bool,
     out: str | None,
     trace: str | None,
@@ -86,6 +88,10 @@ def command(
     if recording and (limit is not None or skip_bad):
         raise click.UsageError(
             "--limit and --skip-bad choose recordings of a data set; leave them out with --recording."
+        )
+    if profile_run and (recording or engine not in ("auto", "numba")):
+        raise click.UsageError(
+            "--profile-run times the layers of engine numba on a data set; leave out --recording and --engine."
         )
     folder = Path(out) if out else None
     if folder:
@@ -104,7 +110,7 @@ def command(
             split=split,
             limit=limit,
             root=Path(data) if data else None,
-            engine=engine,
+            engine="numba" if profile_run else engine,
             threads=threads,
             trace=trace,
             skip_bad=skip_bad,
@@ -121,6 +127,8 @@ def command(
         click.echo(json.dumps(run.summary, indent=2, allow_nan=False))
     else:
         print_summary(run.summary)
+        if profile_run:
+            print_stages(run.summary)
 
 
 def _say(text: str) -> None:
@@ -276,9 +284,28 @@ def print_summary(summary: dict[str, Any]) -> None:
             f"energy {summary['energy']['total_pj'] / 1000:,.4g} nJ per recording, from the profile's figures"
         )
     click.echo(
-        f"{speed['sequences_per_second']:,.0f} sequences per second, {speed['gsynops_per_second']:.3g} GSynOp/s "
-        f"({summary['provenance']['engine']}, {summary['provenance']['threads']} threads)"
+        f"{speed['sequences_per_second']:,.0f} sequences per second, {speed['gsynops_per_second']:.3g} GSynOp/s"
+        + (
+            f", {speed['real_time_factor']:,.0f} times as fast as recorded"
+            if speed["real_time_factor"]
+            else ""
+        )
+        + f" ({summary['provenance']['engine']}, {summary['provenance']['threads']} threads)"
     )
+
+
+def print_stages(summary: dict[str, Any]) -> None:
+    """Print the seconds of work per part of a run, and the operations per second of every layer."""
+    from sastdeploy.report.terminal import print_table
+
+    stages, recordings = summary["speed"]["stages"], summary["recordings"]
+    operations = {row["target"]: row["all"]["mean"] for row in summary["ksynops"]["sources"]}
+    whole = sum(stages.values())
+    rows = []
+    for name, seconds in stages.items():
+        rate = operations[name] * recordings * 1e-6 / seconds if operations.get(name) and seconds else None
+        rows.append((name, seconds * 1e6 / recordings, f"{seconds / whole:.1%}", rate))
+    print_table(("part", "us per recording", "share", "GSynOp/s"), rows)
 
 
 def _of(figure: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from sastdeploy.events.frames import RULE, bin_trials
 from sastdeploy.events.reading import Source, list_sources, read_split
 from sastdeploy.frames import Frames, LabelledFrames, index_dtype
 
-FORMAT = 1
+FORMAT = 2
 _BATCH = 256
 
 
@@ -94,7 +94,7 @@ def _fill(
     """Bin every file into a temporary folder, then give it its name."""
     bad: list[str] = []
     rows: list[NDArray] = []
-    labels, groups, names = [], [], []
+    labels, groups, names, seconds = [], [], [], []
     digest = hashlib.sha256()
     temporary = Path(tempfile.mkdtemp(prefix=".binning-", dir=folder.parent))
     try:
@@ -109,6 +109,7 @@ def _fill(
                 rows.append(np.diff(frames.indptr))
                 labels += [trial.label for trial in trials]
                 groups += [trial.group for trial in trials]
+                seconds += [(trial.stop_us - trial.start_us) * 1e-6 for trial in trials]
                 names += [_short(trial.name, facts.name) for trial in trials]
                 digest.update(frames.indptr.tobytes() + frames.index.tobytes() + frames.count.tobytes())
                 progress(min(start + _BATCH, len(sources)), len(sources))
@@ -122,6 +123,7 @@ def _fill(
         np.save(temporary / "indptr.npy", np.concatenate([[0], *rows]).cumsum().astype(np.int64))
         np.save(temporary / "labels.npy", np.array(labels, np.int64))
         np.save(temporary / "groups.npy", np.array(groups, np.int64))
+        np.save(temporary / "seconds.npy", np.array(seconds, np.float64))
         meta = {"time_bins": time_bins, "names": names, "bad": bad, "data_hash": digest.hexdigest()}
         (temporary / "meta.json").write_text(json.dumps(meta), "utf-8")
         temporary.chmod(0o755)
@@ -156,6 +158,7 @@ def _open(folder: Path, facts: Dataset, say: Callable[[str], None]) -> LabelledF
         tuple(meta["names"]),
         facts.classes,
         meta["data_hash"],
+        np.load(folder / "seconds.npy"),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,19 @@ _NO_MEMBRANE = np.zeros((1, 1, 1), np.int32)
 _NO_SPIKES = np.zeros((1, 1, 1), np.uint8)
 
 
+class _Clock:
+    """Adds up the seconds since the last stop under the name of what was done in them."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def stop(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._last
+        self._last = now
+
+
 class Chunks:
     """A program bound to frames and to the result being filled; `run` may be called from several threads.
 
@@ -32,6 +46,7 @@ class Chunks:
         self._steps = program.preprocessing.time_bins
         self._lock = threading.Lock()
         self._own = threading.local()
+        self.stages = dict.fromkeys(("input", *result.layers, "tally", "readout"), 0.0)
         self.scores = np.zeros(result.scores.shape, np.int64)
 
     def result(self) -> RunResult:
@@ -48,13 +63,17 @@ class Chunks:
     def warm_up(self) -> None:
         """Compile (or load from the cache) every kernel that this program needs."""
         self.run(0, 0)
+        self.stages = dict.fromkeys(self.stages, 0.0)
 
     def run(self, start: int, stop: int) -> int:
         """Compute recordings ``start`` up to ``stop``; return their number."""
         n, steps, result = stop - start, self._steps, self._result
+        clock = _Clock()
         source = self._input_rows(start, stop)
+        clock.stop("input")
         for position, layer in enumerate(self._plan.layers):
             self._tally(source, position, start, stop, layer.fan_out, layer.fan_out_nonzero)
+            clock.stop("tally")
             emitted, scratch = self._room(position, n)
             if layer.window is not None:
                 pool_layer(source, steps, layer.window, np.zeros(layer.outputs, np.int32), emitted)
@@ -71,9 +90,15 @@ class Chunks:
                 _read_only(emitted.value),
                 layer.graded,
             )
+            clock.stop(layer.name)
         last, plan = len(self._plan.layers), self._plan
         self._tally(source, last, start, stop, plan.fan_out, plan.fan_out_nonzero)
+        clock.stop("tally")
         self.scores[start:stop] = self._scores(emitted.counts)
+        clock.stop("readout")
+        with self._lock:
+            for name, seconds in clock.seconds.items():
+                self.stages[name] += seconds
         return n
 
     def _lif(

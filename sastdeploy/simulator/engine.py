@@ -141,6 +141,7 @@ def _run_numba(program, frames, names, threads, progress, message, chunk) -> Run
 
         chunks = Chunks(program, frames, empty_result(program, len(frames), names))
         chunks.warm_up()
+        chunks.stages = dict.fromkeys(chunks.stages, 0.0)
     finally:
         notice.cancel()
     begin = time.perf_counter()
@@ -165,4 +166,5 @@ def _run_numba(program, frames, names, threads, progress, message, chunk) -> Run
         engine="numba",
         threads=threads,
         seconds=time.perf_counter() - begin,
+        stages=chunks.stages,
     )

@@ -42,7 +42,8 @@ class RunResult:
         overflow_low, overflow_high: int64 ``[N, L]``, membrane updates below or above the format (0 for a pool).
         neuron_spikes: per layer int64 ``[outputs]``, steps at which the output was non-zero, over all recordings.
         traces: `Trace` of every layer asked for.
-        engine, threads, seconds: how it was run; not part of the result's equality.
+        engine, threads, seconds: how it was run; not part of the result's equality. stages: seconds of work per
+            part of the run, all threads together (engine numba only): input, every layer, tally, readout.
     """
 
     layers: tuple[str, ...]
@@ -60,6 +61,7 @@ class RunResult:
     engine: str = ""
     threads: int = 1
     seconds: float = 0.0
+    stages: dict[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -105,7 +107,7 @@ def differences(left: RunResult, right: RunResult) -> list[str]:
     """Return the names of the fields in which two results differ in any integer (empty: exactly equal)."""
     found = []
     for name in (f.name for f in fields(RunResult)):
-        if name in ("engine", "threads", "seconds"):
+        if name in ("engine", "threads", "seconds", "stages"):
             continue
         a, b = getattr(left, name), getattr(right, name)
         if name == "neuron_spikes":
