@@ -267,7 +267,7 @@ def _step(lif: Lif) -> Step:
         leak_negative=negative,
         # The same in the padding: nothing is added there, and a neuron at rest stays silent.
         gain_mask=_mask(lif.multiplier, lif.shift),
-        threshold_mask=_mask(threshold) if threshold.min(initial=0) > 0 else -1,
+        threshold_mask=_mask(threshold) if threshold.min() > 0 else -1,
         wide_leak=farthest * a + half + negative > np.iinfo(np.int32).max or k > 31,
         q_min=lif.membrane.q_min,
         q_max=lif.membrane.q_max,

@@ -1,0 +1,97 @@
+"""Honest timings: candidates take turns, so that what disturbs the machine disturbs all of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sastdeploy import atomic
+from sastdeploy.provenance import git_commit, versions
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def interleaved(candidates: dict[str, Callable[[], Any]], turns: int) -> dict[str, dict[str, float]]:
+    """Return per candidate the seconds of its calls: minimum, median and spread (third over first quartile).
+
+    Every candidate runs once unmeasured, then all take ``turns`` turns, in an order that rotates.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for call in candidates.values():
+        call()
+    names = list(candidates)
+    for turn in range(turns):
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            began = time.perf_counter()
+            candidates[name]()
+            seconds[name].append(time.perf_counter() - began)
+    return {name: facts(times) for name, times in seconds.items()}
+
+
+def facts(times: list[float]) -> dict[str, float]:
+    low, middle, high = np.quantile(times, [0.25, 0.5, 0.75])
+    return {"min": min(times), "median": float(middle), "spread": float(high / low), "turns": len(times)}
+
+
+def one_thread() -> None:
+    """Hold torch, Numba and the BLAS below NumPy to one thread. Call before any of them computes."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    import numba
+    import torch
+
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
+
+
+def machine() -> dict[str, Any]:
+    """Return what a reader must know to place the figures; no name of a host or a user."""
+    from llvmlite import binding
+
+    features = binding.get_host_cpu_features()
+    wanted = ("avx2", "avx512f", "avx512bw", "avx512vnni", "neon")
+    return {
+        "processor": binding.get_host_cpu_name(),
+        "features": [name for name in wanted if features.get(name)],
+        "cores": os.cpu_count(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+    }
+
+
+def save(question: str, result: dict[str, Any], *packages: str) -> None:
+    """Write ``results/QUESTION.json`` with machine, versions, commit and command, and print it."""
+    record = {
+        "question": question,
+        "command": " ".join(["python", *_relative(sys.argv)]),
+        "commit": git_commit(),
+        "machine": machine(),
+        "versions": versions("torch", "numpy", "numba", *packages),
+        **result,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    atomic.write_text(RESULTS / f"{question}.json", json.dumps(record, indent=2) + "\n")
+    print(json.dumps(record, indent=2))
+
+
+def _relative(words: list[str]) -> list[str]:
+    """Return the command without the reader's own folders."""
+    kept, skip = [], False
+    for word in words:
+        if skip or word.startswith("--work="):
+            skip = False
+            continue
+        if word == "--work":
+            skip = True
+            continue
+        path = Path(word)
+        kept.append(f"benchmarks/speed/{path.name}" if path.suffix == ".py" else word)
+    return kept

@@ -1,0 +1,108 @@
+"""The C yardstick: compiled here, given a program's tables, checked to give the same integers."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from sastdeploy.frames import Frames
+from sastdeploy.program import Program
+from sastdeploy.simulator.plan import make_plan
+from sastdeploy.simulator.result import RunResult
+from sastdeploy.vectors import aligned_zeros
+
+SOURCE = Path(__file__).with_name("yardstick.c")
+FIELDS = ("vectors", "width", "budget", "multiplier", "shift", "threshold", "leak", "leak_shift",
+          "leak_half", "leak_negative", "low", "high")  # fmt: skip
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_void_p) for name in ("weight", "bias", "nonzero")] + [
+        (name, ctypes.c_int32) for name in FIELDS
+    ]
+
+
+class Yardstick:
+    """One program and one set of recordings, ready to run in C.
+
+    Raises:
+        SystemExit: no C compiler with AVX-512, or a program of another kind.
+    """
+
+    def __init__(self, program: Program, frames: Frames) -> None:
+        folder = tempfile.mkdtemp()
+        library = Path(folder) / "yardstick.so"
+        subprocess.run(
+            ["cc", "-O3", "-march=native", "-shared", "-fPIC", str(SOURCE), "-o", str(library)], check=True
+        )
+        self._library = ctypes.CDLL(str(library))
+        self._program, self._n = program, len(frames)
+        self._kept: list[np.ndarray] = []
+        plan = make_plan(program)
+        self._layers = [self._layer(layer) for layer in plan.layers]
+        self._start = np.ascontiguousarray(frames.indptr, np.int64)
+        self._index = np.ascontiguousarray(frames.index)
+        self._value = np.minimum(frames.count, program.preprocessing.c_clip).astype(np.uint8)
+        self._counts = aligned_zeros((self._n, 64), np.int32)
+        self._facts = np.zeros((self._n, 4), np.int64)
+
+    def _layer(self, layer) -> _Layer:
+        step, wiring = layer.step, layer.wiring
+        uniform = step.gain_mask == 0 and step.threshold_mask == 0 and not step.wide_leak and not step.wrap
+        delayed = int(step.subtract_before[0]) == int(step.test[0])
+        if not (wiring.dense and uniform and delayed and wiring.weight.shape[1] in (64, 192)):
+            raise SystemExit("the yardstick runs two dense layers of up to 192 and 64 neurons with one gain each.")
+        width = wiring.weight.shape[1]
+        bias = aligned_zeros(width, np.int32)
+        bias[: len(step.bias)] = step.bias
+        self._kept += [wiring.weight, bias, layer.fan_out_nonzero]
+        return _Layer(
+            *(array.ctypes.data for array in self._kept[-3:]), width // 64, wiring.width, min(wiring.budget, 2**30),
+            int(step.multiplier[0]), int(step.shift[0]), int(step.test[0]), step.leak_multiplier, step.leak_shift,
+            step.leak_half, step.leak_negative, step.q_min, step.q_max,
+        )  # fmt: skip
+
+    def run(self) -> np.ndarray:
+        """Return scores ``[N, K]``; spikes and operations are counted on the way, as the engine does."""
+        self._counts[:] = 0
+        self._library.run(
+            ctypes.byref(self._layers[0]), ctypes.byref(self._layers[1]), ctypes.c_int64(self._n),
+            ctypes.c_int64(self._program.preprocessing.time_bins),
+            *(ctypes.c_void_p(a.ctypes.data) for a in (self._start, self._index, self._value, self._counts, self._facts)),
+        )  # fmt: skip
+        readout = self._program.readout
+        acc = (self._counts[:, : readout.weight.shape[1]].astype(float) @ readout.weight.T.astype(float)).astype(
+            np.int64
+        )
+        shift = readout.shift.astype(np.int64)
+        gained = (acc * readout.multiplier + (np.left_shift(1, shift) >> 1)) >> shift
+        return gained + self._program.preprocessing.time_bins * readout.bias.astype(np.int64)
+
+    def check(self, expected: RunResult) -> None:
+        """Guarantee the engine's scores, spikes and operations.
+
+        Raises:
+            SystemExit: any integer differs.
+        """
+        same = (self.run() == expected.scores).all()
+        same &= (self._facts[:, 0] == expected.active[:, 0]).all()
+        same &= (self._facts[:, 1] == expected.events[:, 0]).all()
+        same &= (self._facts[:, 2] == expected.spikes[:, 0]).all()
+        same &= (self._facts[:, 3] == expected.synops_nonzero[:, 0]).all()
+        if not same:
+            raise SystemExit("the C yardstick and the engine differ; nothing is timed.")
+
+    def touch(self) -> int:
+        """Load the first layer's rows of every event and nothing else: what the memory allows."""
+        self._library.touch.restype = ctypes.c_int64
+        return self._library.touch(
+            ctypes.byref(self._layers[0]), ctypes.c_int64(len(self._index)), ctypes.c_void_p(self._index.ctypes.data)
+        )
+
+    def row_bytes(self) -> int:
+        """Return the bytes of weight rows that all recordings touch in the first layer."""
+        return len(self._index) * 192
