@@ -20,7 +20,7 @@ import platformdirs
 
 SOURCES = (
     "jit.py", "lanes.py", "vectors.py", "simulator/kernels.py", "training/fused.py", "training/sparse.py",
-    "events/scenes_digits.py", "events/scenes_gestures.py", "events/sensor.py",
+    "events/digit_frames.py", "events/scenes_digits.py", "events/scenes_gestures.py", "events/sensor.py",
 )  # fmt: skip
 """Every file of the package that holds code for kernels."""
 

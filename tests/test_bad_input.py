@@ -251,7 +251,7 @@ CASES = [
     ("simulate truncated", cut("good.onnx", "bad.onnx"), "simulate bad.onnx --dataset nmnist --data data", 3, "bad.onnx: "),
     ("simulate altered", flip("good.onnx", "bad.onnx", 0.3), "simulate bad.onnx --dataset nmnist --data data", 3, "bad.onnx: "),
     ("simulate on another sensor", nothing, "simulate good.onnx --dataset dvsgesture --data data", 3, "dvsgesture"),
-    ("simulate unknown engine", nothing, "simulate good.onnx --engine gpu", 2, "Invalid value for '--engine': 'gpu' is not one of 'numba', 'reference', 'onnxruntime'."),
+    ("simulate unknown engine", nothing, "simulate good.onnx --engine gpu", 2, "Invalid value for '--engine': 'gpu' is not one of 'auto', 'numba', 'reference', 'onnxruntime'."),
     ("simulate no threads", nothing, "simulate good.onnx --threads 0", 2, "Invalid value for '--threads': 0 is not in the range x>=1."),
     ("simulate unknown layer", nothing, "simulate good.onnx --dataset nmnist --data data --trace layers.7", 3, "layers.7"),
     ("simulate a bad recording", write("bad.bin", bytes(7)), "simulate good.onnx --recording bad.bin", 3, "bad.bin: offset 5: truncated, 2 of 5 bytes of an event."),

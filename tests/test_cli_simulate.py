@@ -128,7 +128,7 @@ def test_few_recordings_are_done_before_the_kernels_are_loaded(here, capsys):
 
 
 def test_speed_is_told_against_the_recordings_own_time(here, capsys):
-    code, out, _ = simulate(capsys, "net.onnx", "--json", "--threads", "1")
+    _, out, _ = simulate(capsys, "net.onnx", "--json", "--threads", "1")
     speed = json.loads(out)["speed"]
     # The simulated recordings last 0.3 s each.
     assert speed["real_time_factor"] * speed["seconds"] == pytest.approx(30 * 0.3, rel=0.05)

@@ -1,6 +1,6 @@
 """Recordings per second of one thread: this simulator, float frameworks, and a hand-written C run of the same integers.
 
-    python benchmarks/speed/inference.py --work FOLDER [--arch conv_0p42m] [--recordings 1024] [--turns 7]
+python benchmarks/speed/inference.py --work FOLDER [--arch conv_0p42m] [--recordings 1024] [--turns 7]
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def main() -> None:
     cases = {"real": data.frames}
     if options.arch.startswith("conv"):
         rng = np.random.default_rng(SEED)
-        cases |= {f"{share:g}": with_activity(data.frames, share, rng) for share in (0.01, 0.05, 0.2, 0.5, 1.0)}
+        cases |= {
+            f"{share:g}": with_activity(data.frames, share, rng) for share in (0.01, 0.05, 0.2, 0.5, 1.0)
+        }
     result: dict = {"arch": options.arch, "recordings": options.recordings, "seed": SEED, "cases": {}}
     for case, frames in cases.items():
         x = frame_values(frames, slice(None), trained.preprocessing)

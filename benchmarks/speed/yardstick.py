@@ -55,7 +55,9 @@ class Yardstick:
         uniform = step.gain_mask == 0 and step.threshold_mask == 0 and not step.wide_leak and not step.wrap
         delayed = int(step.subtract_before[0]) == int(step.test[0])
         if not (wiring.dense and uniform and delayed and wiring.weight.shape[1] in (64, 192)):
-            raise SystemExit("the yardstick runs two dense layers of up to 192 and 64 neurons with one gain each.")
+            raise SystemExit(
+                "the yardstick runs two dense layers of up to 192 and 64 neurons with one gain each."
+            )
         width = wiring.weight.shape[1]
         bias = aligned_zeros(width, np.int32)
         bias[: len(step.bias)] = step.bias
@@ -75,9 +77,9 @@ class Yardstick:
             *(ctypes.c_void_p(a.ctypes.data) for a in (self._start, self._index, self._value, self._counts, self._facts)),
         )  # fmt: skip
         readout = self._program.readout
-        acc = (self._counts[:, : readout.weight.shape[1]].astype(float) @ readout.weight.T.astype(float)).astype(
-            np.int64
-        )
+        acc = (
+            self._counts[:, : readout.weight.shape[1]].astype(float) @ readout.weight.T.astype(float)
+        ).astype(np.int64)
         shift = readout.shift.astype(np.int64)
         gained = (acc * readout.multiplier + (np.left_shift(1, shift) >> 1)) >> shift
         return gained + self._program.preprocessing.time_bins * readout.bias.astype(np.int64)
@@ -100,7 +102,9 @@ class Yardstick:
         """Load the first layer's rows of every event and nothing else: what the memory allows."""
         self._library.touch.restype = ctypes.c_int64
         return self._library.touch(
-            ctypes.byref(self._layers[0]), ctypes.c_int64(len(self._index)), ctypes.c_void_p(self._index.ctypes.data)
+            ctypes.byref(self._layers[0]),
+            ctypes.c_int64(len(self._index)),
+            ctypes.c_void_p(self._index.ctypes.data),
         )
 
     def row_bytes(self) -> int:

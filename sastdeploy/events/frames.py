@@ -53,6 +53,16 @@ def bin_trials(
 ) -> Frames:
     """Return the frames of several trials."""
     rows = [count_events(t.events, sensor_size, frame_size, time_bins, t.start_us, t.stop_us) for t in trials]
+    return joined(rows, sensor_size, frame_size, time_bins)
+
+
+def joined(
+    rows: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]],
+    sensor_size: tuple[int, int, int],
+    frame_size: tuple[int, int],
+    time_bins: int,
+) -> Frames:
+    """Return the frames of recordings that were counted as `count_events` does."""
     shape = (sensor_size[2], frame_size[1], frame_size[0])
     indptr = np.concatenate([[0], *(per_bin for per_bin, _, _ in rows)]).cumsum().astype(np.int64)
     kind = index_dtype(int(np.prod(shape)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -87,16 +88,34 @@ def _members(archive: Path) -> list[str]:
 
 
 def read_nmnist(path: Path, member: str) -> Iterator[Trial]:
-    """Yield the one trial of a recording; its label is the name of the folder that it lies in."""
+    """Yield the one trial of a recording."""
     name = f"{path}:{member}" if member else str(path)
+    events = parse_nmnist(file_content(path, member), name)
+    yield Trial(name, label_of(path, member), -1, 0, int(events["t"][-1]) + 1, events)
+
+
+def label_of(path: Path, member: str) -> int:
+    """Return a recording's class: the name of the folder that it lies in."""
+    return int((member or path.as_posix()).split("/")[-2])
+
+
+def file_content(path: Path, member: str) -> bytes:
+    """Return a recording's bytes, from a plain file or from the zip file ``path``.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     try:
         if member:
-            with zipfile.ZipFile(path) as opened:
-                content = opened.read(member)
-        else:
-            content = path.read_bytes()
-    except (OSError, zipfile.BadZipFile, RuntimeError) as error:
+            return _opened(path, path.stat().st_mtime_ns).read(member)
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
+    except (OSError, zipfile.BadZipFile, RuntimeError, KeyError) as error:
+        name = f"{path}:{member}" if member else str(path)
         raise InputError(f"{name}: cannot be read ({error}).") from error
-    events = parse_nmnist(content, name)
-    label = int((member or path.as_posix()).split("/")[-2])
-    yield Trial(name, label, -1, 0, int(events["t"][-1]) + 1, events)
+
+
+@lru_cache(maxsize=2)
+def _opened(archive: Path, changed_ns: int) -> zipfile.ZipFile:
+    """Return the archive, kept open: its list of 60,000 members is read once and not for every recording."""
+    return zipfile.ZipFile(archive)

@@ -124,7 +124,8 @@ def _pool(layer: SumPool, shape: Shape, out_shape: Shape, order: NDArray[np.int3
 def _lif_layer(
     layer: DenseLif | ConvLif, shape: Shape, out_shape: Shape, order: NDArray[np.int32], largest: int
 ) -> LayerPlan:
-    worst = np.abs(layer.weight.astype(np.int64)).reshape(len(layer.weight), -1).sum(axis=1).max() * largest
+    magnitude = np.abs(layer.weight.astype(np.int16)).reshape(len(layer.weight), -1)
+    worst = int(magnitude.sum(axis=1, dtype=np.int64).max()) * largest
     if worst > np.iinfo(np.int32).max:
         raise SimulationError(f"layer {layer.name}: a weighted sum of {worst} does not fit 32 bits.")
     narrow = _narrow_budget(layer.weight, largest)
@@ -147,10 +148,28 @@ def _narrow_budget(weight: NDArray[np.int8], largest: int) -> int:
     """
     if largest > _LARGEST_FACTOR:
         return 0
-    heaviest = -np.sort(-np.abs(weight.astype(np.int32)).reshape(len(weight), -1), axis=1)
-    fits = np.cumsum(heaviest, axis=1) * np.int64(largest) <= np.iinfo(np.int16).max
-    rows = int(fits.sum(axis=1).min())
-    return _ANY if rows == heaviest.shape[1] else rows // 2 * 2
+    outputs = len(weight)
+    magnitude = np.abs(weight.reshape(outputs, -1).astype(np.int16))
+    rows = magnitude.shape[1]
+    # weights[o, m]: how many of neuron o's weights have magnitude 128 - m; then the sums of the heaviest so many.
+    place = (np.arange(outputs) * 129)[:, None] + (128 - magnitude)
+    weights = np.bincount(place.reshape(-1), minlength=outputs * 129).reshape(outputs, 129)
+    heavy = np.arange(128, -1, -1) * largest
+    sums = np.cumsum(weights * heavy, axis=1)
+    room = np.iinfo(np.int16).max
+    last = (sums <= room).sum(axis=1)  # the first magnitude of which not all fit; 129: all fit
+    if (last == 129).all():
+        return _ANY
+    tight = np.flatnonzero(last < 129)
+    at = last[tight]
+    before = np.where(at > 0, np.take_along_axis(sums[tight], np.maximum(at - 1, 0)[:, None], 1)[:, 0], 0)
+    taken = np.where(
+        at > 0,
+        np.take_along_axis(np.cumsum(weights, axis=1)[tight], np.maximum(at - 1, 0)[:, None], 1)[:, 0],
+        0,
+    )
+    fits = int((taken + (room - before) // heavy[at]).min())
+    return min(fits, rows) // 2 * 2
 
 
 def _padded(width: int, lanes: int) -> int:

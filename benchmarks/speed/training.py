@@ -1,0 +1,98 @@
+"""Milliseconds of one training step at batch 128, one thread: fused kernels, plain torch, and the peers.
+
+    python benchmarks/speed/training.py --work FOLDER [--arch conv_0p42m] [--turns 15]
+
+Peers get their batch as a ready dense tensor; our steps draw and convert theirs. Peers train as their guides show:
+hard spikes forward, their arctan (sinabs, Norse: default) surrogate backward, Adam.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from peers import PACKAGES, available, loss_of
+from subject import SEED, checkpoint, recordings
+from timing import interleaved, one_thread, save
+
+from sastdeploy.training.inference import frame_values, network_input
+from sastdeploy.training.networks import SpikingNetwork
+from sastdeploy.training.sharpness import gradient_norm, plain_gradient, sharpness_aware_gradient
+
+
+def our_steps(trained, data, kernels: str, batch: int) -> dict:
+    """Return a baseline and a SAST step of our network from its initial weights."""
+    fused = kernels == "fused"
+    network = SpikingNetwork(trained.architecture, fused)
+    network.initialise(torch.Generator().manual_seed(SEED))
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-3, fused=fused)
+    rng = np.random.default_rng(SEED)
+    labels = torch.from_numpy(data.labels)
+
+    def loss():
+        chosen = np.sort(rng.permutation(len(data))[:batch])
+
+        def value():
+            x = network_input(network, data.frames, chosen, trained.preprocessing)
+            return loss_of(network(x), labels[chosen])
+
+        return value
+
+    def baseline() -> None:
+        plain_gradient(network, loss())
+        gradient_norm(network)
+        optimiser.step()
+
+    def sast() -> None:
+        sharpness_aware_gradient(network, loss(), loss(), 0.3)
+        gradient_norm(network)
+        optimiser.step()
+
+    return {f"{kernels} baseline": baseline, f"{kernels} SAST": sast}
+
+
+def peer_step(peer, trained, x, labels):
+    model = peer(trained).train()
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+
+    def step() -> None:
+        optimiser.zero_grad(set_to_none=True)
+        loss_of(model(x), labels).backward()
+        optimiser.step()
+
+    return step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--arch", default="fc_0p40m")
+    parser.add_argument("--turns", type=int, default=15)
+    parser.add_argument("--batch", type=int, default=128)
+    options = parser.parse_args()
+    one_thread()
+    trained = checkpoint(options.work, options.arch)
+    data = recordings(options.work, limit=1000)
+    candidates = our_steps(trained, data, "fused", options.batch) | our_steps(
+        trained, data, "torch", options.batch
+    )
+    x = frame_values(data.frames, slice(0, options.batch), trained.preprocessing)
+    labels = torch.from_numpy(data.labels[: options.batch])
+    for name, peer in available().items():
+        candidates[name] = peer_step(peer, trained, x, labels)
+    measured = interleaved(candidates, options.turns)
+    peers = [name for name in measured if not name.endswith("SAST") and not name.startswith("fused")]
+    fastest = min(peers, key=lambda name: measured[name]["min"])
+    ours = measured["fused baseline"]
+    save(f"training-{options.arch}", {
+        "arch": options.arch, "batch": options.batch, "seed": SEED, "seconds": measured, "fastest_peer": fastest,
+        "baseline_over_fastest_peer": {k: measured[fastest][k] / ours[k] for k in ("min", "median")},
+        "baseline_over_plain_torch": {k: measured["torch baseline"][k] / ours[k] for k in ("min", "median")},
+        "sast_over_baseline": {k: measured["fused SAST"][k] / ours[k] for k in ("min", "median")},
+    }, *[PACKAGES[n] for n in available()])  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
