@@ -49,7 +49,8 @@ class DigitBinner:
         raw = np.frombuffer(content, np.uint8)
         # Seven entries more than there can be: a word is listed whole, its zeros are then written over.
         entries = min(len(raw) // 5, len(self._counts)) + 7
-        index, count = np.empty(entries, self._kind), np.empty(entries, np.uint8)
+        index: NDArray = np.empty(entries, self._kind)
+        count = np.empty(entries, np.uint8)
         per_bin = np.empty(self._bins, np.int64)
         half = self._inputs // 2
         stop = _count(
@@ -74,7 +75,7 @@ def _count(raw, column, row, half, pitch, bins, times, places, counts):
     """Count every event; return the last time + 1, or 0 with all counts zero where a rule is broken."""
     base = np.int64(0)
     last = np.int64(-1)
-    used = 0
+    used = np.int64(0)
     width, height = np.uint64(len(column)), np.uint64(len(row))
     for event in range(len(raw) // 5):
         at = np.uint64(5 * event)
@@ -90,7 +91,7 @@ def _count(raw, column, row, half, pitch, bins, times, places, counts):
         places[used] = (p >> 7) * half + row[y] + column[x]
         used += 1
     stop = last + 1
-    bin_ = 0
+    bin_ = np.int64(0)
     bound = stop
     for e in range(used):
         # t * T // stop, without a division: times ascend.
@@ -106,7 +107,7 @@ def _count(raw, column, row, half, pitch, bins, times, places, counts):
 @kernel()
 def _collect(counts, words, pitch, per_bin, index, count):
     """List the counts that are not zero, and set them to zero; return their number."""
-    end = 0
+    end = np.int64(0)
     for bin_ in range(len(per_bin)):
         begin, before = bin_ * pitch, end
         for word in range(begin // 8, (begin + pitch) // 8):

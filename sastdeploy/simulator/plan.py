@@ -22,6 +22,8 @@ _CROWD = 8
 """Rows per position from which listing them first and summing in registers beats adding each to memory; measured."""
 _LARGEST_FACTOR = 127
 """Largest value by which `vectors.add_pair` multiplies a row."""
+_BLOCK = 1 << 20
+"""Weights looked at together when budgets are counted, so that memory stays small beside a large layer."""
 _ANY = 2**30
 """Budget where no choice of rows can leave 16 bits."""
 
@@ -148,28 +150,28 @@ def _narrow_budget(weight: NDArray[np.int8], largest: int) -> int:
     """
     if largest > _LARGEST_FACTOR:
         return 0
+    rows = weight[0].size
+    block = max(1, _BLOCK // max(1, rows))
+    fits = [_rows_that_fit(weight[o : o + block], largest) for o in range(0, len(weight), block)]
+    return _ANY if min(fits) >= rows else min(fits) // 2 * 2
+
+
+def _rows_that_fit(weight: NDArray[np.int8], largest: int) -> int:
+    """Return how many weights of any neuron, the heaviest first, times ``largest`` fit 16 bits together."""
     outputs = len(weight)
-    magnitude = np.abs(weight.reshape(outputs, -1).astype(np.int16))
-    rows = magnitude.shape[1]
-    # weights[o, m]: how many of neuron o's weights have magnitude 128 - m; then the sums of the heaviest so many.
-    place = (np.arange(outputs) * 129)[:, None] + (128 - magnitude)
-    weights = np.bincount(place.reshape(-1), minlength=outputs * 129).reshape(outputs, 129)
-    heavy = np.arange(128, -1, -1) * largest
-    sums = np.cumsum(weights * heavy, axis=1)
+    heaviness = 128 - np.abs(weight.reshape(outputs, -1).astype(np.int64))
+    # Per neuron: how many weights of each magnitude, from 128 down to 0.
+    number = np.bincount((np.arange(outputs)[:, None] * 129 + heaviness).reshape(-1), minlength=outputs * 129)
+    number = number.reshape(outputs, 129)
+    each = np.arange(128, -1, -1) * largest
+    sums = np.cumsum(number * each, axis=1)
     room = np.iinfo(np.int16).max
-    last = (sums <= room).sum(axis=1)  # the first magnitude of which not all fit; 129: all fit
-    if (last == 129).all():
-        return _ANY
-    tight = np.flatnonzero(last < 129)
-    at = last[tight]
-    before = np.where(at > 0, np.take_along_axis(sums[tight], np.maximum(at - 1, 0)[:, None], 1)[:, 0], 0)
-    taken = np.where(
-        at > 0,
-        np.take_along_axis(np.cumsum(weights, axis=1)[tight], np.maximum(at - 1, 0)[:, None], 1)[:, 0],
-        0,
-    )
-    fits = int((taken + (room - before) // heavy[at]).min())
-    return min(fits, rows) // 2 * 2
+    last = (sums <= room).sum(axis=1)  # the first magnitude of which not all fit; 129: all do
+    number, sums, each = (np.pad(a, ((0, 0), (1, 0))) for a in (number, sums, each[None]))
+    one = np.arange(outputs)
+    taken, used = np.cumsum(number, axis=1)[one, last], sums[one, last]
+    step = np.append(each[0], np.iinfo(np.int64).max)[last + 1]
+    return int((taken + (room - used) // step).min())
 
 
 def _padded(width: int, lanes: int) -> int:

@@ -1,0 +1,106 @@
+"""How time grows: with activity, inputs, width, T, recordings and threads; fitted exponents.
+
+    python benchmarks/speed/growth.py [--turns 5]
+
+Random two-layer nets and random binary frames; each curve changes one quantity from 2312-168-64-10, T = 10, 8 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+import numpy as np
+from timing import interleaved, save
+
+from sastdeploy.architecture import Architecture, Dense, Neuron, Readout
+from sastdeploy.checkpoint import Checkpoint
+from sastdeploy.compiler import compile_checkpoint
+from sastdeploy.frames import Frames, Preprocessing
+from sastdeploy.hardware import load_profile
+from sastdeploy.networks import parameter_shapes
+from sastdeploy.program import Program
+from sastdeploy.simulator import engine
+from sastdeploy.simulator.plan import make_plan
+
+SEED = 0
+CURVES: dict[str, list] = {
+    "activity": [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0],
+    "inputs": [256, 1024, 2312, 8192, 32768],
+    "width": [16, 64, 168, 512, 2048],
+    "steps": [1, 3, 10, 30, 100],
+    "recordings": [64, 256, 1024, 4096, 16384],
+    "threads": [1, 2],
+}
+BASE = {"activity": 0.08, "inputs": 2312, "width": 168, "steps": 10, "recordings": 2048, "threads": 1}
+
+
+def net(inputs: int, width: int, steps: int) -> Program:
+    architecture = Architecture("net", (1, 1, inputs), (Dense(width), Dense(64)), Readout(), 10, Neuron())
+    rng = np.random.default_rng(SEED)
+    arrays = {
+        name: np.ones(shape, np.float32)
+        if name.endswith("threshold")
+        else rng.uniform(-2, 2, shape).astype(np.float32) / np.float32(math.sqrt(shape[-1]))
+        for name, shape in parameter_shapes(architecture).items()
+    }
+    checkpoint = Checkpoint(
+        architecture, arrays, Preprocessing((inputs, 1, 1), (inputs, 1), steps, 1, 1.0), tuple(str(k) for k in range(10)),
+        "nmnist-sim", {"method": "baseline", "rho": 0.0, "seed": SEED, "epochs": 1, "selected": {"epoch": 0}}, {"command": "random"},
+    )  # fmt: skip
+    return compile_checkpoint(checkpoint, load_profile("loihi_int8"))
+
+
+def frames(inputs: int, steps: int, count: int, activity: float) -> Frames:
+    """Return random frames row by row: the same share of inputs is active in every one."""
+    rng = np.random.default_rng(SEED)
+    active = max(1, round(activity * inputs))
+    patterns = [np.sort(rng.permutation(inputs)[:active]) for _ in range(64)]
+    index = np.concatenate([patterns[r % 64] for r in range(count * steps)])
+    kind = np.uint16 if inputs <= 65536 else np.uint32
+    indptr = np.arange(count * steps + 1, dtype=np.int64) * active
+    return Frames((1, 1, inputs), steps, indptr, index.astype(kind), np.ones(len(index), np.uint8))
+
+
+def point(facts: dict):
+    program = net(facts["inputs"], facts["width"], facts["steps"])
+    data = frames(facts["inputs"], facts["steps"], facts["recordings"], facts["activity"])
+    return program, data, lambda: engine.run(program, data, threads=facts["threads"])
+
+
+def exponent(x: list[float], y: list[float]) -> float:
+    """Return the slope of log y over log x in the upper half of the points, where fixed costs no longer show."""
+    half = len(x) // 2
+    return float(np.polyfit(np.log(x[half:]), np.log(y[half:]), 1)[0]) if len(x) - half > 1 else math.nan
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--turns", type=int, default=3)
+    options = parser.parse_args()
+    curves = {}
+    for name, values in CURVES.items():
+        more = {"recordings": 16384} if name == "threads" else {}
+        points = {str(v): point({**BASE, **more, name: v}) for v in values}
+        measured = interleaved({v: call for v, (_, _, call) in points.items()}, options.turns)
+        rows = []
+        for v, (program, _, call) in points.items():
+            run = call()
+            tables = sum(
+                layer.wiring.weight.nbytes for layer in make_plan(program).layers if layer.wiring is not None
+            )
+            rows.append({
+                name: float(v), "seconds": measured[v]["min"], "spread": measured[v]["spread"],
+                "synops": int(run.synops.sum()),
+                "table_bytes": tables,
+            })  # fmt: skip
+        x = [row[name] for row in rows]
+        curves[name] = {
+            "points": rows, "exponent": exponent(x, [row["seconds"] for row in rows]),
+            "synops_exponent": exponent(x, [float(row["synops"]) for row in rows]),
+        }  # fmt: skip
+    save("growth", {"base": BASE, "seed": SEED, "curves": curves})
+
+
+if __name__ == "__main__":
+    main()
