@@ -4,11 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: quickstart test lint clean help
+.PHONY: quickstart test lint bench bench-peers clean help
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 quickstart: $(READY)  ## simulate recordings, train, compile, simulate the programs, compare (about 2 minutes)
 	$(BIN)/sastdeploy quickstart
@@ -31,5 +31,16 @@ $(VENV)/.ready-dev: $(READY)
 	$(BIN)/python -m pip install --quiet -c .ci/constraints.txt -e '.[test,dev,tonic]'
 	touch $@
 
+bench: $(READY)  ## speed of this machine, without other frameworks (about 3 minutes)
+	$(BIN)/python benchmarks/speed/run.py --work .bench
+
+bench-peers: .venv-peers/.ready  ## the same beside snnTorch, SpikingJelly, sinabs, Norse, XyloSim, tonic; writes PERFORMANCE.md
+	.venv-peers/bin/python benchmarks/speed/run.py --work .bench --peers $(BENCH_OPTIONS)
+
+.venv-peers/.ready: pyproject.toml .ci/constraints.txt benchmarks/speed/peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet -c .ci/constraints.txt -e '.[test]' -r benchmarks/speed/peers.txt
+	touch $@
+
 clean:  ## remove the environment and everything built
-	rm -rf $(VENV) build dist .pytest_cache .hypothesis .ruff_cache .mypy_cache
+	rm -rf $(VENV) .venv-peers .bench build dist .pytest_cache .hypothesis .ruff_cache .mypy_cache

@@ -160,6 +160,19 @@ def test_wide_layers_in_every_order_of_columns(width, clip):
         assert result.spikes.min(initial=1) > 0 or density < 0.5
 
 
+def test_tables_are_kept_by_content_not_by_identity():
+    """A program whose arrays were changed in place is another program: nothing of the first may answer for it."""
+    program = dense_program(12, 20, 3, shift=np.full(20, 2, np.int32))
+    frames = Frames.from_dense(np.full((2, 2, 1, 1, 12), 9))
+    first = assert_equal_runs(program, frames)
+    program.layers[0].weight[:] = -3
+    second = assert_equal_runs(program, frames)
+    assert differences(first, second) != []
+    program.layers[0].weight[0, 0] = -128
+    with pytest.raises(InputError, match="is -128"):
+        engine.run(program, frames)
+
+
 def test_chunks_and_threads_change_nothing():
     rng = np.random.default_rng(3)
     conv = ConvLif("conv", rng.integers(-7, 8, (6, 2, 3, 2)).astype(np.int8), 4, (2, 1), (1, 1), tiny_lif(6))

@@ -16,7 +16,7 @@ import numpy as np
 from sastdeploy import atomic
 from sastdeploy.provenance import git_commit, versions
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(os.environ.get("SASTDEPLOY_BENCH_RESULTS") or Path(__file__).parent / "results")
 
 
 def interleaved(candidates: dict[str, Callable[[], Any]], turns: int) -> dict[str, dict[str, float]]:
@@ -68,7 +68,10 @@ def machine() -> dict[str, Any]:
 
 
 def save(question: str, result: dict[str, Any], *packages: str) -> None:
-    """Write ``results/QUESTION.json`` with machine, versions, commit and command, and print it."""
+    """Write ``results/QUESTION.json`` with machine, versions, commit and command, and print it.
+
+    A result may bring its own ``commit``, where what it tells of ran earlier.
+    """
     record = {
         "question": question,
         "command": " ".join(["python", *_relative(sys.argv)]),
@@ -77,20 +80,20 @@ def save(question: str, result: dict[str, Any], *packages: str) -> None:
         "versions": versions("torch", "numpy", "numba", *packages),
         **result,
     }
-    RESULTS.mkdir(exist_ok=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
     atomic.write_text(RESULTS / f"{question}.json", json.dumps(record, indent=2) + "\n")
     print(json.dumps(record, indent=2))
+
+
+_FOLDERS = ("--work", "--data", "--images")
 
 
 def _relative(words: list[str]) -> list[str]:
     """Return the command without the reader's own folders."""
     kept, skip = [], False
     for word in words:
-        if skip or word.startswith("--work="):
-            skip = False
-            continue
-        if word == "--work":
-            skip = True
+        if skip or word in _FOLDERS:
+            skip = not skip
             continue
         path = Path(word)
         kept.append(f"benchmarks/speed/{path.name}" if path.suffix == ".py" else word)

@@ -12,7 +12,7 @@ from sastdeploy.errors import InputError
 from sastdeploy.frames import Frames
 from sastdeploy.program import Program
 from sastdeploy.simulator.kernels import clip_counts, lif_layer, pool_layer, tally
-from sastdeploy.simulator.plan import LayerPlan, Plan, make_plan
+from sastdeploy.simulator.plan import LayerPlan, Plan
 from sastdeploy.simulator.result import RunResult
 from sastdeploy.simulator.tables import Emitted, Rows, Scratch
 
@@ -40,9 +40,9 @@ class Chunks:
     under a lock, so neither the order nor the number of threads can change them.
     """
 
-    def __init__(self, program: Program, frames: Frames, result: RunResult) -> None:
+    def __init__(self, program: Program, plan: Plan, frames: Frames, result: RunResult) -> None:
         self._program, self._frames, self._result = program, frames, result
-        self._plan: Plan = make_plan(program)
+        self._plan = plan
         self._steps = program.preprocessing.time_bins
         self._lock = threading.Lock()
         self._own = threading.local()

@@ -46,11 +46,9 @@ def run(
         InputError: the program is invalid, the frames do not fit it, or an option is out of range.
         SimulationError: a width that the kernels need cannot be proven sufficient.
     """
-    from sastdeploy.program_check import verify_program
-
     if chunk is not None and chunk < 1:
         raise InputError(f"chunk {chunk}: must be at least 1 recording. Leave it out for the default.")
-    verify_program(program)
+    digest = _verified(program)
     names = check_options(program, engine, threads, trace)
     check_frames(program, frames)
     threads = threads or usable_cores()
@@ -65,7 +63,7 @@ def run(
 
         result = onnxruntime_engine.run(program, frames, trace=names, threads=threads, progress=progress)
     else:
-        return _run_numba(program, frames, names, threads, progress, message, chunk)
+        return _run_numba(program, digest, frames, names, threads, progress, message, chunk)
     return replace(result, engine=engine, threads=threads, seconds=time.perf_counter() - begin)
 
 
@@ -130,7 +128,31 @@ def _traced(program: Program, trace: str | Sequence[str] | None) -> tuple[str, .
     return names
 
 
-def _run_numba(program, frames, names, threads, progress, message, chunk) -> RunResult:
+def _verified(program: Program) -> str:
+    """Return the hash of a verified program; a program with the same content is not looked at twice.
+
+    Raises:
+        InputError: the program is invalid.
+    """
+    from sastdeploy.program_check import verify_program
+    from sastdeploy.program_file import program_hash
+
+    try:
+        digest = program_hash(program)
+    except Exception:  # what cannot be hashed is not valid, and the verifier says why
+        verify_program(program)
+        raise
+    if digest not in _seen:
+        verify_program(program)
+        _seen[digest] = None
+    return digest
+
+
+_seen: dict[str, None] = {}
+"""Hashes of programs that were found valid."""
+
+
+def _run_numba(program, digest, frames, names, threads, progress, message, chunk) -> RunResult:
     """Share the recordings out among threads, a chunk at a time, so that memory stays flat."""
     # Said after a second without an answer: kernels found in the cache load faster than that.
     notice = threading.Timer(1.0, lambda: message(COMPILING) if message else None)
@@ -138,8 +160,9 @@ def _run_numba(program, frames, names, threads, progress, message, chunk) -> Run
     notice.start()
     try:
         from sastdeploy.simulator.chunks import Chunks
+        from sastdeploy.simulator.plan import plan_of
 
-        chunks = Chunks(program, frames, empty_result(program, len(frames), names))
+        chunks = Chunks(program, plan_of(program, digest), frames, empty_result(program, len(frames), names))
         chunks.warm_up()
         chunks.stages = dict.fromkeys(chunks.stages, 0.0)
     finally:
@@ -147,6 +170,12 @@ def _run_numba(program, frames, names, threads, progress, message, chunk) -> Run
     begin = time.perf_counter()
     size = chunk or chunks.recordings_in(CHUNK_BYTES, threads)
     parts = [(start, min(start + size, len(frames))) for start in range(0, len(frames), size)]
+    if threads == 1:
+        for start, stop in parts:
+            finished = chunks.run(start, stop)
+            if progress:
+                progress(finished)
+        parts = []
     with ThreadPoolExecutor(max_workers=max(1, min(threads, len(parts)))) as pool:
         pending = [pool.submit(chunks.run, start, stop) for start, stop in parts]
         try:

@@ -79,6 +79,19 @@ class Plan:
     fan_out_nonzero: NDArray[np.int32]
 
 
+_plans: dict[str, Plan] = {}
+_MOST_PLANS = 4
+
+
+def plan_of(program: Program, digest: str) -> Plan:
+    """Return `make_plan` of a program, kept for the last few contents; ``digest`` is the program's hash."""
+    plan = _plans.pop(digest, None) or make_plan(program)
+    _plans[digest] = plan
+    for old in list(_plans)[:-_MOST_PLANS]:
+        _plans.pop(old, None)
+    return plan
+
+
 def make_plan(program: Program) -> Plan:
     """Return the tables for a verified program.
 

@@ -1,0 +1,116 @@
+"""Time two commits of this repository against each other, in turns, on the same net and frames.
+
+    python benchmarks/speed/compare.py OLD [NEW] [--turns 5]        NEW: the working tree by default
+
+Prints the ratio old / new of every measured call (above 1: NEW is faster); the processes of the two take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from timing import facts
+
+ROOT = Path(__file__).parents[2]
+
+MEASURE = """
+import json, time, sys
+import numpy as np
+import torch, numba
+torch.set_num_threads(1)
+numba.set_num_threads(1)
+from sastdeploy.architecture import Neuron
+from sastdeploy.checkpoint import Checkpoint
+from sastdeploy.compiler import compile_checkpoint
+from sastdeploy.frames import Frames, Preprocessing
+from sastdeploy.hardware import load_profile
+from sastdeploy.networks import load_architecture
+from sastdeploy.simulator import engine
+from sastdeploy.training.inference import network_input
+from sastdeploy.training.networks import SpikingNetwork
+from sastdeploy.training.sharpness import plain_gradient
+rng = np.random.default_rng(0)
+architecture = load_architecture('fc_0p40m', (2, 34, 34), 10, Neuron())
+network = SpikingNetwork(architecture)
+network.initialise(torch.Generator().manual_seed(0))
+preprocessing = Preprocessing((34, 34, 2), (34, 34), 10, 2, 2.0)
+training = {'method': 'baseline', 'rho': 0.0, 'seed': 0, 'epochs': 1, 'selected': {'epoch': 0}}
+arrays = network.parameters_as_arrays()
+checkpoint = Checkpoint(architecture, arrays, preprocessing, tuple('0123456789'), 'nmnist-sim', training, {'command': 'random'})
+program = compile_checkpoint(checkpoint, load_profile('loihi_int8'))
+frames = Frames.from_dense((rng.random((1024, 10, 2, 34, 34)) < 0.08).astype(np.uint8))
+chosen = np.arange(128)
+
+def step():
+    plain_gradient(network, lambda: network(network_input(network, frames, chosen, preprocessing)).square().mean())
+
+def best(call, turns):
+    call()
+    times = []
+    for _ in range(turns):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+print(json.dumps({'inference, 1,024 recordings': best(lambda: engine.run(program, frames, threads=1), 5),
+                  'training, forward and backward, batch 128': best(step, 10)}))
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("old")
+    parser.add_argument("new", nargs="?")
+    parser.add_argument("--turns", type=int, default=5)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        trees = {}
+        for name, commit in (("old", options.old), ("new", options.new)):
+            trees[name] = ROOT
+            if commit:
+                trees[name] = Path(folder) / name
+                git = [
+                    "git",
+                    "-C",
+                    str(ROOT),
+                    "worktree",
+                    "add",
+                    "--detach",
+                    "--quiet",
+                    str(trees[name]),
+                    commit,
+                ]
+                subprocess.run(git, check=True)
+        try:
+            seconds: dict[str, dict[str, list[float]]] = {}
+            for _ in range(options.turns):
+                for name, tree in trees.items():
+                    environment = {**os.environ, "PYTHONPATH": str(tree)}
+                    call = [sys.executable, "-c", MEASURE]
+                    done = subprocess.run(
+                        call, cwd=tree, env=environment, check=True, capture_output=True, text=True
+                    )
+                    for what, value in json.loads(done.stdout.splitlines()[-1]).items():
+                        seconds.setdefault(what, {}).setdefault(name, []).append(value)
+        finally:
+            for tree in set(trees.values()) - {ROOT}:
+                subprocess.run(
+                    ["git", "-C", str(ROOT), "worktree", "remove", "--force", str(tree)], check=True
+                )
+    for what, times in seconds.items():
+        old, new = facts(times["old"]), facts(times["new"])
+        print(
+            f"{what}: {old['min'] * 1e3:.2f} ms -> {new['min'] * 1e3:.2f} ms, ratio {old['min'] / new['min']:.2f} "
+            f"(medians {old['median'] / new['median']:.2f}, spread {old['spread']:.2f} / {new['spread']:.2f})"
+        )
+
+
+if __name__ == "__main__":
+    main()
