@@ -52,6 +52,26 @@ def test_one_layer_equals_the_plain_one(steps, recordings, neurons, alpha, slope
     assert torch.allclose(fused_current.grad.double(), exact.grad, rtol=0, atol=1e-3 * scale)
 
 
+def test_channels_may_lie_last_in_memory():
+    """A layer's spikes, membranes and gradient do not depend on where the channels lie."""
+    generator = torch.Generator().manual_seed(0)
+    threshold = (torch.rand(3, generator=generator) + 0.5).view(-1, 1, 1)
+    drive = torch.randn(4, 2, 3, 5, 6, generator=generator)
+    weight = torch.randn(4, 2, 3, 5, 6, generator=generator)
+    last = drive.flatten(0, 1).contiguous(memory_format=torch.channels_last).view(drive.shape)
+    assert not last.is_contiguous()
+    found = []
+    for form in (drive, last):
+        current = form.clone(memory_format=torch.preserve_format).requires_grad_()
+        s, u = run_lif_fused(current * 1.0, threshold, 0.5, 25.0, False)
+        (s * weight).sum().backward()
+        found.append((s.detach(), u, current.grad))
+    for one, other in zip(*found):
+        assert torch.equal(one, other)
+    expected = run_lif(drive.double(), threshold.double(), 0.5, 25.0, False)
+    assert torch.allclose(found[1][0].double(), expected[0], atol=4e-5)
+
+
 @pytest.mark.parametrize("architecture", [DENSE, CONV, POOL])
 def test_networks_at_their_initial_weights_agree_within_rounding(architecture):
     data, preprocessing = labelled(architecture, 8), checkpoint_of(architecture).preprocessing

@@ -98,14 +98,25 @@ def _backward(membrane, threshold, alpha, slope, gradient):
                     u[n] = alpha * later[n] + through * (peak / (_ONE + z * z))
 
 
+def _memory_order(x: Tensor) -> tuple[int, ...]:
+    """Return the order of axes in memory: convolutions run fastest with channels last, ``[T, B, H, W, C]``."""
+    return (0, 1, 3, 4, 2) if x.dim() == 5 and not x.is_contiguous() else tuple(range(x.dim()))
+
+
+def _rows(x: Tensor, order: tuple[int, ...]):
+    """Return x's own memory as an array ``[T, B, neurons]``."""
+    flat = x.permute(order)
+    return flat.view(*flat.shape[:2], -1).numpy()
+
+
 class _FusedLif(torch.autograd.Function):
     @staticmethod
     def forward(ctx, current: Tensor, threshold: Tensor, alpha: float, slope: float, hard: bool) -> Tensor:
+        order = _memory_order(current)
         spikes = torch.empty_like(current)
-        shape = (*current.shape[:2], -1)
-        theta = threshold.expand(current.shape[2:]).reshape(-1).numpy()
-        u = current.detach().view(shape).numpy()
-        _forward(u, theta, np.float32(alpha), np.float32(slope), hard, spikes.view(shape).numpy())
+        theta = threshold.expand(current.shape[2:])[None, None].permute(order).reshape(-1).numpy()
+        u = _rows(current.detach(), order)
+        _forward(u, theta, np.float32(alpha), np.float32(slope), hard, _rows(spikes, order))
         ctx.kept, ctx.theta, ctx.constants = current.detach(), theta, (alpha, slope, hard)
         return spikes
 
@@ -117,9 +128,10 @@ class _FusedLif(torch.autograd.Function):
             raise RuntimeError("the fused LIF layer keeps its membranes for one backward pass only")
         if hard:
             return torch.zeros_like(kept), None, None, None, None
-        shape = (*kept.shape[:2], -1)
-        gradient = gradients[0].contiguous().view(shape).numpy()
-        _backward(kept.view(shape).numpy(), ctx.theta, np.float32(alpha), np.float32(slope), gradient)
+        order = _memory_order(kept)
+        ordered = gradients[0].permute(order).contiguous()
+        gradient = ordered.view(*ordered.shape[:2], -1).numpy()
+        _backward(_rows(kept, order), ctx.theta, np.float32(alpha), np.float32(slope), gradient)
         return kept, None, None, None, None
 
 
@@ -128,7 +140,7 @@ def run_lif_fused(
 ) -> tuple[Tensor, Tensor]:
     """Return spikes and membranes as `neurons.run_lif` does; ``current`` is overwritten, it becomes the membranes.
 
-    Only for tensors that `fits` accepts, contiguous, and not kept by the operation that made them (linear and
+    Only for tensors that `fits` accepts, contiguous or with channels last, and not kept by the operation that made them (linear and
     convolution keep their inputs, not their output). One backward pass per call.
     """
     spikes = _FusedLif.apply(current, threshold, alpha, slope, hard)

@@ -1,0 +1,58 @@
+"""A network of one's own, declared in YAML: what it costs at most, a short training, and its integer program.
+
+python examples/own_network.py [NETWORK.yaml] [--work FOLDER] [--train 1000] [--epochs 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sastdeploy.compiler import compile_checkpoint
+from sastdeploy.events.simulate import make_nmnist_sim
+from sastdeploy.events.splits import find_scale, load_frames
+from sastdeploy.frames import Preprocessing
+from sastdeploy.hardware import load_profile
+from sastdeploy.metrics import summarise
+from sastdeploy.networks import describe, load_architecture
+from sastdeploy.program_file import save_program
+from sastdeploy.simulator import engine
+from sastdeploy.training.loop import train
+from sastdeploy.training.settings import TrainingSettings
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("network", nargs="?", default=str(Path(__file__).with_name("network.yaml")))
+    parser.add_argument("--work", type=Path, default=Path("example-results"))
+    parser.add_argument("--train", type=int, default=1000)
+    parser.add_argument("--epochs", type=int, default=2)
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    architecture = load_architecture(options.network, (2, 34, 34), 10)
+    for layer in describe(architecture, time_bins=10):
+        print(layer)
+    root = options.work / "network-data"
+    make_nmnist_sim(root, train=options.train, test=max(10, options.train // 4), seed=0)
+    training, validation, test = (
+        load_frames("nmnist-sim", part, root=root) for part in ("train", "validation", "test")
+    )
+    clip = find_scale(training.frames)
+    preprocessing = Preprocessing((34, 34, 2), (34, 34), 10, clip, float(clip))
+    checkpoint = train(
+        training, validation, architecture, preprocessing, TrainingSettings(epochs=options.epochs), options.work / "own.pt",
+        dataset="nmnist-sim", command="examples/own_network.py", force=True,
+        report=lambda r: print(f"epoch {r['epoch'] + 1}: loss {r['loss']:.3f}, hard accuracy {r['hard_accuracy']:.1%}"),
+    )  # fmt: skip
+    program = compile_checkpoint(checkpoint, load_profile("loihi_int8"))
+    save_program(options.work / "own.onnx", program)
+    figures = summarise(program, engine.run(program, test.frames), test.labels)
+    operations = figures["ksynops"]["all"]
+    print(
+        f"INT8: {figures['accuracy']['value']:.1%} of {len(test):,} simulated recordings, {operations['mean']:,.1f} kSynOps "
+        f"each (at most {operations['maximum']:,.1f}); program in {options.work / 'own.onnx'}"
+    )
+
+
+if __name__ == "__main__":
+    main()

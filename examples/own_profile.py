@@ -1,0 +1,64 @@
+"""A hardware profile of one's own: six-bit weights, a leak of three quarters of what Loihi resolves, and what they cost.
+
+    python examples/own_profile.py CHECKPOINT [--work FOLDER] [--data FOLDER]
+
+Writes a profile file, checks it, compiles the checkpoint for every weight width from 8 down to 2 bits, and simulates each.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import yaml
+
+from sastdeploy.checkpoint import load_checkpoint
+from sastdeploy.compiler import compile_checkpoint
+from sastdeploy.errors import CompileError
+from sastdeploy.events.splits import load_frames
+from sastdeploy.hardware import load_profile, profile_path
+from sastdeploy.metrics import summarise
+from sastdeploy.simulator import engine
+
+
+def write_profile(folder: Path, bits: int) -> Path:
+    """Write a variant of the built-in profile; every value names its source, as the format demands."""
+    record = yaml.safe_load(profile_path("loihi_int8").read_text("utf-8"))
+    record["name"] = f"mine_int{bits}"
+    record["title"] = f"example: {bits}-bit weights, Q6.8 membrane, 9-bit leak"
+    record["weights"]["bits"] = {"value": bits, "source": "this example's sweep"}
+    record["membrane"]["format"] = {"value": "Q6.8", "source": "this example: two integer bits fewer"}
+    record["leak"]["shift"] = {"value": 9, "source": "this example: three quarters of Loihi's 12 bits"}
+    path = folder / f"{record['name']}.yaml"
+    path.write_text(yaml.safe_dump(record, sort_keys=False), "utf-8")
+    return path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint")
+    parser.add_argument("--work", type=Path, default=Path("example-results"))
+    parser.add_argument("--data", type=Path, help="folder of the data sets")
+    parser.add_argument("--limit", type=int, default=1000)
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    checkpoint = load_checkpoint(options.checkpoint)
+    test = load_frames(checkpoint.dataset, "test", root=options.data, limit=options.limit)
+    print(f"{'bits':>4}{'accuracy':>10}{'kSynOps':>10}{'bytes':>10}{'saturated':>11}")
+    for bits in range(8, 1, -1):
+        profile = load_profile(str(write_profile(options.work, bits)))
+        try:
+            program = compile_checkpoint(checkpoint, profile)
+        except CompileError as error:
+            print(f"{bits:4}  does not fit: {error}")
+            continue
+        figures = summarise(program, engine.run(program, test.frames), test.labels)
+        saturated = sum(layer["overflow_low"] + layer["overflow_high"] for layer in figures["layers"])
+        print(
+            f"{bits:4}{figures['accuracy']['value']:10.2%}{figures['ksynops']['all']['mean']:10,.1f}"
+            f"{figures['footprint_bytes']['total']:10,}{saturated:11,}"
+        )
+
+
+if __name__ == "__main__":
+    main()
