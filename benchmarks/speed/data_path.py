@@ -74,7 +74,9 @@ def main() -> None:
         from sastdeploy.events.simulate import make_nmnist_sim
 
         began = time.perf_counter()
-        make_nmnist_sim(options.work / "full", images=options.images, seed=0, processes=2)
+        make_nmnist_sim(
+            options.work / "full", images=options.images, train=60000, test=10000, seed=0, processes=2
+        )
         result["make_70000_seconds_2_processes"] = time.perf_counter() - began
     save("data-path", result, "tonic")
 

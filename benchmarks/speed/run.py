@@ -27,7 +27,7 @@ ALL = (
     ("growth.py", "--turns", "5"),
     ("start_memory.py", "--work", "{work}"),
     ("training.py", "--work", "{work}", "--arch", "conv_0p42m", "--turns", "3"),
-    ("inference.py", "--work", "{work}", "--arch", "conv_0p42m", "--recordings", "128", "--turns", "3"),
+    ("inference.py", "--work", "{work}", "--arch", "conv_0p42m", "--recordings", "64", "--turns", "3"),
     ("data_path.py", "--work", "{work}", "--files", "1000", "--turns", "7"),
 )
 
