@@ -19,6 +19,7 @@ COMMANDS = {
     "compile": ("compile", "Turn a checkpoint into an integer program for a hardware profile."),
     "profiles": ("profiles", "List, show, check and create hardware profiles."),
     "simulate": ("simulate", "Run an integer program on recordings, bit by bit."),
+    "sweep": ("sweep", "Run a grid of trainings, each once; resume; report."),
     "doctor": ("doctor", "Versions, threads, SIMD, and what is missing."),
 }
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sastdeploy.errors import InputError
 from sastdeploy.frames import Frames
 from sastdeploy.program import Program
-from sastdeploy.simulator.kernels import clip_counts, lif_layer, pool_layer, tally
+from sastdeploy.simulator.kernels import clip_counts, lif_layer, pool_layer, tally, tally_counts
 from sastdeploy.simulator.plan import LayerPlan, Plan
 from sastdeploy.simulator.result import RunResult
 from sastdeploy.simulator.tables import Emitted, Rows, Scratch
@@ -69,10 +69,10 @@ class Chunks:
         """Compute recordings ``start`` up to ``stop``; return their number."""
         n, steps, result = stop - start, self._steps, self._result
         clock = _Clock()
-        source = self._input_rows(start, stop)
+        source, counts = self._input_rows(start, stop), None
         clock.stop("input")
         for position, layer in enumerate(self._plan.layers):
-            self._tally(source, position, start, stop, layer.fan_out, layer.fan_out_nonzero)
+            self._tally(source, counts, position, start, stop, layer.fan_out, layer.fan_out_nonzero)
             clock.stop("tally")
             emitted, scratch = self._room(position, n)
             if layer.window is not None:
@@ -90,9 +90,10 @@ class Chunks:
                 _read_only(emitted.value),
                 layer.graded,
             )
+            counts = None if layer.graded else emitted.counts
             clock.stop(layer.name)
         last, plan = len(self._plan.layers), self._plan
-        self._tally(source, last, start, stop, plan.fan_out, plan.fan_out_nonzero)
+        self._tally(source, counts, last, start, stop, plan.fan_out, plan.fan_out_nonzero)
         clock.stop("tally")
         self.scores[start:stop] = self._scores(emitted.counts)
         clock.stop("readout")
@@ -150,10 +151,16 @@ class Chunks:
             )
         return Rows(indptr[:-1] - first, indptr[1:] - first, index, _read_only(value), clip > 1)
 
-    def _tally(self, source: Rows, position: int, start: int, stop: int, fan_out, nonzero) -> None:
+    def _tally(
+        self, source: Rows, counts: NDArray | None, position: int, start: int, stop: int, fan_out, nonzero
+    ) -> None:
+        """Note what ``source`` triggers in the next layer; ``counts``: its spikes per output, where each is 1."""
         totals = np.zeros((stop - start, 5), np.int64)
-        uniform = bool(fan_out.size) and bool((fan_out == fan_out[0]).all())
-        tally(source, self._steps, fan_out, nonzero, uniform, totals)
+        if counts is not None:
+            tally_counts(counts, fan_out, nonzero, totals)
+        else:
+            uniform = bool(fan_out.size) and bool((fan_out == fan_out[0]).all())
+            tally(source, self._steps, fan_out, nonzero, uniform, totals)
         result, rows = self._result, slice(start, stop)
         for column, array in enumerate(
             (result.active, result.events, result.synops, result.synops_events, result.synops_nonzero)

@@ -152,6 +152,10 @@ _seen: dict[str, None] = {}
 """Hashes of programs that were found valid."""
 
 
+_warm: set[tuple[str, str]] = set()
+"""Programs, by hash and type of index, whose kernels are compiled and loaded."""
+
+
 def _run_numba(program, digest, frames, names, threads, progress, message, chunk) -> RunResult:
     """Share the recordings out among threads, a chunk at a time, so that memory stays flat."""
     # Said after a second without an answer: kernels found in the cache load faster than that.
@@ -163,7 +167,10 @@ def _run_numba(program, digest, frames, names, threads, progress, message, chunk
         from sastdeploy.simulator.plan import plan_of
 
         chunks = Chunks(program, plan_of(program, digest), frames, empty_result(program, len(frames), names))
-        chunks.warm_up()
+        kind = digest, frames.index.dtype.str
+        if kind not in _warm:
+            chunks.warm_up()
+            _warm.add(kind)
         chunks.stages = dict.fromkeys(chunks.stages, 0.0)
     finally:
         notice.cancel()

@@ -329,3 +329,22 @@ def tally(source, steps, fan_out, fan_out_nonzero, uniform, totals):
         totals[n, 2] = operations
         totals[n, 3] = weighted
         totals[n, 4] = nonzero
+
+
+@kernel()
+def tally_counts(counts, fan_out, fan_out_nonzero, totals):
+    """Like `tally`, for sources of spikes, from the number of spikes per output and recording: ``[n, outputs]``."""
+    for n in range(totals.shape[0]):
+        active = np.int64(0)
+        operations = np.int64(0)
+        nonzero = np.int64(0)
+        for o in range(counts.shape[1]):
+            spikes = np.int64(counts[n, o])
+            active += spikes
+            operations += spikes * np.int64(fan_out[o])
+            nonzero += spikes * np.int64(fan_out_nonzero[o])
+        totals[n, 0] = active
+        totals[n, 1] = active
+        totals[n, 2] = operations
+        totals[n, 3] = operations
+        totals[n, 4] = nonzero

@@ -1,0 +1,145 @@
+"""An experiment file: which trials there are, and what is reported of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sastdeploy.errors import InputError
+from sastdeploy.strict_yaml import load_strict_yaml, validate
+
+FORMAT = 1
+"""Of trials and their records; part of every trial's address."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training with its evaluation: everything that decides its numbers.
+
+    Args:
+        dataset, arch: as for ``sastdeploy train``; arch is a built-in name or a YAML file's path.
+        method, rho, epochs, batch_size, learning_rate, seed: `TrainingSettings`.
+        alpha, threshold, slope: the neuron. time_bins: T. limit: training recordings, None for all.
+        divisor_factor: frame values are ``min(count, c_clip) / (divisor_factor * c_clip)``, at least 1.
+        profiles: hardware profiles whose integer programs are simulated on the test recordings.
+    """
+
+    dataset: str
+    arch: str = "fc_0p40m"
+    method: str = "baseline"
+    rho: float = 0.0
+    epochs: int = 30
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    seed: int = 0
+    alpha: float = 0.5
+    threshold: float = 1.0
+    slope: float = 25.0
+    time_bins: int = 10
+    limit: int | None = None
+    divisor_factor: float = 1.0
+    profiles: tuple[str, ...] = ()
+
+    def address(self, data_hash: str) -> str:
+        """Return 16 hexadecimal digits that name this trial on these data; the same trial has the same name."""
+        content = {"format": FORMAT, "data": data_hash, **asdict(self)}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+GRID = tuple(name for name in Trial.__dataclass_fields__ if name not in ("dataset", "seed", "profiles"))
+"""What a grid may vary."""
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9_-]+$")
+    title: str
+    dataset: str
+    seeds: list[int] = Field(min_length=1)
+    fixed: dict[str, Any] = {}
+    grid: list[dict[str, Any]] = Field(min_length=1)
+    profiles: list[str] = []
+    paper: dict[str, list[float]] = {}
+    notes: list[str] = []
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A checked file. ``groups``: per grid point its trials, one per seed, the reference point first.
+
+    ``paper``: the paper's own figures by the group's label; ``notes``: sentences for the report.
+    """
+
+    name: str
+    title: str
+    groups: tuple[tuple[Trial, ...], ...]
+    paper: dict[str, list[float]]
+    notes: tuple[str, ...]
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        return tuple(trial for group in self.groups for trial in group)
+
+
+def load_experiment(path: Path | str) -> Experiment:
+    """Return the experiment of a YAML file.
+
+    The file has ``name``, ``title``, ``dataset``, ``seeds``, optional ``fixed`` (settings of all trials), ``grid`` (a list of
+    points; a list as a value stands for one point each), ``profiles``, ``paper`` and ``notes``.
+
+    Raises:
+        InputError: the file is not such a record, or names a setting that no trial has.
+    """
+    record = validate(_File, load_strict_yaml(path), str(path))
+    for settings in (record.fixed, *record.grid):
+        for name in settings:
+            if name not in GRID:
+                raise InputError(f"{path}: '{name}' is no setting of a trial. Allowed: {', '.join(GRID)}.")
+    groups = []
+    for point in record.grid:
+        names, values = list(point), [v if isinstance(v, list) else [v] for v in point.values()]
+        for chosen in product(*values):
+            settings = {**record.fixed, **dict(zip(names, chosen))}
+            groups.append(tuple(
+                _trial(path, {"dataset": record.dataset, "profiles": tuple(record.profiles), **settings, "seed": seed})
+                for seed in record.seeds
+            ))  # fmt: skip
+    if len({group[0] for group in groups}) < len(groups):
+        raise InputError(f"{path}: two points of the grid are the same. Leave one of them out.")
+    return Experiment(record.name, record.title, tuple(groups), record.paper, tuple(record.notes))
+
+
+def _trial(path: Path | str, settings: dict[str, Any]) -> Trial:
+    fields = Trial.__dataclass_fields__
+    for name, value in settings.items():
+        kind = type(fields[name].default) if name != "dataset" else str
+        fits = (value is None or type(value) is int) if name == "limit" else type(value) is kind
+        if not fits and not (kind is float and type(value) is int):
+            raise InputError(
+                f"{path}: {name} is {value!r}, expected {kind.__name__ if name != 'limit' else 'a whole number or null'}."
+            )
+        settings[name] = float(value) if kind is float else value
+    trial = Trial(**settings)
+    if trial.divisor_factor < 1:
+        raise InputError(
+            f"{path}: divisor_factor is {trial.divisor_factor:g}; values must not exceed 1, so at least 1."
+        )
+    return trial
+
+
+def label(trial: Trial, varied: tuple[str, ...]) -> str:
+    """Return what tells a grid point from the others."""
+    return ", ".join(f"{name} {getattr(trial, name)}" for name in varied) or trial.method
+
+
+def varied(experiment: Experiment) -> tuple[str, ...]:
+    """Return the settings in which an experiment's points differ."""
+    first = [group[0] for group in experiment.groups]
+    return tuple(name for name in GRID if len({getattr(trial, name) for trial in first}) > 1)

@@ -1,0 +1,218 @@
+"""Experiment files, trials that are run once, interruption, and the report's bytes."""
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+
+from sastdeploy.cli import main as main_module
+from sastdeploy.errors import InputError
+from sastdeploy.events.simulate import make_nmnist_sim
+from sastdeploy.sweeps import local
+from sastdeploy.sweeps.experiment import Trial, load_experiment, varied
+from sastdeploy.sweeps.local import addresses, run_all, states
+from sastdeploy.sweeps.report import interval, report
+
+FILE = """
+name: small
+title: "Small: baseline and SAST"
+dataset: nmnist-sim
+seeds: [0, 1]
+fixed: {epochs: 2, limit: 60}
+grid:
+  - {method: baseline}
+  - {method: sast, rho: [0.1, 0.3]}
+profiles: [loihi_int8]
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    make_nmnist_sim(folder, train=120, test=30, seed=1, processes=1)
+    return folder
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(FILE, "utf-8")
+    return path
+
+
+def test_a_grid_becomes_trials_one_per_seed(file):
+    experiment = load_experiment(file)
+    assert [(t.method, t.rho, t.seed) for t in experiment.trials] == [
+        ("baseline", 0.0, 0), ("baseline", 0.0, 1), ("sast", 0.1, 0), ("sast", 0.1, 1), ("sast", 0.3, 0), ("sast", 0.3, 1),
+    ]  # fmt: skip
+    assert varied(experiment) == ("method", "rho")
+    assert all(t.limit == 60 and t.profiles == ("loihi_int8",) for t in experiment.trials)
+
+
+def test_an_address_covers_every_setting_and_the_data():
+    trial = Trial("nmnist-sim")
+    changes = [
+        {"dataset": "nmnist"}, {"arch": "conv_0p42m"}, {"method": "sast"}, {"rho": 0.1}, {"epochs": 3}, {"batch_size": 4},
+        {"learning_rate": 0.1}, {"seed": 1}, {"alpha": 0.25}, {"threshold": 0.5}, {"slope": 5.0}, {"time_bins": 4},
+        {"limit": 5}, {"divisor_factor": 2.0}, {"profiles": ("loihi_int8",)},
+    ]  # fmt: skip
+    assert {name for change in changes for name in change} == set(Trial.__dataclass_fields__)
+    others = {replace(trial, **change).address("a") for change in changes} | {trial.address("b")}
+    assert len(others) == len(changes) + 1 and trial.address("a") not in others
+    assert Trial("nmnist-sim").address("a") == trial.address("a")
+
+
+@pytest.mark.parametrize(("old", "new", "text"), [
+    ("epochs: 2", "epoch: 2", "'epoch' is no setting of a trial. Allowed: arch, method, rho"),
+    ("limit: 60", "limit: sixty", "limit is 'sixty', expected a whole number or null."),
+    ("rho: [0.1, 0.3]", "rho: [0.1, 0.1]", "two points of the grid are the same."),
+    ("epochs: 2", "epochs: 2, divisor_factor: 0.5", "divisor_factor is 0.5; values must not exceed 1, so at least 1."),
+    ("seeds: [0, 1]", "seeds: []", "seeds"),
+    ("title:", "tittle:", "tittle"),
+])  # fmt: skip
+def test_a_wrong_file_is_refused(file, old, new, text):
+    file.write_text(FILE.replace(old, new), "utf-8")
+    with pytest.raises(InputError) as found:
+        load_experiment(file)
+    assert text in str(found.value) and str(file) in str(found.value)
+
+
+def test_trials_run_once_and_the_report_is_made_of_their_records(file, root, tmp_path):
+    experiment = load_experiment(file)
+    trials, work, records = addresses(experiment, root), tmp_path / "work", tmp_path / "records"
+    with pytest.raises(InputError, match="no trial has a record yet"):
+        report(experiment, trials, records)
+    run_all(trials, root, work, records, 2)
+    assert {s.state for s in states(trials, work, records)} == {"done"}
+    times = {path: path.stat().st_mtime_ns for path in records.iterdir()}
+    assert len(times) == 6
+    run_all(trials, root, work, records, 2)
+    assert {path: path.stat().st_mtime_ns for path in records.iterdir()} == times
+    text = report(experiment, trials, records)
+    assert text == report(load_experiment(file), trials, records)
+    assert (
+        "6 of 6 trials" in text
+        and "| method sast, rho 0.3 | 2 |" in text
+        and "- method baseline, rho 0.0: seed 0:" in text
+    )
+    record = json.loads(next(iter(times)).read_text("utf-8"))
+    assert record["test"]["recordings"] == 30 and record["programs"]["loihi_int8"]["ksynops"] > 0
+    # A record lost from the folder is made again from the checkpoint, with the same numbers.
+    lost = next(iter(times))
+    before = json.loads(lost.read_text("utf-8"))
+    lost.unlink()
+    run_all(trials, root, work, records, 1)
+    after = json.loads(lost.read_text("utf-8"))
+    assert all(
+        after[key] == before[key] for key in ("trial", "test", "validation", "programs", "checkpoint_hash")
+    )
+
+
+def test_a_killed_trial_goes_on_and_ends_with_the_same_numbers(file, root, tmp_path, monkeypatch):
+    file.write_text(
+        FILE.replace("seeds: [0, 1]", "seeds: [0]")
+        .replace("epochs: 2", "epochs: 12")
+        .replace("[0.1, 0.3]", "[0.3]"),
+        "utf-8",
+    )
+    experiment = load_experiment(file)
+    trials = addresses(experiment, root)
+    run_all(trials, root, tmp_path / "whole", tmp_path / "whole-records", 2)
+    work, records, said = tmp_path / "work", tmp_path / "records", []
+    killed: list[int] = []
+    started, start = [], local._start
+    monkeypatch.setattr(local, "_start", lambda *order: started.append(start(*order)) or started[-1])
+
+    def kill_once() -> None:
+        for address in trials:
+            log = work / address / "ckpt.pt.jsonl"
+            if not killed and log.exists() and len(log.read_text("utf-8").splitlines()) >= 2:
+                started[-1].kill()
+                killed.append(started[-1].pid)
+
+    run_all(trials, root, work, records, 1, kill_once, said.append)
+    assert (
+        killed
+        and len(said) == 1
+        and "its process was killed (signal 9); it goes on from its last epoch" in said[0]
+    )
+    for address in trials:
+        one, other = (
+            json.loads((folder / f"{address}.json").read_text("utf-8"))
+            for folder in (tmp_path / "whole-records", records)
+        )
+        assert all(
+            one[key] == other[key] for key in ("trial", "test", "validation", "programs", "checkpoint_hash")
+        )
+
+
+def test_a_killed_sweep_goes_on(file, root, tmp_path):
+    call = [
+        sys.executable,
+        "-m",
+        "sastdeploy",
+        "sweep",
+        "run",
+        str(file),
+        "--data",
+        str(root),
+        "--work",
+        str(tmp_path / "work"),
+        "--processes",
+        "1",
+    ]
+    process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    records = tmp_path / "records"
+    for _ in range(600):
+        if records.exists() and list(records.iterdir()):
+            break
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+    before = {path: path.stat().st_mtime_ns for path in records.glob("*.json")}
+    assert 1 <= len(before) < 6
+    done = subprocess.run(call, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(list(records.glob("*.json"))) == 6
+    assert all(path.stat().st_mtime_ns == time_ns for path, time_ns in before.items())
+
+
+def test_a_trial_that_cannot_run_is_named_and_the_rest_is_kept(file, root, tmp_path):
+    file.write_text(
+        FILE.replace("rho: [0.1, 0.3]", "rho: [-1]").replace("seeds: [0, 1]", "seeds: [0]"), "utf-8"
+    )
+    trials = addresses(load_experiment(file), root)
+    with pytest.raises(InputError, match=r"rho -1: must be a non-negative number.*finished trials are kept"):
+        run_all(trials, root, tmp_path / "work", tmp_path / "records", 1)
+    assert len(list((tmp_path / "records").iterdir())) == 1
+
+
+def test_the_command_line(file, root, tmp_path, capsys):
+    def call(*words):
+        with pytest.raises(SystemExit) as stop:
+            main_module.main(["sweep", words[0], str(file), "--data", str(root), *words[1:]])
+        captured = capsys.readouterr()
+        return stop.value.code, captured.out, captured.err
+
+    file.write_text(
+        FILE.replace("seeds: [0, 1]", "seeds: [0]").replace("  - {method: sast, rho: [0.1, 0.3]}\n", ""),
+        "utf-8",
+    )
+    work = ("--work", str(tmp_path / "work"))
+    assert "waiting" in call("status", *work)[1]
+    code, out, err = call("run", *work)
+    assert code == 0 and out.startswith("1 trials have records in"), err
+    assert "done" in call("status", *work)[1]
+    assert call("report")[1].startswith("## Small: baseline and SAST")
+    assert call("report", "--out", str(tmp_path / "r.md"))[0] == 0
+    assert (tmp_path / "r.md").read_text("utf-8").startswith("## Small")
+
+
+def test_the_interval_of_paired_differences_by_hand():
+    # Mean 2, standard deviation 1, n = 3: 2 -+ 4.303 / sqrt(3).
+    low, high = interval([1.0, 2.0, 3.0])
+    assert (low, high) == (pytest.approx(2 - 4.303 / 3**0.5), pytest.approx(2 + 4.303 / 3**0.5))
+    assert interval([1.0]) is None
