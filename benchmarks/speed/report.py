@@ -118,6 +118,10 @@ def page() -> str:
   takes two rows with their counts); INT4 weights are stored as bytes, so they move as many bytes as INT8 and gain only
   from fewer widenings. Packed INT4 rows were sketched at 1.5 ns against 2.2 ns per row for counts of 1, and at 3.4 ns with
   real counts (bit planes), and left out.
+- **Convolution.** The network timed is random, scaled until a tenth of the neurons of every layer fire at each step, because a network
+  that was trained for minutes stays silent and would flatter an event-driven run. A hidden spike reaches 2.25 positions on average, each
+  with a row of 96 to 288 bytes; listing a row for its position costs about as much as adding it. From 20 % of the inputs on, more than
+  a fifth of the first layer fires too, and the run is dominated by the hidden layers at every activity.
 - **XyloSim.** Its time also grows with the net; a recording of ours costs a fixed 0.3 us per layer and ten steps (loop ends that the
   processor cannot predict), which a net of 16 inputs does not fill.
 - **Training.** Of a step's {ours_ms:.1f} ms, about 2 ms go into the first layer's sum and 2 ms into its weight gradient, each at the level-2 cache's
@@ -152,8 +156,8 @@ def page() -> str:
         ) + f"\n{source(full)}",
         "## Growth\n\n" + growth_rows(growth) + f"""
 From 2312-168-64-10, T = 10, 8 % active, {growth['base']['recordings']:,} recordings, one thread; the exponent is fitted to the upper half of each curve.
-Inputs grow slightly faster than their SynOps once the weight rows leave the level-2 cache (1 MiB; then level 3 is the limit).
-Nothing else grows faster than its SynOps: below the knees, the fixed cost per step (neurons) and per run (9 ms: checks, tables) shows.
+Past 5,000 inputs of 168 neurons the weight rows leave the level-2 cache (1 MiB) and level 3 sets the pace.
+Nothing else grows faster than its SynOps: below the knees, the fixed costs show: per step the neurons, per run 1 ms of checks, and 9 ms once per program for its tables.
 
 {source(growth)}
 ![Growth](figures/speed-growth.svg)

@@ -52,21 +52,12 @@ class DigitBinner:
         index: NDArray = np.empty(entries, self._kind)
         count = np.empty(entries, np.uint8)
         per_bin = np.empty(self._bins, np.int64)
-        half = self._inputs // 2
-        stop = _count(
-            raw,
-            self._column,
-            self._row,
-            half,
-            self._pitch,
-            self._bins,
-            self._times,
-            self._places,
-            self._counts,
-        )
+        stop, end = _frame(
+            raw, self._column, self._row, self._inputs // 2, self._pitch, self._times, self._places, self._counts,
+            self._words, per_bin, index, count,
+        )  # fmt: skip
         if stop <= 0:
             return None
-        end = _collect(self._counts, self._words, self._pitch, per_bin, index, count)
         return per_bin, index[:end], count[:end], stop
 
 
@@ -119,3 +110,11 @@ def _collect(counts, words, pitch, per_bin, index, count):
                 words[word] = 0
         per_bin[bin_] = end - before
     return end
+
+
+@kernel()
+def _frame(raw, column, row, half, pitch, times, places, counts, words, per_bin, index, count):
+    """Count and list a file's events; return (last time + 1, or 0 where a rule is broken; entries)."""
+    stop = _count(raw, column, row, half, pitch, len(per_bin), times, places, counts)
+    end = _collect(counts, words, pitch, per_bin, index, count) if stop > 0 else np.int64(0)
+    return stop, end

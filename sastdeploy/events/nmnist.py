@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Iterator
 from functools import lru_cache
@@ -14,6 +15,8 @@ from sastdeploy.errors import InputError
 from sastdeploy.events.recording import EVENT_DTYPE, Trial, check_events
 
 SENSOR = (34, 34, 2)
+_ENOUGH = 1 << 18
+"""Bytes to ask the system for at once: more than any recording of the set has."""
 OVERFLOW_Y = 240
 """An event with this y carries no pixel: it says that 2^13 us are to be added to all later times."""
 
@@ -108,8 +111,14 @@ def file_content(path: Path, member: str) -> bytes:
     try:
         if member:
             return _opened(path, path.stat().st_mtime_ns).read(member)
-        with open(path, "rb", buffering=0) as file:
-            return file.read()
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            content = os.read(handle, _ENOUGH)
+            while more := os.read(handle, _ENOUGH):
+                content += more
+        finally:
+            os.close(handle)
+        return content
     except (OSError, zipfile.BadZipFile, RuntimeError, KeyError) as error:
         name = f"{path}:{member}" if member else str(path)
         raise InputError(f"{name}: cannot be read ({error}).") from error

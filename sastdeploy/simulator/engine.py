@@ -171,7 +171,6 @@ def _run_numba(program, digest, frames, names, threads, progress, message, chunk
         if kind not in _warm:
             chunks.warm_up()
             _warm.add(kind)
-        chunks.stages = dict.fromkeys(chunks.stages, 0.0)
     finally:
         notice.cancel()
     begin = time.perf_counter()
