@@ -1,4 +1,4 @@
-"""How time grows: with activity, inputs, width, T, recordings and threads; fitted exponents.
+"""How time and memory grow: with activity, inputs, width, T, recordings, block and threads; fitted exponents.
 
     python benchmarks/speed/growth.py [--turns 5]
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import tracemalloc
 
 import numpy as np
 from timing import interleaved, save
@@ -30,9 +31,18 @@ CURVES: dict[str, list] = {
     "width": [16, 64, 168, 512, 2048],
     "steps": [1, 3, 10, 30, 100],
     "recordings": [64, 256, 1024, 4096, 16384],
+    "block": [1, 4, 16, 64, 256],
     "threads": [1, 2],
 }
-BASE = {"activity": 0.08, "inputs": 2312, "width": 168, "steps": 10, "recordings": 2048, "threads": 1}
+BASE = {
+    "activity": 0.08,
+    "inputs": 2312,
+    "width": 168,
+    "steps": 10,
+    "recordings": 2048,
+    "block": 0,
+    "threads": 1,
+}
 
 
 def net(inputs: int, width: int, steps: int) -> Program:
@@ -65,7 +75,11 @@ def frames(inputs: int, steps: int, count: int, activity: float) -> Frames:
 def point(facts: dict):
     program = net(facts["inputs"], facts["width"], facts["steps"])
     data = frames(facts["inputs"], facts["steps"], facts["recordings"], facts["activity"])
-    return program, data, lambda: engine.run(program, data, threads=facts["threads"])
+    return (
+        program,
+        data,
+        lambda: engine.run(program, data, threads=facts["threads"], chunk=facts["block"] or None),
+    )
 
 
 def exponent(x: list[float], y: list[float]) -> float:
@@ -82,21 +96,26 @@ def main() -> None:
     for name, values in CURVES.items():
         more = {"recordings": 16384} if name == "threads" else {}
         points = {str(v): point({**BASE, **more, name: v}) for v in values}
-        measured = interleaved({v: call for v, (_, _, call) in points.items()}, options.turns)
+        turns = options.turns * (4 if name == "threads" else 1)
+        measured = interleaved({v: call for v, (_, _, call) in points.items()}, turns)
         rows = []
         for v, (program, _, call) in points.items():
+            tracemalloc.start()
             run = call()
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
             tables = sum(
                 layer.wiring.weight.nbytes for layer in make_plan(program).layers if layer.wiring is not None
             )
             rows.append({
                 name: float(v), "seconds": measured[v]["min"], "spread": measured[v]["spread"],
                 "synops": int(run.synops.sum()),
-                "table_bytes": tables,
+                "table_bytes": tables, "peak_bytes": peak + tables,
             })  # fmt: skip
         x = [row[name] for row in rows]
         curves[name] = {
             "points": rows, "exponent": exponent(x, [row["seconds"] for row in rows]),
+            "memory_exponent": exponent(x, [float(row["peak_bytes"]) for row in rows]),
             "synops_exponent": exponent(x, [float(row["synops"]) for row in rows]),
         }  # fmt: skip
     save("growth", {"base": BASE, "seed": SEED, "curves": curves})
