@@ -22,7 +22,7 @@ from sastdeploy.provenance import git_commit
 from sastdeploy.simulator.engine import ENGINES, run
 from sastdeploy.simulator.result import RunResult
 
-NOT_COMPARED = ("engine", "threads", "seconds", "traces", "layers")
+NOT_COMPARED = ("engine", "threads", "seconds", "stages", "traces", "layers")
 
 
 def numbers(result: RunResult) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Peak memory and seconds per epoch of a SAST training against a baseline's, each in a process of its own.
+"""Peak memory and seconds per epoch of SAST against a baseline, and of fused kernels against plain torch.
 
     python benchmarks/training_memory.py --data DIR [--limit 4000] [--epochs 2]
 
@@ -15,13 +15,13 @@ import tempfile
 from pathlib import Path
 
 
-def measure(method: str, options: argparse.Namespace) -> dict[str, float]:
+def measure(method: str, options: argparse.Namespace, kernels: str = "fused") -> dict[str, float]:
     """Return the peak resident memory (MiB) and the mean seconds per epoch of one training."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "ckpt.pt"
         program = "import sys; from sastdeploy.cli.main import main; import resource\ntry: main(sys.argv[1:])\nexcept SystemExit as s: code = s.code\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)\nsys.exit(code)"
         call = [
-            "train", "--dataset", "nmnist-sim", "--arch", options.arch, "--method", method, "--epochs", str(options.epochs),
+            "train", "--dataset", "nmnist-sim", "--arch", options.arch, "--method", method, "--kernels", kernels, "--epochs", str(options.epochs),
             "--limit", str(options.limit), "--seed", str(options.seed), "--out", str(out), "--data", options.data,
         ]  # fmt: skip
         done = subprocess.run(
@@ -47,9 +47,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     found = {method: measure(method, options) for method in ("baseline", "sast")}
+    plain = measure("baseline", options, "torch")
     ratios = {key: found["sast"][key] / found["baseline"][key] for key in found["sast"]}
     settings = {key: value for key, value in vars(options).items() if key != "data"}
-    print(json.dumps({"settings": settings, **found, "sast_over_baseline": ratios}, indent=2))
+    fused = {key: found["baseline"][key] / plain[key] for key in plain}
+    print(json.dumps({
+        "settings": settings, **found, "plain_torch_baseline": plain, "sast_over_baseline": ratios, "fused_over_plain": fused,
+    }, indent=2))  # fmt: skip
 
 
 if __name__ == "__main__":
