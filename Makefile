@@ -31,7 +31,7 @@ $(VENV)/.ready-dev: $(READY)
 	$(BIN)/python -m pip install --quiet -c .ci/constraints.txt -e '.[test,dev,tonic]'
 	touch $@
 
-bench: $(READY)  ## speed of this machine, without other frameworks (about 3 minutes)
+bench: $(READY)  ## speed of this machine, without other frameworks (about a minute)
 	$(BIN)/python benchmarks/speed/run.py --work .bench
 
 bench-peers: .venv-peers/.ready  ## the same beside snnTorch, SpikingJelly, sinabs, Norse, XyloSim, tonic; writes PERFORMANCE.md

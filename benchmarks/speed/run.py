@@ -1,7 +1,7 @@
 """Run the speed benchmarks one after another, each in a process of its own.
 
-    python benchmarks/speed/run.py --work FOLDER           the short set, without other frameworks (about 3 minutes)
-    python benchmarks/speed/run.py --work FOLDER --peers   everything, then PERFORMANCE.md (about 15 minutes)
+    python benchmarks/speed/run.py --work FOLDER           the short set, without other frameworks (about a minute)
+    python benchmarks/speed/run.py --work FOLDER --peers   everything, then PERFORMANCE.md (about 10 minutes)
 
 The short set writes to FOLDER/results and leaves the committed results alone.
 """
