@@ -15,6 +15,7 @@ from sastdeploy.sweeps import local
 from sastdeploy.sweeps.experiment import Trial, load_experiment, varied
 from sastdeploy.sweeps.local import addresses, run_all, states
 from sastdeploy.sweeps.report import interval, report
+from sastdeploy.sweeps.trial import TAKEN
 
 FILE = """
 name: small
@@ -178,6 +179,32 @@ def test_a_killed_sweep_goes_on(file, root, tmp_path):
     assert done.returncode == 0, done.stderr
     assert len(list(records.glob("*.json"))) == 6
     assert all(path.stat().st_mtime_ns == time_ns for path, time_ns in before.items())
+
+
+def test_a_trial_that_outlives_its_sweep_is_not_started_twice(file, root, tmp_path, monkeypatch):
+    file.write_text(
+        FILE.replace("seeds: [0, 1]", "seeds: [0]")
+        .replace("  - {method: sast, rho: [0.1, 0.3]}\n", "")
+        .replace("epochs: 2", "epochs: 8"),
+        "utf-8",
+    )
+    trials = addresses(load_experiment(file), root)
+    (address,) = trials
+    work, records = tmp_path / "work", tmp_path / "records"
+    orphan = local._start(address, trials[address], root, work, records)
+    while not (work / address / "ckpt.pt.jsonl").exists():
+        time.sleep(0.05)
+    codes, start = [], local._start
+
+    def started(*order):
+        process = start(*order)
+        codes.append(process)
+        return process
+
+    monkeypatch.setattr(local, "_start", started)
+    run_all(trials, root, work, records, 1)
+    assert orphan.wait() == 0 and len(list(records.iterdir())) == 1
+    assert codes and codes[0].returncode == TAKEN
 
 
 def test_a_trial_that_cannot_run_is_named_and_the_rest_is_kept(file, root, tmp_path):

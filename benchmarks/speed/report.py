@@ -80,6 +80,11 @@ def page() -> str:
     bytes_per_second = real["facts"]["row_bytes"] / seconds["C row loads only"]["min"] / 1e9
     ours_bytes = real["facts"]["row_bytes"] / seconds["loihi_int8"]["min"] / 1e9
     train, train_conv, xylo = load("training-fc_0p40m"), load("training-conv_0p42m"), load("xylo")
+    limits = load("limits")
+    sum_rate, gradient_rate = (
+        limits["training"]["row_bytes"] / limits["training"]["seconds"][part]["min"] / 1e9
+        for part in ("first layer, sum", "first layer, weight gradient")
+    )
     data, start, growth, full = load("data-path"), load("start-memory"), load("growth"), load("full-training")
     threads = growth["curves"]["threads"]["points"]
     at5, stream, large = conv["cases"]["0.05"], start["stream"], start["large"]
@@ -125,22 +130,20 @@ def page() -> str:
   also update {10 * 232:,} neurons, list their spikes and count operations, reaches {ratio['C yardstick']:.1f}; this engine {ratio['loihi_int8']:.1f}, its first layer alone
   moving {ours_bytes:.0f} GB/s of rows averaged over the whole run. Counts above 1 cost nothing extra (one multiply-add instruction
   takes two rows with their counts); INT4 weights are stored as bytes, so they move as many bytes as INT8 and gain only
-  from fewer widenings. Packed INT4 rows were sketched at 1.5 ns against 2.2 ns per row for counts of 1, and at 3.4 ns with
-  real counts (bit planes), and left out.
+  from fewer widenings. Packed INT4 rows and bit planes for counts were sketched; with counts above 1 they were slower.
 - **Convolution.** The network timed is random, scaled until a tenth of the neurons of every layer fire at each step, because a network
   that was trained for minutes stays silent and would flatter an event-driven run. A hidden spike reaches 2.25 positions on average, each
   with a row of 96 to 288 bytes; listing a row for its position costs about as much as adding it. From 20 % of the inputs on, more than
   a fifth of the first layer fires too, and the run is dominated by the hidden layers at every activity.
-- **XyloSim.** Its time also grows with the net; a recording of ours costs a fixed 0.3 us per layer and ten steps (loop ends that the
-  processor cannot predict), which a net of 16 inputs does not fill.
-- **Training.** Of a step's {ours_ms:.1f} ms, about 2 ms go into the first layer's sum and 2 ms into its weight gradient, each at the level-2 cache's
-  bandwidth, 0.6 ms into sorting the batch's events by input, 0.8 ms into four dense products, 0.7 ms into the LIF passes, 0.3 ms into Adam;
-  the fastest framework needs {float_ms:.1f} ms. A SAST step is two of these without the second Adam step: where Adam is a smaller part (the
+- **XyloSim.** Its time grows with the net too; on a net of 16 inputs our fixed cost per layer and step weighs most.
+- **Training.** A step takes {ours_ms:.1f} ms, the fastest framework {float_ms:.1f} ms. Its two sums over the first layer's active inputs move
+  {limits['training']['row_bytes'] / 1e6:.0f} MB of float32 rows each, at {sum_rate:.0f} and {gradient_rate:.0f} GB/s out of the level-2 cache; the parts, apart and warm, are in the table
+  "Where a step's time goes". A SAST step is two of these without the second Adam step: where Adam is a smaller part (the
   convolution), its ratio nears 2.
 - **Two threads.** The figure moves between 1.5 and 2.0 from run to run on the shared machine named below; nothing but a lock around a few
   additions per 256 recordings is held in common.
-- **Start.** Up to 8 recordings are computed by the plain engine, which needs no compiled kernels; above, importing Numba and
-  refreshing its registries cost 0.6 s before the first kernel runs.
+- **Start.** Up to 8 recordings are computed by the plain engine, which needs no compiled kernels; above, importing Numba and loading the
+  first kernel from the cache take {limits['start']['load the smallest kernel from the cache']['median'] - limits['start']['Python alone']['median']:.2f} s before anything runs.
 """,
         "## Inference, `fc_0p40m`, real activity " + f"({real['activity']:.1%} of inputs, counts up to the clip)\n\n" + inference(fc, "real")
         + "\n`loihi_int8`, `aggressive_int4`: this simulator, with spikes, operations and overflows counted. Float frameworks get dense "
@@ -161,6 +164,10 @@ def page() -> str:
         ) + "\nGradients: at initial weights within 1e-5 of the largest gradient of plain torch (tested); on a trained net the steep "
         "surrogate amplifies a last bit in both, and both lie equally far from float64. Bits repeat, on any number of threads. "
         "Peers train with hard spikes forward, as their guides show; SAST's surrogate forward pass costs an arctangent per neuron.\n",
+        "## Where a step's time goes\n\n" + table(
+            ["part", "ms, fastest", "ms, median"],
+            [[part, f"{v['min'] * 1e3:.2f}", f"{v['median'] * 1e3:.2f}"] for part, v in limits["training"]["seconds"].items()],
+        ) + "\nAnd a first result's:\n\n" + table(["process", "s, median"], [[k, f"{v['median']:.2f}"] for k, v in limits["start"].items()]) + f"\n{source(limits)}",
         "## Full-length trainings\n\n" + table(
             ["method", "epochs", "recordings per epoch", "minutes, end to end", "validation accuracy, hard spikes"],
             [[r["method"], r["epochs"], f"{r['recordings']:,}", f"{r['seconds'] / 60:.1f}", f"{r['hard_accuracy']:.2%}"] for r in full["runs"]],

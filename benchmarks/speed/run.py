@@ -28,6 +28,7 @@ ALL = (
     ("start_memory.py", "--work", "{work}"),
     ("training.py", "--work", "{work}", "--arch", "conv_0p42m", "--turns", "3"),
     ("inference.py", "--work", "{work}", "--arch", "conv_0p42m", "--recordings", "64", "--turns", "3"),
+    ("limits.py", "--work", "{work}"),
     ("data_path.py", "--work", "{work}", "--files", "1000", "--turns", "7"),
 )
 

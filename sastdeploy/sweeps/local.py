@@ -7,13 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sastdeploy import atomic
 from sastdeploy.errors import InputError
 from sastdeploy.sweeps.experiment import Experiment, Trial
+from sastdeploy.sweeps.trial import TAKEN
 
 TRIES = 3
 """How often a trial is started again when its process was killed; each start goes on where the last one stopped."""
@@ -75,38 +75,28 @@ def run_all(
     Raises:
         InputError: a trial failed; the others' records are kept, and the same call goes on.
     """
-    from filelock import FileLock, Timeout
-
     waiting = [address for address in trials if not (records / f"{address}.json").exists()]
-    tries = dict.fromkeys(waiting, 0)
-    running: dict[str, tuple[subprocess.Popen, ExitStack]] = {}
+    tries, again = dict.fromkeys(waiting, 0), dict.fromkeys(waiting, 0.0)
+    running: dict[str, subprocess.Popen] = {}
     failed: list[str] = []
     try:
-        while waiting or running:
-            for address in list(waiting):
-                if len(running) >= processes or failed:
-                    break
-                stack = ExitStack()
-                (work / address).mkdir(parents=True, exist_ok=True)
-                try:
-                    stack.enter_context(FileLock(work / address / "lock", timeout=0))
-                except Timeout:
-                    continue
-                waiting.remove(address)
-                if (records / f"{address}.json").exists():
-                    stack.close()
-                    continue
-                tries[address] += 1
-                running[address] = (_start(address, trials[address], root, work, records), stack)
-            if failed and not running:
-                break
-            for address, (process, stack) in list(running.items()):
+        while (waiting and not failed) or running:
+            now = time.monotonic()
+            for address in [a for a in waiting if again[a] <= now][: max(0, processes - len(running))]:
+                if not failed:
+                    waiting.remove(address)
+                    running[address] = _start(address, trials[address], root, work, records)
+            for address, process in list(running.items()):
                 code = process.poll()
                 if code is None:
                     continue
                 del running[address]
-                stack.close()
-                if code < 0 and tries[address] < TRIES:
+                if code == TAKEN:
+                    # Left by a killed sweep, or another sweep's: its record is waited for.
+                    again[address] = now + 2
+                    waiting.append(address)
+                elif code < 0 and tries[address] < TRIES - 1:
+                    tries[address] += 1
                     say(
                         f"trial {address}: its process was killed (signal {-code}); it goes on from its last epoch"
                     )
@@ -120,10 +110,9 @@ def run_all(
             show()
             time.sleep(0.2)
     finally:
-        for process, stack in running.values():
+        for process in running.values():
             process.terminate()
             process.wait()
-            stack.close()
     if failed:
         raise InputError(
             f"{failed[0]} ({len(failed)} failed; see {work}/ADDRESS/errors.txt). Mend it and run the sweep again: finished trials are kept."
@@ -132,12 +121,13 @@ def run_all(
 
 def _start(address: str, trial: Trial, root: Path | None, work: Path, records: Path) -> subprocess.Popen:
     order = work / address / "trial.json"
+    order.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "address": address, "trial": asdict(trial), "root": str(root) if root else None, "work": str(work),
         "records": str(records),
     }  # fmt: skip
     atomic.write_text(order, json.dumps(content, indent=1))
-    with (work / address / "errors.txt").open("wb") as errors:
+    with (work / address / "errors.txt").open("ab") as errors:
         return subprocess.Popen(
             [sys.executable, "-m", "sastdeploy.sweeps.trial", str(order)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True,

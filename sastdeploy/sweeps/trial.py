@@ -103,13 +103,30 @@ def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+TAKEN = 75
+"""Exit code: another process is at this trial."""
+
+
 def main() -> None:
+    from filelock import FileLock, Timeout
+
+    order = json.loads(Path(sys.argv[1]).read_text("utf-8"))
+    try:
+        # Held by the one that trains, not by the sweep: a trial outlives a sweep that is killed.
+        with FileLock(Path(order["work"]) / order["address"] / "lock", timeout=0):
+            _run(order)
+    except Timeout:
+        sys.exit(TAKEN)
+
+
+def _run(order: dict[str, Any]) -> None:
     import numba
     import torch
 
+    if (Path(order["records"]) / f"{order['address']}.json").exists():
+        return
     torch.set_num_threads(1)
     numba.set_num_threads(1)
-    order = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     trial = Trial(**{**order["trial"], "profiles": tuple(order["trial"]["profiles"])})
     root = Path(order["root"]) if order["root"] else None
     try:

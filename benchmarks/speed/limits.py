@@ -1,0 +1,103 @@
+"""Where the milliseconds of a training step and of a first result go, part by part, one thread.
+
+python benchmarks/speed/limits.py --work FOLDER [--turns 15]
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from subject import SEED, checkpoint, recordings
+from timing import facts, interleaved, one_thread, save
+
+from sastdeploy.training import fused, sparse
+from sastdeploy.training.networks import SpikingNetwork
+from sastdeploy.training.sparse import sparse_values
+from sastdeploy.vectors import shape
+
+
+def training_parts(work: Path, turns: int) -> dict:
+    """Return seconds per part of one step of fc_0p40m at batch 128, and the bytes of rows that its two sums touch."""
+    trained, data = checkpoint(work), recordings(work, limit=1000)
+    rng = np.random.default_rng(SEED)
+    chosen = np.sort(rng.permutation(len(data))[:128])
+    x = sparse_values(data.frames, chosen, trained.preprocessing)
+    rows, width = len(x.start), 168
+    weight = rng.standard_normal((x.inputs, width), np.float32)
+    gradient = rng.standard_normal((rows, width), np.float32)
+    bias, out, back = np.zeros(width, np.float32), np.empty((rows, width), np.float32), np.empty_like(weight)
+    ends = np.zeros(x.inputs + 1, np.int64)
+    entry = sparse._by_input(x.start, x.stop, x.index, x.count, ends)
+    kind = shape(width // 8, 8)
+    membrane, spikes = gradient.reshape(10, -1, width).copy(), np.empty((10, rows // 10, width), np.float32)
+    theta = np.ones(width, np.float32)
+    alpha, slope = np.float32(0.5), np.float32(25)
+    hidden = torch.from_numpy(out)
+    dense = torch.randn(64, width)
+    network = SpikingNetwork(trained.architecture)
+    network.initialise(torch.Generator().manual_seed(SEED))
+    optimiser = torch.optim.Adam(network.parameters(), fused=True)
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    measured = interleaved(
+        {
+            "drawing the batch": lambda: sparse_values(data.frames, chosen, trained.preprocessing),
+            "first layer, sum": lambda: sparse._sum_inputs(x.start, x.stop, x.index, x.count, x.worth, x.which, weight, bias, *kind, out),
+            "first layer, sorting by input": lambda: sparse._by_input(x.start, x.stop, x.index, x.count, np.zeros_like(ends)),
+            "first layer, weight gradient": lambda: sparse._sum_rows(ends, entry, x.worth, x.which, gradient, *kind, back),
+            "LIF forward, first layer": lambda: fused._forward(membrane, theta, alpha, slope, False, spikes),
+            "LIF backward, first layer": lambda: fused._backward(membrane, theta, alpha, slope, spikes),
+            "one dense product, second layer": lambda: hidden @ dense.T,
+            "Adam": optimiser.step,
+        },
+        turns,
+    )  # fmt: skip
+    return {
+        "seconds": measured,
+        "events": int((x.stop - x.start).sum()),
+        "row_bytes": int((x.stop - x.start).sum()) * width * 4,
+    }
+
+
+def start_parts(turns: int) -> dict[str, dict[str, float]]:
+    """Return seconds of processes that do ever more of what a run on many recordings needs."""
+    scripts = {
+        "Python alone": "pass",
+        "import numba": "import numba",
+        "import the kernels": "import sastdeploy.simulator.chunks",
+        "load the smallest kernel from the cache": (
+            "import numpy as np; from sastdeploy.simulator.kernels import clip_counts as k\n"
+            "k(np.zeros(1, np.uint16), np.ones(1, np.uint8), np.uint8(1), np.zeros(1, np.uint8))"
+        ),
+    }
+    found = {}
+    for name, script in scripts.items():
+        times = []
+        for _ in range(turns + 1):
+            began = time.perf_counter()
+            subprocess.run([sys.executable, "-c", script], check=True)
+            times.append(time.perf_counter() - began)
+        found[name] = facts(times[1:])
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--turns", type=int, default=15)
+    options = parser.parse_args()
+    one_thread()
+    save(
+        "limits",
+        {"seed": SEED, "training": training_parts(options.work, options.turns), "start": start_parts(5)},
+    )
+
+
+if __name__ == "__main__":
+    main()
