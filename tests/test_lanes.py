@@ -1,12 +1,9 @@
 """Vectors of integers against plain NumPy, compiled and with the compiler switched off."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from numba import njit
+from without_jit import JIT_ONLY, assert_numpys_pass_without_the_compiler
 
 from sastdeploy.lanes import at_least, below, bits, load, lowest, narrow, population, put, spread, wide
 from sastdeploy.vectors import shape
@@ -45,12 +42,6 @@ def test_operators_are_numpys(lanes):
     assert masks[0] == len(smaller) and np.array_equal(masks[1 : len(smaller) + 1], smaller)
 
 
-@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="this is the run without the compiler")
+@JIT_ONLY
 def test_the_same_without_the_compiler():
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "numpys"],
-        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout
+    assert_numpys_pass_without_the_compiler(__file__)

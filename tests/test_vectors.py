@@ -1,13 +1,10 @@
 """Register sums against plain NumPy, compiled and with the compiler switched off."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from numba import njit
 from numba.core.errors import TypingError
+from without_jit import JIT_ONLY, assert_numpys_pass_without_the_compiler
 
 from sastdeploy.vectors import (
     add_pair,
@@ -75,12 +72,6 @@ def test_rows_that_are_not_contiguous_are_refused():
         )
 
 
-@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="this is the run without the compiler")
+@JIT_ONLY
 def test_the_same_without_the_compiler():
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "numpys"],
-        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout
+    assert_numpys_pass_without_the_compiler(__file__)

@@ -23,7 +23,7 @@ Scores = Callable[[Tensor], Tensor]
 
 def definition(checkpoint: Checkpoint, rule: str, strict: bool) -> Scores:
     """Return class scores in plain torch of values ``[B, T, P, H, W]``; ``strict``: a spike needs u > theta."""
-    neuron, stages = checkpoint.architecture.neuron, _stages(checkpoint)
+    neuron, stages = checkpoint.architecture.neuron, _modules(checkpoint)
 
     def scores(x: Tensor) -> Tensor:
         s = x.transpose(0, 1)
@@ -51,15 +51,8 @@ def _over_time(apply, s: Tensor) -> Tensor:
     return out.view(*s.shape[:2], *out.shape[1:])
 
 
-def _stages(checkpoint: Checkpoint) -> list[Callable[[Tensor], Tensor]]:
-    """Return the weighted sums of all layers and of the readout, on ``[N, ...]``."""
-    stages: list[Callable[[Tensor], Tensor]] = []
-    for module in _modules(checkpoint):
-        stages.append(module)
-    return stages
-
-
 def _modules(checkpoint: Checkpoint) -> list[nn.Module]:
+    """Return the weighted sums of all layers and of the readout, on ``[N, ...]``."""
     arrays, modules = checkpoint.parameters, []
     for i, layer in enumerate(checkpoint.architecture.layers):
         weight, bias = (torch.from_numpy(arrays[f"layers.{i}.{part}"].copy()) for part in ("weight", "bias"))

@@ -27,8 +27,8 @@ class DigitBinner:
 
     def __init__(self, frame_size: tuple[int, int], time_bins: int) -> None:
         self._bins = time_bins
-        self._kind = index_dtype(SENSOR[2] * frame_size[0] * frame_size[1])
         self._inputs = SENSOR[2] * frame_size[0] * frame_size[1]
+        self._kind = index_dtype(self._inputs)
         # Whole words per bin, so that eight counts are seen to be zero at once.
         self._pitch = -(-self._inputs // 8) * 8
         self._counts = np.zeros(time_bins * self._pitch, np.uint8)

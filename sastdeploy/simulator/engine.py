@@ -144,11 +144,11 @@ def _verified(program: Program) -> str:
         raise
     if digest not in _seen:
         verify_program(program)
-        _seen[digest] = None
+        _seen.add(digest)
     return digest
 
 
-_seen: dict[str, None] = {}
+_seen: set[str] = set()
 """Hashes of programs that were found valid."""
 
 

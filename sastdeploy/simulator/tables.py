@@ -12,7 +12,7 @@ class Rows(NamedTuple):
     """Non-zero values of a block of recordings: row ``n * T + t`` holds ``starts[row]`` up to ``stops[row]``.
 
     Args:
-        starts, stops: int64 ``[n * T]``. active: uint16 or int32, their inputs.
+        starts, stops: int64 ``[n * T]``. active: uint16, int32 or int64, their inputs.
         value: uint8 or int16, read only if ``graded`` (else each is 1).
     """
 
