@@ -88,6 +88,18 @@ def to_real(codes: ArrayLike, fraction_bits: int) -> NDArray[np.float64]:
     return np.asarray(codes, dtype=np.float64) * 2.0**-fraction_bits
 
 
+def weight_codes(weight: NDArray, scale: ArrayLike, bits: int) -> NDArray[np.int8]:
+    """Return ``round_half_even(weight / scale)`` in the symmetric narrow range of ``bits`` bits."""
+    limit = weight_limit(bits)
+    return np.clip(np.rint(weight / scale), -limit, limit).astype(np.int8)
+
+
+def tensor_scale(largest: ArrayLike, bits: int) -> NDArray[np.float64]:
+    """Return ``s = max|W| / (2^(b-1) - 1)`` of weights up to ``largest``; 1 where they are all zero."""
+    largest = np.asarray(largest, np.float64)
+    return np.where(largest > 0, largest / weight_limit(bits), 1.0)
+
+
 def weight_limit(bits: int) -> int:
     """Return the largest magnitude of a narrow-range signed weight of ``bits`` bits (INT8: 127, INT4: 7)."""
     if not 2 <= bits <= 8:

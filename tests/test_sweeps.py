@@ -15,7 +15,8 @@ from sastdeploy.sweeps import local
 from sastdeploy.sweeps.experiment import Trial, load_experiment, varied
 from sastdeploy.sweeps.local import addresses, run_all, states
 from sastdeploy.sweeps.report import interval, report
-from sastdeploy.sweeps.trial import TAKEN
+from sastdeploy.sweeps.selection import choose, read_tests
+from sastdeploy.sweeps.trial import TAKEN, read_test_of
 
 FILE = """
 name: small
@@ -58,7 +59,9 @@ def test_an_address_covers_every_setting_and_the_data():
     changes = [
         {"dataset": "nmnist"}, {"arch": "conv_0p42m"}, {"method": "sast"}, {"rho": 0.1}, {"epochs": 3}, {"batch_size": 4},
         {"learning_rate": 0.1}, {"seed": 1}, {"alpha": 0.25}, {"threshold": 0.5}, {"slope": 5.0}, {"time_bins": 4},
-        {"limit": 5}, {"divisor_factor": 2.0}, {"profiles": ("loihi_int8",)},
+        {"limit": 5}, {"divisor_factor": 2.0}, {"profiles": ("loihi_int8",)}, {"forward": "hard"}, {"slope_end": 100.0},
+        {"weight_decay": 0.01}, {"init_scale": 2.0}, {"quantize_bits": 4}, {"quantize_epochs": 3},
+        {"measures": ("activity",)}, {"select": "table3"},
     ]  # fmt: skip
     assert {name for change in changes for name in change} == set(Trial.__dataclass_fields__)
     others = {replace(trial, **change).address("a") for change in changes} | {trial.address("b")}
@@ -72,6 +75,8 @@ def test_an_address_covers_every_setting_and_the_data():
     ("rho: [0.1, 0.3]", "rho: [0.1, 0.1]", "two points of the grid are the same."),
     ("epochs: 2", "epochs: 2, divisor_factor: 0.5", "divisor_factor is 0.5; values must not exceed 1, so at least 1."),
     ("seeds: [0, 1]", "seeds: []", "seeds"),
+    ("profiles:", "measures: [activty]\nprofiles:", "'activty' is no measure. Did you mean 'activity'? Allowed: activity, margins"),
+    ("profiles:", "select_by: [rhoo]\nprofiles:", "'rhoo' is no setting of a trial."),
     ("title:", "tittle:", "tittle"),
 ])  # fmt: skip
 def test_a_wrong_file_is_refused(file, old, new, text):
@@ -97,7 +102,7 @@ def test_trials_run_once_and_the_report_is_made_of_their_records(file, root, tmp
     assert (
         "6 of 6 trials" in text
         and "| method sast, rho 0.3 | 2 |" in text
-        and "- method baseline, rho 0.0: seed 0:" in text
+        and "- method baseline: seed 0:" in text
     )
     record = json.loads(next(iter(times)).read_text("utf-8"))
     assert record["test"]["recordings"] == 30 and record["programs"]["loihi_int8"]["ksynops"] > 0
@@ -243,3 +248,67 @@ def test_the_interval_of_paired_differences_by_hand():
     low, high = interval([1.0, 2.0, 3.0])
     assert (low, high) == (pytest.approx(2 - 4.303 / 3**0.5), pytest.approx(2 + 4.303 / 3**0.5))
     assert interval([1.0]) is None
+
+
+def test_the_address_of_a_network_file_is_its_content(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "net.yaml").write_text(
+            "name: net\nlayers: [{kind: dense, neurons: 8}]\n", "utf-8"
+        )
+        (tmp_path / folder / "e.yaml").write_text(
+            FILE.replace("fixed: {", "fixed: {arch: net.yaml, "), "utf-8"
+        )
+    one, other = (load_experiment(tmp_path / folder / "e.yaml").trials[0] for folder in ("a", "b"))
+    assert one.arch == str(tmp_path / "a" / "net.yaml") and one.address("d") == other.address("d")
+    (tmp_path / "b" / "net.yaml").write_text("name: net\nlayers: [{kind: dense, neurons: 9}]\n", "utf-8")
+    assert one.address("d") != other.address("d")
+
+
+def test_test_recordings_wait_for_the_choice_and_are_read_once(file, root, tmp_path):
+    file.write_text(
+        FILE.replace("profiles:", "select_by: [method]\nprofiles:").replace("seeds: [0, 1]", "seeds: [0]"),
+        "utf-8",
+    )
+    experiment = load_experiment(file)
+    trials, work, records = addresses(experiment, root), tmp_path / "work", tmp_path / "records"
+    with pytest.raises(InputError, match="a choice needs every trial's record"):
+        choose(experiment, trials, records)
+    run_all(trials, root, work, records, 2)
+    found = {a: json.loads((records / f"{a}.json").read_text("utf-8")) for a in trials}
+    assert not any("test" in record or "programs" in record for record in found.values())
+    chosen = read_tests(experiment, trials, root, work, records)
+    assert len(chosen) == 2 and [trials[a].method for a in chosen] == ["baseline", "sast"]
+    sast = [a for a in trials if trials[a].method == "sast"]
+    assert chosen[1] == max(sast, key=lambda a: found[a]["validation"]["hard_accuracy"])
+    times = {a: (records / f"{a}.test.json").stat().st_mtime_ns for a in chosen}
+    assert len(list(records.glob("*.test.json"))) == 2
+    assert read_tests(experiment, trials, root, work, records) == chosen
+    assert times == {a: (records / f"{a}.test.json").stat().st_mtime_ns for a in chosen}
+    with pytest.raises(InputError, match="are read only once"):
+        read_test_of(trials[chosen[0]], chosen[0], root, work, records)
+    # A figure that changed after the choice: refused.
+    record = found[sast[0]] | {"validation": found[sast[0]]["validation"] | {"hard_accuracy": 0.123}}
+    (records / f"{sast[0]}.json").write_text(json.dumps(record), "utf-8")
+    with pytest.raises(InputError, match="this choice was made between other trials or figures"):
+        read_tests(experiment, trials, root, work, records)
+    # A checkpoint that is not the chosen one: refused.
+    (records / f"{sast[0]}.json").write_text(json.dumps(found[sast[0]]), "utf-8")
+    (records / f"{chosen[0]}.test.json").unlink()
+    (records / f"{chosen[0]}.json").write_text(
+        json.dumps(found[chosen[0]] | {"checkpoint_hash": "0"}), "utf-8"
+    )
+    with pytest.raises(InputError, match="is not the checkpoint of"):
+        read_tests(experiment, trials, root, work, records)
+
+
+def test_a_measure_that_needs_the_test_recordings_is_refused_before_the_choice(file, root, tmp_path):
+    file.write_text(
+        FILE.replace("profiles:", "select_by: [method]\nmeasures: [calibration]\nprofiles:")
+        .replace("seeds: [0, 1]", "seeds: [0]")
+        .replace("  - {method: sast, rho: [0.1, 0.3]}\n", ""),
+        "utf-8",
+    )
+    trials = addresses(load_experiment(file), root)
+    with pytest.raises(InputError, match="calibration: needs the test recordings"):
+        run_all(trials, root, tmp_path / "work", tmp_path / "records", 1)

@@ -154,7 +154,7 @@ def test_the_log_has_one_line_per_epoch(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "a.pt.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [0, 1]
     assert set(lines[0]) == {"epoch", "loss", "surrogate_accuracy", "hard_accuracy", "gap", "gradient_norm",
-                             "gradient_evaluations", "learning_rate", "seconds"}  # fmt: skip
+                             "gradient_evaluations", "learning_rate", "slope", "seconds", "cpu_seconds"}  # fmt: skip
     assert lines[0]["gradient_evaluations"] == 6 and lines[1]["learning_rate"] == pytest.approx(0.0005)
     assert sorted(os.listdir(tmp_path)) == ["a.pt", "a.pt.jsonl"]
 
@@ -211,14 +211,21 @@ def test_nothing_is_overwritten_unasked(tmp_path):
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    ({"method": "sam"}, "method 'sam': unknown. Allowed: baseline, sast."),
-    ({"rho": 0.1}, "rho 0.1: belongs to method sast; baseline has none."),
+    ({"method": "sam"}, "method 'sam': unknown. Allowed: baseline, sast, asam, random."),
+    ({"rho": 0.1}, "rho 0.1: belongs to methods sast, asam, random; baseline has none."),
     ({"method": "sast", "rho": -0.1}, "rho -0.1: must be a non-negative number."),
     ({"method": "sast", "rho": float("nan")}, "rho nan: must be a non-negative number."),
     ({"learning_rate": 0.0}, "learning_rate 0: must be a positive number."),
     ({"delta": 0.0}, "delta 0: must be a positive number."),
     ({"epochs": 0}, "epochs 0: must be at least 1."), ({"batch_size": 0}, "batch_size 0: must be at least 1."),
     ({"seed": -1}, "seed -1: must not be negative."),
+    ({"forward": "soft"}, "forward 'soft': unknown. Allowed: smooth, hard."),
+    ({"slope_end": -1.0}, "slope_end -1: must be a non-negative number."),
+    ({"init_scale": 0.0}, "init_scale 0: must be a positive number."),
+    ({"weight_decay": float("inf")}, "weight_decay inf: must be a non-negative number."),
+    ({"quantize_bits": 9, "quantize_epochs": 1}, "quantize_bits 9: must be 2 to 8, or 0 for none."),
+    ({"quantize_bits": 4}, "quantize_bits 4 with quantize_epochs 0: give both or neither."),
+    ({"quantize_bits": 4, "quantize_epochs": 31}, "quantize_epochs 31: must be 0 to 30, the epochs."),
 ])  # fmt: skip
 def test_settings_are_refused(options, message):
     with pytest.raises(InputError) as caught:

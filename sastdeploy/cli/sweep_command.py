@@ -71,6 +71,13 @@ def run(file: str, data: str | None, work: str, records: str | None, processes: 
             trials, data_folder(data), Path(work), folder, processes or usable_cores(), show,
             lambda text: click.echo(text, err=True),
         )  # fmt: skip
+    if experiment.select_by is not None:
+        from sastdeploy.sweeps.selection import read_tests
+
+        chosen = read_tests(experiment, trials, data_folder(data), Path(work), folder)
+        click.echo(
+            f"Chosen by validation, test recordings read once: {len(chosen)} trials ({folder}/{experiment.name}.selection.json)."
+        )
     click.echo(f"{len(trials)} trials have records in {folder}. Next: sastdeploy sweep report {file}")
 
 

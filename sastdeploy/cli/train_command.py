@@ -18,16 +18,16 @@ _PAPER = "  [default: {}, as in the paper]"
 )
 @click.option(
     "--method",
-    type=click.Choice(["baseline", "sast"]),
+    type=click.Choice(["baseline", "sast", "asam", "random"]),
     default="baseline",
     show_default=True,
-    help="One pass per step, or sharpness-aware with two.",
+    help="One pass per step; sharpness-aware with two; the same in proportion to each weight; one at a random point.",
 )
 @click.option(
     "--rho",
     type=float,
     default=None,
-    help="Radius of SAST's ascent step.  [default: 0.3; needs --method sast]",
+    help="Length of the step of sast, asam and random.  [default: 0.3; baseline has none]",
 )
 @click.option(
     "--delta",
@@ -54,6 +54,32 @@ _PAPER = "  [default: {}, as in the paper]"
     "--threshold", type=float, default=1.0, show_default=True, help="Spike threshold theta of every neuron."
 )
 @click.option("--slope", type=float, default=25.0, show_default=True, help="Slope k of the arctan surrogate.")
+@click.option(
+    "--forward",
+    type=click.Choice(["smooth", "hard"]),
+    default="smooth",
+    show_default=True,
+    help="Spikes of the forward pass; hard: with the surrogate's gradient backward.",
+)
+@click.option(
+    "--slope-end",
+    type=float,
+    default=0.0,
+    help="Slope in the last epoch, reached in equal factors.  [default: unchanged]",
+)
+@click.option(
+    "--weight-decay", type=float, default=0.0, show_default=True, help="Decoupled weight decay (AdamW)."
+)
+@click.option(
+    "--init-scale", type=float, default=1.0, show_default=True, help="Factor on the initial weights."
+)
+@click.option(
+    "--quantize-bits",
+    type=int,
+    default=0,
+    help="Hold the weights at 2 to 8 bits in the last epochs.  [default: never]",
+)
+@click.option("--quantize-epochs", type=int, default=0, help="How many last epochs that are.  [default: 0]")
 @click.option("--time-bins", type=int, default=10, show_default=True, help="Time bins T per recording.")
 @click.option(
     "--clip",
@@ -107,7 +133,8 @@ _PAPER = "  [default: {}, as in the paper]"
 )
 @JSON
 def command(dataset: str, arch: str, method: str, rho: float | None, delta: float, epochs: int, batch_size: int,
-            lr: float, alpha: float, threshold: float, slope: float, time_bins: int, clip: int | None,
+            lr: float, alpha: float, threshold: float, slope: float, forward: str, slope_end: float,
+            weight_decay: float, init_scale: float, quantize_bits: int, quantize_epochs: int, time_bins: int, clip: int | None,
             divisor: float | None, normalisation: str, seed: int, limit: int | None, out: str, data: str | None,
             skip_bad: bool, resume: bool, force: bool, threads: int | None, kernels: str,
             as_json: bool) -> None:  # fmt: skip
@@ -131,13 +158,19 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
     facts = facts_of(dataset)
     settings = TrainingSettings(
         method,
-        (0.3 if rho is None else rho) if method == "sast" else rho or 0.0,
+        (0.3 if rho is None else rho) if method != "baseline" else rho or 0.0,
         delta,
         epochs,
         batch_size,
         lr,
         seed,
         kernels,
+        forward,
+        slope_end,
+        weight_decay,
+        init_scale,
+        quantize_bits,
+        quantize_epochs,
     )
     shape = (facts.sensor_size[2], facts.frame_size[1], facts.frame_size[0])
     architecture = load_architecture(arch, shape, len(facts.classes), Neuron(alpha, threshold, slope))

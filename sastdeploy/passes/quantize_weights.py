@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sastdeploy.fixedpoint import weight_limit
+from sastdeploy.fixedpoint import tensor_scale, weight_codes
 from sastdeploy.hardware import HardwareProfile
 from sastdeploy.ir.graph import Graph
 from sastdeploy.ir.nodes import Synapses
@@ -25,17 +25,16 @@ def quantize_weights(graph: Graph, profile: HardwareProfile) -> Graph:
 
 
 def _quantize(node: Synapses, profile: HardwareProfile) -> Synapses:
-    limit = weight_limit(profile.weight_bits)
     rows = np.abs(node.weight).reshape(len(node.weight), -1)
     largest = rows.max(1) if profile.granularity == "per_channel" else np.full(len(rows), rows.max())
-    scale = np.where(largest > 0, largest / limit, 1.0)
+    scale = tensor_scale(largest, profile.weight_bits)
     if profile.scale == "power_of_two":
         scale = _power_of_two_above(scale * node.gain) / node.gain
-    codes = np.rint(node.weight / scale.reshape(-1, *[1] * (node.weight.ndim - 1)))
+    by_output = scale.reshape(-1, *[1] * (node.weight.ndim - 1))
     return replace(
         node,
         weight_bits=profile.weight_bits,
-        weight_q=np.clip(codes, -limit, limit).astype(np.int8),
+        weight_q=weight_codes(node.weight, by_output, profile.weight_bits),
         weight_scale=scale,
     )
 

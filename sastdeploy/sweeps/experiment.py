@@ -11,10 +11,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sastdeploy.errors import InputError
+from sastdeploy.errors import InputError, did_you_mean
 from sastdeploy.strict_yaml import load_strict_yaml, validate
+from sastdeploy.sweeps.measures import MEASURES
 
-FORMAT = 1
+FORMAT = 2
 """Of trials and their records; part of every trial's address."""
 
 
@@ -24,10 +25,14 @@ class Trial:
 
     Args:
         dataset, arch: as for ``sastdeploy train``; arch is a built-in name or a YAML file's path.
-        method, rho, epochs, batch_size, learning_rate, seed: `TrainingSettings`.
+        method, rho, epochs, batch_size, learning_rate, seed, forward, slope_end, weight_decay, init_scale, quantize_bits,
+            quantize_epochs: `TrainingSettings`.
         alpha, threshold, slope: the neuron. time_bins: T. limit: training recordings, None for all.
         divisor_factor: frame values are ``min(count, c_clip) / (divisor_factor * c_clip)``, at least 1.
         profiles: hardware profiles whose integer programs are simulated on the test recordings.
+        measures: names of `sastdeploy.sweeps.measures.MEASURES` to take of the trained network.
+        select: the experiment's name where the test recordings wait until its choice is made; empty: each trial reads
+            them once, when its own training is over.
     """
 
     dataset: str
@@ -44,15 +49,35 @@ class Trial:
     time_bins: int = 10
     limit: int | None = None
     divisor_factor: float = 1.0
+    forward: str = "smooth"
+    slope_end: float = 0.0
+    weight_decay: float = 0.0
+    init_scale: float = 1.0
+    quantize_bits: int = 0
+    quantize_epochs: int = 0
     profiles: tuple[str, ...] = ()
+    measures: tuple[str, ...] = ()
+    select: str = ""
 
     def address(self, data_hash: str) -> str:
-        """Return 16 hexadecimal digits that name this trial on these data; the same trial has the same name."""
-        content = {"format": FORMAT, "data": data_hash, **asdict(self)}
+        """Return 16 hexadecimal digits that name this trial on these data; the same trial has the same name.
+
+        Settings at their defaults are left out, so a setting that a later version adds changes no address.
+        """
+        fields = type(self).__dataclass_fields__
+        told = {name: value for name, value in asdict(self).items() if value != fields[name].default}
+        if self.arch.endswith((".yaml", ".yml")):
+            # What the file says decides, not where it lies.
+            told["arch"] = hashlib.sha256(Path(self.arch).read_bytes()).hexdigest()
+        content = {"format": FORMAT, "data": data_hash, **told}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-GRID = tuple(name for name in Trial.__dataclass_fields__ if name not in ("dataset", "seed", "profiles"))
+GRID = tuple(
+    name
+    for name in Trial.__dataclass_fields__
+    if name not in ("dataset", "seed", "profiles", "measures", "select")
+)
 """What a grid may vary."""
 
 
@@ -66,6 +91,8 @@ class _File(BaseModel):
     fixed: dict[str, Any] = {}
     grid: list[dict[str, Any]] = Field(min_length=1)
     profiles: list[str] = []
+    measures: list[str] = []
+    select_by: list[str] | None = None
     paper: dict[str, list[float]] = {}
     notes: list[str] = []
 
@@ -74,12 +101,15 @@ class _File(BaseModel):
 class Experiment:
     """A checked file. ``groups``: per grid point its trials, one per seed, the reference point first.
 
-    ``paper``: the paper's own figures by the group's label; ``notes``: sentences for the report.
+    ``select_by``: settings for whose every value one point is chosen by validation before any test recording is
+    read; None where each trial is tested. ``paper``: the paper's own figures by the group's label; ``notes``:
+    sentences for the report.
     """
 
     name: str
     title: str
     groups: tuple[tuple[Trial, ...], ...]
+    select_by: tuple[str, ...] | None
     paper: dict[str, list[float]]
     notes: tuple[str, ...]
 
@@ -92,28 +122,38 @@ def load_experiment(path: Path | str) -> Experiment:
     """Return the experiment of a YAML file.
 
     The file has ``name``, ``title``, ``dataset``, ``seeds``, optional ``fixed`` (settings of all trials), ``grid`` (a list of
-    points; a list as a value stands for one point each), ``profiles``, ``paper`` and ``notes``.
+    points; a list as a value stands for one point each), ``profiles``, ``measures``, ``select_by``, ``paper`` and ``notes``.
+    A network's YAML file is named relative to the experiment's.
 
     Raises:
-        InputError: the file is not such a record, or names a setting that no trial has.
+        InputError: the file is not such a record, or names a setting or measure that there is not.
     """
     record = validate(_File, load_strict_yaml(path), str(path))
-    for settings in (record.fixed, *record.grid):
+    for settings in (record.fixed, *record.grid, record.select_by or ()):
         for name in settings:
             if name not in GRID:
                 raise InputError(f"{path}: '{name}' is no setting of a trial. Allowed: {', '.join(GRID)}.")
+    for name in record.measures:
+        if name not in MEASURES:
+            raise InputError(
+                f"{path}: '{name}' is no measure.{did_you_mean(name, MEASURES)} Allowed: {', '.join(MEASURES)}."
+            )
+    common = {
+        "dataset": record.dataset,
+        "profiles": tuple(record.profiles),
+        "measures": tuple(record.measures),
+        "select": "" if record.select_by is None else record.name,
+    }
     groups = []
     for point in record.grid:
         names, values = list(point), [v if isinstance(v, list) else [v] for v in point.values()]
         for chosen in product(*values):
             settings = {**record.fixed, **dict(zip(names, chosen))}
-            groups.append(tuple(
-                _trial(path, {"dataset": record.dataset, "profiles": tuple(record.profiles), **settings, "seed": seed})
-                for seed in record.seeds
-            ))  # fmt: skip
+            groups.append(tuple(_trial(path, {**common, **settings, "seed": seed}) for seed in record.seeds))
     if len({group[0] for group in groups}) < len(groups):
         raise InputError(f"{path}: two points of the grid are the same. Leave one of them out.")
-    return Experiment(record.name, record.title, tuple(groups), record.paper, tuple(record.notes))
+    chosen_by = None if record.select_by is None else tuple(record.select_by)
+    return Experiment(record.name, record.title, tuple(groups), chosen_by, record.paper, tuple(record.notes))
 
 
 def _trial(path: Path | str, settings: dict[str, Any]) -> Trial:
@@ -126,6 +166,8 @@ def _trial(path: Path | str, settings: dict[str, Any]) -> Trial:
                 f"{path}: {name} is {value!r}, expected {kind.__name__ if name != 'limit' else 'a whole number or null'}."
             )
         settings[name] = float(value) if kind is float else value
+    if settings.get("arch", "").endswith((".yaml", ".yml")):
+        settings["arch"] = str(Path(path).parent / settings["arch"])
     trial = Trial(**settings)
     if trial.divisor_factor < 1:
         raise InputError(
@@ -135,8 +177,15 @@ def _trial(path: Path | str, settings: dict[str, Any]) -> Trial:
 
 
 def label(trial: Trial, varied: tuple[str, ...]) -> str:
-    """Return what tells a grid point from the others."""
-    return ", ".join(f"{name} {getattr(trial, name)}" for name in varied) or trial.method
+    """Return what tells a grid point from the others; settings at their defaults go without saying."""
+    told = {name: getattr(trial, name) for name in varied}
+    default = {name: Trial.__dataclass_fields__[name].default for name in varied}
+    said = [
+        f"{name} {Path(value).stem if name == 'arch' else f'{value:g}' if type(value) is float else value}"
+        for name, value in told.items()
+        if value != default[name] or name == "method"
+    ]
+    return ", ".join(said) or f"{trial.method}, as described"
 
 
 def varied(experiment: Experiment) -> tuple[str, ...]:

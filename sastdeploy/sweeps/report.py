@@ -28,6 +28,11 @@ def load_record(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: no readable record of a trial ({error}). Run the sweep again.") from error
 
 
+def _late_test(path: Path) -> dict[str, Any]:
+    """Return what a chosen trial's test recordings said; nothing for a trial that was not chosen."""
+    return load_record(path) if path.exists() else {}
+
+
 def interval(differences: list[float]) -> tuple[float, float] | None:
     """Return the 95 % interval of the mean of paired differences (Student's t); None for fewer than two."""
     n = len(differences)
@@ -45,7 +50,7 @@ def report(experiment: Experiment, trials: dict[str, Trial], records: Path) -> s
         InputError: no trial of the experiment has a record yet.
     """
     found = {
-        trial: load_record(records / f"{address}.json")
+        trial: load_record(records / f"{address}.json") | _late_test(records / f"{address}.test.json")
         for address, trial in trials.items()
         if (records / f"{address}.json").exists()
     }
@@ -65,7 +70,7 @@ def report(experiment: Experiment, trials: dict[str, Trial], records: Path) -> s
         "gap less reference, 95 %",
         "validation hard, %",
         "gradient evaluations",
-        "minutes",
+        "CPU minutes",
     ]
     header += [f"{profile}: {what}" for profile in profiles for what in ("%", "kSynOps (maximum)")]
     if experiment.paper:
@@ -92,7 +97,7 @@ def report(experiment: Experiment, trials: dict[str, Trial], records: Path) -> s
         row.append(f"{span[0]:+.2f} to {span[1]:+.2f}" if span else "-")
         row.append(_spread([100 * record["validation"]["hard_accuracy"] for record in done]))
         row.append(f"{np.mean([record['gradient_evaluations'] for record in done]):,.0f}")
-        row.append(f"{np.mean([record['seconds']['training'] for record in done]) / 60:.1f}")
+        row.append(f"{np.mean([record['seconds']['training_cpu'] for record in done]) / 60:.1f}")
         for profile in profiles:
             figures = [record["programs"][profile] for record in done]
             row.append(_spread([100 * figure["accuracy"] for figure in figures]))

@@ -18,6 +18,7 @@ from sastdeploy import atomic
 from sastdeploy.errors import InputError
 from sastdeploy.provenance import git_commit, versions
 from sastdeploy.sweeps.experiment import FORMAT, Trial
+from sastdeploy.sweeps.measures import MEASURES, Subject
 
 
 def run_trial(trial: Trial, address: str, root: Path | None, work: Path, records: Path) -> dict[str, Any]:
@@ -26,69 +27,118 @@ def run_trial(trial: Trial, address: str, root: Path | None, work: Path, records
     Raises:
         InputError: a setting that does not fit, or missing data.
     """
-    from sastdeploy.architecture import Neuron
     from sastdeploy.checkpoint import checkpoint_hash, load_checkpoint
-    from sastdeploy.events.catalog import dataset
-    from sastdeploy.events.splits import find_scale, load_frames
-    from sastdeploy.frames import Preprocessing
-    from sastdeploy.networks import load_architecture
-    from sastdeploy.training.inference import evaluate
-    from sastdeploy.training.loop import train
-    from sastdeploy.training.settings import TrainingSettings
 
-    facts, began = dataset(trial.dataset), time.perf_counter()
-    shape = (facts.sensor_size[2], facts.frame_size[1], facts.frame_size[0])
-    neuron = Neuron(trial.alpha, trial.threshold, trial.slope)
-    architecture = load_architecture(trial.arch, shape, len(facts.classes), neuron)
-    settings = TrainingSettings(
-        trial.method, trial.rho, epochs=trial.epochs, batch_size=trial.batch_size, learning_rate=trial.learning_rate,
-        seed=trial.seed,
-    )  # fmt: skip
+    began = time.perf_counter()
     out = work / address / "ckpt.pt"
     out.parent.mkdir(parents=True, exist_ok=True)
-
-    def part(split: str, limit: int | None = None):
-        return load_frames(
-            trial.dataset, split, time_bins=trial.time_bins, root=root, limit=limit, seed=trial.seed
-        )
-
-    if out.exists():
-        checkpoint = load_checkpoint(out)
-    else:
-        training, validation = part("train", trial.limit), part("validation", trial.limit)
-        clip = find_scale(training.frames)
-        preprocessing = Preprocessing(
-            facts.sensor_size, facts.frame_size, trial.time_bins, clip, clip * trial.divisor_factor
-        )
-        checkpoint = train(
-            training, validation, architecture, preprocessing, settings, out, dataset=trial.dataset,
-            command=f"sastdeploy sweep, trial {address}", resume=True,
-        )  # fmt: skip
-    test = part("test")
-    floats = evaluate(checkpoint, test)
+    checkpoint = load_checkpoint(out) if out.exists() else _trained(trial, address, root, out)
     log = [json.loads(line) for line in Path(f"{out}.jsonl").read_text("utf-8").splitlines()]
     record = {
         "format": FORMAT, "address": address, "trial": asdict(trial),
-        "test": {"recordings": len(test), "surrogate": floats.surrogate, "hard": floats.hard, "gap": floats.gap},
         "validation": {key: checkpoint.training["selected"][key] for key in ("epoch", "surrogate_accuracy", "hard_accuracy")},
-        "programs": {profile: _program(checkpoint, profile, test) for profile in trial.profiles},
         "gradient_evaluations": sum(line["gradient_evaluations"] for line in log),
-        "seconds": {"training": sum(line["seconds"] for line in log), "last_process": time.perf_counter() - began},
-        "peak_bytes": _peak(), "checkpoint_hash": checkpoint_hash(checkpoint), "data_hash": test.data_hash,
-        "commit": git_commit(), "versions": versions("torch", "numpy", "numba"),
+        "seconds": {"training": sum(line["seconds"] for line in log), "training_cpu": sum(line["cpu_seconds"] for line in log)},
+        "checkpoint_hash": checkpoint_hash(checkpoint),
     }  # fmt: skip
+    test = None
+    if not trial.select:
+        test = _part(trial, "test", root)
+        record |= tested(trial, checkpoint, test)
+    if trial.measures:
+        validation = _part(trial, "validation", root)
+        subject = Subject(checkpoint, validation, test, root, trial.profiles, trial.seed)
+        record["measures"] = {name: MEASURES[name](subject) for name in trial.measures}
+    record["seconds"]["last_process"] = time.perf_counter() - began
+    record |= {"peak_bytes": _peak(), "commit": git_commit(), "versions": versions("torch", "numpy", "numba")}
     records.mkdir(parents=True, exist_ok=True)
     atomic.write_text(records / f"{address}.json", json.dumps(record, indent=1) + "\n")
     return record
 
 
+def read_test_of(trial: Trial, address: str, root: Path | None, work: Path, records: Path) -> dict[str, Any]:
+    """Return what the test recordings say of a chosen trial, which is then in ``records/ADDRESS.test.json``.
+
+    Raises:
+        InputError: its checkpoint is gone, is not the one that was chosen, or was tested before.
+    """
+    from sastdeploy.checkpoint import checkpoint_hash, load_checkpoint
+
+    target, out = records / f"{address}.test.json", work / address / "ckpt.pt"
+    if target.exists():
+        raise InputError(f"{target}: the test recordings were read for this trial, and are read only once.")
+    checkpoint = load_checkpoint(out)
+    found = checkpoint_hash(checkpoint)
+    if found != json.loads((records / f"{address}.json").read_text("utf-8"))["checkpoint_hash"]:
+        raise InputError(
+            f"{out}: is not the checkpoint of {address}'s record. Run the trial again in a new --work folder."
+        )
+    record = {"format": FORMAT, "address": address, **tested(trial, checkpoint, _part(trial, "test", root)), "commit": git_commit()}  # fmt: skip
+    atomic.write_text(target, json.dumps(record, indent=1) + "\n")
+    return record
+
+
+def tested(trial: Trial, checkpoint, test) -> dict[str, Any]:
+    """Return accuracies on the test recordings, in float and as the integer programs of the trial's profiles."""
+    from sastdeploy.training.inference import evaluate
+
+    floats = evaluate(checkpoint, test)
+    return {
+        "test": {"recordings": len(test), "surrogate": floats.surrogate, "hard": floats.hard, "gap": floats.gap},
+        "programs": {profile: _program(checkpoint, profile, test) for profile in trial.profiles},
+        "data_hash": test.data_hash,
+    }  # fmt: skip
+
+
+def _part(trial: Trial, split: str, root: Path | None):
+    from sastdeploy.events.splits import load_frames
+
+    limit = None if split == "test" else trial.limit
+    return load_frames(
+        trial.dataset, split, time_bins=trial.time_bins, root=root, limit=limit, seed=trial.seed
+    )
+
+
+def _trained(trial: Trial, address: str, root: Path | None, out: Path):
+    from sastdeploy.architecture import Neuron
+    from sastdeploy.events.catalog import dataset
+    from sastdeploy.events.splits import find_scale
+    from sastdeploy.frames import Preprocessing
+    from sastdeploy.networks import load_architecture
+    from sastdeploy.training.loop import train
+    from sastdeploy.training.settings import TrainingSettings
+
+    facts = dataset(trial.dataset)
+    shape = (facts.sensor_size[2], facts.frame_size[1], facts.frame_size[0])
+    neuron = Neuron(trial.alpha, trial.threshold, trial.slope)
+    architecture = load_architecture(trial.arch, shape, len(facts.classes), neuron)
+    told = asdict(trial)
+    settings = TrainingSettings(**{
+        name: told[name] for name in TrainingSettings.__dataclass_fields__ if name in told
+    })  # fmt: skip
+    training, validation = _part(trial, "train", root), _part(trial, "validation", root)
+    clip = find_scale(training.frames)
+    preprocessing = Preprocessing(
+        facts.sensor_size, facts.frame_size, trial.time_bins, clip, clip * trial.divisor_factor
+    )
+    return train(
+        training, validation, architecture, preprocessing, settings, out, dataset=trial.dataset,
+        command=f"sastdeploy sweep, trial {address}", resume=True,
+    )  # fmt: skip
+
+
 def _program(checkpoint, profile: str, test) -> dict[str, float]:
     from sastdeploy.compiler import compile_checkpoint
+    from sastdeploy.errors import CompileError
     from sastdeploy.hardware import load_profile
     from sastdeploy.metrics import summarise
     from sastdeploy.simulator import engine
 
-    program = compile_checkpoint(checkpoint, load_profile(profile))
+    try:
+        program = compile_checkpoint(checkpoint, load_profile(profile))
+    except CompileError as error:
+        # That a network does not fit the hardware is a result, not a fault of the sweep.
+        return {"refused": str(error)}  # type: ignore[dict-item]
     figures = summarise(program, engine.run(program, test.frames, threads=1), test.labels)
     operations = figures["ksynops"]["all"]
     return {
@@ -127,7 +177,8 @@ def _run(order: dict[str, Any]) -> None:
         return
     torch.set_num_threads(1)
     numba.set_num_threads(1)
-    trial = Trial(**{**order["trial"], "profiles": tuple(order["trial"]["profiles"])})
+    told = order["trial"]
+    trial = Trial(**{**told, "profiles": tuple(told["profiles"]), "measures": tuple(told["measures"])})
     root = Path(order["root"]) if order["root"] else None
     try:
         run_trial(trial, order["address"], root, Path(order["work"]), Path(order["records"]))

@@ -117,17 +117,15 @@ class _FusedLif(torch.autograd.Function):
         theta = threshold.expand(current.shape[2:])[None, None].permute(order).reshape(-1).numpy()
         u = _rows(current.detach(), order)
         _forward(u, theta, np.float32(alpha), np.float32(slope), hard, _rows(spikes, order))
-        ctx.kept, ctx.theta, ctx.constants = current.detach(), theta, (alpha, slope, hard)
+        ctx.kept, ctx.theta, ctx.constants = current.detach(), theta, (alpha, slope)
         return spikes
 
     @staticmethod
     def backward(ctx, *gradients: Tensor):
-        kept, (alpha, slope, hard) = ctx.kept, ctx.constants
+        kept, (alpha, slope) = ctx.kept, ctx.constants
         ctx.kept = None
         if kept is None:
             raise RuntimeError("the fused LIF layer keeps its membranes for one backward pass only")
-        if hard:
-            return torch.zeros_like(kept), None, None, None, None
         order = _memory_order(kept)
         ordered = gradients[0].permute(order).contiguous()
         gradient = ordered.view(*ordered.shape[:2], -1).numpy()

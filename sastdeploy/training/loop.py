@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,18 @@ from sastdeploy.networks import architecture_to_dict
 from sastdeploy.provenance import git_commit, versions
 from sastdeploy.training.inference import network_input, predict
 from sastdeploy.training.networks import SpikingNetwork
+from sastdeploy.training.quantized import quantized_weights
 from sastdeploy.training.settings import TrainingSettings
-from sastdeploy.training.sharpness import gradient_norm, plain_gradient, sharpness_aware_gradient
+from sastdeploy.training.sharpness import (
+    gradient_norm,
+    plain_gradient,
+    random_direction_gradient,
+    sharpness_aware_gradient,
+)
 
-STATE_FORMAT = 2
-_FIRST, _SECOND = 11, 12
-"""Names of the two independent streams of minibatches, B and B'."""
+STATE_FORMAT = 3
+_FIRST, _SECOND, _DIRECTION = 11, 12, 13
+"""Names of independent random streams: minibatches B and B', and random steps."""
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -59,7 +66,8 @@ def train(
 ) -> Checkpoint:
     """Train a network, write the checkpoint of its best epoch to ``out``, and return it.
 
-    Selection: highest validation accuracy with hard spikes, the earliest epoch on ties; no test recording is seen.
+    Selection: highest validation accuracy with hard spikes, the earliest epoch on ties (of the epochs with quantized
+    weights, where there are any); no test recording is seen.
     After each epoch ``<out>.state`` holds all that a resumed run needs (it ends with the same bits), and
     ``<out>.jsonl`` one line per epoch: loss, surrogate_accuracy, hard_accuracy, gap, gradient_norm, seconds, ...
 
@@ -82,18 +90,20 @@ def train(
     }
     fused = settings.kernels == "fused"
     network = SpikingNetwork(architecture, fused)
-    network.initialise(torch.Generator().manual_seed(settings.seed))
-    optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=fused)
+    network.initialise(torch.Generator().manual_seed(settings.seed), settings.init_scale)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=fused
+    )
     progress = _begin(out, state_path, identity, network, optimiser, resume, force)
     for epoch in range(progress.epoch, settings.epochs):
+        network.slope = settings.slope(epoch, architecture.neuron.slope)
         record = _run_epoch(epoch, network, optimiser, training, preprocessing, settings)
-        record |= _validate(network, validation, preprocessing)
+        with _held(network, settings, epoch):
+            record |= _validate(network, validation, preprocessing)
+            parameters = network.parameters_as_arrays()
         progress.records.append(record)
-        if (
-            progress.best_epoch < 0
-            or record["hard_accuracy"] > progress.records[progress.best_epoch]["hard_accuracy"]
-        ):
-            progress.best_epoch, progress.best = epoch, network.parameters_as_arrays()
+        if _better(progress, settings):
+            progress.best_epoch, progress.best = epoch, parameters
         progress.epoch = epoch + 1
         _save_state(state_path, identity, network, optimiser, progress)
         atomic.write_text(log_path, "".join(json.dumps(r) + "\n" for r in progress.records))
@@ -102,6 +112,19 @@ def train(
     save_checkpoint(out, checkpoint)
     state_path.unlink(missing_ok=True)
     return checkpoint
+
+
+def _held(network: SpikingNetwork, settings: TrainingSettings, epoch: int):
+    """Return the context in which an epoch computes: with quantized weights, or with the weights as they are."""
+    return quantized_weights(network, settings.quantize_bits) if settings.quantized(epoch) else nullcontext()
+
+
+def _better(progress: _Progress, settings: TrainingSettings) -> bool:
+    """Say whether the last epoch is the best so far; the first with quantized weights leaves all before it behind."""
+    *_, last = progress.records
+    if progress.best_epoch < 0 or settings.quantized(last["epoch"]) > settings.quantized(progress.best_epoch):
+        return True
+    return last["hard_accuracy"] > progress.records[progress.best_epoch]["hard_accuracy"]
 
 
 def _check_data(
@@ -152,7 +175,7 @@ def batches(count: int, size: int, seed: int, stream: int, epoch: int) -> Iterat
 def _run_epoch(
     epoch, network, optimiser, training, preprocessing, settings: TrainingSettings
 ) -> dict[str, Any]:
-    began = time.perf_counter()
+    began, busy = time.perf_counter(), time.process_time()
     rate = settings.rate(epoch)
     for group in optimiser.param_groups:
         group["lr"] = rate
@@ -160,23 +183,36 @@ def _run_epoch(
     def loss_on(chosen: NDArray[np.int64]):
         def loss():
             x = network_input(network, training.frames, chosen, preprocessing)
-            return F.cross_entropy(network(x), torch.from_numpy(training.labels[chosen]))
+            scores = network(x, settings.forward == "hard")
+            return F.cross_entropy(scores, torch.from_numpy(training.labels[chosen]))
 
         return loss
 
     streams = [
         batches(len(training), settings.batch_size, settings.seed, s, epoch) for s in (_FIRST, _SECOND)
     ]
+    directions = torch.Generator().manual_seed(
+        int(np.random.SeedSequence((settings.seed, _DIRECTION, epoch)).generate_state(1, np.uint64)[0] >> 1)
+    )
     total, norms, evaluations = 0.0, [], 0
     for first, second in zip(*streams):
-        if settings.method == "sast":
-            loss = sharpness_aware_gradient(
-                network, loss_on(first), loss_on(second), settings.rho, settings.delta
-            )
-            evaluations += 2
-        else:
-            loss = plain_gradient(network, loss_on(first))
-            evaluations += 1
+        with _held(network, settings, epoch):
+            if settings.method in ("sast", "asam"):
+                loss = sharpness_aware_gradient(
+                    network,
+                    loss_on(first),
+                    loss_on(second),
+                    settings.rho,
+                    settings.delta,
+                    settings.method == "asam",
+                )
+                evaluations += 2
+            elif settings.method == "random":
+                loss = random_direction_gradient(network, loss_on(first), settings.rho, directions)
+                evaluations += 1
+            else:
+                loss = plain_gradient(network, loss_on(first))
+                evaluations += 1
         norms.append(gradient_norm(network))
         optimiser.step()
         total += loss * len(first)
@@ -191,7 +227,9 @@ def _run_epoch(
         "gradient_norm": float(np.mean(norms)),
         "gradient_evaluations": evaluations,
         "learning_rate": rate,
+        "slope": network.slope,
         "seconds": time.perf_counter() - began,
+        "cpu_seconds": time.process_time() - busy,
     }
 
 
@@ -247,9 +285,9 @@ def _difference(part: str, before: Any, now: Any) -> str:
 def _checkpoint(progress, training, architecture, preprocessing, settings, dataset, command) -> Checkpoint:
     chosen = progress.records[progress.best_epoch]
     # Seconds vary from run to run; the checkpoint holds only what the seed determines.
-    facts = {key: value for key, value in chosen.items() if key != "seconds"}
+    facts = {key: value for key, value in chosen.items() if key not in ("seconds", "cpu_seconds")}
     return Checkpoint(
-        architecture,
+        replace(architecture, neuron=replace(architecture.neuron, slope=chosen["slope"])),
         progress.best,
         preprocessing,
         training.classes,

@@ -24,12 +24,16 @@ class SpikingNetwork(nn.Module):
 
     Args:
         fused: run float32 on the CPU through the fused kernels; otherwise, and elsewhere, in plain torch.
+
+    Attributes:
+        slope: k of the surrogate in use; the architecture's unless training anneals it.
     """
 
     def __init__(self, architecture: Architecture, fused: bool = True) -> None:
         super().__init__()
         self.architecture = architecture
         self.fused = fused
+        self.slope = architecture.neuron.slope
         self.learnable = nn.ParameterDict()
         for name, shape in parameter_shapes(architecture).items():
             key = name.replace(".", "_")
@@ -54,7 +58,7 @@ class SpikingNetwork(nn.Module):
         The sparse form is for networks whose first layer is dense, in float32 on the CPU.
 
         Args:
-            hard: Heaviside spikes instead of the surrogate's; nothing else changes.
+            hard: Heaviside spikes instead of the surrogate's; nothing else changes, gradients included.
             record: a list to which every LIF layer appends (spikes, membranes), both ``[T, B, ...]``.
         """
         neuron = self.architecture.neuron
@@ -83,7 +87,7 @@ class SpikingNetwork(nn.Module):
             else:
                 current = F.linear(s.flatten(2), weight, bias)
             run = run_lif_fused if self.fused and fits(current) else run_lif
-            s, u = run(current, threshold, neuron.alpha, neuron.slope, hard)
+            s, u = run(current, threshold, neuron.alpha, self.slope, hard)
             if record is not None:
                 record.append((s, u))
         mean = s.mean(0)
@@ -95,12 +99,12 @@ class SpikingNetwork(nn.Module):
         """Whether frames may come in sparse form: the first layer is dense, and the kernels are wanted."""
         return self.fused and isinstance(self.architecture.layers[0], Dense)
 
-    def initialise(self, generator: torch.Generator) -> None:
-        """Draw every weight and bias from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), torch's default for linear and conv."""
+    def initialise(self, generator: torch.Generator, scale: float = 1.0) -> None:
+        """Draw every weight and bias from U(-a, a), ``a = scale / sqrt(fan_in)``; scale 1 is torch's default."""
         with torch.no_grad():
             for name, shape in parameter_shapes(self.architecture).items():
                 if name.endswith("weight"):
-                    bound = 1.0 / math.sqrt(int(np.prod(shape[1:])))
+                    bound = scale / math.sqrt(int(np.prod(shape[1:])))
                     for part in (name, name.replace("weight", "bias")):
                         # Drawn apart: the order of a draw follows memory, and memory differs between kernels.
                         drawn = torch.empty(tuple(self.value(part).shape)).uniform_(

@@ -21,6 +21,15 @@ def heaviside(x: Tensor) -> Tensor:
     return (x >= 0).to(x.dtype)
 
 
+def _spike(x: Tensor, slope: float, hard: bool) -> Tensor:
+    if not hard:
+        return surrogate(x, slope)
+    if not x.requires_grad:
+        return heaviside(x)
+    smooth = surrogate(x, slope)
+    return heaviside(x) + (smooth - smooth.detach())
+
+
 def run_lif(
     current: Tensor, threshold: Tensor, alpha: float, slope: float, hard: bool
 ) -> tuple[Tensor, Tensor]:
@@ -32,14 +41,15 @@ def run_lif(
     Args:
         current: ``I = A s + b``, ``[T, B, ...]``.
         threshold: theta, broadcastable to ``[B, ...]``.
-        alpha: leak factor. slope: k of the surrogate. hard: swap sigma for the Heaviside step, and nothing else.
+        alpha: leak factor. slope: k of the surrogate. hard: swap sigma for the Heaviside step, and nothing else; a
+            gradient, where one is asked for, is then the surrogate's (hard forward, smooth backward).
     """
     u = torch.zeros_like(current[0])
     s = torch.zeros_like(current[0])
     spikes, membranes = [], []
     for drive in current:
         u = alpha * u + drive - threshold * s
-        s = heaviside(u - threshold) if hard else surrogate(u - threshold, slope)
+        s = _spike(u - threshold, slope, hard)
         spikes.append(s)
         membranes.append(u)
     return torch.stack(spikes), torch.stack(membranes)

@@ -1,8 +1,9 @@
-"""Sharpness-aware steps on the surrogate loss (SAST; paper, section 3 and Figure 1)."""
+"""Gradients at a moved point: sharpness-aware steps on the surrogate loss (SAST; paper, section 3 and Figure 1), and rivals."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -25,30 +26,65 @@ def sharpness_aware_gradient(
     second_loss: Callable[[], Tensor],
     rho: float,
     delta: float = DELTA,
+    adaptive: bool = False,
 ) -> float:
     """Leave the gradient of ``second_loss`` at ``w + eps`` in ``.grad``, the parameters back at exactly w.
 
     ``eps = rho g / (||g||_2 + delta)`` with g the gradient of ``loss`` at w and one norm over all learnable
     parameters. The two losses are of independent minibatches; each call starts from rest, so no state passes over.
 
+    Args:
+        adaptive: ``eps = rho w^2 g / (|| |w| g ||_2 + delta)``, which does not change when a layer is rescaled
+            (ASAM; Kwon et al. 2021, with the elementwise operator and no offset).
+
     Returns:
         The first loss, at w.
     """
     first = plain_gradient(network, loss)
-    learnable = list(network.parameters())
-    scale = rho / (gradient_norm(network) + delta)
-    with torch.no_grad():
-        kept = [parameter.clone() for parameter in learnable]
-        for parameter in learnable:
-            if parameter.grad is not None:
-                parameter.add_(parameter.grad, alpha=scale)
-    try:
+    with _moved(network):
+        with torch.no_grad():
+            reached = [p for p in network.parameters() if p.grad is not None]
+            if adaptive:
+                for parameter in reached:
+                    parameter.grad.mul_(parameter.abs())
+            scale = rho / (gradient_norm(network) + delta)
+            for parameter in reached:
+                step = parameter.grad * parameter.abs() if adaptive else parameter.grad
+                parameter.add_(step, alpha=scale)
         plain_gradient(network, second_loss)
+    return first
+
+
+def random_direction_gradient(
+    network: nn.Module, loss: Callable[[], Tensor], rho: float, generator: torch.Generator
+) -> float:
+    """Leave the loss's gradient at ``w + rho r / ||r||`` in ``.grad``, r drawn from a normal; parameters back at w.
+
+    The control of SAST: a step of the same length, up no slope, at the cost of one gradient.
+
+    Returns:
+        The loss at the moved point.
+    """
+    drawn = [torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in network.parameters()]
+    norm = float(torch.stack([part.norm() for part in drawn]).norm())
+    with _moved(network):
+        with torch.no_grad():
+            for parameter, part in zip(network.parameters(), drawn):
+                parameter.add_(part, alpha=rho / norm)
+        return plain_gradient(network, loss)
+
+
+@contextmanager
+def _moved(network: nn.Module) -> Iterator[None]:
+    """Put every parameter back to exactly where it was, whatever happens inside."""
+    learnable = list(network.parameters())
+    kept = [parameter.detach().clone() for parameter in learnable]
+    try:
+        yield
     finally:
         with torch.no_grad():
             for parameter, original in zip(learnable, kept):
                 parameter.copy_(original)
-    return first
 
 
 def gradient_norm(network: nn.Module) -> float:

@@ -1,0 +1,1 @@
+"""Analysis: where accuracy is lost, and what bounds say."""

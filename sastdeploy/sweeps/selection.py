@@ -1,0 +1,71 @@
+"""The choice between trials by validation, made and written down before any test recording is read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sastdeploy import atomic
+from sastdeploy.errors import InputError
+from sastdeploy.provenance import git_commit
+from sastdeploy.sweeps.experiment import Experiment, Trial, label, varied
+from sastdeploy.sweeps.trial import read_test_of
+
+
+def choose(experiment: Experiment, trials: dict[str, Trial], records: Path) -> dict[str, Any]:
+    """Return the choice of an experiment whose trials all have records: made once, then read from ``NAME.selection.json``.
+
+    Of the points that share their values of ``select_by``, the one with the highest mean validation accuracy with hard
+    spikes is chosen, the first on ties. The record holds every candidate's figure, and the addresses of the chosen.
+
+    Raises:
+        InputError: a trial has no record, or the choice on disk was made between other trials or other figures.
+    """
+    target = records / f"{experiment.name}.selection.json"
+    by_trial = {trial: address for address, trial in trials.items()}
+    names, candidates = varied(experiment), []
+    for group in experiment.groups:
+        addresses = [by_trial[trial] for trial in group]
+        figures = []
+        for address in addresses:
+            path = records / f"{address}.json"
+            if not path.exists():
+                raise InputError(
+                    f"{path}: missing; a choice needs every trial's record. Run the sweep to its end first."
+                )
+            figures.append(json.loads(path.read_text("utf-8"))["validation"]["hard_accuracy"])
+        shared = {name: getattr(group[0], name) for name in experiment.select_by or ()}
+        candidates.append(
+            {"point": label(group[0], names), "shared": shared, "addresses": addresses, "validation_hard": figures}
+        )  # fmt: skip
+    chosen = []
+    for shared in {json.dumps(c["shared"]): c["shared"] for c in candidates}.values():
+        among = [c for c in candidates if c["shared"] == shared]
+        chosen.append(max(among, key=lambda c: float(np.mean(c["validation_hard"])))["point"])
+    choice = {"experiment": experiment.name, "candidates": candidates, "chosen": chosen}
+    if target.exists():
+        made = json.loads(target.read_text("utf-8"))
+        if {key: made.get(key) for key in choice} != choice:
+            raise InputError(
+                f"{target}: this choice was made between other trials or figures. Give the changed experiment a new name: "
+                "a choice is not made again after test recordings were read."
+            )
+        return made
+    choice["commit"] = git_commit()
+    atomic.write_text(target, json.dumps(choice, indent=1) + "\n")
+    return choice
+
+
+def read_tests(
+    experiment: Experiment, trials: dict[str, Trial], root: Path | None, work: Path, records: Path
+) -> list[str]:
+    """Make the choice, read the test recordings for the chosen trials that have none yet, and return their addresses."""
+    choice = choose(experiment, trials, records)
+    chosen = [a for c in choice["candidates"] if c["point"] in choice["chosen"] for a in c["addresses"]]
+    for address in chosen:
+        if not (records / f"{address}.test.json").exists():
+            read_test_of(trials[address], address, root, work, records)
+    return chosen
