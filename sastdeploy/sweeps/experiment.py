@@ -62,10 +62,12 @@ class Trial:
     def address(self, data_hash: str) -> str:
         """Return 16 hexadecimal digits that name this trial on these data; the same trial has the same name.
 
-        Settings at their defaults are left out, so a setting that a later version adds changes no address.
+        Settings at their defaults are left out, so a setting that a later version adds changes no address; neither do
+        measures, which can be taken of a network at any time.
         """
         fields = type(self).__dataclass_fields__
         told = {name: value for name, value in asdict(self).items() if value != fields[name].default}
+        told.pop("measures", None)
         if self.arch.endswith((".yaml", ".yml")):
             # What the file says decides, not where it lies.
             told["arch"] = hashlib.sha256(Path(self.arch).read_bytes()).hexdigest()

@@ -26,7 +26,8 @@ def choose(experiment: Experiment, trials: dict[str, Trial], records: Path) -> d
     """
     target = records / f"{experiment.name}.selection.json"
     by_trial = {trial: address for address, trial in trials.items()}
-    names, candidates = varied(experiment), []
+    names = varied(experiment)
+    candidates: list[dict[str, Any]] = []
     for group in experiment.groups:
         addresses = [by_trial[trial] for trial in group]
         figures = []
@@ -41,11 +42,13 @@ def choose(experiment: Experiment, trials: dict[str, Trial], records: Path) -> d
         candidates.append(
             {"point": label(group[0], names), "shared": shared, "addresses": addresses, "validation_hard": figures}
         )  # fmt: skip
-    chosen = []
-    for shared in {json.dumps(c["shared"]): c["shared"] for c in candidates}.values():
-        among = [c for c in candidates if c["shared"] == shared]
-        chosen.append(max(among, key=lambda c: float(np.mean(c["validation_hard"])))["point"])
-    choice = {"experiment": experiment.name, "candidates": candidates, "chosen": chosen}
+    best: dict[str, dict[str, Any]] = {}
+    for candidate in candidates:
+        rival = best.setdefault(json.dumps(candidate["shared"]), candidate)
+        if np.mean(candidate["validation_hard"]) > np.mean(rival["validation_hard"]):
+            best[json.dumps(candidate["shared"])] = candidate
+    chosen = [candidate["point"] for candidate in best.values()]
+    choice: dict[str, Any] = {"experiment": experiment.name, "candidates": candidates, "chosen": chosen}
     if target.exists():
         made = json.loads(target.read_text("utf-8"))
         if {key: made.get(key) for key in choice} != choice:
