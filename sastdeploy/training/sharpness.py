@@ -43,14 +43,13 @@ def sharpness_aware_gradient(
     first = plain_gradient(network, loss)
     with _moved(network):
         with torch.no_grad():
-            reached = [p for p in network.parameters() if p.grad is not None]
+            reached = [(p, p.grad) for p in network.parameters() if p.grad is not None]
             if adaptive:
-                for parameter in reached:
-                    parameter.grad.mul_(parameter.abs())
+                for parameter, gradient in reached:
+                    gradient.mul_(parameter.abs())
             scale = rho / (gradient_norm(network) + delta)
-            for parameter in reached:
-                step = parameter.grad * parameter.abs() if adaptive else parameter.grad
-                parameter.add_(step, alpha=scale)
+            for parameter, gradient in reached:
+                parameter.add_(gradient * parameter.abs() if adaptive else gradient, alpha=scale)
         plain_gradient(network, second_loss)
     return first
 
