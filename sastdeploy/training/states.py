@@ -1,0 +1,90 @@
+"""What a float network visits: membranes and spikes of every layer, batch by batch, as NumPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sastdeploy.architecture import SumPool
+from sastdeploy.checkpoint import Checkpoint
+from sastdeploy.errors import InputError
+from sastdeploy.frames import Frames
+from sastdeploy.training.inference import frame_values, network_of
+
+_MOST_STATES, _MOST_RECORDINGS = 2**21, 256
+"""Per batch: membranes of the largest layer (16 MiB in float64), and recordings."""
+
+
+@dataclass(frozen=True)
+class LayerStates:
+    """One LIF layer on one batch, float64 ``[B, T, ...]``: ``offset`` is u - theta, ``spikes`` what it sent."""
+
+    name: str
+    offset: NDArray[np.float64]
+    spikes: NDArray[np.float64]
+
+
+def visited_states(checkpoint: Checkpoint, frames: Frames, hard: bool) -> Iterator[tuple[LayerStates, ...]]:
+    """Yield every LIF layer's states on one batch of recordings after another, in float64.
+
+    The batch size follows from the network alone, so that memory does not grow with the recordings.
+
+    Raises:
+        InputError: no recordings, or frames that do not fit the network.
+    """
+    check_frames(checkpoint, frames)
+    network = network_of(checkpoint, torch.float64)
+    names = lif_layers(checkpoint)
+    thresholds = [_per_channel(checkpoint, name) for name in names]
+    size = batch_size(checkpoint)
+    for start in range(0, len(frames), size):
+        chosen = slice(start, start + size)
+        record: list = []
+        with torch.inference_mode():
+            network(frame_values(frames, chosen, checkpoint.preprocessing, torch.float64), hard, record)
+        yield tuple(
+            LayerStates(
+                name,
+                (membrane.transpose(0, 1) - threshold).numpy(),
+                spikes.transpose(0, 1).numpy(),
+            )
+            for name, threshold, (spikes, membrane) in zip(names, thresholds, record)
+        )
+
+
+def check_frames(checkpoint: Checkpoint, frames: Frames) -> None:
+    """Accept at least one recording whose frames fit the network.
+
+    Raises:
+        InputError: none, or another shape or number of time bins.
+    """
+    if len(frames) == 0:
+        raise InputError("analysis: no recordings; at least one is needed.")
+    shape, bins = checkpoint.architecture.input_shape, checkpoint.preprocessing.time_bins
+    if frames.shape != shape or frames.time_bins != bins:
+        raise InputError(
+            f"analysis: frames {frames.shape} in {frames.time_bins} bins do not fit the checkpoint's "
+            f"{shape} in {bins} bins. Load the data set that it was trained on."
+        )
+
+
+def lif_layers(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Return the names of the layers with neurons, first to last, as in ``layers.0``."""
+    layers = checkpoint.architecture.layers
+    return tuple(f"layers.{i}" for i, layer in enumerate(layers) if not isinstance(layer, SumPool))
+
+
+def batch_size(checkpoint: Checkpoint) -> int:
+    """Return how many recordings run at once: at most 256, and fewer for layers of many neurons."""
+    largest = max(int(np.prod(shape)) for shape in checkpoint.architecture.shapes())
+    return max(1, min(_MOST_RECORDINGS, _MOST_STATES // (largest * checkpoint.preprocessing.time_bins)))
+
+
+def _per_channel(checkpoint: Checkpoint, name: str) -> torch.Tensor:
+    threshold = torch.from_numpy(checkpoint.parameters[f"{name}.threshold"]).double()
+    dense = checkpoint.parameters[f"{name}.weight"].ndim == 2
+    return threshold if dense else threshold.view(-1, 1, 1)
