@@ -44,13 +44,14 @@ def activity(checkpoint: Checkpoint, data: LabelledFrames) -> dict[str, Any]:
             sums.far_tail += float(layer.spikes[far].sum())
             sums.far_below += int(far.sum())
             reached = ~below.all((0, 1))
-            reaching[layer.name] = reaching.get(layer.name, False) | reached
+            reaching[layer.name] = reached | reaching.get(layer.name, np.zeros_like(reached))
     for batch in visited_states(checkpoint, data.frames, hard=True):
         for layer in batch:
             once = layer.spikes.any(1)
+            ever = once.any(0)
             layers[layer.name].hard += float(layer.spikes.sum())
             layers[layer.name].silent_pairs += int((~once).sum())
-            fired[layer.name] = fired.get(layer.name, False) | once.any(0)
+            fired[layer.name] = ever | fired.get(layer.name, np.zeros_like(ever))
     for name, sums in layers.items():
         sums.neurons = fired[name].size
         sums.silent = int((~fired[name]).sum())

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import click
 
-from sastdeploy.cli.options import DATA, JSON, SKIP_BAD
+from sastdeploy.cli.options import DATA, DATASET, JSON, LIMIT, SKIP_BAD
 
 
 @click.command()
 @click.argument("checkpoint", type=click.Path())
-@click.option(
-    "--dataset", default=None, help="Data set.  [default: the one that the checkpoint was trained on]"
-)
+@DATASET
 @click.option(
     "--split",
     type=click.Choice(["validation", "test"]),
@@ -19,9 +17,7 @@ from sastdeploy.cli.options import DATA, JSON, SKIP_BAD
     show_default=True,
     help="Which recordings.",
 )
-@click.option(
-    "--limit", type=int, default=None, help="Use this many recordings, classes in proportion.  [default: all]"
-)
+@LIMIT
 @DATA
 @SKIP_BAD
 @JSON
@@ -32,30 +28,11 @@ def command(checkpoint: str, dataset: str | None, split: str, limit: int | None,
     from dataclasses import asdict
 
     from sastdeploy.checkpoint import checkpoint_hash, load_checkpoint
-    from sastdeploy.cli.options import load_data, note_simulated
-    from sastdeploy.errors import InputError
-    from sastdeploy.events.catalog import dataset as facts_of
+    from sastdeploy.cli.options import load_data_for
     from sastdeploy.report.terminal import print_table
 
     trained = load_checkpoint(checkpoint)
-    name = dataset or trained.dataset
-    facts = facts_of(name)
-    if facts.sensor_size != trained.preprocessing.sensor_size or len(facts.classes) != len(trained.classes):
-        raise InputError(
-            f"{checkpoint}: was trained on {trained.dataset} (sensor {trained.preprocessing.sensor_size}, "
-            f"{len(trained.classes)} classes) and does not fit {name} ({facts.sensor_size}, {len(facts.classes)})."
-        )
-    seed = trained.training.get("seed", 0)
-    frames = load_data(
-        name,
-        split,
-        data,
-        time_bins=trained.preprocessing.time_bins,
-        limit=limit,
-        seed=seed,
-        skip_bad=skip_bad,
-    )
-    simulated = note_simulated(name, data) or facts.simulated
+    name, frames, simulated = load_data_for(trained, checkpoint, dataset, split, data, limit, skip_bad)
     from sastdeploy.training.inference import evaluate
 
     result = evaluate(trained, frames)

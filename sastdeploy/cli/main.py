@@ -15,6 +15,7 @@ COMMANDS = {
     "data": ("data", "List, fetch, make and show event recordings."),
     "train": ("train", "Train a baseline or SAST network on frames."),
     "evaluate": ("evaluate", "Surrogate and hard accuracy of a checkpoint, and the gap."),
+    "analyse": ("analyse", "Margins, contraction, activity and bounds of a checkpoint."),
     "inspect": ("inspect", "Layers, parameters, fan-outs and largest SynOps of a checkpoint."),
     "compile": ("compile", "Turn a checkpoint into an integer program for a hardware profile."),
     "profiles": ("profiles", "List, show, check and create hardware profiles."),

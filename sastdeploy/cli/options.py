@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from sastdeploy.checkpoint import Checkpoint
     from sastdeploy.frames import LabelledFrames
 
 
@@ -18,6 +19,12 @@ DATA = click.option(
     help="Folder of the data sets.  [default: SASTDEPLOY_DATA, or the user's data folder]",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+DATASET = click.option(
+    "--dataset", default=None, help="Data set.  [default: the one that the checkpoint was trained on]"
+)
+LIMIT = click.option(
+    "--limit", type=int, default=None, help="Use this many recordings, classes in proportion.  [default: all]"
+)
 SKIP_BAD = click.option("--skip-bad", is_flag=True, help="Leave damaged recordings out and list them.")
 
 
@@ -54,6 +61,43 @@ def load_data(dataset: str, split: str, data: str | None, **options) -> Labelled
     finally:
         for bar in bars:
             bar.stop()
+
+
+def load_data_for(
+    checkpoint: Checkpoint,
+    path: str,
+    dataset: str | None,
+    split: str,
+    data: str | None,
+    limit: int | None,
+    skip_bad: bool,
+) -> tuple[str, LabelledFrames, bool]:
+    """Return the data set's name, a split's frames as the checkpoint wants them, and whether they are simulated.
+
+    Raises:
+        InputError: the data set does not fit the checkpoint, or cannot be read.
+    """
+    from sastdeploy.errors import InputError
+    from sastdeploy.events.catalog import dataset as facts_of
+
+    name = dataset or checkpoint.dataset
+    facts = facts_of(name)
+    sensor = checkpoint.preprocessing.sensor_size
+    if facts.sensor_size != sensor or len(facts.classes) != len(checkpoint.classes):
+        raise InputError(
+            f"{path}: was trained on {checkpoint.dataset} (sensor {sensor}, {len(checkpoint.classes)} classes) and does not "
+            f"fit {name} ({facts.sensor_size}, {len(facts.classes)})."
+        )
+    frames = load_data(
+        name,
+        split,
+        data,
+        time_bins=checkpoint.preprocessing.time_bins,
+        limit=limit,
+        seed=checkpoint.training.get("seed", 0),
+        skip_bad=skip_bad,
+    )
+    return name, frames, note_simulated(name, data) or facts.simulated
 
 
 def note_simulated(dataset: str, data: str | None) -> bool:

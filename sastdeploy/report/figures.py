@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from sastdeploy import atomic
 
@@ -52,6 +55,42 @@ def accuracy_bars(bars: Sequence[Bar], path: Path, title: str) -> None:
     axes.set_ylabel("hard-spike accuracy (%)")
     axes.set_title(title, fontsize=10)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=len(methods), frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+def margin_histograms(records: Mapping[str, dict[str, Any]], path: Path, title: str) -> None:
+    """Write how far membranes lie from their thresholds, one outline per record (the form of the paper's Figure 2a).
+
+    Args:
+        records: by label, what `sastdeploy.analysis.margins.margins` returns; all over all layers.
+        path: its suffix chooses the format (.png, .svg, .pdf).
+    """
+    figure, axes = _figure(6.4, 3.8)
+    styles = zip(records.items(), ((BASELINE, "-"), (SAST, "-"), ("#d55e00", "--"), ("#009e73", "--")))
+    for (label, record), (colour, line) in styles:
+        bins, overall, near = record["bins"], record["overall"], record["near_width"]
+        counts = np.array(overall["histogram"]["counts"])
+        edges = np.linspace(bins["low"], bins["high"], len(counts) + 1)
+        shares = 100 * counts / overall["states"]
+        text = f"{label}: {100 * overall['near']:.2f} % within ±{near:g}"
+        axes.stairs(shares, edges, color=colour, linestyle=line, linewidth=1.4, label=text)
+        beyond = overall["histogram"]["below"] + overall["histogram"]["above"]
+        if beyond:
+            axes.plot(
+                [],
+                [],
+                " ",
+                label=f"(not drawn: {100 * beyond / overall['states']:.2f} % beyond ±{bins['high']:g})",
+            )
+    axes.axvspan(-near, near, color="#f0e442", alpha=0.35, linewidth=0)
+    axes.axvline(0.0, color="black", linewidth=0.8)
+    axes.set_xlim(bins["low"], bins["high"])
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("membrane less threshold, u − θ")
+    axes.set_ylabel(f"share of states per {bins['width']:g} (%)")
+    axes.set_title(title, fontsize=10)
+    axes.legend(frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
 

@@ -1,0 +1,72 @@
+"""``sastdeploy analyse``."""
+
+from __future__ import annotations
+
+import click
+
+from sastdeploy.cli.options import DATA, DATASET, JSON, LIMIT, SKIP_BAD
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path())
+@DATASET
+@click.option(
+    "--split",
+    type=click.Choice(["validation", "test"]),
+    default="validation",
+    show_default=True,
+    help="Which recordings.",
+)
+@LIMIT
+@click.option(
+    "--figures",
+    type=click.Path(),
+    default=None,
+    help="Folder for margins.png and margins.svg.  [default: none]",
+)
+@DATA
+@SKIP_BAD
+@JSON
+def command(checkpoint: str, dataset: str | None, split: str, limit: int | None, figures: str | None,
+            data: str | None, skip_bad: bool, as_json: bool) -> None:  # fmt: skip
+    """What CHECKPOINT's neurons do: margins around the threshold, contraction, activity."""
+    import json
+    from pathlib import Path
+    from typing import Any
+
+    from sastdeploy.checkpoint import checkpoint_hash, load_checkpoint
+    from sastdeploy.cli.options import load_data_for
+
+    trained = load_checkpoint(checkpoint)
+    name, frames, simulated = load_data_for(trained, checkpoint, dataset, split, data, limit, skip_bad)
+    from sastdeploy.analysis.activity import activity
+    from sastdeploy.analysis.contraction import contraction
+    from sastdeploy.analysis.margins import margins
+
+    record: dict[str, Any] = {
+        "schema": "sastdeploy.analysis/1", "checkpoint": checkpoint, "checkpoint_hash": checkpoint_hash(trained),
+        "dataset": name, "split": split, "simulated": simulated, "data_hash": frames.data_hash,
+        "recordings": len(frames),
+        "margins": {"hard": margins(trained, frames), "smooth": margins(trained, frames, hard=False)},
+        "contraction": contraction(trained, frames),
+        "activity": activity(trained, frames),
+    }  # fmt: skip
+    kind = "simulated recordings" if simulated else "recordings"
+    what = f"{len(frames):,} {split} {kind} of {name}"
+    if figures:
+        from sastdeploy.report.figures import margin_histograms
+
+        for suffix in ("png", "svg"):
+            path = Path(figures) / f"margins.{suffix}"
+            outlines = {f"{spikes} spikes": found for spikes, found in record["margins"].items()}
+            margin_histograms(outlines, path, f"{Path(checkpoint).name} on\n{what}")
+            click.echo(f"Wrote {path}.", err=True)
+    if as_json:
+        click.echo(json.dumps(record, indent=2))
+        return
+    from sastdeploy.report.analysis import print_analysis
+    from sastdeploy.report.terminal import print_text
+
+    scale = trained.preprocessing
+    print_text(f"{checkpoint} on {what}; frame value = min(count, {scale.c_clip}) / {scale.divisor:g}\n")
+    print_analysis(record)

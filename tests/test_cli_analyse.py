@@ -1,0 +1,68 @@
+"""``sastdeploy analyse``: tables, JSON, figures, and what it refuses."""
+
+import json
+
+import pytest
+from small_networks import checkpoint_of
+
+from sastdeploy.analysis.margins import margins
+from sastdeploy.checkpoint import load_checkpoint, save_checkpoint
+from sastdeploy.cli.main import main
+from sastdeploy.events.simulate import make_nmnist_sim
+from sastdeploy.events.splits import load_frames
+from sastdeploy.networks import builtin
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("analyse")
+    make_nmnist_sim(folder / "data", train=60, test=10, seed=4, processes=1)
+    save_checkpoint(
+        folder / "ckpt.pt",
+        checkpoint_of(
+            builtin("fc_0p40m", (2, 34, 34), 10),
+            spread=0.1,
+            time_bins=10,
+            classes=tuple("0123456789"),
+            dataset="nmnist-sim",
+        ),
+    )
+    return folder
+
+
+def call(place, words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["analyse", str(place / "ckpt.pt"), "--data", str(place / "data"), *words.split()])
+    captured = capsys.readouterr()
+    assert stop.value.code == 0, captured.err
+    return captured
+
+
+def test_json_is_what_the_functions_return(place, capsys):
+    said = json.loads(call(place, "--json", capsys).out)
+    checkpoint = load_checkpoint(place / "ckpt.pt")
+    data = load_frames("nmnist-sim", "validation", root=place / "data")
+    assert (said["split"], said["simulated"], said["recordings"]) == ("validation", True, len(data))
+    assert said["margins"] == {
+        "hard": margins(checkpoint, data),
+        "smooth": margins(checkpoint, data, hard=False),
+    }
+
+
+def test_tables_say_what_was_measured(place, capsys):
+    out = call(place, "--split test --limit 3", capsys).out
+    assert "on 3 test simulated recordings of nmnist-sim; frame value = min(count, 3) / 3" in out
+    for title in (
+        "Margins: membrane less threshold",
+        "Contraction: alpha + M_theta",
+        "Activity: outputs per",
+    ):
+        assert title in out
+    assert out.count("layers.0") == out.count("layers.1") == 4
+
+
+def test_figures_are_written(place, capsys):
+    said = call(place, f"--limit 2 --figures {place / 'pictures'}", capsys)
+    assert (place / "pictures" / "margins.png").read_bytes().startswith(b"\x89PNG")
+    drawn = (place / "pictures" / "margins.svg").read_text("utf-8")
+    assert drawn.startswith("<?xml") and "pictures/margins.svg" in said.err
