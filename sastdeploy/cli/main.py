@@ -21,6 +21,10 @@ COMMANDS = {
     "profiles": ("profiles", "List, show, check and create hardware profiles."),
     "simulate": ("simulate", "Run an integer program on recordings, bit by bit."),
     "sweep": ("sweep", "Run a grid of trainings, each once; resume; report."),
+    "robustness": (
+        "robustness",
+        "Accuracy on corrupted recordings, in floating point and as integer programs.",
+    ),
     "doctor": ("doctor", "Versions, threads, SIMD, and what is missing."),
 }
 

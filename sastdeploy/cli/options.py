@@ -77,17 +77,10 @@ def load_data_for(
     Raises:
         InputError: the data set does not fit the checkpoint, or cannot be read.
     """
-    from sastdeploy.errors import InputError
     from sastdeploy.events.catalog import dataset as facts_of
 
     name = dataset or checkpoint.dataset
-    facts = facts_of(name)
-    sensor = checkpoint.preprocessing.sensor_size
-    if facts.sensor_size != sensor or len(facts.classes) != len(checkpoint.classes):
-        raise InputError(
-            f"{path}: was trained on {checkpoint.dataset} (sensor {sensor}, {len(checkpoint.classes)} classes) and does not "
-            f"fit {name} ({facts.sensor_size}, {len(facts.classes)})."
-        )
+    check_fits(checkpoint, path, name)
     frames = load_data(
         name,
         split,
@@ -97,7 +90,7 @@ def load_data_for(
         seed=checkpoint.training.get("seed", 0),
         skip_bad=skip_bad,
     )
-    return name, frames, note_simulated(name, data) or facts.simulated
+    return name, frames, note_simulated(name, data) or facts_of(name).simulated
 
 
 def note_simulated(dataset: str, data: str | None) -> bool:
@@ -111,3 +104,20 @@ def note_simulated(dataset: str, data: str | None) -> bool:
             err=True,
         )
     return stands_in
+
+
+def check_fits(trained: Checkpoint, path: str, dataset: str) -> None:
+    """Accept a data set that has the sensor and the number of classes that the checkpoint in ``path`` was trained for.
+
+    Raises:
+        InputError: it has not, or is unknown.
+    """
+    from sastdeploy.errors import InputError
+    from sastdeploy.events.catalog import dataset as facts_of
+
+    facts = facts_of(dataset)
+    if facts.sensor_size != trained.preprocessing.sensor_size or len(facts.classes) != len(trained.classes):
+        raise InputError(
+            f"{path}: was trained on {trained.dataset} (sensor {trained.preprocessing.sensor_size}, "
+            f"{len(trained.classes)} classes) and does not fit {dataset} ({facts.sensor_size}, {len(facts.classes)})."
+        )

@@ -112,7 +112,7 @@ def _fill(
                 labels += [fact.label for fact in facts_of]
                 groups += [fact.group for fact in facts_of]
                 seconds += [fact.seconds for fact in facts_of]
-                names += [_short(fact.name, facts.name) for fact in facts_of]
+                names += [short_name(fact.name, facts.name) for fact in facts_of]
                 digest.update(frames.indptr.tobytes() + frames.index.tobytes() + frames.count.tobytes())
                 progress(min(start + _BATCH, len(sources)), len(sources))
         if not labels:
@@ -172,7 +172,7 @@ def _fast(source: Source, binner: DigitBinner):
         return None
 
 
-def _short(name: str, dataset: str) -> str:
+def short_name(name: str, dataset: str) -> str:
     """Return the part of a trial's name below its data set's folder."""
     return name.split(f"/{dataset}/", 1)[-1]
 

@@ -12,6 +12,7 @@ import numpy as np
 from sastdeploy import atomic
 
 BASELINE, SAST = "#7a7a7a", "#0072b2"
+COLOURS = (BASELINE, SAST, "#d55e00", "#009e73", "#cc79a7")
 """Colours that stay apart for colour-blind readers and in grey print."""
 
 
@@ -35,7 +36,7 @@ def accuracy_bars(bars: Sequence[Bar], path: Path, title: str) -> None:
     groups = list(dict.fromkeys(bar.group for bar in bars))
     methods = list(dict.fromkeys(bar.method for bar in bars))
     width = 0.8 / len(methods)
-    colours = dict(zip(methods, (BASELINE, SAST, "#d55e00", "#009e73", "#cc79a7")))
+    colours = dict(zip(methods, COLOURS))
     for position, method in enumerate(methods):
         chosen = [bar for bar in bars if bar.method == method]
         x = [groups.index(bar.group) + (position - (len(methods) - 1) / 2) * width for bar in chosen]
@@ -91,6 +92,41 @@ def margin_histograms(records: Mapping[str, dict[str, Any]], path: Path, title: 
     axes.set_ylabel(f"share of states per {bins['width']:g} (%)")
     axes.set_title(title, fontsize=10)
     axes.legend(frameon=False, fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+@dataclass(frozen=True)
+class Line:
+    """Accuracies of one network at ascending levels, and their intervals, each in [0, 1]."""
+
+    name: str
+    levels: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+def accuracy_lines(lines: Sequence[Line], path: Path, title: str, level: str) -> None:
+    """Write accuracies against a level, one line per network with its interval as a band; see `accuracy_bars`.
+
+    Args:
+        level: what the levels are, with their unit. Lines beyond the number of `COLOURS` repeat them with other marks.
+    """
+    figure, axes = _figure(6.4, 4.2)
+    for number, line in enumerate(lines):
+        colour = COLOURS[number % len(COLOURS)]
+        mark = "osD^vP"[number % 6]
+        low, middle, high = ([100 * value for value in part] for part in (line.low, line.accuracy, line.high))
+        axes.fill_between(line.levels, low, high, color=colour, alpha=0.12, linewidth=0)
+        axes.plot(
+            line.levels, middle, color=colour, marker=mark, markersize=5, linewidth=1.5, label=line.name
+        )
+    axes.set_xlabel(level)
+    axes.set_ylabel("accuracy (%)")
+    axes.set_title(title, fontsize=10)
+    axes.legend(frameon=False, fontsize=9)
+    axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
 
