@@ -12,6 +12,10 @@ from sastdeploy.errors import InputError
 from sastdeploy.frames import LabelledFrames
 
 
+MEASURED = 2000
+"""Recordings at most that measures look at (and corrupt); classes in proportion."""
+
+
 @dataclass(frozen=True)
 class Subject:
     """A trained network and what it may be asked about; ``test`` is None while the choice between trials is open."""
@@ -64,7 +68,9 @@ def _robustness(subject: Subject) -> Any:
 
     if subject.test is None:
         raise InputError("measure robustness: needs the test recordings, which wait until a choice is made.")
-    return robustness(subject.checkpoint, subject.root, profiles=subject.profiles, seed=subject.seed)
+    return robustness(
+        subject.checkpoint, subject.root, profiles=subject.profiles, limit=MEASURED, seed=subject.seed
+    )
 
 
 MEASURES: dict[str, Callable[[Subject], Any]] = {

@@ -18,7 +18,7 @@ from sastdeploy import atomic
 from sastdeploy.errors import InputError
 from sastdeploy.provenance import git_commit, versions
 from sastdeploy.sweeps.experiment import FORMAT, Trial
-from sastdeploy.sweeps.measures import MEASURES, Subject
+from sastdeploy.sweeps.measures import MEASURED, MEASURES, Subject
 
 
 def run_trial(trial: Trial, address: str, root: Path | None, work: Path, records: Path) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def run_trial(trial: Trial, address: str, root: Path | None, work: Path, records
         test = _part(trial, "test", root)
         record |= tested(trial, checkpoint, test)
     if trial.measures:
-        validation = _part(trial, "validation", root)
+        validation = _part(trial, "validation", root, MEASURED)
         subject = Subject(checkpoint, validation, test, root, trial.profiles, trial.seed)
         record["measures"] = {name: MEASURES[name](subject) for name in trial.measures}
     record["seconds"]["last_process"] = time.perf_counter() - began
@@ -90,10 +90,11 @@ def tested(trial: Trial, checkpoint, test) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _part(trial: Trial, split: str, root: Path | None):
+def _part(trial: Trial, split: str, root: Path | None, most: int | None = None):
     from sastdeploy.events.splits import load_frames
 
-    limit = None if split == "test" else trial.limit
+    limits = [n for n in (most, None if split == "test" else trial.limit) if n is not None]
+    limit = min(limits) if limits else None
     return load_frames(
         trial.dataset, split, time_bins=trial.time_bins, root=root, limit=limit, seed=trial.seed
     )
