@@ -5,6 +5,7 @@ import json
 import pytest
 from small_networks import checkpoint_of
 
+from sastdeploy.analysis.bounds import bounds
 from sastdeploy.analysis.margins import margins
 from sastdeploy.checkpoint import load_checkpoint, save_checkpoint
 from sastdeploy.cli.main import main
@@ -59,6 +60,15 @@ def test_tables_say_what_was_measured(place, capsys):
     ):
         assert title in out
     assert out.count("layers.0") == out.count("layers.1") == 4
+
+
+def test_bounds_are_printed_where_they_are_asked_for(place, capsys):
+    out = call(place, "--limit 3 --bounds --seed 2", capsys).out
+    assert "Bounds (section 4), gradients and attacks on 3 recordings, seed 2" in out
+    assert out.count("The theorem's assumption fails") == 1 and "beta is at least" in out
+    said = json.loads(call(place, "--limit 3 --bounds --seed 2 --json", capsys).out)
+    data = load_frames("nmnist-sim", "validation", root=place / "data", limit=3)
+    assert said["bounds"] == bounds(load_checkpoint(place / "ckpt.pt"), data, seed=2)
 
 
 def test_figures_are_written(place, capsys):

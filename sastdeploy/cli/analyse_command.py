@@ -19,6 +19,19 @@ from sastdeploy.cli.options import DATA, DATASET, JSON, LIMIT, SKIP_BAD
 )
 @LIMIT
 @click.option(
+    "--bounds",
+    "with_bounds",
+    is_flag=True,
+    help="Also the theory's bounds beside what an attack finds: seconds for fc_0p40m, many minutes for conv_0p42m.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed of the attack and the draws of --bounds.",
+)
+@click.option(
     "--figures",
     type=click.Path(),
     default=None,
@@ -27,9 +40,9 @@ from sastdeploy.cli.options import DATA, DATASET, JSON, LIMIT, SKIP_BAD
 @DATA
 @SKIP_BAD
 @JSON
-def command(checkpoint: str, dataset: str | None, split: str, limit: int | None, figures: str | None,
-            data: str | None, skip_bad: bool, as_json: bool) -> None:  # fmt: skip
-    """What CHECKPOINT's neurons do: margins around the threshold, contraction, activity."""
+def command(checkpoint: str, dataset: str | None, split: str, limit: int | None, with_bounds: bool, seed: int,
+            figures: str | None, data: str | None, skip_bad: bool, as_json: bool) -> None:  # fmt: skip
+    """What CHECKPOINT's neurons do: margins around the threshold, contraction, activity, bounds."""
     import json
     from pathlib import Path
     from typing import Any
@@ -40,6 +53,7 @@ def command(checkpoint: str, dataset: str | None, split: str, limit: int | None,
     trained = load_checkpoint(checkpoint)
     name, frames, simulated = load_data_for(trained, checkpoint, dataset, split, data, limit, skip_bad)
     from sastdeploy.analysis.activity import activity
+    from sastdeploy.analysis.bounds import bounds
     from sastdeploy.analysis.contraction import contraction
     from sastdeploy.analysis.margins import margins
 
@@ -50,6 +64,7 @@ def command(checkpoint: str, dataset: str | None, split: str, limit: int | None,
         "margins": {"hard": margins(trained, frames), "smooth": margins(trained, frames, hard=False)},
         "contraction": contraction(trained, frames),
         "activity": activity(trained, frames),
+        "bounds": bounds(trained, frames, seed) if with_bounds else None,
     }  # fmt: skip
     kind = "simulated recordings" if simulated else "recordings"
     what = f"{len(frames):,} {split} {kind} of {name}"

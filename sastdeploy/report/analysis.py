@@ -8,7 +8,7 @@ from sastdeploy.report.terminal import print_table, print_text
 
 
 def print_analysis(record: dict[str, Any]) -> None:
-    """Print one table each for margins, contraction and activity, and the sentences that say what they mean."""
+    """Print one table each for margins, contraction and activity, and bounds where they are, with what they mean."""
     hard, smooth = record["margins"]["hard"], record["margins"]["smooth"]
     print_table(
         ("spikes", "layer", "within ±0.2, %", "mean", "deviation", "1 %", "median", "99 %"),
@@ -40,6 +40,43 @@ def print_analysis(record: dict[str, Any]) -> None:
         ],
         "Activity: outputs per neuron and step, and the share of smooth output from below threshold",
     )  # fmt: skip
+    if record["bounds"] is not None:
+        _print_bounds(record["bounds"])
+
+
+def _print_bounds(bounds: dict[str, Any]) -> None:
+    lipschitz, convergence = bounds["lipschitz"], bounds["convergence"]
+    rows = []
+    for layer in bounds["states"]["layers"]:
+        rows.append(
+            (f"{layer['name']}: ||u_t||_2", f"{layer['norm_bound']:.4g}", f"{layer['norm_visited']:.4g}")
+        )
+        rows.append(
+            (f"{layer['name']}: |u_t|", f"{layer['largest_bound']:.4g}", f"{layer['largest_visited']:.4g}")
+        )
+    found = f"{lipschitz['largest_found']:.4g}"
+    for kind in ("local", "global"):
+        one = lipschitz[kind]
+        rows.append(
+            (
+                f"L_x, {kind} B_1 = {one['B_1']:.4g}, gamma = {one['gamma']:.4g}",
+                f"10^{one['log10_bound']:.2f}",
+                found,
+            )
+        )
+        rows.append(("  with each layer's own B_1, M_A", f"10^{one['log10_bound_per_layer']:.2f}", found))
+    squared = max(convergence["gradient_norm"], convergence["initial_gradient_norm"]) ** 2
+    for key, rho in (("floor", convergence["rho"]), ("floor_at_paper_rho", convergence["paper_rho"])):
+        rows.append((f"squared gradient, rho = {rho:g}", f">= {convergence[key]:.4g}", f"{squared:.4g}"))
+    print_table(
+        ("quantity", "bound", "largest found"),
+        rows,
+        f"Bounds (section 4), gradients and attacks on {bounds['limit']} recordings, seed {bounds['seed']}",
+    )
+    norms = ", ".join(f"{norm['name']} {norm['value']:.4g}" for norm in bounds["operator_norms"])
+    print_text(f"Operator norms: {norms}; largest ||x_t||_2: {bounds['input_norm']:.4g}.")
+    for part in (bounds["states"], lipschitz, convergence):
+        print_text(part["sentence"])
 
 
 def _parts(found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -24,6 +24,7 @@ class LayerStates:
     """One LIF layer on one batch, float64 ``[B, T, ...]``: ``offset`` is u - theta, ``spikes`` what it sent."""
 
     name: str
+    membrane: NDArray[np.float64]
     offset: NDArray[np.float64]
     spikes: NDArray[np.float64]
 
@@ -49,11 +50,20 @@ def visited_states(checkpoint: Checkpoint, frames: Frames, hard: bool) -> Iterat
         yield tuple(
             LayerStates(
                 name,
-                (membrane.transpose(0, 1) - threshold).numpy(),
+                membrane.transpose(0, 1).numpy(),
+                (membrane - threshold).transpose(0, 1).numpy(),
                 spikes.transpose(0, 1).numpy(),
             )
             for name, threshold, (spikes, membrane) in zip(names, thresholds, record)
         )
+
+
+def input_values(checkpoint: Checkpoint, frames: Frames) -> Iterator[NDArray[np.float64]]:
+    """Yield the frame values ``[B, T, P, H, W]`` of one batch of recordings after another, in float64."""
+    size = batch_size(checkpoint)
+    for start in range(0, len(frames), size):
+        chosen = slice(start, start + size)
+        yield frame_values(frames, chosen, checkpoint.preprocessing, torch.float64).numpy()
 
 
 def check_frames(checkpoint: Checkpoint, frames: Frames) -> None:
