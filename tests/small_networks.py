@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sastdeploy.architecture import Architecture, Conv, Dense, Readout, SumPool
+from sastdeploy.architecture import Architecture, Conv, Dense, Neuron, Readout, SumPool
 from sastdeploy.checkpoint import Checkpoint
 from sastdeploy.frames import Frames, LabelledFrames, Preprocessing
 from sastdeploy.networks import parameter_shapes
@@ -48,3 +48,13 @@ def labelled(architecture=DENSE, count=40, seed=0, time_bins=6, share=0.3) -> La
     return LabelledFrames(
         Frames.from_dense(counts), labels, np.full(count, -1), names, classes, f"hash{seed}"
     )
+
+
+def one_neuron(counts, **neuron):
+    """Return a neuron that adds its input's count, no bias, and one recording with these counts per step."""
+    architecture = Architecture("one", (1, 1, 1), (Dense(1),), Readout(), 2, Neuron(**neuron))
+    checkpoint = checkpoint_of(architecture, c_clip=4, divisor=4.0, time_bins=len(counts))
+    for name, value in (("weight", 4.0), ("bias", 0.0)):
+        checkpoint.parameters[f"layers.0.{name}"][:] = value
+    frames = Frames.from_dense(np.array(counts, np.uint8).reshape(1, -1, 1, 1, 1))
+    return checkpoint, LabelledFrames(frames, np.zeros(1, np.int64), np.zeros(1), ("r",), ("a", "b"), "hash")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from small_networks import CONV, DENSE, POOL, checkpoint_of, labelled
+from small_networks import CONV, DENSE, POOL, checkpoint_of, labelled, one_neuron
 
 from sastdeploy.analysis import bounds as bounds_module
 from sastdeploy.analysis.bounds import (
@@ -121,11 +121,8 @@ def test_no_membrane_is_ever_above_its_bound(seed, architecture, spread, alpha, 
         assert np.abs(u).max() <= one * (1 + 1e-9)
 
 
-def test_the_state_bound_is_reached_by_one_neuron():
-    from test_analysis_states import one_neuron
-
-    # Weight 4 and values count / 4: with inputs of 1 at every step, no bias and no reset yet, u_1 = 4; the bound at
-    # T = 1 is 4 + theta, since it does not use that the first step has no reset.
+def test_the_state_bound_by_hand():
+    # Weight 4, no bias, theta 1, inputs of at most 1: 4 + 1 per step, times 1, or 1 + 1/2 + 1/4 for three steps.
     checkpoint, _ = one_neuron([4])
     assert state_bounds(checkpoint, 1.0, {"layers.0": 4.0}) == {"layers.0": (5.0, 5.0)}
     checkpoint, _ = one_neuron([4, 4, 4])
@@ -297,6 +294,8 @@ def test_a_record_agrees_with_its_parts(architecture):
         )
     lipschitz = found["lipschitz"]
     assert lipschitz["largest_found"] <= lipschitz["global"]["bound"]
+    assert 0 < lipschitz["deletions"]["ratio"] <= lipschitz["largest_found"]
+    assert lipschitz["one_event"] == pytest.approx(1 / 3) and lipschitz["deletions"]["moved"] >= 1 / 3
     assert lipschitz["global"]["gamma"] == pytest.approx(0.5 + 25 / math.pi)
     assert lipschitz["local"]["log10_bound"] <= lipschitz["global"]["log10_bound"]
     assert "The theorem's assumption fails" in lipschitz["sentence"]
@@ -321,6 +320,14 @@ def test_minibatch_noise_by_hand(monkeypatch):
     # Mean (2, 1), squared distances 2 each: 8 / 3 for minibatches of 2; a quarter of it for batches of 8.
     noise = bounds_module._noise(checkpoint_of(), labelled(count=8), 8, np.random.default_rng(0))
     assert noise == pytest.approx(8 / 3 / 4)
+
+
+@pytest.mark.parametrize(("count", "limit"), [(1, 8), (8, 1), (8, 0)])
+def test_bounds_need_two_recordings(count, limit):
+    with pytest.raises(
+        InputError, match=rf"^bounds: limit {limit} of {count} recordings; at least 2 are needed"
+    ):
+        bounds(checkpoint_of(), labelled(count=count), limit=limit)
 
 
 def test_bounds_refuse_what_does_not_fit():

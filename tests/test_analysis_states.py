@@ -7,27 +7,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_networks import CONV, DENSE, POOL, checkpoint_of, labelled
+from small_networks import CONV, DENSE, POOL, checkpoint_of, labelled, one_neuron
 
 from sastdeploy.analysis.activity import activity
 from sastdeploy.analysis.contraction import contraction, forbidden_band, surrogate_slope
 from sastdeploy.analysis.margins import margins
 from sastdeploy.analysis.tally import Tally
-from sastdeploy.architecture import Architecture, Dense, Neuron, Readout
+from sastdeploy.architecture import Architecture, Dense, Readout
 from sastdeploy.errors import InputError
-from sastdeploy.frames import Frames, LabelledFrames
 from sastdeploy.training import states
 from sastdeploy.training.inference import run
-
-
-def one_neuron(counts, **neuron):
-    """Return a neuron that adds its input's count, no bias, and one recording with these counts per step."""
-    architecture = Architecture("one", (1, 1, 1), (Dense(1),), Readout(), 2, Neuron(**neuron))
-    checkpoint = checkpoint_of(architecture, c_clip=4, divisor=4.0, time_bins=len(counts))
-    for name, value in (("weight", 4.0), ("bias", 0.0)):
-        checkpoint.parameters[f"layers.0.{name}"][:] = value
-    frames = Frames.from_dense(np.array(counts, np.uint8).reshape(1, -1, 1, 1, 1))
-    return checkpoint, LabelledFrames(frames, np.zeros(1, np.int64), np.zeros(1), ("r",), ("a", "b"), "hash")
 
 
 def test_margins_by_hand():

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sastdeploy.analysis.contraction import surrogate_slope
 from sastdeploy.analysis.power import Norm, operator_norm
 from sastdeploy.checkpoint import Checkpoint
+from sastdeploy.errors import InputError
 from sastdeploy.frames import Frames, LabelledFrames
 from sastdeploy.training.derivatives import (
     Change,
@@ -30,7 +31,10 @@ _ATTACKED, _MINIBATCHES = 16, 16
 _HESSIAN_TOLERANCE, _HESSIAN_ITERATIONS = 1e-2, 12
 _KEPT = (0.6, 0.9, 0.99)
 """Shares of events that random deletion leaves; beside it, one event of each recording is deleted."""
+_LEAST_LOGARITHM = -400.0
+"""Stands for log10(0), which JSON cannot hold: below every positive float's."""
 PAPER_RHO = 0.3
+"""The paper's choice on N-MNIST: its floor is given for baselines too, whose own rho is 0."""
 
 
 def bounds(checkpoint: Checkpoint, data: LabelledFrames, seed: int = 0, limit: int = LIMIT) -> dict[str, Any]:
@@ -54,18 +58,23 @@ def bounds(checkpoint: Checkpoint, data: LabelledFrames, seed: int = 0, limit: i
       the training's batch size. A floor is called vacuous if it is above the squared gradient norm both at the
       checkpoint and at the weights that training began with.
 
-    States and input norms are over all recordings; ``limit`` and ``seed`` choose those for the rest.
+    States and input norms are over all recordings; ``limit`` and ``seed`` choose those for the rest. None of it is about
+    the hard network, whose scores jump: for those there is no L_x.
 
     Raises:
-        InputError: no recordings, or frames that do not fit the network.
+        InputError: fewer than two recordings or a limit below 2 (one has no gradient noise), or frames that do not fit.
     """
+    if limit < 2 or len(data) == 1:
+        raise InputError(
+            f"bounds: limit {limit} of {len(data)} recordings; at least 2 are needed to measure gradient noise."
+        )
     rng = np.random.default_rng((seed, 21))
     visited = _visited(checkpoint, data.frames)
     norms = {
         each.name: operator_norm(each.apply, each.transposed, each.shape, rng)
         for each in linear_maps(checkpoint)
     }
-    chosen = data.select(np.sort(rng.permutation(len(data))[: max(1, limit)]))
+    chosen = data.select(np.sort(rng.permutation(len(data))[:limit]))
     layers = {name: norm.value for name, norm in norms.items() if name != "readout"}
     neuron = checkpoint.architecture.neuron
     constants = {
@@ -182,7 +191,7 @@ def _states(checkpoint: Checkpoint, visited: _Visited, norms: dict[str, float]) 
     )
     return {
         "layers": layers,
-        "sentence": f"The state bound is not vacuous, it is finite without gamma < 1; but loose: ||u_t||_2 at most {parts}.",
+        "sentence": f"The state bound holds without gamma < 1, so it is not vacuous. Bound of ||u_t||_2 against the largest visited: {parts}.",
     }
 
 
@@ -269,9 +278,9 @@ def _one_bound(slopes: list[float], matrices: list[float], constants: dict[str, 
         "gamma": gamma,
         "assumption_holds": gamma < 1.0,
         "log10_S_T": _log10_sum(gamma, steps),
-        "log10_bound": max(logarithm, -400.0),
+        "log10_bound": max(logarithm, _LEAST_LOGARITHM),
         "bound": _power_of_ten(logarithm),
-        "log10_bound_per_layer": max(product, -400.0),
+        "log10_bound_per_layer": max(product, _LEAST_LOGARITHM),
         "bound_per_layer": _power_of_ten(product),
     }
 
@@ -382,8 +391,6 @@ def _noise(checkpoint: Checkpoint, data: LabelledFrames, batch: int, rng: np.ran
     """Return ``E ||g_B - g||^2`` for minibatches of ``batch``: the variance of smaller ones, scaled as 1 / size."""
     size = max(1, len(data) // _MINIBATCHES)
     pieces = len(data) // size
-    if pieces < 2:
-        return 0.0
     order = rng.permutation(len(data))[: pieces * size].reshape(pieces, size)
     gradients = np.stack([loss_gradient(checkpoint, data.select(part)) for part in order])
     variance = float(np.square(gradients - gradients.mean(0)).sum()) / (pieces - 1)

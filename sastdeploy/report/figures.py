@@ -84,7 +84,7 @@ def margin_histograms(records: Mapping[str, dict[str, Any]], path: Path, title: 
                 " ",
                 label=f"(not drawn: {100 * beyond / overall['states']:.2f} % beyond ±{bins['high']:g})",
             )
-    axes.axvspan(-near, near, color="#f0e442", alpha=0.35, linewidth=0)
+    axes.axvspan(-near, near, color="#f0e442", alpha=0.35, linewidth=0, zorder=0)
     axes.axvline(0.0, color="black", linewidth=0.8)
     axes.set_xlim(bins["low"], bins["high"])
     axes.set_ylim(bottom=0)
