@@ -13,7 +13,8 @@ from sastdeploy.errors import InputError
 from sastdeploy.events.simulate import make_nmnist_sim
 from sastdeploy.sweeps import local
 from sastdeploy.sweeps.experiment import Trial, load_experiment, varied
-from sastdeploy.sweeps.local import addresses, run_all, states
+from sastdeploy.sweeps.local import addresses, run_all
+from sastdeploy.sweeps.progress import Watch
 from sastdeploy.sweeps.report import interval, report
 from sastdeploy.sweeps.trial import TAKEN
 
@@ -87,7 +88,7 @@ def test_trials_run_once_and_the_report_is_made_of_their_records(file, root, tmp
     with pytest.raises(InputError, match="no trial has a record yet"):
         report(experiment, trials, records)
     run_all(trials, root, work, records, 2)
-    assert {s.state for s in states(trials, work, records)} == {"done"}
+    assert {s.state for s in Watch(trials, work, records).states()} == {"done"}
     times = {path: path.stat().st_mtime_ns for path in records.iterdir()}
     assert len(times) == 6
     run_all(trials, root, work, records, 2)
@@ -124,10 +125,10 @@ def test_a_killed_trial_goes_on_and_ends_with_the_same_numbers(file, root, tmp_p
     run_all(trials, root, tmp_path / "whole", tmp_path / "whole-records", 2)
     work, records, said = tmp_path / "work", tmp_path / "records", []
     killed: list[int] = []
-    started, start = [], local._start
-    monkeypatch.setattr(local, "_start", lambda *order: started.append(start(*order)) or started[-1])
+    started, start = [], local.start
+    monkeypatch.setattr(local, "start", lambda *order: started.append(start(*order)) or started[-1])
 
-    def kill_once() -> None:
+    def kill_once(running) -> None:
         for address in trials:
             log = work / address / "ckpt.pt.jsonl"
             if not killed and log.exists() and len(log.read_text("utf-8").splitlines()) >= 2:
@@ -191,17 +192,17 @@ def test_a_trial_that_outlives_its_sweep_is_not_started_twice(file, root, tmp_pa
     trials = addresses(load_experiment(file), root)
     (address,) = trials
     work, records = tmp_path / "work", tmp_path / "records"
-    orphan = local._start(address, trials[address], root, work, records)
+    orphan = local.start(address, trials[address], root, work, records)
     while not (work / address / "ckpt.pt.jsonl").exists():
         time.sleep(0.05)
-    codes, start = [], local._start
+    codes, start = [], local.start
 
     def started(*order):
         process = start(*order)
         codes.append(process)
         return process
 
-    monkeypatch.setattr(local, "_start", started)
+    monkeypatch.setattr(local, "start", started)
     run_all(trials, root, work, records, 1)
     assert orphan.wait() == 0 and len(list(records.iterdir())) == 1
     assert codes and codes[0].returncode == TAKEN
