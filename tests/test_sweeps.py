@@ -233,8 +233,18 @@ def test_the_command_line(file, root, tmp_path, capsys):
     assert "waiting" in call("status", *work)[1]
     code, out, err = call("run", *work)
     assert code == 0 and out.startswith("1 trials have records in"), err
-    assert "done" in call("status", *work)[1]
-    assert call("report")[1].startswith("## Small: baseline and SAST")
+    assert "1 of 1 trials done; training left about 0:00:00" in call("status", *work)[1]
+    found = json.loads(call("status", *work, "--json")[1])
+    assert (found["done"], found["left"], found["seconds_left"]) == (1, 0, 0.0)
+    assert (
+        found["trials"][0]["state"] == "done"
+        and found["trials"][0]["epochs"] == found["trials"][0]["of"] == 2
+    )
+    table = call("report")[1]
+    assert table.startswith("## Small: baseline and SAST")
+    (point,) = json.loads(call("report", "--json")[1])["points"]
+    assert all(f"| {point[key]['mean']:.2f} |" in table for key in ("surrogate", "hard", "gap"))
+    assert f"{point['programs']['loihi_int8']['ksynops']:,.1f} (" in table
     assert call("report", "--out", str(tmp_path / "r.md"))[0] == 0
     assert (tmp_path / "r.md").read_text("utf-8").startswith("## Small")
 

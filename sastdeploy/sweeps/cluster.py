@@ -206,7 +206,7 @@ def _check_workers(client, scheduler: str, facts: dict[str, Any], work: Path, wa
         if isinstance(answer, OSError):
             continue  # Gone meanwhile; its successor is checked with its first trial.
         if isinstance(answer, Exception):
-            answer = [f"cannot run this version of sastdeploy ({type(answer).__name__}: {answer})"]
+            answer = [f"cannot run this version of sastdeploy ({answer})"]
         if answer:
             raise InputError(_unlike(worker, answer))
 
@@ -233,7 +233,8 @@ def _run_tasks(client, trials, root, work, records, facts, note, show, say) -> N
         ]  # fmt: skip
         # Keys of one group with no dependencies: Dask keeps those that no thread is free for at the scheduler.
         keys = [("sastdeploy-trial", address) for address in addresses]
-        for address, future in zip(addresses, client.map(run_task, orders, key=keys, pure=False)):
+        futures = client.map(run_task, orders, key=keys, pure=False, batch_size=1000)
+        for address, future in zip(addresses, futures):
             pending[address] = future
             future.add_done_callback(lambda future, address=address: inbox.put((address, future)))
 
