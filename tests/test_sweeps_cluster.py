@@ -1,5 +1,6 @@
 """Sweeps on a Dask cluster of real processes: the same records as locally, and lost workers, schedulers and clients."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -8,11 +9,12 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import psutil
 import pytest
-from distributed import Client
+from distributed import Client, KilledWorker
 
 import sastdeploy
 from sastdeploy.cli import main as main_module
@@ -311,6 +313,40 @@ def test_a_worker_without_the_package_is_named(cluster, root, tmp_path):
         other = cluster.workers.pop()
         other.kill()
         other.wait()
+
+
+class Ended:
+    """A task's future at its end."""
+
+    def __init__(self, status, outcome=None):
+        self.status, self.outcome = status, outcome
+
+    def result(self, timeout):
+        if isinstance(self.outcome, BaseException):
+            raise self.outcome
+        return self.outcome
+
+
+def test_what_a_task_ends_with_is_kept_queued_again_or_named(tmp_path):
+    def take(*ended):
+        failed = []
+        return cluster_module._take(Ended(*ended), "a", tmp_path, failed), failed
+
+    assert take("finished", "{}") == (False, []) and (tmp_path / "a.json").read_text("utf-8") == "{}"
+    assert take("finished", None) == (True, [])
+    killed = KilledWorker(task="a", last_worker=None, allowed_failures=3)
+    assert take("error", killed) == (False, ["trial a: 4 workers died while they had it"])
+    assert take("error", InputError("trial a on worker w: no")) == (False, ["trial a on worker w: no"])
+    assert take("error", KeyError("x")) == (False, ["trial a: KeyError: 'x'"])
+    for lost in (
+        ("cancelled",),
+        ("lost",),
+        ("finished", OSError("gone")),
+        ("finished", asyncio.TimeoutError()),
+        ("finished", CancelledError()),
+    ):
+        with pytest.raises(cluster_module._Lost):
+            take(*lost)
 
 
 def test_what_differs_is_said(root, tmp_path, monkeypatch):

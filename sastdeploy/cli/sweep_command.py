@@ -76,7 +76,7 @@ def run(
             from sastdeploy.sweeps.cluster import run_on_cluster
 
             run_on_cluster(
-                trials, Path(data).resolve() if data else None, Path(work).resolve(), folder, scheduler, watch.note,
+                trials, Path(data).absolute() if data else None, Path(work).absolute(), folder, scheduler, watch.note,
                 lambda running, threads: display.update(watch.states(), running, threads), display.say,
             )  # fmt: skip
         else:

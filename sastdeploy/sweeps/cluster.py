@@ -21,6 +21,7 @@ import queue
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -88,12 +89,16 @@ def run_on_cluster(
                 say(
                     f"scheduler {scheduler}: connection lost; trying again for {patience:.0f} s. Finished trials are kept"
                 )
-                client.close(timeout=2)
+                _close(client)
                 client, wait = _connect_again(distributed, scheduler, patience), patience
                 say(f"scheduler {scheduler}: connected again; trials go on from their last epochs")
     finally:
-        with contextlib.suppress(OSError, TimeoutError, asyncio.TimeoutError):
-            client.close(timeout=5)
+        _close(client)
+
+
+def _close(client) -> None:
+    with contextlib.suppress(OSError, asyncio.TimeoutError):
+        client.close(timeout=5)
 
 
 def _distributed():
@@ -196,7 +201,7 @@ def _check_workers(client, scheduler: str, facts: dict[str, Any], work: Path, wa
             f"scheduler {scheduler}: has no workers after {wait:.0f} s. Start them: dask worker {scheduler} --nworkers 1 "
             "--nthreads TRIALS_AT_A_TIME; then run the same call: finished trials are kept."
         ) from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise _Lost from error
     try:
         answers = client.run(_look, facts, str(work), on_error="return")
@@ -300,7 +305,7 @@ def _take(future, address: str, records: Path, failed: list[str]) -> bool:
         failed.append(f"trial {address}: {error.allowed_failures + 1} workers died while they had it")
     except InputError as error:
         failed.append(str(error))
-    except (asyncio.CancelledError, asyncio.TimeoutError, OSError) as error:
+    except (asyncio.CancelledError, CancelledError, asyncio.TimeoutError, OSError) as error:
         raise _Lost from error
     except Exception as error:
         failed.append(f"trial {address}: {type(error).__name__}: {error}")
