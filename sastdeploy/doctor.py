@@ -28,7 +28,8 @@ REQUIRED = (
     "platformdirs",
 )
 OPTIONAL = {
-    "tonic": "second opinion on the recordings' readers in the tests; pip install 'sastdeploy[tonic]'"
+    "tonic": "second opinion on the recordings' readers in the tests; pip install 'sastdeploy[tonic]'",
+    "distributed": "sweeps on a Dask cluster; pip install 'sastdeploy[cluster]'",
 }
 SIMD_FEATURES = (
     "sse4.2",

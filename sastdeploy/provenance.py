@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import platform
 import subprocess
@@ -14,6 +15,16 @@ def versions(*packages: str) -> dict[str, str]:
     """Return the versions of sastdeploy, Python, and the named packages (without importing them)."""
     found = {"sastdeploy": __version__, "python": platform.python_version()}
     return found | {name: importlib.metadata.version(name) for name in packages}
+
+
+def code_hash() -> str:
+    """Return the hash of the package's source files, names and contents: equal where the same code would run."""
+    home = Path(__file__).resolve().parent
+    digest = hashlib.sha256()
+    for path in sorted(home.rglob("*.py")):
+        digest.update(f"{path.relative_to(home).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def git_commit() -> str | None:

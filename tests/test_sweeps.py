@@ -13,7 +13,8 @@ from sastdeploy.errors import InputError
 from sastdeploy.events.simulate import make_nmnist_sim
 from sastdeploy.sweeps import local
 from sastdeploy.sweeps.experiment import Trial, load_experiment, varied
-from sastdeploy.sweeps.local import addresses, run_all, states
+from sastdeploy.sweeps.local import addresses, run_all
+from sastdeploy.sweeps.progress import Watch
 from sastdeploy.sweeps.report import interval, report
 from sastdeploy.sweeps.selection import choose, read_tests
 from sastdeploy.sweeps.trial import TAKEN, read_test_of
@@ -93,7 +94,7 @@ def test_trials_run_once_and_the_report_is_made_of_their_records(file, root, tmp
     with pytest.raises(InputError, match="no trial has a record yet"):
         report(experiment, trials, records)
     run_all(trials, root, work, records, 2)
-    assert {s.state for s in states(trials, work, records)} == {"done"}
+    assert {s.state for s in Watch(trials, work, records).states()} == {"done"}
     times = {path: path.stat().st_mtime_ns for path in records.iterdir()}
     assert len(times) == 6
     run_all(trials, root, work, records, 2)
@@ -130,10 +131,10 @@ def test_a_killed_trial_goes_on_and_ends_with_the_same_numbers(file, root, tmp_p
     run_all(trials, root, tmp_path / "whole", tmp_path / "whole-records", 2)
     work, records, said = tmp_path / "work", tmp_path / "records", []
     killed: list[int] = []
-    started, start = [], local._start
-    monkeypatch.setattr(local, "_start", lambda *order: started.append(start(*order)) or started[-1])
+    started, start = [], local.start
+    monkeypatch.setattr(local, "start", lambda *order: started.append(start(*order)) or started[-1])
 
-    def kill_once() -> None:
+    def kill_once(running) -> None:
         for address in trials:
             log = work / address / "ckpt.pt.jsonl"
             if not killed and log.exists() and len(log.read_text("utf-8").splitlines()) >= 2:
@@ -197,17 +198,17 @@ def test_a_trial_that_outlives_its_sweep_is_not_started_twice(file, root, tmp_pa
     trials = addresses(load_experiment(file), root)
     (address,) = trials
     work, records = tmp_path / "work", tmp_path / "records"
-    orphan = local._start(address, trials[address], root, work, records)
+    orphan = local.start(address, trials[address], root, work, records)
     while not (work / address / "ckpt.pt.jsonl").exists():
         time.sleep(0.05)
-    codes, start = [], local._start
+    codes, start = [], local.start
 
     def started(*order):
         process = start(*order)
         codes.append(process)
         return process
 
-    monkeypatch.setattr(local, "_start", started)
+    monkeypatch.setattr(local, "start", started)
     run_all(trials, root, work, records, 1)
     assert orphan.wait() == 0 and len(list(records.iterdir())) == 1
     assert codes and codes[0].returncode == TAKEN
@@ -238,8 +239,18 @@ def test_the_command_line(file, root, tmp_path, capsys):
     assert "waiting" in call("status", *work)[1]
     code, out, err = call("run", *work)
     assert code == 0 and out.startswith("1 trials have records in"), err
-    assert "done" in call("status", *work)[1]
-    assert call("report")[1].startswith("## Small: baseline and SAST")
+    assert "1 of 1 trials done; training left about 0:00:00" in call("status", *work)[1]
+    found = json.loads(call("status", *work, "--json")[1])
+    assert (found["done"], found["left"], found["seconds_left"]) == (1, 0, 0.0)
+    assert (
+        found["trials"][0]["state"] == "done"
+        and found["trials"][0]["epochs"] == found["trials"][0]["of"] == 2
+    )
+    table = call("report")[1]
+    assert table.startswith("## Small: baseline and SAST")
+    (point,) = json.loads(call("report", "--json")[1])["points"]
+    assert all(f"| {point[key]['mean']:.2f} |" in table for key in ("surrogate", "hard", "gap"))
+    assert f"{point['programs']['loihi_int8']['ksynops']:,.1f} (" in table
     assert call("report", "--out", str(tmp_path / "r.md"))[0] == 0
     assert (tmp_path / "r.md").read_text("utf-8").startswith("## Small")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sastdeploy.cli.options import DATA
+from sastdeploy.cli.options import DATA, JSON
 
 _FILE = click.argument("file", type=click.Path())
 _WORK = click.option(
@@ -46,31 +46,49 @@ def command() -> None:
 @click.option(
     "--processes", type=click.IntRange(1), default=None, help="Trials at a time.  [default: every core]"
 )
-def run(file: str, data: str | None, work: str, records: str | None, processes: int | None) -> None:
+@click.option(
+    "--scheduler", default=None, metavar="ADDRESS", help="Run on the Dask cluster at tcp://HOST:PORT instead."
+)
+def run(
+    file: str, data: str | None, work: str, records: str | None, processes: int | None, scheduler: str | None
+) -> None:
     """Run the trials of FILE that have no record yet.
 
     Interrupted or killed, the same call goes on: at most one epoch of each running trial is lost.
+
+    With --scheduler the trials are tasks of a Dask cluster, one per thread of its workers. --data and --work are then
+    folders as the workers see them; without --data each worker uses its own SASTDEPLOY_DATA. The records are written here.
     """
     from sastdeploy.cli.options import data_folder
-    from sastdeploy.report.terminal import progress
     from sastdeploy.simulator.engine import usable_cores
-    from sastdeploy.sweeps.local import run_all, states
+    from sastdeploy.sweeps.display import SweepDisplay
+    from sastdeploy.sweeps.experiment import varied
+    from sastdeploy.sweeps.progress import Watch
 
+    if scheduler and processes:
+        raise click.UsageError(
+            "--processes is for this machine; with --scheduler the workers' threads count."
+        )
     experiment, trials, folder = _loaded(file, data, records)
-    with progress() as bar:
-        total = sum(trial.epochs for trial in trials.values())
-        task = bar.add_task(experiment.name, total=total)
+    watch = Watch(trials, Path(work), folder)
+    with SweepDisplay(experiment.name, varied(experiment)) as display:
+        if scheduler:
+            from sastdeploy.sweeps.cluster import run_on_cluster
 
-        def show() -> None:
-            now = states(trials, Path(work), folder)
-            done, busy = (sum(s.state == kind for s in now) for kind in ("done", "running"))
-            text = f"{experiment.name}: {done} of {len(now)} trials done, {busy} begun; epochs"
-            bar.update(task, completed=sum(s.epochs for s in now), description=text)
+            run_on_cluster(
+                trials, Path(data).absolute() if data else None, Path(work).absolute(), folder, scheduler, watch.note,
+                lambda running, threads: display.update(watch.states(), running, threads), display.say,
+            )  # fmt: skip
+        else:
+            from sastdeploy.sweeps.local import run_all
 
-        run_all(
-            trials, data_folder(data), Path(work), folder, processes or usable_cores(), show,
-            lambda text: click.echo(text, err=True),
-        )  # fmt: skip
+            count = processes or usable_cores()
+
+            def show(running: set[str]) -> None:
+                watch.read(running)
+                display.update(watch.states(), running, count)
+
+            run_all(trials, data_folder(data), Path(work), folder, count, show, display.say)
     if experiment.select_by is not None:
         from sastdeploy.sweeps.selection import read_tests
 
@@ -86,19 +104,53 @@ def run(file: str, data: str | None, work: str, records: str | None, processes: 
 @DATA
 @_WORK
 @_RECORDS
-def status(file: str, data: str | None, work: str, records: str | None) -> None:
-    """Show where every trial of FILE stands."""
-    from sastdeploy.report.terminal import print_table
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    default=None,
+    help="Trials at a time, for the time left.  [default: every core]",
+)
+@JSON
+def status(
+    file: str, data: str | None, work: str, records: str | None, processes: int | None, as_json: bool
+) -> None:
+    """Show where every trial of FILE stands, and how long the rest takes."""
+    import json
+
+    from sastdeploy.report.terminal import print_table, print_text
+    from sastdeploy.simulator.engine import usable_cores
+    from sastdeploy.sweeps.display import duration
     from sastdeploy.sweeps.experiment import label, varied
-    from sastdeploy.sweeps.local import states
+    from sastdeploy.sweeps.progress import Watch, seconds_left
 
     experiment, trials, folder = _loaded(file, data, records)
-    names = varied(experiment)
+    names, count = varied(experiment), processes or usable_cores()
+    states = Watch(trials, Path(work), folder).states()
+    left, done = seconds_left(states, count), sum(s.state == "done" for s in states)
+    if as_json:
+        listed = [
+            {
+                "address": s.address, "point": label(s.trial, names), "seed": s.trial.seed, "state": s.state,
+                "epochs": s.epochs.count, "of": s.trial.epochs, "hard_accuracy": s.epochs.hard_accuracy,
+                "seconds": s.epochs.seconds,
+            }
+            for s in states
+        ]  # fmt: skip
+        content = {
+            "experiment": experiment.name, "done": done, "left": len(states) - done, "processes": count,
+            "seconds_left": left, "trials": listed,
+        }  # fmt: skip
+        click.echo(json.dumps(content, indent=1))
+        return
     rows = [
-        (s.address, label(s.trial, names), s.trial.seed, s.state, f"{s.epochs}/{s.trial.epochs}")
-        for s in states(trials, Path(work), folder)
-    ]
-    print_table(("trial", "point", "seed", "state", "epochs"), rows)
+        (s.address, label(s.trial, names), s.trial.seed, s.state, f"{s.epochs.count}/{s.trial.epochs}",
+         "-" if s.epochs.hard_accuracy is None else f"{100 * s.epochs.hard_accuracy:.2f}")
+        for s in states
+    ]  # fmt: skip
+    print_table(("trial", "point", "seed", "state", "epochs", "hard, %"), rows)
+    print_text(
+        f"{done} of {len(states)} trials done; training left about {duration(left)} with {count} at a time"
+    )
 
 
 @command.command()
@@ -108,13 +160,20 @@ def status(file: str, data: str | None, work: str, records: str | None) -> None:
 @click.option(
     "--out", type=click.Path(), default=None, help="Write the section to this file.  [default: stdout]"
 )
-def report(file: str, data: str | None, records: str | None, out: str | None) -> None:
+@JSON
+def report(file: str, data: str | None, records: str | None, out: str | None, as_json: bool) -> None:
     """Print the tables of FILE from the trials' records."""
+    import json
+
     from sastdeploy import atomic
+    from sastdeploy.sweeps.report import figures
     from sastdeploy.sweeps.report import report as section
 
     experiment, trials, folder = _loaded(file, data, records)
-    text = section(experiment, trials, folder)
+    if as_json:
+        text = json.dumps(figures(experiment, trials, folder), indent=1)
+    else:
+        text = section(experiment, trials, folder)
     if out:
         atomic.write_text(Path(out), text)
         click.echo(f"wrote {out}", err=True)

@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from sastdeploy import atomic
 from sastdeploy.errors import InputError
 from sastdeploy.sweeps.experiment import Experiment, Trial
+from sastdeploy.sweeps.progress import finished
 from sastdeploy.sweeps.trial import TAKEN
 
 TRIES = 3
 """How often a trial is started again when its process was killed; each start goes on where the last one stopped."""
-
-
-@dataclass(frozen=True)
-class State:
-    """Where one trial stands: ``done``, ``running`` (with the epochs behind it) or ``waiting``."""
-
-    address: str
-    trial: Trial
-    state: str
-    epochs: int
 
 
 def addresses(experiment: Experiment, root: Path | None) -> dict[str, Trial]:
@@ -35,28 +27,26 @@ def addresses(experiment: Experiment, root: Path | None) -> dict[str, Trial]:
     Raises:
         InputError: the data set is missing.
     """
-    from sastdeploy.events.splits import load_frames
-
     hashes: dict[tuple[str, int], str] = {}
     found = {}
     for trial in experiment.trials:
         key = (trial.dataset, trial.time_bins)
         if key not in hashes:
-            parts = [load_frames(key[0], split, time_bins=key[1], root=root) for split in ("train", "test")]
-            hashes[key] = "+".join(part.data_hash for part in parts)
+            hashes[key] = data_hash(*key, root)
         found[trial.address(hashes[key])] = trial
     return found
 
 
-def states(trials: dict[str, Trial], work: Path, records: Path) -> list[State]:
-    """Return where every trial stands, judged by the files that it leaves."""
-    found = []
-    for address, trial in trials.items():
-        log = work / address / "ckpt.pt.jsonl"
-        epochs = len(log.read_text("utf-8").splitlines()) if log.exists() else 0
-        state = "done" if (records / f"{address}.json").exists() else "running" if epochs else "waiting"
-        found.append(State(address, trial, state, trial.epochs if state == "done" else epochs))
-    return found
+def data_hash(dataset: str, time_bins: int, root: Path | None) -> str:
+    """Return the hash of a data set's training and test recordings in ``time_bins`` bins.
+
+    Raises:
+        InputError: the data set is missing.
+    """
+    from sastdeploy.events.splits import load_frames
+
+    parts = [load_frames(dataset, split, time_bins=time_bins, root=root) for split in ("train", "test")]
+    return "+".join(part.data_hash for part in parts)
 
 
 def run_all(
@@ -65,27 +55,32 @@ def run_all(
     work: Path,
     records: Path,
     processes: int,
-    show: Callable[[], None] = lambda: None,
+    show: Callable[[set[str]], None] = lambda running: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Run every trial that has no record yet, ``processes`` at a time; return when all have one.
 
     Another sweep may run the same trials at the same time: each is taken by one of them.
 
+    Args:
+        show: called once a second with the addresses that run here. say: called with what the user should know.
+
     Raises:
         InputError: a trial failed; the others' records are kept, and the same call goes on.
     """
-    waiting = [address for address in trials if not (records / f"{address}.json").exists()]
+    have = finished(records)
+    waiting = [address for address in trials if address not in have]
     tries, again = dict.fromkeys(waiting, 0), dict.fromkeys(waiting, 0.0)
     running: dict[str, subprocess.Popen] = {}
     failed: list[str] = []
+    looked = -math.inf
     try:
         while (waiting and not failed) or running:
             now = time.monotonic()
             for address in [a for a in waiting if again[a] <= now][: max(0, processes - len(running))]:
                 if not failed:
                     waiting.remove(address)
-                    running[address] = _start(address, trials[address], root, work, records)
+                    running[address] = start(address, trials[address], root, work, records)
             for address, process in list(running.items()):
                 code = process.poll()
                 if code is None:
@@ -102,33 +97,55 @@ def run_all(
                     )
                     waiting.append(address)
                 elif code:
-                    text = (work / address / "errors.txt").read_text("utf-8").strip()
-                    failed.append(
-                        f"trial {address}: {text.splitlines()[-1] if text else f'ended with code {code}'}"
-                    )
-            waiting = [a for a in waiting if not (records / f"{a}.json").exists()]
-            show()
+                    failed.append(f"trial {address}: {failure(address, code, work)}")
+            if now - looked >= 1:
+                looked, have = now, finished(records)
+                waiting = [a for a in waiting if a not in have]
+                show(set(running))
             time.sleep(0.2)
     finally:
         for process in running.values():
             process.terminate()
             process.wait()
+    show(set())
     if failed:
         raise InputError(
             f"{failed[0]} ({len(failed)} failed; see {work}/ADDRESS/errors.txt). Mend it and run the sweep again: finished trials are kept."
         )
 
 
-def _start(address: str, trial: Trial, root: Path | None, work: Path, records: Path) -> subprocess.Popen:
+def start(
+    address: str,
+    trial: Trial,
+    root: Path | None,
+    work: Path,
+    records: Path,
+    *,
+    follow: bool = False,
+    folder: Path | None = None,
+) -> subprocess.Popen:
+    """Start a trial's process, one thread of computation; its errors go to ``work/ADDRESS/errors.txt``.
+
+    Args:
+        follow: the process ends when this one does; otherwise it outlives it.
+        folder: where relative paths of the trial's own files begin; None for this process's folder.
+    """
     order = work / address / "trial.json"
     order.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "address": address, "trial": asdict(trial), "root": str(root) if root else None, "work": str(work),
-        "records": str(records),
+        "records": str(records), "follow": follow,
     }  # fmt: skip
     atomic.write_text(order, json.dumps(content, indent=1))
     with (work / address / "errors.txt").open("ab") as errors:
         return subprocess.Popen(
             [sys.executable, "-m", "sastdeploy.sweeps.trial", str(order)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True,
+            stdin=subprocess.PIPE if follow else subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True, cwd=folder,
         )  # fmt: skip
+
+
+def failure(address: str, code: int, work: Path) -> str:
+    """Return why a trial's process ended with this code: the last line of its errors."""
+    text = (work / address / "errors.txt").read_text("utf-8").strip()
+    return text.splitlines()[-1] if text else f"ended with code {code}"

@@ -43,8 +43,10 @@ def interval(differences: list[float]) -> tuple[float, float] | None:
     return middle - half, middle + half
 
 
-def report(experiment: Experiment, trials: dict[str, Trial], records: Path) -> str:
-    """Return an experiment's section in Markdown; the first grid point is the reference of paired differences.
+def figures(experiment: Experiment, trials: dict[str, Trial], records: Path) -> dict[str, Any]:
+    """Return what the report's table shows, as plain values: accuracies and gaps in percent, per point and per trial.
+
+    A spread is ``{"mean", "std"}`` over seeds (std None for one seed). The first point is the reference of paired differences.
 
     Raises:
         InputError: no trial of the experiment has a record yet.
@@ -60,7 +62,59 @@ def report(experiment: Experiment, trials: dict[str, Trial], records: Path) -> s
         )
     names = varied(experiment)
     reference = {trial.seed: found[trial] for trial in experiment.groups[0] if trial in found}
-    profiles = experiment.trials[0].profiles
+    points: list[dict[str, Any]] = []
+    for group in experiment.groups:
+        chosen = [trial for trial in group if trial in found]
+        if not chosen:
+            continue
+        done = [found[trial] for trial in chosen]
+        paired = [
+            100 * (found[t]["test"]["gap"] - reference[t.seed]["test"]["gap"])
+            for t in chosen
+            if t.seed in reference
+        ]
+        points.append({
+            "point": label(group[0], names), "seeds": len(done),
+            **{key: _spread([100 * record["test"][key] for record in done]) for key in ("surrogate", "hard", "gap")},
+            "gap_less_reference": interval(paired) if group is not experiment.groups[0] else None,
+            "validation_hard": _spread([100 * record["validation"]["hard_accuracy"] for record in done]),
+            "gradient_evaluations": float(np.mean([record["gradient_evaluations"] for record in done])),
+            "minutes": float(np.mean([record["seconds"]["training_cpu"] for record in done])) / 60,
+            "programs": {profile: _of_program([record["programs"][profile] for record in done]) for profile in group[0].profiles},
+            "paper": experiment.paper.get(label(group[0], names), []),
+            "trials": [{"seed": t.seed, "hard": 100 * found[t]["test"]["hard"], "gap": 100 * found[t]["test"]["gap"]} for t in chosen],
+        })  # fmt: skip
+    return {
+        "experiment": experiment.name, "title": experiment.title, "dataset": experiment.trials[0].dataset,
+        "trials_done": len(found), "trials": len(experiment.trials),
+        "test_recordings": next(iter(found.values()))["test"]["recordings"],
+        "best_on_validation": max(points, key=lambda point: point["validation_hard"]["mean"])["point"],
+        "commits": sorted({str(record["commit"])[:12] for record in found.values()}), "points": points,
+    }  # fmt: skip
+
+
+def _of_program(found: list[dict[str, float]]) -> dict[str, Any]:
+    return {
+        "accuracy": _spread([100 * figure["accuracy"] for figure in found]),
+        "ksynops": float(np.mean([figure["ksynops"] for figure in found])),
+        "largest_ksynops": found[0]["largest_ksynops"],
+    }
+
+
+def _spread(values: list[float]) -> dict[str, float | None]:
+    return {
+        "mean": float(np.mean(values)),
+        "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+    }
+
+
+def report(experiment: Experiment, trials: dict[str, Trial], records: Path) -> str:
+    """Return an experiment's section in Markdown, made of its `figures`.
+
+    Raises:
+        InputError: no trial of the experiment has a record yet.
+    """
+    found = figures(experiment, trials, records)
     header = [
         "",
         "seeds",
@@ -72,67 +126,51 @@ def report(experiment: Experiment, trials: dict[str, Trial], records: Path) -> s
         "gradient evaluations",
         "CPU minutes",
     ]
+    profiles = experiment.trials[0].profiles
     header += [f"{profile}: {what}" for profile in profiles for what in ("%", "kSynOps (maximum)")]
     if experiment.paper:
         header += ["paper: surrogate, hard, gap"]
     rows = []
-    for group in experiment.groups:
-        done = [found[trial] for trial in group if trial in found]
-        if not done:
-            continue
-        test = {key: [100 * record["test"][key] for record in done] for key in ("surrogate", "hard", "gap")}
-        paired = [
-            100 * (found[t]["test"]["gap"] - reference[t.seed]["test"]["gap"])
-            for t in group
-            if t in found and t.seed in reference
-        ]
-        span = interval(paired) if group is not experiment.groups[0] else None
+    for point in found["points"]:
+        span = point["gap_less_reference"]
         row = [
-            label(group[0], names),
-            str(len(done)),
-            _spread(test["surrogate"]),
-            _spread(test["hard"]),
-            _spread(test["gap"]),
+            point["point"],
+            str(point["seeds"]),
+            *(_shown(point[key]) for key in ("surrogate", "hard", "gap")),
         ]
         row.append(f"{span[0]:+.2f} to {span[1]:+.2f}" if span else "-")
-        row.append(_spread([100 * record["validation"]["hard_accuracy"] for record in done]))
-        row.append(f"{np.mean([record['gradient_evaluations'] for record in done]):,.0f}")
-        row.append(f"{np.mean([record['seconds']['training_cpu'] for record in done]) / 60:.1f}")
-        for profile in profiles:
-            figures = [record["programs"][profile] for record in done]
-            row.append(_spread([100 * figure["accuracy"] for figure in figures]))
-            row.append(
-                f"{np.mean([f['ksynops'] for f in figures]):,.1f} ({figures[0]['largest_ksynops']:,.0f})"
-            )
+        row += [
+            _shown(point["validation_hard"]),
+            f"{point['gradient_evaluations']:,.0f}",
+            f"{point['minutes']:.1f}",
+        ]
+        for figure in point["programs"].values():
+            row += [
+                _shown(figure["accuracy"]),
+                f"{figure['ksynops']:,.1f} ({figure['largest_ksynops']:,.0f})",
+            ]
         if experiment.paper:
-            row.append(
-                ", ".join(f"{value:g}" for value in experiment.paper.get(label(group[0], names), [])) or "-"
-            )
+            row.append(", ".join(f"{value:g}" for value in point["paper"]) or "-")
         rows.append(row)
-    best = max(
-        (g for g in experiment.groups if any(t in found for t in g)),
-        key=lambda g: np.mean([found[t]["validation"]["hard_accuracy"] for t in g if t in found]),
-    )
     per_seed = [
-        f"- {label(group[0], names)}: " + "; ".join(f"seed {t.seed}: {100 * found[t]['test']['hard']:.2f} % hard, gap {100 * found[t]['test']['gap']:+.2f}" for t in group if t in found)
-        for group in experiment.groups if any(t in found for t in group)
+        f"- {point['point']}: " + "; ".join(f"seed {t['seed']}: {t['hard']:.2f} % hard, gap {t['gap']:+.2f}" for t in point["trials"])
+        for point in found["points"]
     ]  # fmt: skip
     table = "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
-    commits = sorted({str(record["commit"])[:12] for record in found.values()})
     trial = experiment.trials[0]
     return "\n".join([
         f"## {experiment.title}\n",
         *(f"{note}\n" for note in experiment.notes),
-        f"{len(found)} of {len(experiment.trials)} trials. `{trial.dataset}`, {trial.epochs} epochs, "
-        f"{'all' if trial.limit is None else format(trial.limit, ',')} training recordings, {found[next(iter(found))]['test']['recordings']:,} test recordings; "
+        f"{found['trials_done']} of {found['trials']} trials. `{trial.dataset}`, {trial.epochs} epochs, "
+        f"{'all' if trial.limit is None else format(trial.limit, ',')} training recordings, {found['test_recordings']:,} test recordings; "
         "mean ± standard deviation over seeds. Selection by validation accuracy with hard spikes; every trial read the test recordings once. "
-        f"Best on validation: {label(best[0], names)}. Commits {', '.join(commits)}; command `sastdeploy sweep run benchmarks/experiments/{experiment.name}.yaml`.\n",
+        f"Best on validation: {found['best_on_validation']}. Commits {', '.join(found['commits'])}; command `sastdeploy sweep run benchmarks/experiments/{experiment.name}.yaml`.\n",
         table + "\n",
         "Per seed:\n",
         *per_seed, "",
     ])  # fmt: skip
 
 
-def _spread(values: list[float]) -> str:
-    middle = f"{np.mean(values):.2f}"
-    return f"{middle} ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else middle
+def _shown(spread: dict[str, float | None]) -> str:
+    middle = f"{spread['mean']:.2f}"
+    return f"{middle} ± {spread['std']:.2f}" if spread["std"] is not None else middle

@@ -8,7 +8,9 @@ is what a sweep starts, one process per trial: killed at any moment, it loses at
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -162,12 +164,20 @@ def main() -> None:
     from filelock import FileLock, Timeout
 
     order = json.loads(Path(sys.argv[1]).read_text("utf-8"))
+    if order["follow"]:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         # Held by the one that trains, not by the sweep: a trial outlives a sweep that is killed.
         with FileLock(Path(order["work"]) / order["address"] / "lock", timeout=0):
             _run(order)
     except Timeout:
         sys.exit(TAKEN)
+
+
+def _end_with_parent() -> None:
+    """Wait until the other end of stdin is closed, which a process that is killed does too; then end at once."""
+    os.read(0, 1)
+    os._exit(1)
 
 
 def _run(order: dict[str, Any]) -> None:

@@ -1,0 +1,410 @@
+"""Sweeps on a Dask cluster of real processes: the same records as locally, and lost workers, schedulers and clients."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import CancelledError
+from pathlib import Path
+
+import psutil
+import pytest
+from distributed import Client, KilledWorker
+
+import sastdeploy
+from sastdeploy.cli import main as main_module
+from sastdeploy.errors import InputError
+from sastdeploy.events.simulate import make_nmnist_sim
+from sastdeploy.sweeps import cluster as cluster_module
+from sastdeploy.sweeps.cluster import differences, run_on_cluster
+from sastdeploy.sweeps.experiment import load_experiment
+from sastdeploy.sweeps.local import addresses, run_all
+
+FILE = """
+name: small
+title: "Small: baseline and SAST"
+dataset: nmnist-sim
+seeds: [0]
+fixed: {epochs: EPOCHS, limit: 60}
+grid:
+  - {method: baseline}
+  - {method: sast, rho: RHO}
+profiles: [loihi_int8]
+"""
+DEADLINE = 120
+pytestmark = pytest.mark.slow
+
+
+def until(condition, what):
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {DEADLINE} s: {what}"
+        time.sleep(0.05)
+
+
+class Cluster:
+    """A scheduler and workers of one thread each, on one port of this machine, as processes."""
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.workers, self.scheduler = home, [], None
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.address = f"tcp://127.0.0.1:{self.port}"
+
+    def _start(self, *words, **variables):
+        with (self.home / "dask.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "dask", *words, "--no-dashboard"],
+                cwd=self.home, stdout=log, stderr=log, env={**os.environ, **variables},
+            )  # fmt: skip
+
+    def start_scheduler(self):
+        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", str(self.port))
+
+    def start_worker(self, *options, **variables):
+        words = ("--nthreads", "1", "--no-nanny", "--local-directory", str(self.home), *options)
+        self.workers.append(self._start("worker", self.address, *words, **variables))
+
+    def ensure(self, count):
+        """Have a scheduler and exactly this number of workers."""
+        if self.scheduler is None or self.scheduler.poll() is not None:
+            self.start_scheduler()
+        self.workers = [worker for worker in self.workers if worker.poll() is None]
+        for worker in self.workers[count:]:
+            worker.kill()
+            worker.wait()
+        del self.workers[count:]
+        while len(self.workers) < count:
+            self.start_worker()
+        with Client(self.address, timeout=DEADLINE, set_as_default=False) as client:
+            until(lambda: len(client.nthreads()) == count, f"{count} workers")
+
+    def trials(self):
+        """Return the trials' processes that run below the workers."""
+        found = []
+        for worker in self.workers:
+            try:
+                children = psutil.Process(worker.pid).children()
+                found += [child for child in children if "sastdeploy.sweeps.trial" in child.cmdline()]
+            except psutil.Error:
+                continue
+        return found
+
+    def stop(self):
+        for process in [*self.workers, self.scheduler]:
+            if process is not None and process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    made = Cluster(tmp_path_factory.mktemp("cluster"))
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    make_nmnist_sim(folder, train=120, test=30, seed=1, processes=1)
+    return folder
+
+
+def experiment(folder, root, epochs=2, rho="0.3", sast=True):
+    text = FILE.replace("EPOCHS", str(epochs)).replace("RHO", rho)
+    if not sast:
+        text = text.replace(f"  - {{method: sast, rho: {rho}}}\n", "")
+    path = folder / "small.yaml"
+    path.write_text(text, "utf-8")
+    return path, addresses(load_experiment(path), root)
+
+
+@pytest.fixture(scope="module")
+def long_record(root, tmp_path_factory):
+    """The record of one longer trial, run on this machine without a cluster."""
+    folder = tmp_path_factory.mktemp("long")
+    _, trials = experiment(folder, root, epochs=40, sast=False)
+    run_all(trials, root, folder / "work", folder / "records", 1)
+    (address,) = trials
+    return json.loads((folder / "records" / f"{address}.json").read_text("utf-8"))
+
+
+def steady(record):
+    """Return what must be the same wherever a trial ran."""
+    return {key: value for key, value in record.items() if key not in ("seconds", "peak_bytes", "commit")}
+
+
+def test_two_workers_give_the_local_records(cluster, root, tmp_path):
+    cluster.ensure(2)
+    _, trials = experiment(tmp_path, root)
+    run_all(trials, root, tmp_path / "here", tmp_path / "here-records", 2)
+    noted, shown = [], []
+    records = tmp_path / "records"
+    run_on_cluster(
+        trials, root, tmp_path / "work", records, cluster.address, lambda *what: noted.append(what),
+        lambda running, threads: shown.append((len(running), threads)),
+    )  # fmt: skip
+    assert len(trials) == 2 and {path.stem for path in records.iterdir()} == set(trials)
+    for address in trials:
+        one, other = (
+            json.loads((folder / f"{address}.json").read_text("utf-8"))
+            for folder in (tmp_path / "here-records", records)
+        )
+        assert steady(one) == steady(other)
+    assert {address for address, _ in noted} == set(trials)
+    assert shown[-1] == (0, 2)
+    # Nothing is left to do, so nobody is called.
+    run_on_cluster(trials, root, tmp_path / "work", records, "tcp://127.0.0.1:1")
+    # A result lost on its way is taken from the work folder.
+    lost = records / f"{next(iter(trials))}.json"
+    before = lost.read_bytes()
+    lost.unlink()
+    run_on_cluster(trials, root, tmp_path / "work", records, cluster.address)
+    assert lost.read_bytes() == before
+
+
+def test_a_killed_workers_trial_goes_on_elsewhere_with_the_same_numbers(cluster, root, tmp_path, long_record):
+    cluster.ensure(2)
+    _, trials = experiment(tmp_path, root, epochs=40, sast=False)
+    (address,) = trials
+    log, kept = tmp_path / "work" / address / "ckpt.pt.jsonl", []
+
+    def kill(noted, epochs):
+        if epochs.count >= 2 and not kept:
+            (child,) = cluster.trials()
+            worker = next(w for w in cluster.workers if w.pid == child.ppid())
+            worker.send_signal(signal.SIGKILL)
+            worker.wait()
+            until(lambda: not child.is_running(), "the trial ends with its worker")
+            kept.append(log.read_text("utf-8"))
+
+    run_on_cluster(trials, root, tmp_path / "work", tmp_path / "records", cluster.address, kill)
+    record = json.loads((tmp_path / "records" / f"{address}.json").read_text("utf-8"))
+    assert steady(record) == steady(long_record)
+    assert 2 <= len(kept[0].splitlines()) < 40 and log.read_text("utf-8").startswith(kept[0])
+
+
+def test_a_scheduler_started_again_goes_on(cluster, root, tmp_path, long_record):
+    cluster.ensure(2)
+    _, trials = experiment(tmp_path, root, epochs=40, sast=False)
+    (address,) = trials
+    said, killed = [], []
+
+    def kill(noted, epochs):
+        if epochs.count >= 2 and not killed:
+            killed.append(cluster.scheduler.pid)
+            cluster.scheduler.kill()
+            cluster.scheduler.wait()
+
+    def say(text):
+        said.append(text)
+        if "connection lost" in text:
+            # Dask's workers end when their scheduler does; whoever supervises them starts them again.
+            until(lambda: all(w.poll() is not None for w in cluster.workers), "the workers end")
+            cluster.workers.clear()
+            cluster.start_scheduler()
+            cluster.start_worker()
+
+    run_on_cluster(
+        trials, root, tmp_path / "work", tmp_path / "records", cluster.address, kill, say=say, patience=DEADLINE
+    )  # fmt: skip
+    assert killed and ["lost" in said[0], "connected again" in said[1]] == [True, True]
+    record = json.loads((tmp_path / "records" / f"{address}.json").read_text("utf-8"))
+    assert steady(record) == steady(long_record)
+
+
+def test_a_scheduler_that_stays_away_ends_the_sweep_with_a_word(cluster, root, tmp_path):
+    cluster.ensure(1)
+    _, trials = experiment(tmp_path, root, epochs=40, sast=False)
+
+    def kill(noted, epochs):
+        cluster.scheduler.kill()
+        cluster.scheduler.wait()
+
+    with pytest.raises(InputError, match=r"lost, and not back within 1 s.*the same call: it goes on"):
+        run_on_cluster(
+            trials, root, tmp_path / "work", tmp_path / "records", cluster.address, kill, patience=1
+        )
+
+
+def test_an_interrupted_client_ends_its_trials_and_the_same_call_goes_on(
+    cluster, root, tmp_path, long_record
+):
+    cluster.ensure(2)
+    file, trials = experiment(tmp_path, root, epochs=40, sast=False)
+    (address,) = trials
+    work = tmp_path / "work"
+    call = [
+        sys.executable, "-m", "sastdeploy", "sweep", "run", str(file), "--data", str(root), "--work", str(work),
+        "--scheduler", cluster.address,
+    ]  # fmt: skip
+    client = subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    log = work / address / "ckpt.pt.jsonl"
+    until(lambda: log.exists() and len(log.read_text("utf-8").splitlines()) >= 2, "two epochs")
+    client.send_signal(signal.SIGINT)
+    _, errors = client.communicate(timeout=DEADLINE)
+    assert client.returncode == 130 and "Interrupted." in errors
+    until(lambda: not cluster.trials(), "the trial's process ends")
+    before = log.read_text("utf-8")
+    assert len(before.splitlines()) < 40 and not (tmp_path / "records").exists()
+    done = subprocess.run(call, capture_output=True, text=True, timeout=DEADLINE)
+    assert done.returncode == 0 and "1 trials have records" in done.stdout, done.stderr
+    assert log.read_text("utf-8").startswith(before)
+    record = json.loads((tmp_path / "records" / f"{address}.json").read_text("utf-8"))
+    assert steady(record) == steady(long_record)
+
+
+def test_a_trial_that_cannot_run_is_named_with_its_worker_and_the_rest_is_kept(cluster, root, tmp_path):
+    cluster.ensure(2)
+    _, trials = experiment(tmp_path, root, rho="-1")
+    with pytest.raises(
+        InputError,
+        match=r"on worker tcp://127.*rho -1: must be a non-negative number.*finished trials are kept",
+    ):
+        run_on_cluster(trials, root, tmp_path / "work", tmp_path / "records", cluster.address)
+    assert len(list((tmp_path / "records").iterdir())) == 1
+
+
+def test_a_worker_with_other_code_is_named(cluster, root, tmp_path):
+    cluster.ensure(1)
+    shutil.copytree(
+        Path(sastdeploy.__file__).parent,
+        tmp_path / "other" / "sastdeploy",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    with (tmp_path / "other" / "sastdeploy" / "metrics.py").open("a") as changed:
+        changed.write("# changed\n")
+    cluster.start_worker("--name", "other", PYTHONPATH=str(tmp_path / "other"))
+    cluster.ensure(2)
+    _, trials = experiment(tmp_path, root, sast=False)
+    try:
+        with pytest.raises(
+            InputError,
+            match=r"worker tcp://127[^;]*: has other sastdeploy source files of the same version\. Every",
+        ):
+            run_on_cluster(trials, root, tmp_path / "work", tmp_path / "records", cluster.address)
+    finally:
+        other = cluster.workers.pop()
+        other.kill()
+        other.wait()
+    assert not (tmp_path / "records").exists()
+
+
+def test_a_worker_without_the_package_is_named(cluster, root, tmp_path):
+    (tmp_path / "other" / "sastdeploy").mkdir(parents=True)
+    (tmp_path / "other" / "sastdeploy" / "__init__.py").write_text("")
+    cluster.ensure(1)
+    cluster.start_worker(PYTHONPATH=str(tmp_path / "other"))
+    cluster.ensure(2)
+    _, trials = experiment(tmp_path, root, sast=False)
+    try:
+        with pytest.raises(
+            InputError, match=r"worker tcp://127.*cannot run this version of sastdeploy .*No module named"
+        ):
+            run_on_cluster(trials, root, tmp_path / "work", tmp_path / "records", cluster.address)
+    finally:
+        other = cluster.workers.pop()
+        other.kill()
+        other.wait()
+
+
+class Ended:
+    """A task's future at its end."""
+
+    def __init__(self, status, outcome=None):
+        self.status, self.outcome = status, outcome
+
+    def result(self, timeout):
+        if isinstance(self.outcome, BaseException):
+            raise self.outcome
+        return self.outcome
+
+
+def test_what_a_task_ends_with_is_kept_queued_again_or_named(tmp_path):
+    def take(*ended):
+        failed = []
+        return cluster_module._take(Ended(*ended), "a", tmp_path, failed), failed
+
+    assert take("finished", "{}") == (False, []) and (tmp_path / "a.json").read_text("utf-8") == "{}"
+    assert take("finished", None) == (True, [])
+    killed = KilledWorker(task="a", last_worker=None, allowed_failures=3)
+    assert take("error", killed) == (False, ["trial a: 4 workers died while they had it"])
+    assert take("error", InputError("trial a on worker w: no")) == (False, ["trial a on worker w: no"])
+    assert take("error", KeyError("x")) == (False, ["trial a: KeyError: 'x'"])
+    for lost in (
+        ("cancelled",),
+        ("lost",),
+        ("finished", OSError("gone")),
+        ("finished", asyncio.TimeoutError()),
+        ("finished", CancelledError()),
+    ):
+        with pytest.raises(cluster_module._Lost):
+            take(*lost)
+
+
+def test_what_differs_is_said(root, tmp_path, monkeypatch):
+    _, trials = experiment(tmp_path, root)
+    facts = cluster_module._facts(trials, root)
+    assert differences(facts) == []
+    assert differences({**facts, "versions": {**facts["versions"], "torch": "1.0", "python": "2.7"}}) == [
+        f"has torch {facts['versions']['torch']}, here it is 1.0"
+    ]
+    assert differences({**facts, "data": [["nmnist-sim", 10, "abc"]]}) == [
+        "has other recordings of nmnist-sim"
+    ]
+    (missing,) = differences({**facts, "root": str(tmp_path / "nowhere")})
+    assert missing.startswith("has no data set nmnist-sim (") and "nowhere" in missing
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.yaml").write_text("a")
+    files = {
+        **facts,
+        "folder": str(tmp_path),
+        "files": {"net.yaml": cluster_module._file_hash(Path("net.yaml"))},
+    }
+    assert differences(files) == []
+    (tmp_path / "net.yaml").write_text("b")
+    assert differences(files) == [f"has no file {tmp_path}/net.yaml of the same content"]
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://127.0.0.1:1", "127.0.0.1"])
+def test_a_scheduler_that_cannot_be_reached_is_named(root, tmp_path, monkeypatch, address):
+    monkeypatch.setattr(cluster_module, "CONNECT", 1.0)
+    _, trials = experiment(tmp_path, root)
+    with pytest.raises(
+        InputError, match=rf"scheduler {address}: cannot be reached within 1 s .*dask scheduler"
+    ):
+        run_on_cluster(trials, root, tmp_path / "work", tmp_path / "records", address)
+
+
+def test_a_cluster_without_workers_is_said(cluster, root, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster_module, "CONNECT", 1.0)
+    other = Cluster(tmp_path)
+    other.start_scheduler()
+    try:
+        other.ensure(0)
+        _, trials = experiment(tmp_path, root)
+        with pytest.raises(InputError, match=r"has no workers after 1 s. Start them: dask worker tcp"):
+            run_on_cluster(trials, root, tmp_path / "work", tmp_path / "records", other.address)
+    finally:
+        other.stop()
+
+
+def test_the_missing_package_and_a_contradiction_are_said(root, tmp_path, monkeypatch, capsys):
+    file, trials = experiment(tmp_path, root)
+    with pytest.raises(SystemExit) as stop:
+        main_module.main(
+            ["sweep", "run", str(file), "--data", str(root), "--scheduler", "x", "--processes", "2"]
+        )
+    assert stop.value.code == 2 and "the workers' threads count" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(
+        InputError, match=r"needs the package distributed .*pip install 'sastdeploy\[cluster\]'"
+    ):
+        run_on_cluster(trials, root, tmp_path / "work", tmp_path / "records", "tcp://127.0.0.1:1")
