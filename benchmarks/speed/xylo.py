@@ -36,9 +36,10 @@ class Form(NamedTuple):
     xylo_recordings: int
 
 
+# So many recordings that a turn lasts some hundredths of a second: what disturbs the machine then leaves most turns alone.
 FORMS = {
-    "chip": Form(16, 63, 8, 100, 0.4, 400, 10000, 20),
-    "fc_0p40m": Form(2312, 168, 64, 10, 0.09, 2000, 4000, 10),
+    "chip": Form(16, 63, 8, 100, 0.4, 400, 1000, 10),
+    "fc_0p40m": Form(2312, 168, 64, 10, 0.09, 2000, 2000, 3),
 }
 
 
