@@ -11,16 +11,27 @@ import numpy as np
 
 from sastdeploy.errors import InputError
 from sastdeploy.frames import Frames, LabelledFrames
-from sastdeploy.program import Program
+from sastdeploy.program import Program, SumPool
 from sastdeploy.simulator.result import RunResult
 
 RECORDING_SCHEMA = "sastdeploy.recording/1"
 AUTO = "auto"
 FEW = 8
 """Recordings up to which the plain engine is done before the compiled kernels are loaded; the integers are the same."""
+EARLY_WORK = 1 << 24
+"""Weights times positions times steps that an early answer may cost the plain engine: some hundredths of a second."""
 MAX_TRACE_BYTES = 2 << 30
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class EarlyAnswer:
+    """What the plain engine found on the first recordings of a run: how many, how many right, and SynOps of each."""
+
+    recordings: int
+    correct: int
+    synops: float
 
 
 @dataclass(frozen=True)
@@ -122,12 +133,14 @@ def simulate_dataset(
     say: Say = lambda text: None,
     binning: Callable[[int, int], None] = lambda done, total: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    early: Callable[[EarlyAnswer], None] | None = None,
 ) -> DatasetRun:
     """Return the program's run on a split, with its summary.
 
     Args:
         limit: at most this many recordings, a seeded stratified draw. engine: one of the engines, or `AUTO`. root: folder of the data sets.
         say: remarks for the user. binning: (files binned, in all). progress: (recordings simulated, in all).
+        early: told what `early_answer` finds before the compiled kernels are loaded; the run itself does not change.
 
     Raises:
         InputError: program and data do not fit, the data are missing, or an option is out of range.
@@ -155,6 +168,10 @@ def simulate_dataset(
         say=say,
         progress=binning,
     )
+    if early is not None and engine == AUTO and len(labelled) > FEW:
+        answer = early_answer(program, labelled)
+        if answer is not None:
+            early(answer)
     result = _run(program, labelled.frames, engine, threads, trace, say, progress)
     summary = summarise(
         program,
@@ -167,6 +184,28 @@ def simulate_dataset(
         recorded_seconds=None if labelled.seconds is None else float(labelled.seconds.sum()),
     )
     return DatasetRun(program, labelled, result, {**summary, "limit": limit})
+
+
+def early_answer(program: Program, labelled: LabelledFrames) -> EarlyAnswer | None:
+    """Return the plain engine's answer on the first recordings, up to `FEW` and `EARLY_WORK`; None if not even one fits.
+
+    Raises:
+        InputError: program and frames do not fit.
+    """
+    from sastdeploy.simulator import engine as engines
+
+    outputs = program.shapes()[1:]
+    weights = [
+        layer.weight.size * int(np.prod(shape[1:]))
+        for layer, shape in zip(program.layers, outputs)
+        if not isinstance(layer, SumPool)
+    ]
+    count = min(FEW, len(labelled), EARLY_WORK // (sum(weights) * program.preprocessing.time_bins))
+    if count == 0:
+        return None
+    result = engines.run(program, labelled.frames.select(slice(count)), engine="reference")
+    correct = int((result.predicted == labelled.labels[:count]).sum())
+    return EarlyAnswer(count, correct, float(result.synops.sum()) / count)
 
 
 def simulate_recording(

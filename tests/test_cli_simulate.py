@@ -1,5 +1,6 @@
 """The simulate command: which program, which data, what it prints and writes, how it refuses."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -14,13 +15,15 @@ from tiny_programs import tiny_lif, tiny_program, tiny_readout
 
 from sastdeploy import simulation_files
 from sastdeploy.cli import main as main_module
+from sastdeploy.cli.simulate_command import _say_early, without
 from sastdeploy.errors import InputError
 from sastdeploy.events.simulate import make_nmnist_sim
+from sastdeploy.events.splits import load_frames
 from sastdeploy.fixedpoint import QFormat
 from sastdeploy.frames import Preprocessing
 from sastdeploy.program import DenseLif
 from sastdeploy.program_file import save_program
-from sastdeploy.simulation import MAX_TRACE_BYTES, choose_program
+from sastdeploy.simulation import MAX_TRACE_BYTES, EarlyAnswer, choose_program, early_answer
 from sastdeploy.simulator import engine
 
 
@@ -120,11 +123,75 @@ def test_few_recordings_are_done_before_the_kernels_are_loaded(here, capsys):
         "import sys; from sastdeploy.cli.main import main\ntry: main(sys.argv[1:])\n"
         "except SystemExit: print(sorted({'torch', 'numba'} & set(sys.modules)))"
     )
-    call = [sys.executable, "-c", script, "simulate", "net.onnx", "--recording"]
-    done = subprocess.run(
-        [*call, str(recording_of(Path(os.environ["SASTDEPLOY_DATA"])))], capture_output=True, text=True
+    call = [sys.executable, "-c", script, "simulate", "net.onnx"]
+    recording = str(recording_of(Path(os.environ["SASTDEPLOY_DATA"])))
+    for few in (["--recording", recording], ["--limit", "8"]):
+        done = subprocess.run([*call, *few], capture_output=True, text=True)
+        assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_the_first_recordings_are_answered_before_the_kernels_are_loaded(here, capsys, root):
+    code, out, err = simulate(capsys, "net.onnx")
+    assert code == 0
+    frames = load_frames("nmnist-sim", "test", root=root)
+    full = engine.run(digits_program(), frames.frames, engine="numba")
+    correct = int((full.predicted[:8] == frames.labels[:8]).sum())
+    ksynops = full.synops[:8].sum() / 8 / 1000
+    line = (
+        f"first 8 recordings: {correct} correct, {ksynops:,.1f} kSynOps each "
+        "(plain engine, same integers); loading compiled kernels\n"
     )
-    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+    assert line in err and "first" not in out
+    assert full.synops[:8].sum() > 0
+    # Few recordings have their result at once, and JSON is for machines.
+    for quiet in (["--limit", "8"], ["--json"], ["--engine", "numba"]):
+        assert "first 8" not in simulate(capsys, "net.onnx", *quiet)[2]
+
+
+def test_an_early_answer_is_the_same_integers_and_costs_little(monkeypatch, root):
+    program, frames = digits_program(), load_frames("nmnist-sim", "test", root=root)
+    full = engine.run(program, frames.frames, engine="numba")
+    work = (2312 * 12 + 12 * 8) * 10
+    for most, count in ((8 * work, 8), (8 * work - 1, 7), (work, 1)):
+        monkeypatch.setattr("sastdeploy.simulation.EARLY_WORK", most)
+        answer = early_answer(program, frames)
+        correct = int((full.predicted[:count] == frames.labels[:count]).sum())
+        assert answer == EarlyAnswer(count, correct, full.synops[:count].sum() / count)
+    monkeypatch.setattr("sastdeploy.simulation.EARLY_WORK", work - 1)
+    assert early_answer(program, frames) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (EarlyAnswer(1, 0, 1234567.0), "first recording: 0 correct, 1,234.6 kSynOps each"),
+        (EarlyAnswer(8, 7, 371200.0), "first 8 recordings: 7 correct, 371.2 kSynOps each"),
+    ],
+)
+def test_an_early_answer_is_one_line(capsys, answer, text):
+    _say_early(answer)
+    assert capsys.readouterr() == ("", f"{text} (plain engine, same integers); loading compiled kernels\n")
+
+
+def test_kernels_are_loaded_without_packages_that_they_do_not_call(here):
+    script = (
+        "import sys; from sastdeploy.cli.main import main\ntry: main(sys.argv[1:])\n"
+        "except SystemExit: print(sorted({'cffi', 'numba', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "simulate", "net.onnx", "--json"], capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "['numba']", done.stderr
+
+
+def test_hidden_packages_come_back(monkeypatch):
+    monkeypatch.delitem(sys.modules, "this_is_hidden", raising=False)
+    here = sys.modules["json"]
+    with without("this_is_hidden", "json"):
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module("this_is_hidden")
+        assert importlib.import_module("json") is here
+    assert "this_is_hidden" not in sys.modules and sys.modules["json"] is here
 
 
 def test_speed_is_told_against_the_recordings_own_time(here, capsys):

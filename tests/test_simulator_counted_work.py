@@ -82,3 +82,38 @@ def test_result_memory_per_recording_is_small_and_known():
               result.synops_nonzero, result.overflow_low, result.overflow_high)  # fmt: skip
     classes, sources, layers = result.scores.shape[1], 3, 2
     assert sum(a.nbytes for a in arrays) == 8 * (4 * classes + 8 + 5 * 8 * sources + 2 * 8 * layers)
+
+
+def empty_frames(recordings):
+    return Frames(
+        (2, 34, 34),
+        10,
+        np.zeros(10 * recordings + 1, np.int64),
+        np.zeros(0, np.uint16),
+        np.zeros(0, np.uint8),
+    )
+
+
+@pytest.mark.parametrize(
+    ("recordings", "threads", "size"),
+    [
+        # 232 outputs of 44 bytes and 2,312 inputs of 60: 168 recordings in 24 MiB, so 2,000 take 12 calls, 4 for each of 3 threads.
+        (2000, 1, 167),
+        (2000, 2, 167),
+        (2000, 3, 167),
+        (2100, 3, 140),
+        (1000, 4, 63),
+        (5, 2, 1),
+        (0, 2, 1),
+    ],
+)
+def test_every_thread_gets_as_many_blocks_as_the_others(recordings, threads, size):
+    program, frames = digits_net(), empty_frames(recordings)
+    chunks = Chunks(program, make_plan(program), frames, empty_result(program, recordings))
+    assert chunks.recordings_in(engine.CHUNK_BYTES, threads) == size
+
+
+def test_a_small_limit_still_takes_one_recording_at_a_time():
+    program, frames = digits_net(), empty_frames(10)
+    chunks = Chunks(program, make_plan(program), frames, empty_result(program, 10))
+    assert chunks.recordings_in(1, 2) == 1

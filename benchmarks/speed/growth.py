@@ -3,6 +3,7 @@
     python benchmarks/speed/growth.py [--turns 5]
 
 Random two-layer nets and random binary frames; each curve changes one quantity from 2312-168-64-10, T = 10, 8 %.
+Beside two threads, what the machine itself gives: two processes at once, each the hand-written C run or one thread of ours.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from __future__ import annotations
 import argparse
 import math
 import tracemalloc
+from collections.abc import Callable
 
 import numpy as np
+from at_once import at_once
 from timing import interleaved, save
+from yardstick import Yardstick
 
 from sastdeploy.architecture import Architecture, Dense, Neuron, Readout
 from sastdeploy.checkpoint import Checkpoint
@@ -22,7 +26,9 @@ from sastdeploy.hardware import load_profile
 from sastdeploy.networks import parameter_shapes
 from sastdeploy.program import Program
 from sastdeploy.simulator import engine
+from sastdeploy.simulator.chunks import Chunks
 from sastdeploy.simulator.plan import make_plan
+from sastdeploy.simulator.result import empty_result
 
 SEED = 0
 CURVES: dict[str, list] = {
@@ -32,7 +38,6 @@ CURVES: dict[str, list] = {
     "steps": [1, 3, 10, 30, 100],
     "recordings": [64, 256, 1024, 4096, 16384],
     "block": [1, 4, 16, 64, 256],
-    "threads": [1, 2],
 }
 BASE = {
     "activity": 0.08,
@@ -73,6 +78,7 @@ def frames(inputs: int, steps: int, count: int, activity: float) -> Frames:
 
 
 def point(facts: dict):
+    """Return program, frames and a call that runs them."""
     program = net(facts["inputs"], facts["width"], facts["steps"])
     data = frames(facts["inputs"], facts["steps"], facts["recordings"], facts["activity"])
     return (
@@ -88,16 +94,59 @@ def exponent(x: list[float], y: list[float]) -> float:
     return float(np.polyfit(np.log(x[half:]), np.log(y[half:]), 1)[0]) if len(x) - half > 1 else math.nan
 
 
+THREADS, AT_ONCE = 2, 16384
+
+
+def c_run(recordings: int) -> Callable:
+    program, data, call = point({**BASE, "recordings": recordings})
+    yard = Yardstick(program, data)
+    yard.check(call())
+    return yard.run
+
+
+def one_thread_run(recordings: int) -> Callable:
+    return point({**BASE, "recordings": recordings})[2]
+
+
+def two_at_once(turns: int) -> dict:
+    """Return seconds of threads and of processes, taking turns, and how many times as fast two are as one.
+
+    Threads share one set of recordings; a process has its own, so two do twice the work.
+    """
+    ours = {n: point({**BASE, "recordings": AT_ONCE, "threads": n})[2] for n in (1, THREADS)}
+    with at_once(THREADS, c_run, AT_ONCE) as c_runs, at_once(THREADS, one_thread_run, AT_ONCE) as engines:
+        seconds = interleaved(
+            {
+                "threads, 1": ours[1], "threads, 2": ours[THREADS],
+                "C, 1": lambda: c_runs(1), "C, 2": lambda: c_runs(THREADS),
+                "engines, 1": lambda: engines(1), "engines, 2": lambda: engines(THREADS),
+            },
+            turns,
+        )  # fmt: skip
+    times = {
+        name: {kind: work * seconds[f"{name}, 1"][kind] / seconds[f"{name}, 2"][kind] for kind in ("min", "median")}
+        for name, work in (("threads", 1), ("C", THREADS), ("engines", THREADS))
+    }  # fmt: skip
+    return {"recordings": AT_ONCE, "seconds": seconds, "times_as_fast": times, "block": block(10 * turns)}
+
+
+def block(turns: int) -> dict:
+    """Return seconds of a block of recordings on one thread, and of an empty one: what holds the interpreter's lock."""
+    program, data, _ = point({**BASE, "recordings": AT_ONCE})
+    chunks = Chunks(program, make_plan(program), data, empty_result(program, len(data)))
+    size = chunks.recordings_in(engine.CHUNK_BYTES, THREADS)
+    seconds = interleaved({"full": lambda: chunks.run(0, size), "empty": lambda: chunks.run(0, 0)}, turns)
+    return {"recordings": size, "seconds": seconds}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=3)
     options = parser.parse_args()
     curves = {}
     for name, values in CURVES.items():
-        more = {"recordings": 16384} if name == "threads" else {}
-        points = {str(v): point({**BASE, **more, name: v}) for v in values}
-        turns = options.turns * (4 if name == "threads" else 1)
-        measured = interleaved({v: call for v, (_, _, call) in points.items()}, turns)
+        points = {str(v): point({**BASE, name: v}) for v in values}
+        measured = interleaved({v: call for v, (_, _, call) in points.items()}, options.turns)
         rows = []
         for v, (program, _, call) in points.items():
             tracemalloc.start()
@@ -118,7 +167,9 @@ def main() -> None:
             "memory_exponent": exponent(x, [float(row["peak_bytes"]) for row in rows]),
             "synops_exponent": exponent(x, [float(row["synops"]) for row in rows]),
         }  # fmt: skip
-    save("growth", {"base": BASE, "seed": SEED, "curves": curves})
+    save("growth", {
+        "base": BASE, "seed": SEED, "curves": curves, "two_at_once": two_at_once(4 * options.turns),
+    })  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -8,14 +8,14 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from subject import SEED, checkpoint, recordings
-from timing import facts, interleaved, one_thread, save
+from timing import environment, interleaved, one_thread, save
 
+from sastdeploy.cli.simulate_command import UNUSED
 from sastdeploy.training import fused, sparse
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.sparse import sparse_values
@@ -67,24 +67,24 @@ def training_parts(work: Path, turns: int) -> dict:
 
 def start_parts(turns: int) -> dict[str, dict[str, float]]:
     """Return seconds of processes that do ever more of what a run on many recordings needs."""
+    hidden = f"import sys; sys.modules.update(dict.fromkeys({UNUSED}))\n"
+    load = (
+        "import numpy as np; from sastdeploy.simulator.kernels import clip_counts as k\n"
+        "k(np.zeros(1, np.uint16), np.ones(1, np.uint8), np.uint8(1), np.zeros(1, np.uint8))"
+    )
     scripts = {
         "Python alone": "pass",
+        "import numpy": "import numpy",
         "import numba": "import numba",
         "import the kernels": "import sastdeploy.simulator.chunks",
-        "load the smallest kernel from the cache": (
-            "import numpy as np; from sastdeploy.simulator.kernels import clip_counts as k\n"
-            "k(np.zeros(1, np.uint16), np.ones(1, np.uint8), np.uint8(1), np.zeros(1, np.uint8))"
-        ),
+        "load the smallest kernel from the cache": load,
+        "the same, SciPy and cffi hidden": hidden + load,
     }
-    found = {}
-    for name, script in scripts.items():
-        times = []
-        for _ in range(turns + 1):
-            began = time.perf_counter()
-            subprocess.run([sys.executable, "-c", script], check=True)
-            times.append(time.perf_counter() - began)
-        found[name] = facts(times[1:])
-    return found
+
+    def process(script: str) -> None:
+        subprocess.run([sys.executable, "-c", script], check=True, env=environment())
+
+    return interleaved({name: lambda s=script: process(s) for name, script in scripts.items()}, turns)
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ SHORT = (
 ALL = (
     ("inference.py", "--work", "{work}", "--recordings", "2000", "--turns", "9"),
     ("training.py", "--work", "{work}", "--turns", "21"),
-    ("xylo.py", "--turns", "5"),
+    ("xylo.py", "--turns", "41"),
     ("growth.py", "--turns", "5"),
     ("start_memory.py", "--work", "{work}"),
     ("training.py", "--work", "{work}", "--arch", "conv_0p42m", "--turns", "3"),

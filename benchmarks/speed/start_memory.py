@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from subject import program, recordings
-from timing import facts, save
+from timing import environment, facts, save
 
 MEMORY = """
 def memory(name):
@@ -84,14 +83,30 @@ def measured(script: str, values: str) -> list:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def timed(call: list[str], turns: int, **environment: str) -> dict[str, float]:
+def timed(call: list[str], turns: int, **more: str) -> dict[str, float]:
     times = []
     for _ in range(turns):
         began = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-m", "sastdeploy", *call], check=True, capture_output=True, env={**os.environ, **environment}
+            [sys.executable, "-m", "sastdeploy", *call], check=True, capture_output=True, env=environment(**more)
         )  # fmt: skip
         times.append(time.perf_counter() - began)
+    return facts(times)
+
+
+def early(call: list[str], turns: int) -> dict[str, float]:
+    """Return the seconds until the line about the first recordings appears."""
+    times = []
+    for _ in range(turns):
+        began = time.perf_counter()
+        with subprocess.Popen(
+            [sys.executable, "-m", "sastdeploy", *call], env=environment(), text=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        ) as process:  # fmt: skip
+            line = next(line for line in process.stderr if line.startswith("first "))
+            times.append(time.perf_counter() - began)
+            print(line, end="")
+            process.communicate()
     return facts(times)
 
 
@@ -103,6 +118,7 @@ def start(work: Path, path: Path) -> dict:
         first = timed([*many, "--limit", "100"], 1, NUMBA_CACHE_DIR=cold)
     return {
         "one recording, warm": timed(["simulate", str(path), "--recording", str(recording)], 7),
+        "2,000 recordings, warm, the first of them": early(many, 5),
         "2,000 recordings, warm": timed(many, 5),
         "100 recordings, first run after an install": first,
         "help": timed(["--help"], 5),

@@ -52,6 +52,12 @@ def one_thread() -> None:
     numba.set_num_threads(1)
 
 
+def environment(**more: str) -> dict[str, str]:
+    """Return the environment for a process whose start is timed: Python keeps its bytecode, as it does by default."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, **more}
+
+
 def machine() -> dict[str, Any]:
     """Return what a reader must know to place the figures; no name of a host or a user."""
     from llvmlite import binding

@@ -1,7 +1,7 @@
 /* A hand-written AVX-512 run of one kind of program: the mark that the Numba engine is measured against.
 
    Two dense LIF layers of at most 192 and 64 neurons, INT8 weights, counts up to 127, one gain per layer, one leak, a
-   saturating membrane and a delayed reset by subtraction. Same integers as every engine.
+   saturating membrane and a reset by subtraction, delayed or at once. Same integers as every engine.
    Build: cc -O3 -march=native -shared -fPIC yardstick.c -o yardstick.so */
 #include <immintrin.h>
 #include <stdint.h>
@@ -11,7 +11,7 @@ typedef struct {
     const int8_t *weight;   /* [inputs][64 * vectors], bytes of a row in the order of `weave` */
     const int32_t *bias;    /* [64 * vectors] */
     const int32_t *nonzero; /* [inputs] */
-    int32_t vectors, width, budget, multiplier, shift, threshold, leak, leak_shift, leak_half, leak_negative, low, high;
+    int32_t vectors, width, budget, multiplier, shift, threshold, before, after, leak, leak_shift, leak_half, leak_negative, low, high;
 } layer;
 
 #define SUM_ROWS(V)                                                                                                  \
@@ -55,6 +55,7 @@ static int64_t lif(const layer *l, const int32_t *acc, int32_t *membrane, int32_
     __m512i threshold = _mm512_set1_epi32(l->threshold), low = _mm512_set1_epi32(l->low);
     __m512i high = _mm512_set1_epi32(l->high), multiplier = _mm512_set1_epi64(l->multiplier);
     __m512i half = _mm512_set1_epi64(((int64_t)1 << l->shift) >> 1), one = _mm512_set1_epi32(1);
+    __m512i subtract_before = _mm512_set1_epi32(l->before), subtract_after = _mm512_set1_epi32(l->after);
     __m512i leak_half = _mm512_set1_epi32(l->leak_half), negative = _mm512_set1_epi32(l->leak_negative), leak = _mm512_set1_epi32(l->leak);
     for (int o = 0; o < 64 * l->vectors; o += 16) {
         __m512i before = _mm512_load_si512(membrane + o), sums = _mm512_load_si512(acc + o);
@@ -66,10 +67,10 @@ static int64_t lif(const layer *l, const int32_t *acc, int32_t *membrane, int32_
         __m256i second = gain(_mm512_extracti64x4_epi64(sums, 1), multiplier, half, l->shift);
         v = _mm512_add_epi32(v, _mm512_inserti64x4(_mm512_castsi256_si512(first), second, 1));
         v = _mm512_add_epi32(v, _mm512_load_si512(l->bias + o));
-        v = _mm512_mask_sub_epi32(v, spiked, v, threshold);
+        v = _mm512_mask_sub_epi32(v, spiked, v, subtract_before);
         v = _mm512_min_epi32(_mm512_max_epi32(v, low), high);
-        _mm512_store_si512(membrane + o, v);
         unsigned now = _mm512_cmpge_epi32_mask(v, threshold);
+        _mm512_store_si512(membrane + o, _mm512_mask_sub_epi32(v, (__mmask16)now, v, subtract_after));
         __m512i counted = _mm512_load_si512(count + o);
         _mm512_store_si512(count + o, _mm512_mask_add_epi32(counted, (__mmask16)now, counted, one));
         for (; now; now &= now - 1) fired[n++] = (uint16_t)(o + __builtin_ctz(now));
@@ -98,7 +99,8 @@ void run(const layer *one, const layer *two, int64_t n, int64_t steps, const int
         int64_t events = 0, between = 0;
         for (int64_t t = 0; t < steps; t++) {
             int64_t begin = start[i * steps + t], length = start[i * steps + t + 1] - begin;
-            sum_rows_3(one, index + begin, value + begin, length, acc);
+            if (one->vectors == 3) sum_rows_3(one, index + begin, value + begin, length, acc);
+            else sum_rows_1(one, index + begin, value + begin, length, acc);
             int64_t active = lif(one, acc, membrane, spikes, fired);
             sum_rows_1(two, fired, 0, active, acc);
             lif(two, acc, deep, count, none);

@@ -13,10 +13,10 @@ from sastdeploy.frames import Frames
 from sastdeploy.program import Program
 from sastdeploy.simulator.plan import make_plan
 from sastdeploy.simulator.result import RunResult
-from sastdeploy.vectors import aligned_zeros
+from sastdeploy.vectors import aligned_zeros, paired_order
 
 SOURCE = Path(__file__).with_name("yardstick.c")
-FIELDS = ("vectors", "width", "budget", "multiplier", "shift", "threshold", "leak", "leak_shift",
+FIELDS = ("vectors", "width", "budget", "multiplier", "shift", "threshold", "before", "after", "leak", "leak_shift",
           "leak_half", "leak_negative", "low", "high")  # fmt: skip
 
 
@@ -43,28 +43,35 @@ class Yardstick:
         self._program, self._n = program, len(frames)
         self._kept: list[np.ndarray] = []
         plan = make_plan(program)
-        self._layers = [self._layer(layer) for layer in plan.layers]
+        widths = [layer.outputs for layer in plan.layers]
+        if len(widths) != 2 or widths[0] > 192 or widths[1] > 64:
+            raise SystemExit("the yardstick runs two dense layers of up to 192 and 64 neurons.")
+        self._layers = [self._layer(*pair) for pair in zip(program.layers, plan.layers)]
         self._start = np.ascontiguousarray(frames.indptr, np.int64)
         self._index = np.ascontiguousarray(frames.index)
         self._value = np.minimum(frames.count, program.preprocessing.c_clip).astype(np.uint8)
         self._counts = aligned_zeros((self._n, 64), np.int32)
         self._facts = np.zeros((self._n, 4), np.int64)
 
-    def _layer(self, layer) -> _Layer:
+    def _layer(self, stored, layer) -> _Layer:
         step, wiring = layer.step, layer.wiring
         uniform = step.gain_mask == 0 and step.threshold_mask == 0 and not step.wide_leak and not step.wrap
-        delayed = int(step.subtract_before[0]) == int(step.test[0])
-        if not (wiring.dense and uniform and delayed and wiring.weight.shape[1] in (64, 192)):
+        if not (wiring.dense and uniform) or step.zero_before or step.zero_after:
             raise SystemExit(
-                "the yardstick runs two dense layers of up to 192 and 64 neurons with one gain each."
+                "the yardstick's layers are dense, with one gain each, and reset by subtraction."
             )
-        width = wiring.weight.shape[1]
-        bias = aligned_zeros(width, np.int32)
-        bias[: len(step.bias)] = step.bias
-        self._kept += [wiring.weight, bias, layer.fan_out_nonzero]
+        vectors = 1 if layer.outputs <= 64 else 3
+        weight = aligned_zeros((stored.weight.shape[1], 64 * vectors), np.int8)
+        weight[:, : layer.outputs] = stored.weight.T
+        pieces = weight.reshape(len(weight), vectors, 64)
+        pieces[:] = pieces[:, :, paired_order(64)]
+        bias = aligned_zeros(64 * vectors, np.int32)
+        bias[: layer.outputs] = stored.lif.bias
+        self._kept += [weight, bias, layer.fan_out_nonzero]
         return _Layer(
-            *(array.ctypes.data for array in self._kept[-3:]), width // 64, wiring.width, min(wiring.budget, 2**30),
-            int(step.multiplier[0]), int(step.shift[0]), int(step.test[0]), step.leak_multiplier, step.leak_shift,
+            *(array.ctypes.data for array in self._kept[-3:]), vectors, layer.outputs, min(wiring.budget, 2**30),
+            int(step.multiplier[0]), int(step.shift[0]), int(step.test[0]),
+            int(step.subtract_before[0]), int(step.subtract_after[0]), step.leak_multiplier, step.leak_shift,
             step.leak_half, step.leak_negative, step.q_min, step.q_max,
         )  # fmt: skip
 

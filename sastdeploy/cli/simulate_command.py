@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sastdeploy.cli.options import DATA, JSON, SKIP_BAD
+
+if TYPE_CHECKING:
+    from sastdeploy.simulation import EarlyAnswer
+
+UNUSED = ("scipy", "cffi")
+"""Packages that Numba imports, where they are installed, before it loads its first kernel: half of that time, for
+linear algebra and foreign functions that no kernel here calls."""
 
 
 @click.command()
@@ -103,7 +113,7 @@ def command(
     from sastdeploy.simulation import simulate_dataset
     from sastdeploy.simulation_files import write_folder
 
-    with _Bars() as bars:
+    with without(*UNUSED), _Bars() as bars:
         run = simulate_dataset(
             loaded,
             dataset or loaded.dataset,
@@ -117,6 +127,7 @@ def command(
             say=_say,
             binning=bars.binning,
             progress=bars.simulating,
+            early=None if as_json else _say_early,
         )
     if folder:
         write_folder(folder, run.summary, run.result, run.labelled.labels, run.labelled.names)
@@ -131,8 +142,28 @@ def command(
             print_stages(run.summary)
 
 
+@contextmanager
+def without(*packages: str) -> Iterator[None]:
+    """Guarantee that importing these packages fails, as if they were not installed; those imported before stay."""
+    hidden = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
 def _say(text: str) -> None:
     click.echo(text, err=True)
+
+
+def _say_early(answer: EarlyAnswer) -> None:
+    noun = "recording" if answer.recordings == 1 else f"{answer.recordings} recordings"
+    _say(
+        f"first {noun}: {answer.correct} correct, {answer.synops / 1000:,.1f} kSynOps each "
+        "(plain engine, same integers); loading compiled kernels"
+    )
 
 
 def _program(program: str | None, dataset: str | None, recording: str | None) -> Any:

@@ -9,18 +9,20 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
 from sastdeploy.events.catalog import Dataset
-from sastdeploy.events.digit_frames import DigitBinner
 from sastdeploy.events.frames import RULE, count_events, joined
 from sastdeploy.events.nmnist import file_content, label_of
 from sastdeploy.events.reading import Source, list_sources, read_split
 from sastdeploy.frames import Frames, LabelledFrames, index_dtype
+
+if TYPE_CHECKING:
+    from sastdeploy.events.digit_frames import DigitBinner
 
 FORMAT = 2
 _BATCH = 256
@@ -99,7 +101,12 @@ def _fill(
     rows: list[NDArray] = []
     labels, groups, names, seconds = [], [], [], []
     digest = hashlib.sha256()
-    binner = DigitBinner(facts.frame_size, time_bins) if facts.form == "digits" else None
+    binner = None
+    if facts.form == "digits":
+        # Loads the compiler: not wanted where the frames are in the cache.
+        from sastdeploy.events.digit_frames import DigitBinner
+
+        binner = DigitBinner(facts.frame_size, time_bins)
     temporary = Path(tempfile.mkdtemp(prefix=".binning-", dir=folder.parent))
     try:
         with (temporary / "index.bin").open("wb") as index, (temporary / "count.bin").open("wb") as count:

@@ -43,7 +43,14 @@ class Chunks:
     def __init__(self, program: Program, plan: Plan, frames: Frames, result: RunResult) -> None:
         self._program, self._frames, self._result = program, frames, result
         self._plan = plan
-        self._steps = program.preprocessing.time_bins
+        self._steps, self._inputs = program.preprocessing.time_bins, frames.inputs
+        # What each tally and the readout need, looked at once: a block's Python holds up the other threads.
+        fans = [
+            *((layer.fan_out, layer.fan_out_nonzero) for layer in plan.layers),
+            (plan.fan_out, plan.fan_out_nonzero),
+        ]
+        self._fans = [(fan, nonzero, fan.size > 0 and bool((fan == fan[0]).all())) for fan, nonzero in fans]
+        self._readout_weight = _exact_columns(plan.readout_weight, self._steps)
         self._lock = threading.Lock()
         self._own = threading.local()
         self.stages = dict.fromkeys(("input", *result.layers, "tally", "readout"), 0.0)
@@ -56,9 +63,11 @@ class Chunks:
     def recordings_in(self, limit: int, threads: int) -> int:
         """Return how many recordings one call may take within ``limit`` bytes, leaving work for every thread."""
         outputs = sum(layer.outputs for layer in self._plan.layers)
-        each = outputs * (self._steps * 4 + 4) + self._frames.inputs * self._steps * 6
-        share = -(-len(self._frames) // (4 * threads))
-        return max(1, min(256, limit // each, share))
+        each = outputs * (self._steps * 4 + 4) + self._inputs * self._steps * 6
+        most = max(1, min(256, limit // each))
+        # Every thread gets as many calls as the others, and at least four.
+        calls = threads * max(4, -(-len(self._frames) // (threads * most)))
+        return max(1, -(-len(self._frames) // calls))
 
     def warm_up(self) -> None:
         """Compile (or load from the cache) every kernel that this program needs."""
@@ -72,7 +81,7 @@ class Chunks:
         source, counts = self._input_rows(start, stop), None
         clock.stop("input")
         for position, layer in enumerate(self._plan.layers):
-            self._tally(source, counts, position, start, stop, layer.fan_out, layer.fan_out_nonzero)
+            self._tally(source, counts, position, start, stop)
             clock.stop("tally")
             emitted, scratch = self._room(position, n)
             if layer.window is not None:
@@ -92,8 +101,7 @@ class Chunks:
             )
             counts = None if layer.graded else emitted.counts
             clock.stop(layer.name)
-        last, plan = len(self._plan.layers), self._plan
-        self._tally(source, counts, last, start, stop, plan.fan_out, plan.fan_out_nonzero)
+        self._tally(source, counts, len(self._plan.layers), start, stop)
         clock.stop("tally")
         self.scores[start:stop] = self._scores(emitted.counts)
         clock.stop("readout")
@@ -144,22 +152,20 @@ class Chunks:
         count = _read_only(np.asarray(self._frames.count[first:last]))
         largest = clip_counts(index, count, np.uint8(clip), value)
         # Kernels do not check bounds: this is the border where an index outside the frame must stop.
-        if largest >= self._frames.inputs or (index.dtype != np.uint16 and index.min(initial=0) < 0):
+        if largest >= self._inputs or (index.dtype != np.uint16 and index.min(initial=0) < 0):
             raise InputError(
                 f"frames: input {largest} in recordings {start} to {stop - 1} lies outside the frame's "
-                f"{self._frames.inputs} inputs. Bin the recordings again."
+                f"{self._inputs} inputs. Bin the recordings again."
             )
         return Rows(indptr[:-1] - first, indptr[1:] - first, index, _read_only(value), clip > 1)
 
-    def _tally(
-        self, source: Rows, counts: NDArray | None, position: int, start: int, stop: int, fan_out, nonzero
-    ) -> None:
+    def _tally(self, source: Rows, counts: NDArray | None, position: int, start: int, stop: int) -> None:
         """Note what ``source`` triggers in the next layer; ``counts``: its spikes per output, where each is 1."""
-        totals = np.zeros((stop - start, 5), np.int64)
+        totals = np.empty((stop - start, 5), np.int64)
+        fan_out, nonzero, uniform = self._fans[position]
         if counts is not None:
             tally_counts(counts, fan_out, nonzero, totals)
         else:
-            uniform = bool(fan_out.size) and bool((fan_out == fan_out[0]).all())
             tally(source, self._steps, fan_out, nonzero, uniform, totals)
         result, rows = self._result, slice(start, stop)
         for column, array in enumerate(
@@ -169,17 +175,17 @@ class Chunks:
 
     def _scores(self, counts: NDArray[np.int32]) -> NDArray[np.int64]:
         readout = self._program.readout
-        acc = _exact_product(counts, self._plan.readout_weight, self._steps)
+        weight = self._readout_weight
+        acc = (counts.astype(weight.dtype) @ weight).astype(np.int64)
         shift = readout.shift.astype(np.int64)
         gained = (acc * readout.multiplier.astype(np.int64) + (np.left_shift(1, shift) >> 1)) >> shift
         return gained + self._steps * readout.bias.astype(np.int64)
 
 
-def _exact_product(counts: NDArray, columns: NDArray, steps: int) -> NDArray[np.int64]:
-    """Return ``counts @ columns`` for counts up to ``steps``; in float64, which has the fast product, where exact."""
-    if steps * np.abs(columns).sum(axis=0, dtype=np.float64).max(initial=0) < 2**53:
-        return (counts.astype(np.float64) @ columns.astype(np.float64)).astype(np.int64)
-    return counts.astype(np.int64) @ columns.astype(np.int64)
+def _exact_columns(columns: NDArray[np.int64], steps: int) -> NDArray:
+    """Return ``columns`` in the type in which counts up to ``steps`` times them are exact: float64, which has the fast product, or int64."""
+    exact = steps * np.abs(columns).sum(axis=0, dtype=np.float64).max(initial=0) < 2**53
+    return columns.astype(np.float64) if exact else columns
 
 
 def _room(layer: LayerPlan, n: int, steps: int) -> Emitted:
