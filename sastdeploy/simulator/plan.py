@@ -239,7 +239,9 @@ def _dense_wiring(layer: DenseLif, order: NDArray[np.int32], budget: int) -> tup
     return wiring, np.full(len(order), weight.shape[1]), np.count_nonzero(weight, axis=1)
 
 
-def _runs(layer: ConvLif, shape: Shape, out_shape: Shape) -> tuple[NDArray[np.int32], ...]:
+def _runs(
+    layer: ConvLif, shape: Shape, out_shape: Shape
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
     """Return run_start, run_low, run_high, run_offset of `Wiring`: one run per kernel row, its border clipped off."""
     channels, height, width = shape
     kernel_y, kernel_x = layer.weight.shape[2:]
@@ -253,8 +255,12 @@ def _runs(layer: ConvLif, shape: Shape, out_shape: Shape) -> tuple[NDArray[np.in
     run_start = np.searchsorted(
         (out_y * out_shape[2] + out_x)[seen], np.arange(out_shape[1] * out_shape[2] + 1)
     )
-    columns = run_start, (y * width + left)[seen], (y * width + right)[seen], offset[seen]
-    return tuple(column.astype(np.int32) for column in columns)
+    return (
+        run_start.astype(np.int32),
+        (y * width + left)[seen].astype(np.int32),
+        (y * width + right)[seen].astype(np.int32),
+        offset[seen].astype(np.int32),
+    )
 
 
 def _conv_wiring(
