@@ -107,7 +107,7 @@ def limited(v, q_min, q_max, wrap):
     return (v & ~(under + over)) + (q_min & under) + (q_max & over)
 
 
-@kernel()
+@kernel(inline="always")
 def lif_step(step, acc, membrane, begin, stop, pitch, width, active, end, first, row, start):
     """Take one step for the neurons of positions ``begin`` up to ``stop``; return (new end, overflows below, above).
 
