@@ -116,6 +116,18 @@ def _resized(dtype: types.Integer, instruction: str):
     return resized
 
 
+def _sized(typing_context, lanes, like):
+    kind = Lanes(like.dtype, lanes.lanes)
+
+    def code(context, builder, typed, arguments):
+        here, there = lanes.dtype.bitwidth, like.dtype.bitwidth
+        if here == there:
+            return arguments[0]
+        return (builder.sext if here < there else builder.trunc)(arguments[0], context.get_value_type(kind))
+
+    return kind(lanes, like), code
+
+
 def _compared(sign: str):
     def compared(typing_context, one, other):
         def code(context, builder, typed, arguments):
@@ -126,21 +138,17 @@ def _compared(sign: str):
     return compared
 
 
+def _whole(builder, true):
+    """Return a vector of single bits as one 64-bit number."""
+    whole = builder.bitcast(true, ir.IntType(true.type.count))
+    return whole if true.type.count == 64 else builder.zext(whole, ir.IntType(64))
+
+
 def _bits(typing_context, mask):
     def code(context, builder, typed, arguments):
-        count = typed.args[0].lanes
-        true = builder.icmp_signed("<", arguments[0], ir.Constant(arguments[0].type, None))
-        whole = builder.bitcast(true, ir.IntType(count))
-        return whole if count == 64 else builder.zext(whole, ir.IntType(64))
+        return _whole(builder, builder.icmp_signed("<", arguments[0], ir.Constant(arguments[0].type, None)))
 
     return types.int64(mask), code
-
-
-def _lowest(typing_context, bits):
-    def code(context, builder, typed, arguments):
-        return builder.cttz(arguments[0], cgutils.true_bit)
-
-    return types.int64(bits), code
 
 
 def _population(typing_context, bits):
@@ -148,6 +156,67 @@ def _population(typing_context, bits):
         return builder.ctpop(arguments[0])
 
     return types.int64(bits), code
+
+
+_COMPRESS = "llvm.x86.avx512.mask.compress.v16i32"
+"""LLVM's name of the instruction that moves the chosen ones of 16 numbers to the front (AVX-512)."""
+
+
+def _append(typing_context, mask, number, array, end):
+    contiguous(array)
+
+    def code(context, builder, typed, arguments):
+        chosen, number, target, end = arguments
+        kind, array_type = typed.args[0], typed.args[2]
+        fast = "+avx512f" in context.codegen()._tm_features.split(",") and array_type.dtype == types.int32
+        at_once = 16 if fast and kind.lanes % 16 == 0 else kind.lanes
+        for piece in range(0, kind.lanes, at_once):
+            places = ir.Constant(ir.VectorType(ir.IntType(32), at_once), list(range(piece, piece + at_once)))
+            part = builder.shuffle_vector(chosen, chosen, places)
+            true = builder.icmp_signed("<", part, ir.Constant(part.type, None))
+            if at_once == 16 and fast:
+                row = places.type
+                numbers = builder.add(spread_scalar(builder, row, builder.trunc(number, row.element)), places)
+                called = ir.FunctionType(row, [row, row, true.type])
+                compress = builder.module.declare_intrinsic(_COMPRESS, (), called)
+                front = builder.call(compress, [numbers, ir.Constant(row, None), true])
+                builder.store(front, _address(context, builder, array_type, target, end, row), align=1)
+                end = builder.add(end, builder.ctpop(_whole(builder, true)))
+            else:
+                address = context.make_array(array_type)(context, builder, target).data
+                end = _append_one_by_one(builder, address, number, _whole(builder, true), end)
+        return end
+
+    return types.int64(mask, types.int64, array, types.int64), code
+
+
+def _append_one_by_one(builder, address, number, chosen, end):
+    zero, one = ir.Constant(chosen.type, 0), ir.Constant(chosen.type, 1)
+    before, head, body, after = (
+        builder.block,
+        *(builder.append_basic_block(name) for name in ("append.more", "append.one", "append.end")),
+    )
+    builder.branch(head)
+    builder.position_at_end(head)
+    left, place = builder.phi(chosen.type), builder.phi(end.type)
+    left.add_incoming(chosen, before)
+    place.add_incoming(end, before)
+    builder.cbranch(builder.icmp_unsigned("!=", left, zero), body, after)
+    builder.position_at_end(body)
+    found = builder.add(number, builder.cttz(left, cgutils.true_bit))
+    slot = builder.gep(address, [place])
+    builder.store(found if found.type == slot.type.pointee else builder.trunc(found, slot.type.pointee), slot)
+    left.add_incoming(builder.and_(left, builder.sub(left, one)), body)
+    place.add_incoming(builder.add(place, one), body)
+    builder.branch(head)
+    builder.position_at_end(after)
+    return place
+
+
+def _plain_append(mask, number, array, end):
+    chosen = np.flatnonzero(mask)
+    array[end : end + len(chosen)] = number + chosen
+    return end + len(chosen)
 
 
 def _plain_put(lanes, array, place) -> None:
@@ -168,13 +237,18 @@ wide: Any = either(_resized(types.int64, "sext"), lambda lanes: lanes.astype(np.
 """``wide(lanes)``: int32 lanes as int64."""
 narrow: Any = either(_resized(types.int32, "trunc"), lambda lanes: lanes.astype(np.int32))
 """``narrow(lanes)``: int64 lanes as int32, upper bits dropped."""
+sized: Any = either(_sized, lambda lanes, like: lanes.astype(like.dtype))
+"""``sized(lanes, like)``: the lanes in the type of ``like``, widened with their sign or without their upper bits."""
 at_least: Any = either(_compared(">="), lambda one, other: -(one >= other).astype(one.dtype))
 """``at_least(one, other)``: -1 where one >= other, else 0."""
 below: Any = either(_compared("<"), lambda one, other: -(one < other).astype(one.dtype))
 """``below(one, other)``: -1 where one < other, else 0."""
 bits: Any = either(_bits, _plain_bits)
-"""``bits(mask)``: lane i's sign as bit i. Work on the result with ``&``, ``- 1``, `lowest` and `population` only."""
-lowest: Any = either(_lowest, lambda value: (value & -value).bit_length() - 1)
-"""``lowest(bits)``: the number of the lowest bit that is set; bits must not be 0."""
+"""``bits(mask)``: lane i's sign as bit i. Work on the result with ``|``, `population` and comparisons with 0 only."""
+append: Any = either(_append, _plain_append)
+"""``append(mask, number, array, end)``: write number + i for each lane i whose mask is set, from ``end`` on; new end.
+
+The array needs room for L numbers from ``end`` on: those that are not set leave anything there.
+"""
 population: Any = either(_population, lambda value: value.bit_count())
 """``population(bits)``: how many bits are set."""

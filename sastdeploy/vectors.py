@@ -40,18 +40,23 @@ def aligned_zeros(size: tuple[int, ...] | int, dtype: DTypeLike) -> NDArray:
 
 
 class Sums(types.Type):
-    """V vectors of L lanes, of one number type. ``paired``: of row pairs, see `paired_order`."""
+    """V vectors of L lanes, of one number type. ``paired``: of row pairs, see `paired_order`.
+
+    Held as ``pieces`` vectors of ``piece`` lanes: sums of 16 bits in halves, as the instruction gives them.
+    """
 
     def __init__(self, dtype: types.Type, vectors: int, lanes: int, paired: bool = False) -> None:
         self.dtype, self.vectors, self.lanes, self.paired = dtype, vectors, lanes, paired
+        halves = 2 if paired and dtype == types.int16 else 1
+        self.pieces, self.piece = halves * vectors, lanes // halves
         super().__init__(f"Sums({dtype}, {vectors} x {lanes}, paired={paired})")
 
 
 @register_model(Sums)
 class _SumsModel(models.PrimitiveModel):
     def __init__(self, manager, fe_type: Sums) -> None:
-        one = ir.VectorType(manager.lookup(fe_type.dtype).get_value_type(), fe_type.lanes)
-        super().__init__(manager, fe_type, ir.ArrayType(one, fe_type.vectors))
+        one = ir.VectorType(manager.lookup(fe_type.dtype).get_value_type(), fe_type.piece)
+        super().__init__(manager, fe_type, ir.ArrayType(one, fe_type.pieces))
 
 
 def _start(dtype: types.Type, paired: bool = False):
@@ -64,11 +69,11 @@ def _start(dtype: types.Type, paired: bool = False):
     return start
 
 
-def _addresses(context, builder, kind: Sums, array_type, array, place):
-    """Return the addresses of V successive vectors in ``array`` (with its type) from ``place`` on."""
+def _addresses(context, builder, number: int, lanes: int, array_type, array, place):
+    """Return the addresses of successive vectors in ``array`` (with its type) from ``place`` on."""
     data = context.make_array(array_type)(context, builder, array).data
-    vector = ir.VectorType(context.get_data_type(array_type.dtype), kind.lanes).as_pointer()
-    steps = [ir.Constant(ir.IntType(64), v * kind.lanes) for v in range(kind.vectors)]
+    vector = ir.VectorType(context.get_data_type(array_type.dtype), lanes).as_pointer()
+    steps = [ir.Constant(ir.IntType(64), v * lanes) for v in range(number)]
     return [builder.bitcast(builder.gep(data, [builder.add(place, step)]), vector) for step in steps]
 
 
@@ -101,7 +106,9 @@ def _add(typing_context, sums, table, place):
         value, array, start = arguments
         wide = context.get_value_type(kind).element
         plus = builder.fadd if isinstance(kind.dtype, types.Float) else builder.add
-        for v, address in enumerate(_addresses(context, builder, kind, array_type, array, start)):
+        for v, address in enumerate(
+            _addresses(context, builder, kind.vectors, kind.lanes, array_type, array, start)
+        ):
             total = plus(builder.extract_value(value, v), _load(builder, address, wide))
             value = builder.insert_value(value, total, v)
         return value
@@ -117,7 +124,9 @@ def _add_scaled(typing_context, sums, table, place, factor):
         value, array, start, scale = arguments
         wide = context.get_value_type(kind).element
         scale = spread_scalar(builder, wide, scale)
-        for v, address in enumerate(_addresses(context, builder, kind, array_type, array, start)):
+        for v, address in enumerate(
+            _addresses(context, builder, kind.vectors, kind.lanes, array_type, array, start)
+        ):
             before, row = builder.extract_value(value, v), builder.load(address, align=1)
             if kind.paired and _multiply_add(context.codegen(), kind.lanes):
                 row = builder.shuffle_vector(row, row, _constant_order(_back(kind.lanes)))
@@ -174,7 +183,7 @@ def _constant_order(order: list[int]):
 
 
 def _pair_products(builder, name: str, lanes: int, first, second, factors):
-    """Return ``a * first + b * second`` by the instruction ``name``; low halves of 16-byte pieces before high ones."""
+    """Return ``a * first + b * second`` by ``name``, in two halves: low halves of 16-byte pieces before high ones."""
     small = ir.VectorType(ir.IntType(8), lanes)
     half = ir.VectorType(ir.IntType(16), lanes // 2)
     instruction = builder.module.declare_intrinsic(name, (), ir.FunctionType(half, [small, small]))
@@ -183,7 +192,7 @@ def _pair_products(builder, name: str, lanes: int, first, second, factors):
         woven = [source for c in columns for source in (c, c + lanes)]
         both = builder.shuffle_vector(first, second, _constant_order(woven))
         parts.append(builder.call(instruction, [factors, both]))
-    return builder.shuffle_vector(*parts, _constant_order(list(range(lanes))))
+    return parts
 
 
 def _add_pair(typing_context, sums, table, place, other_place, factors):
@@ -194,7 +203,7 @@ def _add_pair(typing_context, sums, table, place, other_place, factors):
     def code(context, builder, signature, arguments):
         kind, array_type = signature.args[:2]
         value, array, start, other_start, factor = arguments
-        wide = context.get_value_type(kind).element
+        wide = ir.VectorType(ir.IntType(16), kind.lanes)
         name = _multiply_add(context.codegen(), kind.lanes)
         words = ir.VectorType(ir.IntType(16), kind.lanes // 2)
         bytewise = builder.bitcast(
@@ -204,17 +213,25 @@ def _add_pair(typing_context, sums, table, place, other_place, factors):
         a = spread_scalar(builder, wide, builder.and_(factor, byte))
         b = spread_scalar(builder, wide, builder.lshr(factor, ir.Constant(factor.type, 8)))
         pairs = zip(
-            _addresses(context, builder, kind, array_type, array, start),
-            _addresses(context, builder, kind, array_type, array, other_start),
+            _addresses(context, builder, kind.vectors, kind.lanes, array_type, array, start),
+            _addresses(context, builder, kind.vectors, kind.lanes, array_type, array, other_start),
         )
         for v, (one, other) in enumerate(pairs):
             if name:
                 rows = builder.load(one, align=1), builder.load(other, align=1)
                 products = _pair_products(builder, name, kind.lanes, *rows, bytewise)
             else:
-                products = builder.mul(_load(builder, one, wide), a)
-                products = builder.add(products, builder.mul(_load(builder, other, wide), b))
-            value = builder.insert_value(value, builder.add(builder.extract_value(value, v), products), v)
+                whole = builder.mul(_load(builder, one, wide), a)
+                whole = builder.add(whole, builder.mul(_load(builder, other, wide), b))
+                columns = list(range(kind.lanes))
+                products = [
+                    builder.shuffle_vector(whole, whole, _constant_order(half))
+                    for half in (columns[: kind.piece], columns[kind.piece :])
+                ]
+            for piece, product in enumerate(products, 2 * v):
+                value = builder.insert_value(
+                    value, builder.add(builder.extract_value(value, piece), product), piece
+                )
         return value
 
     return sums(sums, table, types.int64, types.int64, types.int16), code
@@ -226,8 +243,10 @@ def _store(typing_context, sums, array, place, on_top):
     def code(context, builder, signature, arguments):
         kind, array_type, _, more = signature.args
         value, target, start, _ = arguments
-        wide = ir.VectorType(context.get_data_type(array_type.dtype), kind.lanes)
-        for v, address in enumerate(_addresses(context, builder, kind, array_type, target, start)):
+        wide = ir.VectorType(context.get_data_type(array_type.dtype), kind.piece)
+        for v, address in enumerate(
+            _addresses(context, builder, kind.pieces, kind.piece, array_type, target, start)
+        ):
             vector = builder.extract_value(value, v)
             if vector.type != wide:
                 vector = builder.sext(vector, wide)

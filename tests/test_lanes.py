@@ -5,24 +5,22 @@ import pytest
 from numba import njit
 from without_jit import JIT_ONLY, assert_numpys_pass_without_the_compiler
 
-from sastdeploy.lanes import at_least, below, bits, load, lowest, narrow, population, put, spread, wide
+from sastdeploy.lanes import append, at_least, below, bits, load, narrow, population, put, sized, spread, wide
 from sastdeploy.vectors import shape
 
 
 @njit
-def combine(a, b, shift, eighths, out, masks):
+def combine(a, b, shift, eighths, out, masks, numbers, long_numbers):
     x, y = load(a, 1, eighths), load(b, 0, eighths)
     put(x + y - (x & ~y), out[0], 0)
-    long = wide(x) * wide(y) >> wide(load(shift, 0, eighths))
-    put(narrow(long + spread(long, np.int64(7))), out[1], 0)
+    long = wide(x) * sized(y, wide(x)) >> wide(load(shift, 0, eighths))
+    put(sized(narrow(long + spread(long, np.int64(7))), x), out[1], 0)
     put(at_least(x, y) + below(x, y) * spread(x, np.int32(5)), out[2], 0)
-    left = bits(below(x, y))
-    masks[0] = population(left)
-    k = 1
-    while left != 0:
-        masks[k] = lowest(left)
-        left &= left - 1
-        k += 1
+    smaller = bits(below(x, y))
+    masks[0] = population(smaller | smaller)
+    # int32 numbers have an instruction on some processors, int64 never.
+    masks[1] = append(below(x, y), 100, numbers, 2)
+    masks[2] = append(below(x, y), 100, long_numbers, 2)
 
 
 @pytest.mark.parametrize("lanes", [8, 16, 32, 64])
@@ -31,15 +29,19 @@ def test_operators_are_numpys(lanes):
     a, b = (rng.integers(-(2**30), 2**30, lanes + 1).astype(np.int32) for _ in range(2))
     b[0], b[lanes - 1] = a[1] + 1, a[lanes] + 1
     shift = rng.integers(0, 63, lanes).astype(np.int32)
-    out, masks = np.zeros((3, lanes), np.int32), np.full(70, -1)
-    combine(a, b, shift, shape(1, lanes)[1], out, masks)
+    out, masks = np.zeros((3, lanes), np.int32), np.full(3, -1)
+    numbers, long_numbers = np.zeros(lanes + 2 + 64, np.int32), np.zeros(lanes + 2 + 64, np.int64)
+    combine(a, b, shift, shape(1, lanes)[1], out, masks, numbers, long_numbers)
     x, y = a[1:].astype(np.int64), b[:lanes].astype(np.int64)
     assert np.array_equal(out[0], (x + y - (x & ~y)).astype(np.int32))
     assert np.array_equal(out[1], ((x * y >> shift) + 7).astype(np.int32))
     assert np.array_equal(out[2], np.where(x >= y, -1, -5))
     smaller = np.flatnonzero(x < y)
     assert smaller[0] == 0 and smaller[-1] == lanes - 1
-    assert masks[0] == len(smaller) and np.array_equal(masks[1 : len(smaller) + 1], smaller)
+    assert masks.tolist() == [len(smaller), len(smaller) + 2, len(smaller) + 2]
+    for written in (numbers, long_numbers):
+        assert written[:2].tolist() == [0, 0]
+        assert np.array_equal(written[2 : len(smaller) + 2], 100 + smaller)
 
 
 @JIT_ONLY

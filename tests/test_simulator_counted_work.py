@@ -50,13 +50,17 @@ def test_sums_are_widened_as_seldom_as_is_proven_safe():
         assert rows_that_fit(program.layers[1].weight, 1) == 168 < second
 
 
-def test_a_convolution_scatters_few_events_and_gathers_many():
+def test_a_convolution_looks_up_one_run_per_kernel_row():
     layer = ConvLif("conv", np.ones((68, 2, 3, 3), np.int8), 8, (2, 2), (1, 1), tiny_lif(68))
     program = tiny_program([layer], tiny_readout(68 * 289), frame=(2, 34, 34))
     wiring = make_plan(program).layers[0].wiring
-    # 2,601 - 101 taps on 1,156 pixels; from 8 rows per output position on they are gathered: 46 % of the inputs.
-    assert wiring.crowded == 8 * 289 * 1156 // len(wiring.reach_position) == 1069
-    assert len(wiring.reach_position) == 50 * 50
+    # 17 rows of 17 positions; all but the first row see three rows of pixels, all but the first column three pixels.
+    assert len(wiring.run_low) == wiring.run_start[-1] == 17 * (17 * 3 - 1)
+    assert (wiring.run_high - wiring.run_low).sum() == (17 * 3 - 1) ** 2
+    # Sums and membranes of 704 bytes per position: all of them fit the level-2 cache, a frame's of four times the sides not.
+    assert (wiring.weight.shape[1], wiring.block) == (96, 289)
+    program = tiny_program([layer], tiny_readout(68 * 68 * 68), frame=(2, 136, 136))
+    assert make_plan(program).layers[0].wiring.block == 256 * 1024 // (4 * 96 + 4 * 80)
 
 
 @pytest.mark.parametrize("recordings", [32, 256])

@@ -19,7 +19,7 @@ from tiny_programs import counts, one_neuron, tiny_lif, tiny_program, tiny_reado
 from sastdeploy.errors import InputError, SimulationError
 from sastdeploy.frames import Frames
 from sastdeploy.program import ConvLif, DenseLif, SumPool
-from sastdeploy.simulator import engine
+from sastdeploy.simulator import engine, plan
 from sastdeploy.simulator.plan import make_plan
 from sastdeploy.simulator.result import differences
 
@@ -158,6 +158,34 @@ def test_wide_layers_in_every_order_of_columns(width, clip):
         counts = rng.integers(0, 2 * clip + 1, (4, 3, 2, 5, 5)) * (rng.random((4, 3, 2, 5, 5)) < density)
         result = assert_equal_runs(program, Frames.from_dense(np.minimum(counts, 255)))
         assert result.spikes.min(initial=1) > 0 or density < 0.5
+
+
+@pytest.mark.parametrize("block_bytes", [1, 1000, 256 << 10])
+@pytest.mark.parametrize("clip", [1, 127])
+def test_convolutions_in_blocks_of_positions(monkeypatch, block_bytes, clip):
+    """Every kind of source (frames, spikes, pooled counts), clipped runs, long runs, one gain per channel."""
+    monkeypatch.setattr(plan, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(plan, "_plans", {})
+    rng = np.random.default_rng(block_bytes + clip)
+
+    def conv(name, outputs, channels, kernel, stride, padding, shift):
+        weight = rng.integers(-127, 128, (outputs, channels, *kernel)).astype(np.int8)
+        lif = tiny_lif(outputs, shift=rng.integers(shift - 1, shift + 2, outputs).astype(np.int32))
+        return ConvLif(name, weight, 8, stride, padding, lif)
+
+    layers = [
+        conv("one", 20, 2, (3, 2), (1, 2), (0, 3), 5),
+        conv("two", 33, 20, (5, 4), (2, 1), (4, 0), 9),
+        SumPool("pool", 2),
+        conv("three", 17, 33, (1, 3), (3, 1), (2, 1), 9),
+    ]
+    program = tiny_program(layers, tiny_readout(17), frame=(2, 13, 14), time_bins=3, c_clip=clip)
+    program = replace(program, readout=replace(program.readout, global_sum_pool=True))
+    counts = rng.integers(0, 256, (3, 3, 2, 13, 14)) * (
+        rng.random((3, 3, 2, 13, 14)) < [[[[[0.02]]]], [[[[0.4]]]], [[[[1]]]]]
+    )
+    result = assert_equal_runs(program, Frames.from_dense(counts))
+    assert (result.spikes.sum(axis=0) > 0).all()
 
 
 def test_tables_are_kept_by_content_not_by_identity():

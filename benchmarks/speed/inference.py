@@ -13,6 +13,8 @@ import torch
 from peers import PACKAGES, agreement, available, definition
 from subject import SEED, checkpoint, program, recordings
 from timing import interleaved, one_thread, save
+from yardstick import Yardstick
+from yardstick_conv import ConvYardstick
 
 from sastdeploy.frames import Frames
 from sastdeploy.simulator import engine
@@ -81,10 +83,9 @@ def main() -> None:
             candidates[name] = lambda p=compiled, f=frames: engine.run(p, f, threads=1)
             run = engine.run(compiled, frames, threads=1)
             facts[name] = {"synops": int(run.synops.sum()), "stages": run.stages}
-        if options.arch == "fc_0p40m":
-            import yardstick
-
-            yard = yardstick.Yardstick(programs["loihi_int8"], frames)
+        kind = {"fc_0p40m": Yardstick, "conv_0p42m": ConvYardstick}.get(options.arch)
+        if kind is not None:
+            yard = kind(programs["loihi_int8"], frames)
             yard.check(engine.run(programs["loihi_int8"], frames, threads=1))
             candidates["C yardstick"] = yard.run
             candidates["C row loads only"] = yard.touch

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from sastdeploy.errors import InputError
 from sastdeploy.frames import Frames
 from sastdeploy.program import Program
-from sastdeploy.simulator.kernels import clip_counts, lif_layer, pool_layer, tally, tally_counts
-from sastdeploy.simulator.plan import LayerPlan, Plan
+from sastdeploy.simulator.kernels import by_pixel, clip_counts, lif_layer, pool_layer, tally, tally_counts
+from sastdeploy.simulator.plan import MOST_LANES, LayerPlan, Plan
 from sastdeploy.simulator.result import RunResult
 from sastdeploy.simulator.tables import Emitted, Rows, Scratch
 
 _NO_MEMBRANE = np.zeros((1, 1, 1), np.int32)
+_NO_STARTS = np.zeros((1, 1), np.int32)
 _NO_SPIKES = np.zeros((1, 1, 1), np.uint8)
 
 
@@ -50,7 +51,7 @@ class Chunks:
             (plan.fan_out, plan.fan_out_nonzero),
         ]
         self._fans = [(fan, nonzero, fan.size > 0 and bool((fan == fan[0]).all())) for fan, nonzero in fans]
-        self._readout_weight = _exact_columns(plan.readout_weight, self._steps)
+        self._readout_weight = _exact_columns(plan.readout_weight, self._steps * plan.summed)
         self._lock = threading.Lock()
         self._own = threading.local()
         self.stages = dict.fromkeys(("input", *result.layers, "tally", "readout"), 0.0)
@@ -98,6 +99,7 @@ class Chunks:
                 _read_only(emitted.active),
                 _read_only(emitted.value),
                 layer.graded,
+                emitted.first,
             )
             counts = None if layer.graded else emitted.counts
             clock.stop(layer.name)
@@ -157,7 +159,20 @@ class Chunks:
                 f"frames: input {largest} in recordings {start} to {stop - 1} lies outside the frame's "
                 f"{self._inputs} inputs. Bin the recordings again."
             )
-        return Rows(indptr[:-1] - first, indptr[1:] - first, index, _read_only(value), clip > 1)
+        source = Rows(indptr[:-1] - first, indptr[1:] - first, index, _read_only(value), clip > 1, _NO_STARTS)
+        return source if self._plan.input_order is None else self._by_pixel(source, self._plan.input_order)
+
+    def _by_pixel(self, source: Rows, order: NDArray[np.int32]) -> Rows:
+        """Return the network's inputs as layers number theirs: pixel first, channel second."""
+        _, height, width = self._frames.shape
+        events, rows = len(source.active), len(source.starts)
+        found = source._replace(
+            active=np.zeros(events + MOST_LANES, np.int32),
+            value=np.empty(events, np.uint8),
+            first=np.zeros((rows, height * width + 1), np.int32),
+        )
+        by_pixel(source, order[0], order[1], found)
+        return found._replace(active=_read_only(found.active), value=_read_only(found.value))
 
     def _tally(self, source: Rows, counts: NDArray | None, position: int, start: int, stop: int) -> None:
         """Note what ``source`` triggers in the next layer; ``counts``: its spikes per output, where each is 1."""
@@ -175,30 +190,35 @@ class Chunks:
 
     def _scores(self, counts: NDArray[np.int32]) -> NDArray[np.int64]:
         readout = self._program.readout
-        weight = self._readout_weight
+        weight, summed = self._readout_weight, self._plan.summed
+        if summed > 1:
+            # Outputs are numbered position first, channel second.
+            counts = counts.reshape(len(counts), summed, len(weight)).sum(axis=1, dtype=np.int64)
         acc = (counts.astype(weight.dtype) @ weight).astype(np.int64)
         shift = readout.shift.astype(np.int64)
         gained = (acc * readout.multiplier.astype(np.int64) + (np.left_shift(1, shift) >> 1)) >> shift
         return gained + self._steps * readout.bias.astype(np.int64)
 
 
-def _exact_columns(columns: NDArray[np.int64], steps: int) -> NDArray:
-    """Return ``columns`` in the type in which counts up to ``steps`` times them are exact: float64, which has the fast product, or int64."""
-    exact = steps * np.abs(columns).sum(axis=0, dtype=np.float64).max(initial=0) < 2**53
+def _exact_columns(columns: NDArray[np.int64], largest: int) -> NDArray:
+    """Return ``columns`` in the type in which counts up to ``largest`` times them are exact: float64, which has the fast product, or int64."""
+    exact = largest * np.abs(columns).sum(axis=0, dtype=np.float64).max(initial=0) < 2**53
     return columns.astype(np.float64) if exact else columns
 
 
 def _room(layer: LayerPlan, n: int, steps: int) -> Emitted:
     rows = n * steps
-    slots = rows * layer.outputs
+    slots = rows * (layer.outputs + MOST_LANES)
     return Emitted(
         np.zeros(rows, np.int64),
         np.zeros(rows, np.int64),
-        np.empty(slots, np.int32),
+        np.zeros(slots, np.int32),
         np.empty(slots if layer.graded else 1, np.int16),
+        np.zeros((rows, layer.positions + 1), np.int32),
         np.zeros((n, layer.outputs), np.int32),
         np.zeros(layer.outputs, np.int64),
         np.zeros((n, 2), np.int64),
+        MOST_LANES,
     )
 
 

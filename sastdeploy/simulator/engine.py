@@ -161,13 +161,14 @@ def _run_numba(program, digest, frames, names, threads, progress, message, chunk
     from sastdeploy.simulator.chunks import Chunks
     from sastdeploy.simulator.plan import plan_of
 
+    kind = digest, frames.index.dtype.str
     # Said after a second without an answer: kernels found in the cache load faster than that.
     notice = threading.Timer(1.0, lambda: message(COMPILING) if message else None)
     notice.daemon = True
-    notice.start()
+    if kind not in _warm:
+        notice.start()
     try:
         chunks = Chunks(program, plan_of(program, digest), frames, empty_result(program, len(frames), names))
-        kind = digest, frames.index.dtype.str
         if kind not in _warm:
             chunks.warm_up()
             _warm.add(kind)

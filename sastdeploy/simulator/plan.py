@@ -16,10 +16,12 @@ from sastdeploy.vectors import shape as shape_of
 
 Shape = tuple[int, int, int]
 
-_MOST_COLUMNS = 192
-"""Columns summed at once: six 512-bit registers for the sums, the rest for two rows."""
-_CROWD = 8
-"""Rows per position from which listing them first and summing in registers beats adding each to memory; measured."""
+_MOST_COLUMNS = 320
+"""Columns summed at once: ten 512-bit or twenty 256-bit registers for the sums, the rest for two rows."""
+_BLOCK_BYTES = 256 << 10
+"""Sums and membranes of the positions that go through all steps together: a part of a level-2 cache."""
+MOST_LANES = 64
+"""Most neurons that take a step together, and most inputs that are listed at once."""
 _LARGEST_FACTOR = 127
 """Largest value by which `vectors.add_pair` multiplies a row."""
 _BLOCK = 1 << 20
@@ -33,7 +35,7 @@ class LayerPlan:
     """One layer ready to run. Inside the engine a layer's outputs are numbered position first, channel second.
 
     Args:
-        outputs: number of outputs. c_order: int32 ``[outputs]``, output i's number in C order.
+        outputs, positions: number of outputs, and of their pixels. c_order: int32 ``[outputs]``, output i's number in C order.
         wiring, step: of a LIF layer. window: of a pool, int32 ``[J]``.
         graded: whether the outputs can exceed 1.
         fan_out, fan_out_nonzero: int32 ``[J]``, operations that a value at input j triggers in this layer.
@@ -41,6 +43,7 @@ class LayerPlan:
 
     name: str
     outputs: int
+    positions: int
     c_order: NDArray[np.int32]
     wiring: Wiring | None
     step: Step | None
@@ -56,25 +59,31 @@ class LayerPlan:
             raise SimulationError(f"layer {self.name}: a pool needs no working memory.")
         if self.step is None:
             raise SimulationError(f"layer {self.name}: has weights but no neurons.")
-        pitch, positions, padded = wiring.weight.shape[1], wiring.positions, len(self.step.bias)
-        listed = 1 if wiring.dense else positions * wiring.room
+        pitch, block, padded = wiring.weight.shape[1], wiring.block, len(self.step.bias)
         return Scratch(
             pitch,
-            aligned_zeros(positions * pitch, np.int32),
-            aligned_zeros(positions * padded, np.int32),
-            aligned_zeros(positions * padded, np.int32),
-            np.empty(listed, np.int32),
-            np.empty(listed, np.int16),
-            np.zeros(positions, np.int32),
+            aligned_zeros(block * pitch, np.int32),
+            aligned_zeros(block * padded, np.int32),
+            np.zeros(block * wiring.room + MOST_LANES, np.int32),
+            np.zeros(block * wiring.room, np.int16),
+            np.zeros(block + 1, np.int64),
         )
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The layers, and the readout's weights int64 ``[J, K]`` on the last layer's outputs in the engine's order."""
+    """The layers, and the readout's weights int64 ``[J, K]`` on the last layer's outputs in the engine's order.
+
+    summed: positions whose counts are added per channel before the readout, J being channels then; 1: none are.
+
+    input_order: int32 ``[2, J]``, pixel and number (pixel first, channel second) of each of the network's inputs where
+    the first layer is a convolution, which takes them in that order; else None.
+    """
 
     layers: tuple[LayerPlan, ...]
+    input_order: NDArray[np.int32] | None
     readout_weight: NDArray[np.int64]
+    summed: int
     fan_out: NDArray[np.int32]
     fan_out_nonzero: NDArray[np.int32]
 
@@ -99,7 +108,12 @@ def make_plan(program: Program) -> Plan:
         SimulationError: a weighted sum could leave 32 bits, or a pooled count 15.
     """
     shapes = program.shapes()
-    order = np.arange(int(np.prod(shapes[0])), dtype=np.int32)
+    order, input_order = np.arange(int(np.prod(shapes[0])), dtype=np.int32), None
+    if isinstance(program.layers[0], ConvLif):
+        order = _position_order(shapes[0])
+        input_order = np.stack((np.arange(len(order)) % np.prod(shapes[0][1:]), np.argsort(order))).astype(
+            np.int32
+        )
     largest, layers = program.preprocessing.c_clip, []
     for layer, shape, out_shape in zip(program.layers, shapes, shapes[1:]):
         if isinstance(layer, SumPool):
@@ -113,10 +127,11 @@ def make_plan(program: Program) -> Plan:
         order = layers[-1].c_order
     readout = program.readout
     weight = readout.weight.astype(np.int64).T
-    channel = order // int(np.prod(shapes[-1][1:])) if readout.global_sum_pool else order
-    nonzero = (weight != 0).sum(axis=1)[channel]
+    summed = int(np.prod(shapes[-1][1:])) if readout.global_sum_pool else 1
+    nonzero = (weight != 0).sum(axis=1)[order // summed]
     fan_out = np.full(len(order), weight.shape[1], np.int32)
-    return Plan(tuple(layers), weight[channel], fan_out, nonzero.astype(np.int32))
+    weight = weight if readout.global_sum_pool else weight[order]
+    return Plan(tuple(layers), input_order, weight, summed, fan_out, nonzero.astype(np.int32))
 
 
 def _position_order(shape: Shape) -> NDArray[np.int32]:
@@ -131,8 +146,9 @@ def _pool(layer: SumPool, shape: Shape, out_shape: Shape, order: NDArray[np.int3
     window = np.where(kept, (row * out_shape[2] + column) * out_shape[0] + channel, -1).astype(np.int32)
     fan_out = kept.astype(np.int32)
     c_order = _position_order(out_shape)
+    positions = out_shape[1] * out_shape[2]
     return LayerPlan(
-        layer.name, len(c_order), c_order, None, None, window, True, fan_out, fan_out
+        layer.name, len(c_order), positions, c_order, None, None, window, True, fan_out, fan_out
     )  # fmt: skip
 
 
@@ -149,9 +165,9 @@ def _lif_layer(
     else:
         wiring, fan_out, nonzero = _conv_wiring(layer, shape, out_shape, order, narrow)
     c_order = _position_order(out_shape)
-    step = _step(layer.lif)
+    step = _step(layer.lif, worst)
     return LayerPlan(
-        layer.name, len(c_order), c_order, wiring, step, None, False,
+        layer.name, len(c_order), wiring.positions, c_order, wiring, step, None, False,
         fan_out.astype(np.int32), nonzero.astype(np.int32),
     )  # fmt: skip
 
@@ -202,7 +218,7 @@ def _columns(width: int) -> tuple[int, int, int]:
 
 def _neuron_lanes(width: int) -> int:
     """Return how many neurons take a step together: many, unless much of it would be padding."""
-    return next((n for n in (64, 32) if _padded(width, n) <= 1.15 * width), 16)
+    return next((n for n in (MOST_LANES, 32) if _padded(width, n) <= 1.15 * width), 16)
 
 
 def _table(weight: NDArray[np.int8]) -> tuple[NDArray[np.int8], int, tuple[int, ...], tuple[int, ...]]:
@@ -219,39 +235,61 @@ def _table(weight: NDArray[np.int8]) -> tuple[NDArray[np.int8], int, tuple[int, 
 def _dense_wiring(layer: DenseLif, order: NDArray[np.int32], budget: int) -> tuple:
     weight = layer.weight.T[order]
     none = np.zeros(1, np.int32)
-    wiring = Wiring(*_table(weight), True, 1, len(weight), 0, none, none, none, none, none, budget)
+    wiring = Wiring(*_table(weight), True, 1, 1, 0, none, none, none, none, budget)
     return wiring, np.full(len(order), weight.shape[1]), np.count_nonzero(weight, axis=1)
+
+
+def _runs(
+    layer: ConvLif, shape: Shape, out_shape: Shape
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    """Return run_start, run_low, run_high, run_offset of `Wiring`: one run per kernel row, its border clipped off."""
+    channels, height, width = shape
+    kernel_y, kernel_x = layer.weight.shape[2:]
+    out_y, out_x, ky = np.indices((*out_shape[1:], kernel_y), dtype=np.int64).reshape(3, -1)
+    y = out_y * layer.stride[0] - layer.padding[0] + ky
+    x = out_x * layer.stride[1] - layer.padding[1]
+    left, right = np.clip(x, 0, width), np.clip(x + kernel_x, 0, width)
+    seen = (y >= 0) & (y < height) & (left < right)
+    # The first weight row of the kernel row, less the first number of the pixel (maybe outside) that it lies on.
+    offset = (ky * kernel_x - (y * width + x)) * channels
+    run_start = np.searchsorted(
+        (out_y * out_shape[2] + out_x)[seen], np.arange(out_shape[1] * out_shape[2] + 1)
+    )
+    return (
+        run_start.astype(np.int32),
+        (y * width + left)[seen].astype(np.int32),
+        (y * width + right)[seen].astype(np.int32),
+        offset[seen].astype(np.int32),
+    )
 
 
 def _conv_wiring(
     layer: ConvLif, shape: Shape, out_shape: Shape, order: NDArray[np.int32], budget: int
 ) -> tuple:
+    """Return a convolution's wiring, its weight rows ordered (ky, kx, channel), and what its inputs trigger."""
     outputs, channels, kernel_y, kernel_x = layer.weight.shape
     _, height, width = shape
+    table = _table(layer.weight.transpose(2, 3, 1, 0).reshape(-1, outputs))
+    positions = out_shape[1] * out_shape[2]
+    each = 4 * table[0].shape[1] + 4 * _padded(outputs, _neuron_lanes(outputs))
+    wiring = Wiring(
+        *table,
+        False,
+        positions,
+        min(positions, max(1, _BLOCK_BYTES // each)),
+        kernel_y * kernel_x * channels,
+        *_runs(layer, shape, out_shape),
+        budget,
+    )
     out_y, out_x, ky, kx = np.indices((*out_shape[1:], kernel_y, kernel_x), dtype=np.int64).reshape(4, -1)
     y = out_y * layer.stride[0] - layer.padding[0] + ky
     x = out_x * layer.stride[1] - layer.padding[1] + kx
     inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    position = (out_y * out_shape[2] + out_x)[inside]
     pixel = (y * width + x)[inside]
     element = (ky * kernel_x + kx)[inside]
-    by_pixel = np.argsort(pixel, kind="stable")
     in_channel, in_pixel = order // (height * width), order % (height * width)
-    wiring = Wiring(
-        *_table(layer.weight.transpose(2, 3, 1, 0).reshape(-1, outputs)),
-        False,
-        out_shape[1] * out_shape[2],
-        int(np.bincount(position, minlength=1).max()) * channels,
-        _CROWD * out_shape[1] * out_shape[2] * height * width // max(1, len(pixel)),
-        in_pixel.astype(np.int32),
-        in_channel.astype(np.int32),
-        np.searchsorted(pixel[by_pixel], np.arange(height * width + 1)).astype(np.int32),
-        position[by_pixel].astype(np.int32),
-        (element * channels)[by_pixel].astype(np.int32),
-        budget,
-    )
-    # reach[pixel, element]: output positions at which the pixel meets that kernel element (0 or 1 of them).
     elements = kernel_y * kernel_x
+    # reach[pixel, element]: output positions at which the pixel meets that kernel element (0 or 1 of them).
     reach = np.bincount(pixel * elements + element, minlength=height * width * elements)
     reach = reach.reshape(height * width, elements)
     nonzero = np.count_nonzero(layer.weight, axis=0).reshape(channels, elements)
@@ -264,7 +302,8 @@ def _mask(*columns: NDArray) -> int:
     return 0 if all((column == column[0]).all() for column in columns) else -1
 
 
-def _step(lif: Lif) -> Step:
+def _step(lif: Lif, worst: int) -> Step:
+    """Return the step's numbers; ``worst``: the largest weighted sum, of either sign."""
     threshold = lif.threshold.astype(np.int32)
     none = np.zeros_like(threshold)
     shift = lif.shift.astype(np.int64)
@@ -274,6 +313,12 @@ def _step(lif: Lif) -> Step:
     negative = (1 << k) - 1 if lif.leak_rounding == Rounding.TOWARD_ZERO else 0
     # A membrane is stored after its reset, so it can lie a threshold below the format's lower end.
     farthest = max(abs(lif.membrane.q_min), abs(lif.membrane.q_max)) + int(np.abs(threshold).max(initial=0))
+
+    halves = np.left_shift(1, shift) >> 1
+    fits = (
+        worst * lif.multiplier.astype(np.int64) + halves <= np.iinfo(np.int32).max
+    ).all() and shift.max() < 32
+    gain = np.int32 if fits else np.int64
 
     lanes = _neuron_lanes(len(threshold))
     padded = _padded(len(threshold), lanes)
@@ -286,15 +331,16 @@ def _step(lif: Lif) -> Step:
 
     return Step(
         eighths=shape_of(1, lanes)[1],
-        multiplier=filled(lif.multiplier, np.int64),
-        half=filled(np.left_shift(1, shift) >> 1, np.int64),
-        shift=filled(shift, np.int64),
+        multiplier=filled(lif.multiplier, gain),
+        half=filled(halves, gain),
+        shift=filled(shift, gain),
         bias=filled(lif.bias),
         test=filled(threshold + np.int32(lif.spike_test == ">"), filling=np.iinfo(np.int32).max),
         subtract_before=filled(threshold if delayed and lif.reset == "subtract" else none),
         subtract_after=filled(threshold if not delayed and lif.reset == "subtract" else none),
         zero_before=-1 if delayed and lif.reset == "zero" else 0,
         zero_after=-1 if not delayed and lif.reset == "zero" else 0,
+        delayed=delayed,
         leak_multiplier=a,
         leak_shift=int(k),
         leak_half=half,

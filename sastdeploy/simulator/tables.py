@@ -14,6 +14,7 @@ class Rows(NamedTuple):
     Args:
         starts, stops: int64 ``[n * T]``. active: uint16, int32 or int64, their inputs.
         value: uint8 or int16, read only if ``graded`` (else each is 1).
+        first: int32 ``[n * T, pixels + 1]``, how many of a row's values lie before each pixel, for convolutions.
     """
 
     starts: NDArray[np.int64]
@@ -21,18 +22,22 @@ class Rows(NamedTuple):
     active: NDArray[np.integer]
     value: NDArray[np.integer]
     graded: bool
+    first: NDArray[np.int32]
 
 
 class Wiring(NamedTuple):
-    """How inputs reach neurons: pixel x is seen at ``reach_position[k]`` through the rows ``reach_row[k] + channel``.
+    """How inputs reach neurons: position p sees the runs ``run_start[p]`` up to ``run_start[p + 1]``.
+
+    Run r is the inputs of the neighbouring pixels ``run_low[r]`` up to ``run_high[r]``; input j among them adds the
+    weight row ``j + run_offset[r]``.
 
     Args:
         weight: int8 ``[rows, W]``, W >= O a multiple of V x L, columns as `vectors.paired_order` says, 0 behind O.
         width: O. vectors, eighths: V and L / 8 zeros (`vectors.shape`): columns go V x L at a time.
-        dense: one position, and an input's number is its row.
-        positions: output positions. room: rows that one position can see. crowded: events from which rows are listed.
-        pixel, channel: int32 ``[J]``, where input j lies.
-        reach_start: int32 ``[pixels + 1]``, the range of k for a pixel. reach_position, reach_row: int32.
+        dense: one position, and an input's number is its row: there are no runs.
+        positions: output positions. block: how many of them go through all steps together.
+        room: rows that one position can see.
+        run_start: int32 ``[positions + 1]``. run_low, run_high, run_offset: int32.
         budget: even number of rows whose sum was proven to fit 16 bits; 0: sum in 32.
     """
 
@@ -42,13 +47,12 @@ class Wiring(NamedTuple):
     eighths: tuple[int, ...]
     dense: bool
     positions: int
+    block: int
     room: int
-    crowded: int
-    pixel: NDArray[np.int32]
-    channel: NDArray[np.int32]
-    reach_start: NDArray[np.int32]
-    reach_position: NDArray[np.int32]
-    reach_row: NDArray[np.int32]
+    run_start: NDArray[np.int32]
+    run_low: NDArray[np.int32]
+    run_high: NDArray[np.int32]
+    run_offset: NDArray[np.int32]
     budget: int
 
 
@@ -58,10 +62,11 @@ class Step(NamedTuple):
     Channels from O to N only fill the last vector: they have no gain and a threshold that nothing reaches.
 
     Args:
-        eighths: lanes / 8 zeros; N is a multiple of the lanes. multiplier, half, shift: gain, int64; ``half = 2^(shift-1)``, 0 for shift 0. bias: membrane LSBs.
+        eighths: lanes / 8 zeros; N is a multiple of the lanes. bias: membrane LSBs.
+        multiplier, half, shift: gain; ``half = 2^(shift-1)``, 0 for shift 0. int32 where no product leaves 32 bits, else int64.
         test: a membrane at or above it spikes (the threshold, plus 1 where the test is ``>``).
         subtract_before, subtract_after: threshold where reset subtracts one step later, or at once; else 0.
-        zero_before, zero_after: -1 where the reset zeroes, one step later, or at once; else 0.
+        zero_before, zero_after: -1 where the reset zeroes, one step later, or at once; else 0. delayed: one step later.
         leak_multiplier, leak_shift: A and k. leak_half: added to every product. leak_negative: to negative ones.
         gain_mask, threshold_mask: 0 where all channels have the same gain (or thresholds), else -1.
         wide_leak: whether the leak's product can leave 32 bits.
@@ -69,15 +74,16 @@ class Step(NamedTuple):
     """
 
     eighths: tuple[int, ...]
-    multiplier: NDArray[np.int64]
-    half: NDArray[np.int64]
-    shift: NDArray[np.int64]
+    multiplier: NDArray[np.signedinteger]
+    half: NDArray[np.signedinteger]
+    shift: NDArray[np.signedinteger]
     bias: NDArray[np.int32]
     test: NDArray[np.int32]
     subtract_before: NDArray[np.int32]
     subtract_after: NDArray[np.int32]
     zero_before: int
     zero_after: int
+    delayed: bool
     leak_multiplier: int
     leak_shift: int
     leak_half: int
@@ -91,31 +97,34 @@ class Step(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Working memory of one thread; int32 (values int16). pitch: W. acc: ``[positions * W]``, weighted sums.
+    """Working memory of one thread; int32 (values int16). pitch: W. acc: ``[block * W]``, weighted sums.
 
-    membrane, counts: ``[positions * N]``, N the padded neurons of `Step`.
-    ``rows`` and ``values``: ``[positions * room]``, a list per position; ``listed``: ``[positions]``, their lengths.
+    membrane: ``[block * N]``, N the padded neurons of `Step`.
+    rows, values: of the active inputs that the block's positions see, ``[block * room]`` and what is written at once.
+    bounds: int64 ``[block + 1]``, where the positions' lists begin.
     """
 
     pitch: int
     acc: NDArray[np.int32]
     membrane: NDArray[np.int32]
-    counts: NDArray[np.int32]
     rows: NDArray[np.int32]
     values: NDArray[np.int16]
-    listed: NDArray[np.int32]
+    bounds: NDArray[np.int64]
 
 
 class Emitted(NamedTuple):
-    """What a layer sends on: row ``n * T + t`` occupies ``row * outputs`` up to ``stops[row]`` of ``active``.
+    """What a layer sends on: row ``n * T + t`` occupies ``starts[row]`` up to ``stops[row]`` of ``active``.
 
-    ``counts``: int32 ``[n, outputs]``, non-zero steps per output. ``totals``: int64 ``[outputs]``, their sums. ``overflows``: int64 ``[n, 2]``, below and above.
+    Rows begin ``outputs + slack`` apart: numbers are written and read in whole vectors, beyond a row's end.
+    ``first``: int32 ``[n * T, positions + 1]``, how many of a row's values lie before each position. ``counts``: int32 ``[n, outputs]``, non-zero steps per output. ``totals``: int64 ``[outputs]``, their sums. ``overflows``: int64 ``[n, 2]``, below and above.
     """
 
     starts: NDArray[np.int64]
     stops: NDArray[np.int64]
     active: NDArray[np.int32]
     value: NDArray[np.int16]
+    first: NDArray[np.int32]
     counts: NDArray[np.int32]
     totals: NDArray[np.int64]
     overflows: NDArray[np.int64]
+    slack: int
