@@ -105,6 +105,7 @@ def start(processes, *arguments, folder, **environment):
         **os.environ,
         "OMP_NUM_THREADS": "1",
         "NUMBA_NUM_THREADS": "1",
+        "PYTHONFAULTHANDLER": "1",
         "PYTHONPATH": here,
         **environment,
     }
