@@ -246,9 +246,7 @@ def test_data_that_do_not_fit_are_refused(tmp_path):
 
 
 def test_a_diverging_run_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        loop, "plain_gradient", lambda network, loss: plain_gradient(network, loss) * float("nan")
-    )
+    monkeypatch.setattr(loop, "plain_gradient", lambda *arguments: plain_gradient(*arguments) * float("nan"))
     with pytest.raises(
         InputError, match=r"epoch 0: the loss is nan. Lower the learning rate \(now 0.001\) or rho"
     ):

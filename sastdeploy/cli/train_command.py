@@ -122,7 +122,7 @@ _PAPER = "  [default: {}, as in the paper]"
     "--threads",
     type=click.IntRange(1, 256),
     default=None,
-    help="Threads of torch; float sums can differ in the last bit between numbers.  [default: torch's own]",
+    help="Threads of torch, in each process; float sums can differ in the last bit between numbers.  [default: torch's own; under torchrun 1]",
 )
 @click.option(
     "--kernels",
@@ -141,6 +141,7 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
     """Train a network with smooth spikes and keep the epoch that is best with hard ones.
 
     Writes OUT, and OUT.jsonl with one line per epoch. The test recordings are never read.
+    'torchrun --nproc-per-node N -m sastdeploy train ...' trains one network on N processes, which share each batch.
     """
     import json
     import sys
@@ -174,52 +175,58 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
     )
     shape = (facts.sensor_size[2], facts.frame_size[1], facts.frame_size[0])
     architecture = load_architecture(arch, shape, len(facts.classes), Neuron(alpha, threshold, slope))
-    training, validation = (
-        load_data(dataset, split, data, time_bins=time_bins, limit=part, seed=seed, skip_bad=skip_bad)
-        for split, part in (("train", limit), ("validation", limit))
-    )
-    note_simulated(dataset, data)
-    scale = find_scale(training.frames) if clip is None else clip
-    preprocessing = Preprocessing(
-        facts.sensor_size, facts.frame_size, time_bins, scale, float(divisor or scale), normalisation
-    )
-    click.echo(
-        f"{len(training):,} training and {len(validation):,} validation recordings; frame value = "
-        f"min(count, {scale}) / {preprocessing.divisor:g}"
-        + (" per recording's maximum" if normalisation == "sample_max" else ""),
-        err=True,
-    )
     import torch
 
+    from sastdeploy.training.distributed import processes
     from sastdeploy.training.loop import train
 
-    if threads:
-        import numba
-
-        torch.set_num_threads(threads)
-        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-    with progress() as bar:
-        task = bar.add_task(f"training {architecture.name} ({method})", total=epochs)
-
-        def report(record: dict) -> None:
-            bar.update(task, completed=record["epoch"] + 1, description=(
-                f"epoch {record['epoch'] + 1}: loss {record['loss']:.3f}, surrogate {record['surrogate_accuracy']:.1%}, "
-                f"hard {record['hard_accuracy']:.1%}"))  # fmt: skip
-
-        checkpoint = train(
-            training, validation, architecture, preprocessing, settings, Path(out), dataset=dataset,
-            command="sastdeploy " + " ".join(sys.argv[1:]), resume=resume, force=force, report=report,
-        )  # fmt: skip
-    chosen = checkpoint.training["selected"]
-    if as_json:
-        click.echo(
-            json.dumps(
-                {"schema": "sastdeploy.training/1", "checkpoint": out, **checkpoint.training}, indent=2
+    with processes() as group:
+        if group.size > 1 and threads is None:
+            threads = torch.get_num_threads()  # read now: Numba's start sets it to the number of cores
+        with group.first_before_others():
+            training, validation = (
+                load_data(dataset, split, data, time_bins=time_bins, limit=part, seed=seed, skip_bad=skip_bad)
+                for split, part in (("train", limit), ("validation", limit))
             )
+            note_simulated(dataset, data)
+        scale = find_scale(training.frames) if clip is None else clip
+        preprocessing = Preprocessing(
+            facts.sensor_size, facts.frame_size, time_bins, scale, float(divisor or scale), normalisation
         )
-        return
-    click.echo(
-        f"{out}: epoch {chosen['epoch'] + 1} of {epochs}, validation accuracy {chosen['surrogate_accuracy']:.2%} with "
-        f"surrogate spikes, {chosen['hard_accuracy']:.2%} with hard spikes (gap {100 * chosen['gap']:.2f} points).\n"
-        f"Next: sastdeploy compile {out} --profile loihi_int8"
-    )
+        click.echo(
+            f"{len(training):,} training and {len(validation):,} validation recordings; frame value = "
+            f"min(count, {scale}) / {preprocessing.divisor:g}"
+            + (" per recording's maximum" if normalisation == "sample_max" else ""),
+            err=True,
+        )
+        if threads:
+            import numba
+
+            numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+            torch.set_num_threads(threads)
+        with progress() as bar:
+            task = bar.add_task(f"training {architecture.name} ({method})", total=epochs)
+
+            def report(record: dict) -> None:
+                bar.update(task, completed=record["epoch"] + 1, description=(
+                    f"epoch {record['epoch'] + 1}: loss {record['loss']:.3f}, surrogate {record['surrogate_accuracy']:.1%}, "
+                    f"hard {record['hard_accuracy']:.1%}"))  # fmt: skip
+
+            checkpoint = train(
+                training, validation, architecture, preprocessing, settings, Path(out), dataset=dataset,
+                command="sastdeploy " + " ".join(sys.argv[1:]), resume=resume, force=force, report=report,
+                group=group,
+            )  # fmt: skip
+        chosen = checkpoint.training["selected"]
+        if as_json:
+            click.echo(
+                json.dumps(
+                    {"schema": "sastdeploy.training/1", "checkpoint": out, **checkpoint.training}, indent=2
+                )
+            )
+            return
+        click.echo(
+            f"{out}: epoch {chosen['epoch'] + 1} of {epochs}, validation accuracy {chosen['surrogate_accuracy']:.2%} with "
+            f"surrogate spikes, {chosen['hard_accuracy']:.2%} with hard spikes (gap {100 * chosen['gap']:.2f} points).\n"
+            f"Next: sastdeploy compile {out} --profile loihi_int8"
+        )

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from sastdeploy import atomic
 from sastdeploy.architecture import Architecture
 from sastdeploy.checkpoint import Checkpoint, load_tensors, save_checkpoint
-from sastdeploy.errors import InputError
+from sastdeploy.errors import InputError, SastdeployError
 from sastdeploy.frames import LabelledFrames, Preprocessing
 from sastdeploy.networks import architecture_to_dict
 from sastdeploy.provenance import git_commit, versions
+from sastdeploy.training.distributed import ALONE, Group
 from sastdeploy.training.inference import network_input, predict
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.quantized import quantized_weights
@@ -63,6 +64,7 @@ def train(
     resume: bool = False,
     force: bool = False,
     report: Report = lambda record: None,
+    group: Group = ALONE,
 ) -> Checkpoint:
     """Train a network, write the checkpoint of its best epoch to ``out``, and return it.
 
@@ -75,18 +77,28 @@ def train(
         dataset, command: for provenance.
         resume: go on from ``<out>.state``. force: replace an existing checkpoint.
         report: called with each epoch's record.
+        group: the processes that train together, each of which calls this with the same arguments; only the first
+            writes and reports. A run is resumed by as many processes as began it.
 
     Raises:
-        InputError: ``out`` exists, nothing to resume, a state of other settings, or data that do not fit.
+        InputError: ``out`` exists, nothing to resume, a state of other settings, data that do not fit, or processes
+            that were given different things.
+        SastdeployError: the processes have lost each other, or no longer hold the same parameters.
     """
     out = Path(out)
     state_path, log_path = out.with_name(out.name + ".state"), out.with_name(out.name + ".jsonl")
     _check_data(training, validation, architecture, preprocessing)
+    if group.size > settings.batch_size:
+        raise InputError(
+            f"batch_size {settings.batch_size}: smaller than the number of processes, {group.size}. "
+            f"Start fewer processes or choose a larger batch."
+        )
     identity = {
         "settings": settings.to_dict(),
         "architecture": architecture_to_dict(architecture),
         "preprocessing": preprocessing.to_dict(),
         "data": [dataset, training.data_hash, len(training), len(validation)],
+        "processes": group.size,
     }
     fused = settings.kernels == "fused"
     network = SpikingNetwork(architecture, fused)
@@ -95,22 +107,28 @@ def train(
         network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=fused
     )
     progress = _begin(out, state_path, identity, network, optimiser, resume, force)
+    _check_equal(group, identity, network, progress)
     for epoch in range(progress.epoch, settings.epochs):
         network.slope = settings.slope(epoch, architecture.neuron.slope)
-        record = _run_epoch(epoch, network, optimiser, training, preprocessing, settings)
+        record = _run_epoch(epoch, network, optimiser, training, preprocessing, settings, group)
         with _held(network, settings, epoch):
-            record |= _validate(network, validation, preprocessing)
+            record |= _validate(network, validation, preprocessing, group)
             parameters = network.parameters_as_arrays()
         progress.records.append(record)
         if _better(progress, settings):
             progress.best_epoch, progress.best = epoch, parameters
         progress.epoch = epoch + 1
-        _save_state(state_path, identity, network, optimiser, progress)
-        atomic.write_text(log_path, "".join(json.dumps(r) + "\n" for r in progress.records))
-        report(record)
-    checkpoint = _checkpoint(progress, training, architecture, preprocessing, settings, dataset, command)
-    save_checkpoint(out, checkpoint)
-    state_path.unlink(missing_ok=True)
+        _check_equal(group, identity, network, progress)
+        if group.first:
+            _save_state(state_path, identity, network, optimiser, progress)
+            atomic.write_text(log_path, "".join(json.dumps(r) + "\n" for r in progress.records))
+            report(record)
+    checkpoint = _checkpoint(
+        progress, training, architecture, preprocessing, settings, dataset, command, group
+    )
+    if group.first:
+        save_checkpoint(out, checkpoint)
+        state_path.unlink(missing_ok=True)
     return checkpoint
 
 
@@ -149,6 +167,23 @@ def _check_data(
         )
 
 
+def _check_equal(group: Group, identity, network: SpikingNetwork, progress: _Progress) -> None:
+    """Accept processes that were given the same, stand at the same epoch and hold the same parameters, bit for bit."""
+    if group.size == 1:
+        return
+    begun = json.dumps([identity, progress.epoch], sort_keys=True).encode()
+    if unlike := group.unlike_first(begun):
+        raise InputError(
+            f"ranks {unlike}: have other settings, data or a state of another epoch than rank 0. "
+            f"Give every process the same options and the same files."
+        )
+    if unlike := group.unlike_first(b"".join(p.tobytes() for p in network.parameters_as_arrays().values())):
+        raise SastdeployError(
+            f"epoch {progress.epoch}: ranks {unlike} hold other parameters than rank 0. Run all processes on one kind "
+            f"of machine with the same number of threads; --resume goes on from the last epoch that agreed."
+        )
+
+
 def _begin(out, state_path, identity, network, optimiser, resume: bool, force: bool) -> _Progress:
     if resume and state_path.exists():
         return _load_state(state_path, identity, network, optimiser)
@@ -173,18 +208,23 @@ def batches(count: int, size: int, seed: int, stream: int, epoch: int) -> Iterat
 
 
 def _run_epoch(
-    epoch, network, optimiser, training, preprocessing, settings: TrainingSettings
+    epoch, network, optimiser, training, preprocessing, settings: TrainingSettings, group: Group
 ) -> dict[str, Any]:
     began, busy = time.perf_counter(), time.process_time()
     rate = settings.rate(epoch)
-    for group in optimiser.param_groups:
-        group["lr"] = rate
+    for options in optimiser.param_groups:
+        options["lr"] = rate
 
     def loss_on(chosen: NDArray[np.int64]):
+        own = chosen[group.share(len(chosen))]
+
         def loss():
-            x = network_input(network, training.frames, chosen, preprocessing)
+            if len(own) == 0:
+                return 0.0 * network.value("readout.bias").sum()
+            x = network_input(network, training.frames, own, preprocessing)
             scores = network(x, settings.forward == "hard")
-            return F.cross_entropy(scores, torch.from_numpy(training.labels[chosen]))
+            mean = F.cross_entropy(scores, torch.from_numpy(training.labels[own]))
+            return mean * (len(own) / len(chosen))
 
         return loss
 
@@ -205,13 +245,14 @@ def _run_epoch(
                     settings.rho,
                     settings.delta,
                     settings.method == "asam",
+                    group,
                 )
                 evaluations += 2
             elif settings.method == "random":
-                loss = random_direction_gradient(network, loss_on(first), settings.rho, directions)
+                loss = random_direction_gradient(network, loss_on(first), settings.rho, directions, group)
                 evaluations += 1
             else:
-                loss = plain_gradient(network, loss_on(first))
+                loss = plain_gradient(network, loss_on(first), group)
                 evaluations += 1
         norms.append(gradient_norm(network))
         optimiser.step()
@@ -234,11 +275,11 @@ def _run_epoch(
 
 
 def _validate(
-    network: SpikingNetwork, data: LabelledFrames, preprocessing: Preprocessing
+    network: SpikingNetwork, data: LabelledFrames, preprocessing: Preprocessing, group: Group
 ) -> dict[str, float]:
-    smooth, hard = (
-        float((predict(network, data.frames, preprocessing, h) == data.labels).mean()) for h in (False, True)
-    )
+    own = data if group.size == 1 else data.select(group.share(len(data)))
+    right = [int((predict(network, own.frames, preprocessing, h) == own.labels).sum()) for h in (False, True)]
+    smooth, hard = (count / len(data) for count in group.sum_counts(right))
     return {"surrogate_accuracy": smooth, "hard_accuracy": hard, "gap": smooth - hard}
 
 
@@ -262,8 +303,10 @@ def _load_state(path: Path, identity, network, optimiser) -> _Progress:
     content = load_tensors(path)
     if content.get("format") != "sastdeploy.training-state" or content.get("format_version") != STATE_FORMAT:
         raise InputError(f"{path}: is no training state of this version. Start anew with --force.")
+    # States from before several processes could train together name no number of them: it was one.
+    then = {"processes": 1, **content["identity"]}
     for part, now in identity.items():
-        before = content["identity"][part]
+        before = then[part]
         if before != now:
             raise InputError(
                 f"{path}: cannot be resumed, {_difference(part, before, now)}. Repeat the first call's options."
@@ -282,7 +325,9 @@ def _difference(part: str, before: Any, now: Any) -> str:
     return f"{part} was {before} and is now {now}"
 
 
-def _checkpoint(progress, training, architecture, preprocessing, settings, dataset, command) -> Checkpoint:
+def _checkpoint(
+    progress, training, architecture, preprocessing, settings, dataset, command, group
+) -> Checkpoint:
     chosen = progress.records[progress.best_epoch]
     # Seconds vary from run to run; the checkpoint holds only what the seed determines.
     facts = {key: value for key, value in chosen.items() if key not in ("seconds", "cpu_seconds")}
@@ -298,6 +343,7 @@ def _checkpoint(progress, training, architecture, preprocessing, settings, datas
             "data_hash": training.data_hash,
             "training_recordings": len(training),
             "threads": torch.get_num_threads(),
+            "processes": group.size,
             "versions": versions("torch", "numpy"),
             "commit": git_commit(),
         },

@@ -8,16 +8,22 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from sastdeploy.training.distributed import ALONE, Group
+
 DELTA = 1e-12
 """Added to the gradient's norm; guards the division where the gradient vanishes (the paper: a small constant)."""
 
 
-def plain_gradient(network: nn.Module, loss: Callable[[], Tensor]) -> float:
-    """Leave the loss's gradient in ``.grad`` of every parameter and return the loss."""
+def plain_gradient(network: nn.Module, loss: Callable[[], Tensor], group: Group = ALONE) -> float:
+    """Leave the loss's gradient in ``.grad`` of every parameter and return the loss.
+
+    In a group of processes both are sums over the group: each process gives its part of the loss. So everything that
+    is computed from them, as a sharpness-aware step is, has the same bits in every process.
+    """
     network.zero_grad(set_to_none=True)
     value = loss()
     value.backward()
-    return float(value.detach())
+    return group.sum_gradients(network, value)
 
 
 def sharpness_aware_gradient(
@@ -27,6 +33,7 @@ def sharpness_aware_gradient(
     rho: float,
     delta: float = DELTA,
     adaptive: bool = False,
+    group: Group = ALONE,
 ) -> float:
     """Leave the gradient of ``second_loss`` at ``w + eps`` in ``.grad``, the parameters back at exactly w.
 
@@ -40,7 +47,7 @@ def sharpness_aware_gradient(
     Returns:
         The first loss, at w.
     """
-    first = plain_gradient(network, loss)
+    first = plain_gradient(network, loss, group)
     with _moved(network):
         with torch.no_grad():
             reached = [(p, p.grad) for p in network.parameters() if p.grad is not None]
@@ -50,12 +57,16 @@ def sharpness_aware_gradient(
             scale = rho / (gradient_norm(network) + delta)
             for parameter, gradient in reached:
                 parameter.add_(gradient * parameter.abs() if adaptive else gradient, alpha=scale)
-        plain_gradient(network, second_loss)
+        plain_gradient(network, second_loss, group)
     return first
 
 
 def random_direction_gradient(
-    network: nn.Module, loss: Callable[[], Tensor], rho: float, generator: torch.Generator
+    network: nn.Module,
+    loss: Callable[[], Tensor],
+    rho: float,
+    generator: torch.Generator,
+    group: Group = ALONE,
 ) -> float:
     """Leave the loss's gradient at ``w + rho r / ||r||`` in ``.grad``, r drawn from a normal; parameters back at w.
 
@@ -70,7 +81,7 @@ def random_direction_gradient(
         with torch.no_grad():
             for parameter, part in zip(network.parameters(), drawn):
                 parameter.add_(part, alpha=rho / norm)
-        return plain_gradient(network, loss)
+        return plain_gradient(network, loss, group)
 
 
 @contextmanager
