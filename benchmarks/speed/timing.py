@@ -48,8 +48,8 @@ def one_thread() -> None:
     import numba
     import torch
 
-    torch.set_num_threads(1)
     numba.set_num_threads(1)
+    torch.set_num_threads(1)
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -186,8 +186,9 @@ def _run(order: dict[str, Any]) -> None:
 
     if (Path(order["records"]) / f"{order['address']}.json").exists():
         return
-    torch.set_num_threads(1)
+    # In this order: starting Numba's threads can give torch all cores again.
     numba.set_num_threads(1)
+    torch.set_num_threads(1)
     told = order["trial"]
     trial = Trial(**{**told, "profiles": tuple(told["profiles"]), "measures": tuple(told["measures"])})
     root = Path(order["root"]) if order["root"] else None
