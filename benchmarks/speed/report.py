@@ -82,8 +82,10 @@ def page() -> str:
     train, train_conv, xylo = load("training-fc_0p40m"), load("training-conv_0p42m"), load("xylo")
     limits = load("limits")
     sum_rate, gradient_rate = (
-        limits["training"]["row_bytes"] / limits["training"]["seconds"][part]["min"] / 1e9
-        for part in ("first layer, sum", "first layer, weight gradient")
+        limits["training"]["row_bytes"][part]
+        / limits["training"]["seconds"][f"first layer, {part}"]["min"]
+        / 1e9
+        for part in ("sum", "weight gradient")
     )
     data, start, growth, full = load("data-path"), load("start-memory"), load("growth"), load("full-training")
     threads = growth["curves"]["threads"]["points"]
@@ -137,7 +139,7 @@ def page() -> str:
   a fifth of the first layer fires too, and the run is dominated by the hidden layers at every activity.
 - **XyloSim.** Its time grows with the net too; on a net of 16 inputs our fixed cost per layer and step weighs most.
 - **Training.** A step takes {ours_ms:.1f} ms, the fastest framework {float_ms:.1f} ms. Its two sums over the first layer's active inputs move
-  {limits['training']['row_bytes'] / 1e6:.0f} MB of float32 rows each, at {sum_rate:.0f} and {gradient_rate:.0f} GB/s out of the level-2 cache; the parts, apart and warm, are in the table
+  {limits['training']['row_bytes']['sum'] / 1e6:.0f} and {limits['training']['row_bytes']['weight gradient'] / 1e6:.0f} MB of float32 rows, at {sum_rate:.0f} and {gradient_rate:.0f} GB/s out of the level-2 cache; the parts, apart and warm, are in the table
   "Where a step's time goes". A SAST step is two of these without the second Adam step: where Adam is a smaller part (the
   convolution), its ratio nears 2.
 - **Two threads.** The figure moves between 1.5 and 2.0 from run to run on the shared machine named below; nothing but a lock around a few

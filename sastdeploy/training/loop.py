@@ -21,7 +21,7 @@ from sastdeploy.errors import InputError
 from sastdeploy.frames import LabelledFrames, Preprocessing
 from sastdeploy.networks import architecture_to_dict
 from sastdeploy.provenance import git_commit, versions
-from sastdeploy.training.inference import network_input, predict
+from sastdeploy.training.inference import network_inputs, predict
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.settings import TrainingSettings
 from sastdeploy.training.sharpness import gradient_norm, plain_gradient, sharpness_aware_gradient
@@ -157,10 +157,11 @@ def _run_epoch(
     for group in optimiser.param_groups:
         group["lr"] = rate
 
+    draw = network_inputs(network, training.frames, preprocessing)
+
     def loss_on(chosen: NDArray[np.int64]):
         def loss():
-            x = network_input(network, training.frames, chosen, preprocessing)
-            return F.cross_entropy(network(x), torch.from_numpy(training.labels[chosen]))
+            return F.cross_entropy(network(draw(chosen)), torch.from_numpy(training.labels[chosen]))
 
         return loss
 

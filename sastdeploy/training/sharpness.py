@@ -37,17 +37,15 @@ def sharpness_aware_gradient(
     first = plain_gradient(network, loss)
     learnable = list(network.parameters())
     scale = rho / (gradient_norm(network) + delta)
-    with torch.no_grad():
-        kept = [parameter.clone() for parameter in learnable]
-        for parameter in learnable:
-            if parameter.grad is not None:
-                parameter.add_(parameter.grad, alpha=scale)
+    kept = [parameter.data for parameter in learnable]
+    for parameter in learnable:
+        if parameter.grad is not None:
+            parameter.data = parameter.data.add(parameter.grad, alpha=scale)
     try:
         plain_gradient(network, second_loss)
     finally:
-        with torch.no_grad():
-            for parameter, original in zip(learnable, kept):
-                parameter.copy_(original)
+        for parameter, original in zip(learnable, kept):
+            parameter.data = original
     return first
 
 
