@@ -16,7 +16,7 @@ from sastdeploy.checkpoint import checkpoint_hash, load_checkpoint
 from sastdeploy.errors import InputError, SastdeployError
 from sastdeploy.training import distributed, loop
 from sastdeploy.training.distributed import ALONE, Group, group_from, processes
-from sastdeploy.training.inference import network_input
+from sastdeploy.training.inference import network_inputs
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.settings import TrainingSettings
 from sastdeploy.training.sharpness import plain_gradient
@@ -234,7 +234,7 @@ def test_alone_nothing_changes_in_bits():
     network.initialise(torch.Generator().manual_seed(0))
     data, preprocessing = labelled(DENSE, COUNT), checkpoint_of().preprocessing
     (chosen,) = loop.batches(COUNT, COUNT, 0, loop._FIRST, 0)
-    scores = network(network_input(network, data.frames, chosen, preprocessing))
+    scores = network(network_inputs(network, data.frames, preprocessing)(chosen))
     loss = F.cross_entropy(scores, torch.from_numpy(data.labels[chosen]))
     loss.backward()
     expected = {name: p.grad.numpy() for name, p in network.named_parameters()}

@@ -11,10 +11,10 @@ from sastdeploy.architecture import Architecture, Dense, Neuron, Readout
 from sastdeploy.errors import InputError
 from sastdeploy.frames import Frames
 from sastdeploy.training.fused import fits, run_lif_fused
-from sastdeploy.training.inference import frame_values, network_input
+from sastdeploy.training.inference import frame_values, network_inputs
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.neurons import run_lif
-from sastdeploy.training.sparse import sparse_values
+from sastdeploy.training.sparse import SparseFrames
 from tests.small_networks import CONV, DENSE, POOL, checkpoint_of, labelled
 
 
@@ -79,7 +79,9 @@ def test_networks_at_their_initial_weights_agree_within_rounding(architecture):
     for fused in (True, False):
         network = SpikingNetwork(architecture, fused)
         network.initialise(torch.Generator().manual_seed(3))
-        results.append(gradients_of(network, network_input(network, data.frames, slice(None), preprocessing)))
+        results.append(
+            gradients_of(network, network_inputs(network, data.frames, preprocessing)(slice(None)))
+        )
     for fused_part, plain in zip(*results):
         fused_part = fused_part if fused_part.shape == plain.shape else fused_part.t()
         assert torch.allclose(fused_part, plain, rtol=0, atol=1e-5 * float(plain.abs().max()))
@@ -100,7 +102,7 @@ def test_gradients_are_the_same_bits_every_time_and_on_any_number_of_threads(wid
     data, preprocessing = labelled(wide, 20), checkpoint_of(wide).preprocessing
     network = SpikingNetwork(wide)
     network.initialise(torch.Generator().manual_seed(1))
-    x = sparse_values(data.frames, slice(None), preprocessing)
+    x = SparseFrames(data.frames, preprocessing).draw(slice(None))
     first, before = gradients_of(network, x), numba.get_num_threads()
     try:
         for threads in range(1, before + 1):
@@ -137,7 +139,7 @@ def test_an_input_outside_the_frame_is_refused_before_a_kernel_reads_it():
     index[1] = 32
     frames = Frames(**{**data.frames.__dict__, "index": index})
     with pytest.raises(InputError, match="input 32 lies outside the frame's 32 inputs"):
-        sparse_values(frames, slice(None), checkpoint_of(DENSE).preprocessing)
+        SparseFrames(frames, checkpoint_of(DENSE).preprocessing).draw(slice(None))
 
 
 def test_recordings_without_events_and_empty_batches():
@@ -145,7 +147,7 @@ def test_recordings_without_events_and_empty_batches():
     network.initialise(torch.Generator().manual_seed(0))
     empty = Frames.from_dense(np.zeros((2, 6, 2, 4, 4), np.uint8))
     preprocessing = checkpoint_of(DENSE).preprocessing
-    gradients = gradients_of(network, sparse_values(empty, slice(None), preprocessing))
+    gradients = gradients_of(network, SparseFrames(empty, preprocessing).draw(slice(None)))
     assert not gradients[1].any()
     dense = network(frame_values(empty, slice(None), preprocessing))
     assert torch.allclose(gradients[0], dense.detach(), atol=1e-6)

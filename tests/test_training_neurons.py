@@ -120,7 +120,7 @@ def test_a_recording_without_events_is_all_zero():
 @pytest.mark.parametrize("normalisation", ["fixed", "sample_max"])
 def test_sparse_frames_give_the_dense_sums_and_gradients(normalisation):
     from sastdeploy.frames import Preprocessing
-    from sastdeploy.training.sparse import sparse_values
+    from sastdeploy.training.sparse import SparseFrames
 
     data = labelled(count=9)
     preprocessing = Preprocessing((4, 4, 2), (4, 4), 6, 3, 5.0, normalisation)
@@ -130,7 +130,7 @@ def test_sparse_frames_give_the_dense_sums_and_gradients(normalisation):
     results = []
     for x in (
         frame_values(data.frames, chosen, preprocessing),
-        sparse_values(data.frames, chosen, preprocessing),
+        SparseFrames(data.frames, preprocessing).draw(chosen),
     ):
         network.zero_grad(set_to_none=True)
         scores = network(x)
@@ -145,7 +145,7 @@ def test_sparse_sums_do_not_depend_on_the_number_of_threads():
     import numba
 
     from sastdeploy.architecture import Architecture
-    from sastdeploy.training.sparse import sparse_values
+    from sastdeploy.training.sparse import SparseFrames
 
     wide = Architecture("wide", (2, 4, 4), (Dense(150),), Readout(), 3)
     checkpoint, data = checkpoint_of(wide), labelled(wide, 20)
@@ -156,7 +156,7 @@ def test_sparse_sums_do_not_depend_on_the_number_of_threads():
             numba.set_num_threads(threads)
             network.zero_grad(set_to_none=True)
             network(
-                sparse_values(data.frames, slice(None), checkpoint.preprocessing)
+                SparseFrames(data.frames, checkpoint.preprocessing).draw(slice(None))
             ).square().sum().backward()
             gradients.append(network.learnable["layers_0_weight"].grad.clone())
     finally:

@@ -32,7 +32,7 @@ from sastdeploy.frames import Frames, Preprocessing
 from sastdeploy.hardware import load_profile
 from sastdeploy.networks import load_architecture
 from sastdeploy.simulator import engine
-from sastdeploy.training.inference import network_input
+from sastdeploy.training import inference
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.sharpness import plain_gradient
 rng = np.random.default_rng(0)
@@ -46,9 +46,14 @@ checkpoint = Checkpoint(architecture, arrays, preprocessing, tuple('0123456789')
 program = compile_checkpoint(checkpoint, load_profile('loihi_int8'))
 frames = Frames.from_dense((rng.random((1024, 10, 2, 34, 34)) < 0.08).astype(np.uint8))
 chosen = np.arange(128)
+if hasattr(inference, 'network_inputs'):
+    draw = inference.network_inputs(network, frames, preprocessing)
+else:
+    def draw(chosen):
+        return inference.network_input(network, frames, chosen, preprocessing)
 
 def step():
-    plain_gradient(network, lambda: network(network_input(network, frames, chosen, preprocessing)).square().mean())
+    plain_gradient(network, lambda: network(draw(chosen)).square().mean())
 
 def best(call, turns):
     call()

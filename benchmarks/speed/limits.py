@@ -17,9 +17,10 @@ from timing import environment, interleaved, one_thread, save
 
 from sastdeploy.cli.simulate_command import UNUSED
 from sastdeploy.training import fused, sparse
+from sastdeploy.training import sparse_kernels as kernels
 from sastdeploy.training.networks import SpikingNetwork
-from sastdeploy.training.sparse import sparse_values
-from sastdeploy.vectors import shape
+from sastdeploy.training.sharpness import gradient_norm
+from sastdeploy.training.sparse import SparseFrames
 
 
 def training_parts(work: Path, turns: int) -> dict:
@@ -27,18 +28,17 @@ def training_parts(work: Path, turns: int) -> dict:
     trained, data = checkpoint(work), recordings(work, limit=1000)
     rng = np.random.default_rng(SEED)
     chosen = np.sort(rng.permutation(len(data))[:128])
-    x = sparse_values(data.frames, chosen, trained.preprocessing)
+    source = SparseFrames(data.frames, trained.preprocessing)
+    x = source.draw(chosen)
     rows, width = len(x.start), 168
-    weight = rng.standard_normal((x.inputs, width), np.float32)
-    gradient = rng.standard_normal((rows, width), np.float32)
-    bias, out, back = np.zeros(width, np.float32), np.empty((rows, width), np.float32), np.empty_like(weight)
-    ends = np.zeros(x.inputs + 1, np.int64)
-    entry = sparse._by_input(x.start, x.stop, x.index, x.count, ends)
-    kind = shape(width // 8, 8)
+    weight = torch.randn(x.inputs, width).numpy()
+    gradient = torch.randn(rows, width).numpy()
+    bias, out, back = np.zeros(width, np.float32), torch.empty(rows, width), torch.empty(x.inputs, width)
+    ends, entry = sparse._sorted(x)
+    kind, _ = kernels.pieces(width)
     membrane, spikes = gradient.reshape(10, -1, width).copy(), np.empty((10, rows // 10, width), np.float32)
     theta = np.ones(width, np.float32)
     alpha, slope = np.float32(0.5), np.float32(25)
-    hidden = torch.from_numpy(out)
     dense = torch.randn(64, width)
     network = SpikingNetwork(trained.architecture)
     network.initialise(torch.Generator().manual_seed(SEED))
@@ -47,22 +47,22 @@ def training_parts(work: Path, turns: int) -> dict:
         parameter.grad = torch.zeros_like(parameter)
     measured = interleaved(
         {
-            "drawing the batch": lambda: sparse_values(data.frames, chosen, trained.preprocessing),
-            "first layer, sum": lambda: sparse._sum_inputs(x.start, x.stop, x.index, x.count, x.worth, x.which, weight, bias, *kind, out),
-            "first layer, sorting by input": lambda: sparse._by_input(x.start, x.stop, x.index, x.count, np.zeros_like(ends)),
-            "first layer, weight gradient": lambda: sparse._sum_rows(ends, entry, x.worth, x.which, gradient, *kind, back),
+            "drawing the batch": lambda: source.draw(chosen),
+            "first layer, sum": lambda: kernels.sum_inputs(x.start, x.stop, x.index, x.count, x.worth, x.which, weight, bias, *kind, out.numpy()),
+            "first layer, sorting by input": lambda: sparse._sorted(x),
+            "first layer, weight gradient": lambda: kernels.sum_rows(ends, entry, x.worth, x.which, gradient, *kind, back.numpy()),
             "LIF forward, first layer": lambda: fused._forward(membrane, theta, alpha, slope, False, spikes),
             "LIF backward, first layer": lambda: fused._backward(membrane, theta, alpha, slope, spikes),
-            "one dense product, second layer": lambda: hidden @ dense.T,
+            "one dense product, second layer": lambda: out @ dense.T,
+            "norm of the gradient": lambda: gradient_norm(network),
             "Adam": optimiser.step,
         },
         turns,
     )  # fmt: skip
-    return {
-        "seconds": measured,
-        "events": int((x.stop - x.start).sum()),
-        "row_bytes": int((x.stop - x.start).sum()) * width * 4,
-    }
+    events = int((x.stop - x.start).sum())
+    both = int((ends[2::4] - ends[1::4]).sum())
+    row_bytes = {"sum": events * width * 4, "weight gradient": (events - both) * width * 4}
+    return {"seconds": measured, "events": events, "row_bytes": row_bytes}
 
 
 def start_parts(turns: int) -> dict[str, dict[str, float]]:

@@ -103,8 +103,10 @@ def page() -> str:
     train, train_conv, xylo = load("training-fc_0p40m"), load("training-conv_0p42m"), load("xylo")
     limits = load("limits")
     sum_rate, gradient_rate = (
-        limits["training"]["row_bytes"] / limits["training"]["seconds"][part]["min"] / 1e9
-        for part in ("first layer, sum", "first layer, weight gradient")
+        limits["training"]["row_bytes"][part]
+        / limits["training"]["seconds"][f"first layer, {part}"]["min"]
+        / 1e9
+        for part in ("sum", "weight gradient")
     )
     data, start, growth, full = load("data-path"), load("start-memory"), load("growth"), load("full-training")
     two, block = growth["two_at_once"]["times_as_fast"], growth["two_at_once"]["block"]
@@ -180,7 +182,7 @@ def page() -> str:
   fc_0p40m and {c_xylo['chip']:,.0f} times on the net of 16 inputs; this engine reaches {c_share['fc_0p40m']:.0%} and {c_share['chip']:.0%} of that. On the small net, the fixed cost
   per layer and step weighs most: {xylo['forms']['chip']['seconds_per_recording']['sastdeploy'] / (2 * xylo['forms']['chip']['steps']) * 1e9:.0f} ns here, {xylo['forms']['chip']['seconds_per_recording']['C yardstick'] / (2 * xylo['forms']['chip']['steps']) * 1e9:.0f} ns in C.
 - **Training.** A step takes {ours_ms:.1f} ms, the fastest framework {float_ms:.1f} ms. Its two sums over the first layer's active inputs move
-  {limits['training']['row_bytes'] / 1e6:.0f} MB of float32 rows each, at {sum_rate:.0f} and {gradient_rate:.0f} GB/s out of the level-2 cache; the parts, apart and warm, are in the table
+  {limits['training']['row_bytes']['sum'] / 1e6:.0f} and {limits['training']['row_bytes']['weight gradient'] / 1e6:.0f} MB of float32 rows, at {sum_rate:.0f} and {gradient_rate:.0f} GB/s out of the level-2 cache; the parts, apart and warm, are in the table
   "Where a step's time goes". A SAST step is two of these without the second Adam step: where Adam is a smaller part (the
   convolution), its ratio nears 2.
 - **Two threads.** What the two cores give: two processes at once that share nothing do {two['C']['min']:.2f} times the work of one where each is the

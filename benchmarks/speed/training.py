@@ -17,7 +17,7 @@ from peers import PACKAGES, available, loss_of
 from subject import SEED, checkpoint, recordings
 from timing import interleaved, one_thread, save
 
-from sastdeploy.training.inference import frame_values, network_input
+from sastdeploy.training.inference import frame_values, network_inputs
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.sharpness import gradient_norm, plain_gradient, sharpness_aware_gradient
 
@@ -30,13 +30,13 @@ def our_steps(trained, data, kernels: str, batch: int) -> dict:
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-3, fused=fused)
     rng = np.random.default_rng(SEED)
     labels = torch.from_numpy(data.labels)
+    draw = network_inputs(network, data.frames, trained.preprocessing)
 
     def loss():
         chosen = np.sort(rng.permutation(len(data))[:batch])
 
         def value():
-            x = network_input(network, data.frames, chosen, trained.preprocessing)
-            return loss_of(network(x), labels[chosen])
+            return loss_of(network(draw(chosen)), labels[chosen])
 
         return value
 

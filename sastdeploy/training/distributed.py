@@ -127,6 +127,8 @@ def processes() -> Iterator[Group]:
                 stack.enter_context(redirect_stdout(nowhere))
                 stack.enter_context(redirect_stderr(nowhere))
             yield group
+            # Nobody leaves while another still talks: gloo's threads are then idle when they are taken down.
+            dist.barrier()
     except SastdeployError as error:
         raise type(error)(f"rank {group.rank} of {group.size}: {error}") from error
 

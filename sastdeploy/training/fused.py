@@ -78,14 +78,14 @@ def _forward(current, threshold, alpha, slope, hard, spikes):
 
 @kernel(parallel=True, error_model="numpy", fastmath={"contract"})
 def _backward(membrane, threshold, alpha, slope, gradient):
-    """Replace the membranes by the gradient of the current."""
+    """Replace the membranes by the gradient of the current. ``gradient``: of every step, or one for all steps."""
     steps, recordings, neurons = membrane.shape
     peak = slope / _PI
     for b in prange(recordings):
         for back in range(steps):
             t = steps - 1 - back
             u = membrane[t, b]
-            g = gradient[t, b]
+            g = gradient[min(t, len(gradient) - 1), b]
             if back == 0:
                 for n in range(neurons):
                     z = slope * (u[n] - threshold[n])
@@ -127,7 +127,9 @@ class _FusedLif(torch.autograd.Function):
         if kept is None:
             raise RuntimeError("the fused LIF layer keeps its membranes for one backward pass only")
         order = _memory_order(kept)
-        ordered = gradients[0].permute(order).contiguous()
+        # A readout of the spikes' mean gives every step the same gradient, once in memory.
+        given = gradients[0] if gradients[0].stride(0) else gradients[0][:1]
+        ordered = given.permute(order).contiguous()
         gradient = ordered.view(*ordered.shape[:2], -1).numpy()
         _backward(_rows(kept, order), ctx.theta, np.float32(alpha), np.float32(slope), gradient)
         return kept, None, None, None, None

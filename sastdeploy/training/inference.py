@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from sastdeploy.checkpoint import Checkpoint
 from sastdeploy.frames import Frames, LabelledFrames, Preprocessing
 from sastdeploy.metrics import wilson_interval
 from sastdeploy.training.networks import SpikingNetwork
-from sastdeploy.training.sparse import SparseValues, sparse_values
+from sastdeploy.training.sparse import SparseFrames, SparseValues
 
 _BATCH = 256
 
@@ -85,25 +86,23 @@ def run(
     )
 
 
-def network_input(
-    network: SpikingNetwork, frames: Frames, chosen: NDArray[np.integer] | slice, preprocessing: Preprocessing
-) -> Tensor | SparseValues:
-    """Return the chosen recordings' values in the form that the network runs fastest on."""
+def network_inputs(
+    network: SpikingNetwork, frames: Frames, preprocessing: Preprocessing
+) -> Callable[[NDArray[np.integer] | slice], Tensor | SparseValues]:
+    """Return what draws the values of chosen recordings, in the form that the network runs fastest on."""
     if network.takes_sparse:
-        return sparse_values(frames, chosen, preprocessing)
-    return frame_values(frames, chosen, preprocessing)
+        return SparseFrames(frames, preprocessing).draw
+    return lambda chosen: frame_values(frames, chosen, preprocessing)
 
 
 def predict(
     network: SpikingNetwork, frames: Frames, preprocessing: Preprocessing, hard: bool
 ) -> NDArray[np.int64]:
     """Return the predicted class of every recording; ties go to the lowest class."""
-    answers = []
+    answers, draw = [], network_inputs(network, frames, preprocessing)
     with torch.inference_mode():
         for start in range(0, len(frames), _BATCH):
-            scores = network(
-                network_input(network, frames, slice(start, start + _BATCH), preprocessing), hard
-            )
+            scores = network(draw(slice(start, start + _BATCH)), hard)
             answers.append(scores.numpy().argmax(1))
     return np.concatenate([np.empty(0, np.int64), *answers])
 

@@ -23,7 +23,7 @@ from sastdeploy.frames import LabelledFrames, Preprocessing
 from sastdeploy.networks import architecture_to_dict
 from sastdeploy.provenance import git_commit, versions
 from sastdeploy.training.distributed import ALONE, Group
-from sastdeploy.training.inference import network_input, predict
+from sastdeploy.training.inference import network_inputs, predict
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.quantized import quantized_weights
 from sastdeploy.training.settings import TrainingSettings
@@ -215,14 +215,15 @@ def _run_epoch(
     for options in optimiser.param_groups:
         options["lr"] = rate
 
+    draw = network_inputs(network, training.frames, preprocessing)
+
     def loss_on(chosen: NDArray[np.int64]):
         own = chosen[group.share(len(chosen))]
 
         def loss():
             if len(own) == 0:
                 return 0.0 * network.value("readout.bias").sum()
-            x = network_input(network, training.frames, own, preprocessing)
-            scores = network(x, settings.forward == "hard")
+            scores = network(draw(own), settings.forward == "hard")
             mean = F.cross_entropy(scores, torch.from_numpy(training.labels[own]))
             return mean * (len(own) / len(chosen))
 

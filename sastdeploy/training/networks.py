@@ -90,7 +90,8 @@ class SpikingNetwork(nn.Module):
             s, u = run(current, threshold, neuron.alpha, self.slope, hard)
             if record is not None:
                 record.append((s, u))
-        mean = s.mean(0)
+        # Not s.mean(0), whose gradient would be written out for every step.
+        mean = s.sum(0) / len(s)
         pooled = mean.mean((2, 3)) if self.architecture.readout.global_average_pool else mean.flatten(1)
         return F.linear(pooled, self.value("readout.weight"), self.value("readout.bias"))
 

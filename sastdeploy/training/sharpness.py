@@ -49,16 +49,21 @@ def sharpness_aware_gradient(
     """
     first = plain_gradient(network, loss, group)
     with _moved(network):
-        with torch.no_grad():
-            reached = [(p, p.grad) for p in network.parameters() if p.grad is not None]
-            if adaptive:
-                for parameter, gradient in reached:
-                    gradient.mul_(parameter.abs())
-            scale = rho / (gradient_norm(network) + delta)
-            for parameter, gradient in reached:
-                parameter.add_(gradient * parameter.abs() if adaptive else gradient, alpha=scale)
+        _ascend(network, rho, delta, adaptive)
         plain_gradient(network, second_loss, group)
     return first
+
+
+def _ascend(network: nn.Module, rho: float, delta: float, adaptive: bool) -> None:
+    """Move every parameter by its part of eps, from the gradients in ``.grad``."""
+    reached = [(p, p.grad) for p in network.parameters() if p.grad is not None]
+    if adaptive:
+        for parameter, gradient in reached:
+            gradient.mul_(parameter.data.abs())
+    scale = rho / (gradient_norm(network) + delta)
+    for parameter, gradient in reached:
+        step = gradient * parameter.data.abs() if adaptive else gradient
+        parameter.data = parameter.data.add(step, alpha=scale)
 
 
 def random_direction_gradient(
@@ -78,23 +83,21 @@ def random_direction_gradient(
     drawn = [torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in network.parameters()]
     norm = float(torch.stack([part.norm() for part in drawn]).norm())
     with _moved(network):
-        with torch.no_grad():
-            for parameter, part in zip(network.parameters(), drawn):
-                parameter.add_(part, alpha=rho / norm)
+        for parameter, part in zip(network.parameters(), drawn):
+            parameter.data = parameter.data.add(part, alpha=rho / norm)
         return plain_gradient(network, loss, group)
 
 
 @contextmanager
 def _moved(network: nn.Module) -> Iterator[None]:
-    """Put every parameter back to exactly where it was, whatever happens inside."""
+    """Put every parameter back to exactly where it was, whatever happens inside; moves replace ``.data``, never write to it."""
     learnable = list(network.parameters())
-    kept = [parameter.detach().clone() for parameter in learnable]
+    kept = [parameter.data for parameter in learnable]
     try:
         yield
     finally:
-        with torch.no_grad():
-            for parameter, original in zip(learnable, kept):
-                parameter.copy_(original)
+        for parameter, original in zip(learnable, kept):
+            parameter.data = original
 
 
 def gradient_norm(network: nn.Module) -> float:

@@ -8,22 +8,16 @@ bits do not depend on the number of threads.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
-from numba import prange
 from numpy.typing import NDArray
 from torch import Tensor
 
 from sastdeploy.errors import InputError
 from sastdeploy.frames import Frames, Preprocessing
-from sastdeploy.jit import kernel
-from sastdeploy.vectors import add, add_scaled, float32_sums, shape, store
-
-LANES, MOST_VECTORS = 8, 24
-"""Float32 numbers per vector, and vectors summed at once; measured: more rows per pass beat fewer registers."""
-_MOST_ROWS = 2**23
-"""Of a batch (recordings times time bins): a row's number and a count share 31 bits when sorted by input."""
+from sastdeploy.training.sparse_kernels import by_pair, pieces, sum_all, sum_inputs, sum_rows
 
 
 @dataclass(frozen=True)
@@ -49,107 +43,50 @@ class SparseValues:
     inputs: int
 
 
-def sparse_values(
-    frames: Frames, chosen: NDArray[np.integer] | slice, preprocessing: Preprocessing
-) -> SparseValues:
-    """Return the chosen recordings' frame values, ``min(count, c_clip) / divisor`` (or per recording's maximum).
+class SparseFrames:
+    """Frames that were checked once, from which batches are drawn in microseconds.
+
+    Args:
+        frames: kept, not copied, and not to be changed from now on.
+        preprocessing: says what a count is worth.
 
     Raises:
-        InputError: an input's number outside the frame, or more than 2^23 rows.
+        InputError: an input's number outside the frame.
     """
-    picked = np.arange(len(frames), dtype=np.int64)[chosen]
-    bins = frames.time_bins
-    rows = (picked * bins + np.arange(bins)[:, None]).reshape(-1)
-    if len(rows) >= _MOST_ROWS:
-        raise InputError(f"{len(rows)} rows in one batch; at most {_MOST_ROWS - 1}. Use a smaller batch.")
-    table = _value_of_count(frames, picked, preprocessing)
-    which = np.tile(256 * (np.arange(len(picked)) % len(table)), bins)
-    index, count = np.asarray(frames.index), np.asarray(frames.count)
-    start, stop = np.asarray(frames.indptr[rows], np.int64), np.asarray(frames.indptr[rows + 1], np.int64)
-    largest = _largest(start, stop, index)
-    # The kernels do not check bounds: this is the border where an index outside the frame must stop.
-    if largest >= frames.inputs:
-        raise InputError(
-            f"frames: input {largest} lies outside the frame's {frames.inputs} inputs. Bin the recordings again."
-        )
-    return SparseValues(start, stop, index, count, table.reshape(-1), which, len(picked), bins, frames.inputs)
+
+    def __init__(self, frames: Frames, preprocessing: Preprocessing) -> None:
+        self.frames = frames
+        self._index, self._count = np.asarray(frames.index), np.asarray(frames.count)
+        self._ends = np.asarray(frames.indptr, np.int64)
+        # The kernels do not check bounds: this is the border where an index outside the frame must stop.
+        largest = int(self._index.max(initial=0))
+        if largest >= frames.inputs:
+            raise InputError(
+                f"frames: input {largest} lies outside the frame's {frames.inputs} inputs. Bin the recordings again."
+            )
+        self._largest = _largest_counts(frames) if preprocessing.normalisation == "sample_max" else None
+        clipped = np.minimum(np.arange(256), preprocessing.c_clip) / preprocessing.divisor
+        self._worth = clipped.astype(np.float32)
+
+    def draw(self, chosen: NDArray[np.integer] | slice) -> SparseValues:
+        """Return the chosen recordings' frame values, ``min(count, c_clip) / divisor`` (or per recording's maximum)."""
+        picked = np.arange(len(self.frames), dtype=np.int64)[chosen]
+        bins = self.frames.time_bins
+        rows = (picked * bins + np.arange(bins)[:, None]).reshape(-1)
+        worth, which = self._worth, np.zeros(len(rows), np.int64)
+        if self._largest is not None:
+            worth = (np.arange(256) / self._largest[picked, None]).astype(np.float32).reshape(-1)
+            which = np.tile(256 * np.arange(len(picked)), bins)
+        return SparseValues(
+            self._ends[rows], self._ends[rows + 1], self._index, self._count, worth, which, len(picked), bins,
+            self.frames.inputs,
+        )  # fmt: skip
 
 
-def _value_of_count(
-    frames: Frames, picked: NDArray[np.int64], preprocessing: Preprocessing
-) -> NDArray[np.float32]:
-    """Return float32 ``[B or 1, 256]``: what a count is worth, in each recording where that differs."""
-    counts = np.arange(256)
-    if preprocessing.normalisation != "sample_max":
-        table = np.minimum(counts, preprocessing.c_clip) / preprocessing.divisor
-        return table.astype(np.float32)[None]
+def _largest_counts(frames: Frames) -> NDArray[np.float64]:
+    """Return every recording's largest count, 1 where it has none."""
     ends = frames.indptr[:: frames.time_bins]
-    largest = [frames.count[ends[n] : ends[n + 1]].max(initial=1) for n in picked]
-    return (counts / np.array(largest, np.float64).reshape(-1, 1)).astype(np.float32)
-
-
-@kernel()
-def _largest(start, stop, index):
-    largest = np.int64(-1)
-    for row in range(len(start)):
-        for k in range(start[row], stop[row]):
-            largest = max(largest, np.int64(index[k]))
-    return largest
-
-
-@kernel(parallel=True)
-def _sum_inputs(start, stop, index, count, worth, which, rows, first, vectors, eighths, out):
-    """Write to every ``out[i]`` the row ``first`` plus the rows of its active inputs, each times its value.
-
-    ``out``'s width is a multiple of V x L, as many columns as are summed at once.
-    """
-    width = out.shape[1]
-    for column in range(0, width, len(vectors) * len(eighths) * 8):
-        for i in prange(len(start)):
-            sums = add(float32_sums(vectors, eighths), first, column)
-            for k in range(start[i], stop[i]):
-                place = np.int64(index[k]) * width + column
-                sums = add_scaled(sums, rows, place, worth[which[i] + np.int64(count[k])])
-            store(sums, out, i * width + column, False)
-
-
-@kernel(parallel=True)
-def _sum_rows(ends, entry, worth, which, rows, vectors, eighths, out):
-    """Write to every ``out[j]`` the sum of the rows in which input j is active, each times its value there."""
-    width = out.shape[1]
-    for column in range(0, width, len(vectors) * len(eighths) * 8):
-        for j in prange(len(out)):
-            sums = float32_sums(vectors, eighths)
-            for k in range(ends[j - 1] if j > 0 else 0, ends[j]):
-                row = np.int64(entry[k] >> 8)
-                value = worth[which[row] + np.int64(entry[k] & 255)]
-                sums = add_scaled(sums, rows, row * width + column, value)
-            store(sums, out, j * width + column, False)
-
-
-@kernel()
-def _by_input(start, stop, index, count, ends):
-    """Return ``row << 8 | count`` of all values, sorted by input, rows ascending; ``ends[j]``: the end of input j's."""
-    for row in range(len(start)):
-        for k in range(start[row], stop[row]):
-            ends[np.int64(index[k]) + 1] += 1
-    for j in range(len(ends) - 1):
-        ends[j + 1] += ends[j]
-    entry = np.empty(ends[-1], np.int32)
-    for row in range(len(start)):
-        for k in range(start[row], stop[row]):
-            place = ends[np.int64(index[k])]
-            entry[place] = (row << 8) | np.int64(count[k])
-            ends[np.int64(index[k])] = place + 1
-    return entry
-
-
-def _pieces(width: int) -> tuple[int, int]:
-    """Return (V, columns): vectors summed at once, and the width padded to a multiple of them."""
-    vectors = max(1, -(-width // LANES))
-    pieces = -(-vectors // MOST_VECTORS)
-    at_once = -(-vectors // pieces)
-    return at_once, pieces * at_once * LANES
+    return np.array([frames.count[a:b].max(initial=1) for a, b in pairwise(ends)], np.float64)
 
 
 def _padded(rows: NDArray[np.float32], columns: int) -> NDArray[np.float32]:
@@ -158,7 +95,7 @@ def _padded(rows: NDArray[np.float32], columns: int) -> NDArray[np.float32]:
 
 
 def _cut(out: NDArray[np.float32], width: int) -> Tensor:
-    return torch.from_numpy(out if out.shape[1] == width else np.ascontiguousarray(out[:, :width]))
+    return torch.from_numpy(out if out.shape[-1] == width else np.ascontiguousarray(out[..., :width]))
 
 
 class SparseLinear(torch.autograd.Function):
@@ -172,13 +109,11 @@ class SparseLinear(torch.autograd.Function):
     def forward(ctx, weight: Tensor, bias: Tensor, x: SparseValues) -> Tensor:
         ctx.x = x
         width = weight.shape[0]
-        vectors, columns = _pieces(width)
+        shape, columns = pieces(width)
         rows = _padded(weight.detach().t().contiguous().numpy(), columns)
         first = _padded(bias.detach().numpy(), columns)
-        out = np.empty((len(x.start), columns), np.float32)
-        _sum_inputs(
-            x.start, x.stop, x.index, x.count, x.worth, x.which, rows, first, *shape(vectors, LANES), out
-        )
+        out = torch.empty(len(x.start), columns).numpy()
+        sum_inputs(x.start, x.stop, x.index, x.count, x.worth, x.which, rows, first, *shape, out)
         return _cut(out, width)
 
     @staticmethod
@@ -186,10 +121,21 @@ class SparseLinear(torch.autograd.Function):
         gradient = gradients[0].contiguous()
         x: SparseValues = ctx.x
         width = gradient.shape[1]
-        vectors, columns = _pieces(width)
-        ends = np.zeros(x.inputs + 1, np.int64)
-        entry = _by_input(x.start, x.stop, x.index, x.count, ends)
-        out = np.empty((x.inputs, columns), np.float32)
+        shape, columns = pieces(width)
         rows = _padded(gradient.numpy(), columns)
-        _sum_rows(ends, entry, x.worth, x.which, rows, *shape(vectors, LANES), out)
-        return _cut(out, width).t(), gradient.sum(0), None
+        ends, entry = _sorted(x)
+        out, total = torch.empty(x.inputs, columns).numpy(), np.empty(columns, np.float32)
+        sum_rows(ends, entry, x.worth, x.which, rows, *shape, out)
+        sum_all(rows, *shape, total)
+        return _cut(out, width).t(), _cut(total, width), None
+
+
+def _sorted(x: SparseValues) -> tuple[NDArray[np.uint32], NDArray[np.unsignedinteger]]:
+    """Return ``ends, entry`` of `by_pair`, in the smallest types that hold them."""
+    values = int((x.stop - x.start).sum())
+    ends = np.zeros(4 * ((x.inputs + 1) // 2) + 1, np.uint32)
+    lists = np.empty(values, np.uint16 if len(ends) <= 1 << 16 else np.uint32)
+    items = np.empty(values, np.uint32 if len(x.start) <= 1 << 16 else np.uint64)
+    entry = np.empty_like(items)
+    by_pair(x.start, x.stop, x.index, x.count, lists, items, ends, entry)
+    return ends, entry
