@@ -108,13 +108,18 @@ def status(file: str, data: str | None, work: str, records: str | None) -> None:
 @click.option(
     "--out", type=click.Path(), default=None, help="Write the section to this file.  [default: stdout]"
 )
-def report(file: str, data: str | None, records: str | None, out: str | None) -> None:
-    """Print the tables of FILE from the trials' records."""
+@click.option("--figures", type=click.Path(), default=None, help="Draw the section's figures into this folder.")
+def report(file: str, data: str | None, records: str | None, out: str | None, figures: str | None) -> None:
+    """Print the tables of FILE from the trials' records, and draw its figures."""
     from sastdeploy import atomic
-    from sastdeploy.sweeps.report import report as section
+    from sastdeploy.sweeps.pictures import draw, embed
+    from sastdeploy.sweeps.points import aggregate
+    from sastdeploy.sweeps.report import section
 
     experiment, trials, folder = _loaded(file, data, records)
-    text = section(experiment, trials, folder)
+    results = aggregate(experiment, trials, folder)
+    pictures = embed(draw(results, Path(figures)), Path(figures), Path(out or "-")) if figures else ""
+    text = section(results, pictures)
     if out:
         atomic.write_text(Path(out), text)
         click.echo(f"wrote {out}", err=True)

@@ -35,17 +35,26 @@ def addresses(experiment: Experiment, root: Path | None) -> dict[str, Trial]:
     Raises:
         InputError: the data set is missing.
     """
-    from sastdeploy.events.splits import load_frames
-
     hashes: dict[tuple[str, int], str] = {}
     found = {}
     for trial in experiment.trials:
         key = (trial.dataset, trial.time_bins)
         if key not in hashes:
-            parts = [load_frames(key[0], split, time_bins=key[1], root=root) for split in ("train", "test")]
-            hashes[key] = "+".join(part.data_hash for part in parts)
+            hashes[key] = data_hash(*key, root)
         found[trial.address(hashes[key])] = trial
     return found
+
+
+def data_hash(dataset: str, time_bins: int, root: Path | None) -> str:
+    """Return the hash of a data set's training and test recordings in ``time_bins`` bins.
+
+    Raises:
+        InputError: the data set is missing.
+    """
+    from sastdeploy.events.splits import load_frames
+
+    parts = [load_frames(dataset, split, time_bins=time_bins, root=root) for split in ("train", "test")]
+    return "+".join(part.data_hash for part in parts)
 
 
 def states(trials: dict[str, Trial], work: Path, records: Path) -> list[State]:
