@@ -71,6 +71,7 @@ def calibration(surrogate, hard, gained=0.0, factor=1.0):
 
 def robustness(hard, profiles=()):
     """Return the measure of clean recordings and one corruption, which costs ten points."""
+
     def answer(value):
         return {"value": value, "correct": 1, "total": 1, "low": value, "high": value}
 

@@ -108,7 +108,9 @@ def status(file: str, data: str | None, work: str, records: str | None) -> None:
 @click.option(
     "--out", type=click.Path(), default=None, help="Write the section to this file.  [default: stdout]"
 )
-@click.option("--figures", type=click.Path(), default=None, help="Draw the section's figures into this folder.")
+@click.option(
+    "--figures", type=click.Path(), default=None, help="Draw the section's figures into this folder."
+)
 def report(file: str, data: str | None, records: str | None, out: str | None, figures: str | None) -> None:
     """Print the tables of FILE from the trials' records, and draw its figures."""
     from sastdeploy import atomic

@@ -69,13 +69,26 @@ def curves(panels: Sequence[Panel], path: Path, title: str, x: str, ticks: dict[
             middles = [sample.mean for sample in curve.samples]
             axes.plot(curve.x, middles, curve.style, color=curve.colour, linewidth=1.4, label=curve.name)
             for place, sample in zip(curve.x, curve.samples):
-                axes.plot([place] * len(sample.values), sample.values, ".", color=curve.colour, markersize=3, alpha=0.7)
+                axes.plot(
+                    [place] * len(sample.values),
+                    sample.values,
+                    ".",
+                    color=curve.colour,
+                    markersize=3,
+                    alpha=0.7,
+                )
                 if sample.interval:
                     low, high = sample.interval
                     axes.plot([place, place], [low, high], color=curve.colour, linewidth=3, alpha=0.25)
         seen = [value for other in panels if other.y == panel.y for value in other.values]
         edge = 0.06 * max(max(seen) - min(seen), 1.0)
-        axes.set(xscale="log", title=panel.title, xlabel=x, ylabel=panel.y, ylim=(min(seen) - edge, max(seen) + edge))
+        axes.set(
+            xscale="log",
+            title=panel.title,
+            xlabel=x,
+            ylabel=panel.y,
+            ylim=(min(seen) - edge, max(seen) + edge),
+        )
         axes.set_xticks(list(ticks), list(ticks.values()), fontsize=8)
         axes.minorticks_off()
         axes.grid(alpha=0.25)
@@ -123,7 +136,7 @@ def scatter(clouds: Sequence[Cloud], path: Path, title: str, x: str, y: str) -> 
     for cloud in clouds:
         axes.plot(
             *zip(*cloud.points), cloud.mark, color=cloud.colour, markersize=5, alpha=0.7,
-            label=f"{cloud.name} ({len(cloud.points)})", markeredgewidth=0,
+            label=f"{cloud.name} ({len(cloud.points)})", markeredgewidth=1 if cloud.mark == "x" else 0,
         )  # fmt: skip
     axes.axhline(0.0, color="black", linewidth=0.6)
     axes.set_xlabel(x, fontsize=9)

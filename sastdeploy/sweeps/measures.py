@@ -11,7 +11,6 @@ from sastdeploy.checkpoint import Checkpoint
 from sastdeploy.errors import InputError
 from sastdeploy.frames import LabelledFrames
 
-
 MEASURED = 2000
 """Recordings at most that measures look at (and corrupt); classes in proportion."""
 

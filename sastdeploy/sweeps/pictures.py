@@ -12,6 +12,7 @@ from sastdeploy.report.sample_figures import Cloud, Curve, Panel, Row, curves, d
 from sastdeploy.samples import Sample, rank_correlation
 from sastdeploy.sweeps.experiment import label
 from sastdeploy.sweeps.points import Point, Results, ends
+from sastdeploy.sweeps.readings import LEARNT
 
 METHODS = {"baseline": BASELINE, "sast": SAST, "asam": "#009e73", "random": "#cc79a7"}
 NETS = ("#cc79a7", "black", "#d55e00", "#009e73")
@@ -90,10 +91,15 @@ def _scale(results: Results, path: Path) -> str:
         ))
         for name, points in lines.items()
     ]  # fmt: skip
-    gaps = [_curve(points, name, "gap", METHODS[points[0].trial.method], "-") for name, points in lines.items()]
+    gaps = [
+        _curve(points, name, "gap", METHODS[points[0].trial.method], "-") for name, points in lines.items()
+    ]
     panels.append(Panel("gap: smooth less hard", "gap (points)", tuple(curve for curve in gaps if curve)))
     drawn = [point for points in lines.values() for point in points]
-    ticks = {p.trial.divisor_factor: f"1/{p.trial.divisor_factor:g}" if p.trial.divisor_factor != 1 else "1" for p in drawn}
+    ticks = {
+        p.trial.divisor_factor: f"1/{p.trial.divisor_factor:g}" if p.trial.divisor_factor != 1 else "1"
+        for p in drawn
+    }
     title = f"{results.experiment.trials[0].dataset}: {seeds(drawn)} seeds (dots), lines through means, bars: 95 % intervals of the mean"
     curves(panels, path, title, "largest frame value", ticks)
     return "Accuracy and gap against the input's scale."  # fmt: skip
@@ -123,8 +129,21 @@ def _points(results: Results, path: Path) -> str:
 
 def _colour(point: Point, results: Results) -> str:
     first = results.points[0].trial
-    same = ("forward", "slope", "slope_end", "weight_decay", "init_scale", "quantize_bits", "alpha", "threshold", "time_bins", "arch")
-    changed = point.trial.method == first.method and any(getattr(point.trial, n) != getattr(first, n) for n in same)
+    same = (
+        "forward",
+        "slope",
+        "slope_end",
+        "weight_decay",
+        "init_scale",
+        "quantize_bits",
+        "alpha",
+        "threshold",
+        "time_bins",
+        "arch",
+    )
+    changed = point.trial.method == first.method and any(
+        getattr(point.trial, n) != getattr(first, n) for n in same
+    )
     return OTHER if changed else METHODS[point.trial.method]  # fmt: skip
 
 
@@ -194,37 +213,44 @@ def _robustness(results: Results, path: Path) -> str:
     return "Corruption x precision: the float network and its integer programs on corrupted test recordings."
 
 
-def tail_and_gap(all_results: Sequence[Results], path: Path) -> tuple[str, float | None]:
-    """Write every tested trial's tail share against its gap; return the caption and the rank correlation over the trials."""
-    clouds, xs, ys = [], [], []
-    for results, colour, mark in zip(all_results, COLOURS[1:], "osD^"):
-        pairs = trials_with(results, "tail", "gap")
-        if pairs:
-            clouds.append(Cloud(results.experiment.name, colour, mark, pairs))
-            xs += [x for x, _ in pairs]
-            ys += [y for _, y in pairs]
-    correlation = rank_correlation(xs, ys)
+def tail_and_gap(all_results: Sequence[Results], path: Path) -> Picture | None:
+    """Write every tested trial's tail share against its gap, with the rank correlation over those that have learnt; None where no trial has both."""
+    clouds = [
+        Cloud(results.experiment.name, colour, mark, pairs)
+        for results, colour, mark in zip(all_results, COLOURS[1:], "osD^")
+        if (pairs := trials_with(results, "tail", "gap"))
+    ]
     if not clouds:
-        return "", None
-    said = "" if correlation is None else f": rank correlation {correlation:+.2f} over {len(xs)} trials"
+        return None
+    xs, ys = zip(*(pair for cloud in clouds for pair in cloud.points))
+    idle = tuple(
+        pair for results in all_results for pair in trials_with(results, "tail", "gap", learnt=False)
+    )
+    if idle:
+        clouds.append(Cloud(f"smooth accuracy below {LEARNT:g} %, not counted", BASELINE, "x", idle))
+    correlation = rank_correlation(xs, ys)
+    said = "" if correlation is None else f"rank correlation {correlation:+.2f} over {len(xs)} trials"
     scatter(
-        clouds, path, f"Does the surrogate's tail predict the gap? One point per trial\n{said.removeprefix(': ')}",
+        clouds, path, f"Does the surrogate's tail predict the gap? One point per trial\n{said}",
         "tail: smooth output from below threshold (%), validation recordings", "gap (points), test recordings",
     )  # fmt: skip
-    return f"Share of the smooth output from below threshold against the gap, every trial of the map{said}.", correlation
+    return Picture(
+        path.name, "Share of the smooth output from below threshold against the gap, every trial of the map."
+    )
 
 
-def trials_with(results: Results, *names: str) -> tuple[tuple[float, ...], ...]:
-    """Return the named figures of every trial that has all of them."""
-    found = []
+def trials_with(
+    results: Results, one: str, other: str, learnt: bool = True
+) -> tuple[tuple[float, float], ...]:
+    """Return two figures of every tested trial that has both and has learnt (see `LEARNT`), or that has not."""
+    found: list[tuple[float, float]] = []
     for point in results.points:
-        columns = [
-            dict(zip(point.samples[n].seeds, point.samples[n].values)) if n in point.samples else {}
-            for n in names
-        ]
+        x, y, smooth = (
+            dict(zip(point.samples[name].seeds, point.samples[name].values)) if name in point.samples else {}
+            for name in (one, other, "surrogate")
+        )
         found += [
-            tuple(column[seed] for column in columns)
-            for seed in point.seeds
-            if all(seed in c for c in columns)
-        ]
+            (x[seed], y[seed]) for seed in point.seeds
+            if seed in x and seed in y and seed in smooth and (smooth[seed] >= LEARNT) == learnt
+        ]  # fmt: skip
     return tuple(found)

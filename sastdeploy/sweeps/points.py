@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from sastdeploy.errors import InputError
+from sastdeploy.samples import Sample
 from sastdeploy.sweeps.experiment import Experiment, Trial, label, varied
 from sastdeploy.sweeps.readings import readings, refusals
-from sastdeploy.samples import Sample
 
 
 @dataclass(frozen=True)

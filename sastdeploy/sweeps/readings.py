@@ -8,6 +8,10 @@ KINDS = ("threshold", "threshold_by_layer", "input")
 """Of calibration at deployment."""
 
 
+LEARNT = 50.0
+"""Percent of the test recordings that smooth spikes have to get right; below, a network has not learnt and its gap says nothing."""
+
+
 def readings(record: dict[str, Any]) -> dict[str, float]:
     """Return the numbers that a record holds, by name; a record that lacks a measure lacks its names.
 
@@ -83,7 +87,7 @@ def _contraction(measure: dict[str, Any]) -> dict[str, float]:
 
 def _calibration(measure: dict[str, Any], record: dict[str, Any]) -> dict[str, float]:
     surrogate, hard = record["test"]["surrogate"], record["test"]["hard"]
-    found = {}
+    found: dict[str, float] = {}
     best, reached = record["validation"]["hard_accuracy"], hard
     for kind in KINDS:
         part = measure[kind]
@@ -100,7 +104,7 @@ def _calibration(measure: dict[str, Any], record: dict[str, Any]) -> dict[str, f
 
 
 def _robustness(measure: list[dict[str, Any]]) -> dict[str, float]:
-    found = {}
+    found: dict[str, float] = {}
     for row in measure:
         answers = {"surrogate": row["surrogate"], "hard": row["hard"], **row["programs"]}
         found |= {f"{row['corruption']}, {name}": 100 * answer["value"] for name, answer in answers.items()}

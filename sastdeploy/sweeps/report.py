@@ -111,14 +111,21 @@ def _choice(results: Results) -> str:
     if results.choice is None:
         return f"{rule}; the choice is not made yet, and no test recording was read.\n"
     names = varied(experiment)
-    addresses = {address for c in results.choice["candidates"] if c["point"] in results.choice["chosen"] for address in c["addresses"]}
+    addresses = {
+        address
+        for c in results.choice["candidates"]
+        if c["point"] in results.choice["chosen"]
+        for address in c["addresses"]
+    }
     told = f"{rule}: {'; '.join(results.choice['chosen'])} (`records/{experiment.name}.selection.json`, commit {str(results.choice['commit'])[:12]}). "
     late = [a for a in results.tested if a in addresses]
     if len(results.tested) > len(late):
         return told + f"But test recordings were read for {len(results.tested) - len(late)} trials that were not chosen.\n"  # fmt: skip
     missing = len(addresses) - len(late)
     waiting = f" {missing} of the chosen trials are not tested yet." if missing else ""
-    kept = {label(g[0], names) for g in experiment.groups} == {c["point"] for c in results.choice["candidates"]}
+    kept = {label(g[0], names) for g in experiment.groups} == {
+        c["point"] for c in results.choice["candidates"]
+    }
     changed = "" if kept else " The choice was made between other points than the experiment has now."
     return (
         f"{told}Test recordings were read for the {len(late)} trials of the chosen points alone, once each, into files of "

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from sastdeploy.samples import Sample
 from sastdeploy.sweeps.points import Point, Results, ends
 from sastdeploy.sweeps.readings import KINDS
-from sastdeploy.samples import Sample
 
 NONE = "-"
 
@@ -76,6 +76,11 @@ def _less(name: str, header: str) -> Column:
     return Column(header, lambda point: difference(point.differences.get(name)))
 
 
+def _own(name: str) -> Callable[[Point], str]:
+    """Return the cell of a sample that is a difference within each trial."""
+    return lambda point: difference(point.samples.get(name))
+
+
 def accuracy(results: Results) -> str:
     """Return the table of the float networks: smooth and hard spikes, the gap, and what training cost."""
     paper = results.experiment.paper
@@ -113,7 +118,7 @@ def programs(results: Results) -> str:
 
         columns += [
             Column(f"{profile}, %", figure), _less(f"{profile} accuracy", f"{profile} less reference (95 %)"),
-            Column(f"{profile} less float hard (95 %)", lambda p, profile=profile: difference(p.samples.get(f"{profile} less hard"))),
+            Column(f"{profile} less float hard (95 %)", _own(f"{profile} less hard")),
             _mean(f"{profile} kSynOps", f"{profile} kSynOps", 1), Column(f"{profile} r_ops", ratio),
             _plain(f"{profile} maximum", f"{profile} architecture's maximum kSynOps", ",.0f"),
         ]  # fmt: skip
@@ -127,7 +132,9 @@ def activity(results: Results) -> str:
 
     def by_layer(kind: str) -> Callable[[Point], str]:
         def cell(point: Point) -> str:
-            found = [point.samples[f"{kind}, {layer}"] for layer in layers if f"{kind}, {layer}" in point.samples]
+            found = [
+                point.samples[f"{kind}, {layer}"] for layer in layers if f"{kind}, {layer}" in point.samples
+            ]
             return " / ".join(f"{sample.mean:.1f}" for sample in found) or NONE
 
         return cell  # fmt: skip
@@ -153,9 +160,7 @@ def calibration(results: Results) -> str:
 
     def factors(kind: str) -> Callable[[Point], str]:
         name = f"factor {kind}"
-        return lambda p: (
-            ", ".join(f"{v:.3g}" for v in p.samples[name].values) if name in p.samples else NONE
-        )
+        return lambda p: ", ".join(f"{v:.3g}" for v in p.samples[name].values) if name in p.samples else NONE
 
     columns = [_mean("hard", "as trained, %")]
     for kind in KINDS:
@@ -164,8 +169,8 @@ def calibration(results: Results) -> str:
         if kind != "threshold_by_layer":
             columns.append(Column(f"{text} factors, by seed", factors(kind)))
     columns += [
-        Column("chosen on validation less as trained (95 %)", lambda p: difference(p.samples.get("recovered"))),
-        Column("gap left (95 %)", lambda p: difference(p.samples.get("left"))),
+        Column("chosen on validation less as trained (95 %)", _own("recovered")),
+        Column("gap left (95 %)", _own("left")),
     ]  # fmt: skip
     return table([p for p in results.points if "calibrated" in p.samples], columns)
 
@@ -188,7 +193,10 @@ def robustness(results: Results) -> str:
         found = [row["corruption"] for r in point.raw for row in r.get("measures", {}).get("robustness", [])]
         nets = [n for n in ("surrogate", "hard", *point.trial.profiles) if f"clean, {n}" in point.samples]
         columns = [f"{'smooth' if net == 'surrogate' else net}, %" for net in nets]
-        cells = [[row, *(spread(point.samples.get(f"{row}, {net}")) for net in nets)] for row in dict.fromkeys(found)]
+        cells = [
+            [row, *(spread(point.samples.get(f"{row}, {net}")) for net in nets)]
+            for row in dict.fromkeys(found)
+        ]
         if any(f"{row}, hard" in point.differences for row in found):
             columns.append("hard less reference (95 %)")
             cells = [[*line, difference(point.differences.get(f"{line[0]}, hard"))] for line in cells]
