@@ -31,7 +31,9 @@ def tested(trial, surrogate, hard, refused=()):
 def write(folder, address, content):
     """Write a record as a sweep does."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{address}.json").write_text(json.dumps(content), "utf-8")
+    (folder / f"{address}.json").write_text(
+        json.dumps({"address": address.removesuffix(".test"), **content}), "utf-8"
+    )
 
 
 def activity(tail=5.0):

@@ -14,7 +14,7 @@ from sastdeploy.events.simulate import make_nmnist_sim
 from sastdeploy.sweeps import local
 from sastdeploy.sweeps.experiment import Trial, load_experiment, varied
 from sastdeploy.sweeps.local import addresses, run_all, states
-from sastdeploy.sweeps.report import interval, report
+from sastdeploy.sweeps.report import report
 from sastdeploy.sweeps.selection import choose, read_tests
 from sastdeploy.sweeps.trial import TAKEN, read_test_of
 
@@ -242,13 +242,9 @@ def test_the_command_line(file, root, tmp_path, capsys):
     assert call("report")[1].startswith("## Small: baseline and SAST")
     assert call("report", "--out", str(tmp_path / "r.md"))[0] == 0
     assert (tmp_path / "r.md").read_text("utf-8").startswith("## Small")
-
-
-def test_the_interval_of_paired_differences_by_hand():
-    # Mean 2, standard deviation 1, n = 3: 2 -+ 4.303 / sqrt(3).
-    low, high = interval([1.0, 2.0, 3.0])
-    assert (low, high) == (pytest.approx(2 - 4.303 / 3**0.5), pytest.approx(2 + 4.303 / 3**0.5))
-    assert interval([1.0]) is None
+    (tmp_path / "records").rename(tmp_path / "kept")
+    assert call("report", "--records", str(tmp_path / "kept"), "--figures", str(tmp_path / "f"))[0] == 0
+    assert (tmp_path / "f").is_dir()
 
 
 def test_the_address_of_a_network_file_is_its_content(tmp_path):

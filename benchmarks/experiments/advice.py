@@ -66,7 +66,7 @@ def in_short(found: dict[str, Results | None]) -> str:
         small, first = begins
         said.append(
             f"Your gap is large if your frame values are small: with baseline training it is shown to be below {LARGE:g} point down to a largest frame "
-            f"value of {at(small)} and above it from {at(first)} on ({first.samples[GAP].mean:.1f} points there, {large[-1].samples[GAP].mean:.1f} at {at(large[-1])})."
+            f"value of {at(small)} and above it from {at(first)} on ({first.samples[GAP].mean:.1f} points there)."
         )
     well = next((p for p in baseline if p.trial.divisor_factor == 1.0), None)
     better = (
@@ -103,7 +103,11 @@ def in_short(found: dict[str, Results | None]) -> str:
     if plain is not None and len(points) > 1:
         factor = plain.trial.divisor_factor
         chosen = max(points, key=lambda point: point.samples["validation hard"].mean)
-        if direction(chosen.samples[HARD].less(plain.samples[HARD])) == 1:
+        if chosen is plain:
+            said.append(
+                f"At {at(plain)} and equal compute no rival has a higher validation accuracy with hard spikes than {short(plain, factor)} itself."
+            )
+        elif direction(chosen.samples[HARD].less(plain.samples[HARD])) == 1:
             said.append(
                 f"If the input has to stay small, at {at(plain)} and equal compute validation chooses {short(chosen, factor)}: "
                 f"{chosen.samples[HARD].mean:.1f} % with hard spikes against {plain.samples[HARD].mean:.1f} % of {short(plain, factor)}."
@@ -113,7 +117,8 @@ def in_short(found: dict[str, Results | None]) -> str:
                 f"At {at(plain)} and equal compute the way that validation chooses, {short(chosen, factor)}, is not shown to be better than {short(plain, factor)}."
             )
     if with_sast:
-        gap, hard = ([(at(p), p.differences.get(key)) for p in with_sast] for key in (GAP, HARD))
+        gap = [(at(p), p.differences.get(GAP)) for p in with_sast if learnt(p)]
+        hard = [(at(p), p.differences.get(HARD)) for p in with_sast]
         said.append(
             "SAST against the baseline at equal epochs. Gap. "
             + sorted_by_direction(gap, ("larger at", "smaller at", "no difference shown at"))
@@ -227,7 +232,10 @@ def sast(results: Results) -> str:
     table = markdown(
         ["largest frame value", f"gap: SAST {name} less baseline, points (95 %)", "hard", "smooth"], rows
     )
-    pairs = {key: [(at(p), p.differences.get(key)) for p in points] for key in (GAP, HARD)}
+    pairs = {
+        GAP: [(at(p), p.differences.get(GAP)) for p in points if learnt(p)],
+        HARD: [(at(p), p.differences.get(HARD)) for p in points],
+    }
     return (
         f"{table}\nSame epochs, so SAST has twice the gradient evaluations. Gap. "
         + sorted_by_direction(
@@ -237,7 +245,7 @@ def sast(results: Results) -> str:
         + sorted_by_direction(
             pairs[HARD], ("SAST raises it at", "SAST lowers it at", "no difference shown at")
         )
-        + "\n"
+        + f"{failures(points)}\n"
     )
 
 
@@ -369,7 +377,7 @@ def precision(results: Results) -> str:
 
 
 def tail(there: Sequence[Results]) -> str:
-    pairs = [pair for results in there for pair in trials_with(results, "tail", GAP)]
+    pairs = [pair for pairs in trials_with(there, "tail", GAP).values() for pair in pairs]
     correlation = rank_correlation([t for t, _ in pairs], [g for _, g in pairs])
     if correlation is None:
         return f"Too few trials with both figures ({len(pairs)}).\n"

@@ -56,7 +56,7 @@ class Cloud:
 
 
 def curves(panels: Sequence[Panel], path: Path, title: str, x: str, ticks: dict[float, str]) -> None:
-    """Write panels side by side over one logarithmic x axis.
+    """Write panels side by side over one logarithmic x axis, curves a little apart; an interval is cut at the frame.
 
     Args:
         x: what the axis shows, with its unit. ticks: text by place.
@@ -65,10 +65,18 @@ def curves(panels: Sequence[Panel], path: Path, title: str, x: str, ticks: dict[
 
     figure = Figure(figsize=(3.9 * len(panels), 3.9), layout="constrained")
     for axes, panel in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels):
-        for curve in panel.curves:
+        for number, curve in enumerate(panel.curves):
+            aside = 1.035 ** (number - (len(panel.curves) - 1) / 2)
             middles = [sample.mean for sample in curve.samples]
-            axes.plot(curve.x, middles, curve.style, color=curve.colour, linewidth=1.4, label=curve.name)
-            for place, sample in zip(curve.x, curve.samples):
+            axes.plot(
+                [aside * place for place in curve.x],
+                middles,
+                curve.style,
+                color=curve.colour,
+                linewidth=1.4,
+                label=curve.name,
+            )
+            for place, sample in zip([aside * place for place in curve.x], curve.samples):
                 axes.plot(
                     [place] * len(sample.values),
                     sample.values,

@@ -12,7 +12,7 @@ from sastdeploy.report.sample_figures import Cloud, Curve, Panel, Row, curves, d
 from sastdeploy.samples import Sample, rank_correlation
 from sastdeploy.sweeps.experiment import label
 from sastdeploy.sweeps.points import Point, Results, ends
-from sastdeploy.sweeps.readings import LEARNT
+from sastdeploy.sweeps.readings import LEARNT, readings
 
 METHODS = {"baseline": BASELINE, "sast": SAST, "asam": "#009e73", "random": "#cc79a7"}
 NETS = ("#cc79a7", "black", "#d55e00", "#009e73")
@@ -202,7 +202,12 @@ def _robustness(results: Results, path: Path) -> str:
     points = [point for point in pair or results.points[:1] if "clean, hard" in point.samples]
     if not points:
         return ""
-    rows = [row["corruption"] for row in points[0].raw[0]["measures"]["robustness"]]
+    grids = [
+        record["measures"]["robustness"]
+        for record in points[0].raw
+        if "robustness" in record.get("measures", {})
+    ]
+    rows = [row["corruption"] for row in grids[0]]
     nets = ("surrogate", "hard", *points[0].trial.profiles)
     cells: list[list[list[Sample | None]]] = [
         [[point.samples.get(f"{row}, {net}") for net in nets] for row in rows] for point in points
@@ -215,17 +220,13 @@ def _robustness(results: Results, path: Path) -> str:
 
 def tail_and_gap(all_results: Sequence[Results], path: Path) -> Picture | None:
     """Write every tested trial's tail share against its gap, with the rank correlation over those that have learnt; None where no trial has both."""
-    clouds = [
-        Cloud(results.experiment.name, colour, mark, pairs)
-        for results, colour, mark in zip(all_results, COLOURS[1:], "osD^")
-        if (pairs := trials_with(results, "tail", "gap"))
-    ]
+    marks = {r.experiment.name: look for r, look in zip(all_results, zip(COLOURS[1:], "osD^"))}
+    found = trials_with(all_results, "tail", "gap")
+    clouds = [Cloud(name, *marks[name], pairs) for name, pairs in found.items()]
     if not clouds:
         return None
     xs, ys = zip(*(pair for cloud in clouds for pair in cloud.points))
-    idle = tuple(
-        pair for results in all_results for pair in trials_with(results, "tail", "gap", learnt=False)
-    )
+    idle = sum(trials_with(all_results, "tail", "gap", learnt=False).values(), ())
     if idle:
         clouds.append(Cloud(f"smooth accuracy below {LEARNT:g} %, not counted", BASELINE, "x", idle))
     correlation = rank_correlation(xs, ys)
@@ -240,17 +241,23 @@ def tail_and_gap(all_results: Sequence[Results], path: Path) -> Picture | None:
 
 
 def trials_with(
-    results: Results, one: str, other: str, learnt: bool = True
-) -> tuple[tuple[float, float], ...]:
-    """Return two figures of every tested trial that has both and has learnt (see `LEARNT`), or that has not."""
-    found: list[tuple[float, float]] = []
-    for point in results.points:
-        x, y, smooth = (
-            dict(zip(point.samples[name].seeds, point.samples[name].values)) if name in point.samples else {}
-            for name in (one, other, "surrogate")
-        )
-        found += [
-            (x[seed], y[seed]) for seed in point.seeds
-            if seed in x and seed in y and seed in smooth and (smooth[seed] >= LEARNT) == learnt
-        ]  # fmt: skip
-    return tuple(found)
+    all_results: Sequence[Results], one: str, other: str, learnt: bool = True
+) -> dict[str, tuple[tuple[float, float], ...]]:
+    """Return by experiment two figures of every tested trial that has both and has learnt (see `LEARNT`), or that has not.
+
+    A trial that several experiments share is counted in the first.
+    """
+    found: dict[str, tuple[tuple[float, float], ...]] = {}
+    counted: set[str] = set()
+    for results in all_results:
+        pairs: list[tuple[float, float]] = []
+        for point in results.points:
+            for record in point.raw:
+                numbers = readings(record)
+                fits = one in numbers and other in numbers and "surrogate" in numbers
+                if fits and record["address"] not in counted and (numbers["surrogate"] >= LEARNT) == learnt:
+                    counted.add(record["address"])
+                    pairs.append((numbers[one], numbers[other]))
+        if pairs:
+            found[results.experiment.name] = tuple(pairs)
+    return found

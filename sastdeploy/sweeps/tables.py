@@ -35,7 +35,7 @@ def table(points: Sequence[Point], columns: Sequence[Column]) -> str:
     points = [point for point in points if any(column.cell(point) != NONE for column in columns)]
     cells = {column.header: [column.cell(point) for point in points] for column in columns}
     said = {header: column for header, column in cells.items() if set(column) != {NONE}}
-    if not said:
+    if not points or not said:
         return ""
     same = {h: c[0] for h, c in said.items() if len(points) > 1 and len(set(c)) == 1 and h != "seeds"}
     shown = {header: column for header, column in said.items() if header not in same}
