@@ -15,7 +15,7 @@ from sastdeploy.sweeps import local
 from sastdeploy.sweeps.experiment import Trial, load_experiment, varied
 from sastdeploy.sweeps.local import addresses, run_all
 from sastdeploy.sweeps.progress import Watch
-from sastdeploy.sweeps.report import interval, report
+from sastdeploy.sweeps.report import report
 from sastdeploy.sweeps.selection import choose, read_tests
 from sastdeploy.sweeps.trial import TAKEN, read_test_of
 
@@ -249,17 +249,14 @@ def test_the_command_line(file, root, tmp_path, capsys):
     table = call("report")[1]
     assert table.startswith("## Small: baseline and SAST")
     (point,) = json.loads(call("report", "--json")[1])["points"]
-    assert all(f"| {point[key]['mean']:.2f} |" in table for key in ("surrogate", "hard", "gap"))
-    assert f"{point['programs']['loihi_int8']['ksynops']:,.1f} (" in table
+    figures = point["figures"]
+    assert all(f"| {figures[key]['mean']:.2f} |" in table for key in ("surrogate", "hard"))
+    assert f"{figures['loihi_int8 kSynOps']['mean']:,.1f}" in table
     assert call("report", "--out", str(tmp_path / "r.md"))[0] == 0
     assert (tmp_path / "r.md").read_text("utf-8").startswith("## Small")
-
-
-def test_the_interval_of_paired_differences_by_hand():
-    # Mean 2, standard deviation 1, n = 3: 2 -+ 4.303 / sqrt(3).
-    low, high = interval([1.0, 2.0, 3.0])
-    assert (low, high) == (pytest.approx(2 - 4.303 / 3**0.5), pytest.approx(2 + 4.303 / 3**0.5))
-    assert interval([1.0]) is None
+    (tmp_path / "records").rename(tmp_path / "kept")
+    assert call("report", "--records", str(tmp_path / "kept"), "--figures", str(tmp_path / "f"))[0] == 0
+    assert (tmp_path / "f").is_dir()
 
 
 def test_the_address_of_a_network_file_is_its_content(tmp_path):

@@ -160,20 +160,25 @@ def status(
 @click.option(
     "--out", type=click.Path(), default=None, help="Write the section to this file.  [default: stdout]"
 )
+@click.option(
+    "--figures", type=click.Path(), default=None, help="Draw the section's figures into this folder."
+)
 @JSON
-def report(file: str, data: str | None, records: str | None, out: str | None, as_json: bool) -> None:
-    """Print the tables of FILE from the trials' records."""
+def report(
+    file: str, data: str | None, records: str | None, out: str | None, figures: str | None, as_json: bool
+) -> None:
+    """Print the tables of FILE from the trials' records, and draw its figures."""
     import json
 
     from sastdeploy import atomic
-    from sastdeploy.sweeps.report import figures
-    from sastdeploy.sweeps.report import report as section
+    from sastdeploy.sweeps.pictures import draw, embed
+    from sastdeploy.sweeps.points import aggregate
+    from sastdeploy.sweeps.report import section
 
     experiment, trials, folder = _loaded(file, data, records)
-    if as_json:
-        text = json.dumps(figures(experiment, trials, folder), indent=1)
-    else:
-        text = section(experiment, trials, folder)
+    results = aggregate(experiment, trials, folder)
+    pictures = embed(draw(results, Path(figures)), Path(figures), Path(out or "-")) if figures else ""
+    text = json.dumps(results.to_dict(), indent=1) if as_json else section(results, pictures)
     if out:
         atomic.write_text(Path(out), text)
         click.echo(f"wrote {out}", err=True)

@@ -18,13 +18,14 @@ COLOURS = (BASELINE, SAST, "#d55e00", "#009e73", "#cc79a7")
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar: accuracy and its interval, each in [0, 1]."""
+    """One bar: accuracy, its interval, and what it is the mean of (drawn as dots), each in [0, 1]."""
 
     group: str
     method: str
     accuracy: float
     low: float
     high: float
+    parts: tuple[float, ...] = ()
 
 
 def accuracy_bars(bars: Sequence[Bar], path: Path, title: str) -> None:
@@ -48,6 +49,8 @@ def accuracy_bars(bars: Sequence[Bar], path: Path, title: str) -> None:
         axes.bar(x, heights, width * 0.94, color=colours[method], label=method)
         axes.errorbar(x, heights, errors, fmt="none", ecolor="black", elinewidth=1, capsize=3)
         for left, bar in zip(x, chosen):
+            across = left + width * np.linspace(-0.2, 0.2, len(bar.parts))
+            axes.plot(across, [100 * part for part in bar.parts], ".", color="black", markersize=4)
             axes.text(
                 left, 2, f"{100 * bar.accuracy:.1f}", ha="center", va="bottom", color="white", fontsize=9
             )
@@ -57,7 +60,7 @@ def accuracy_bars(bars: Sequence[Bar], path: Path, title: str) -> None:
     axes.set_title(title, fontsize=10)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=len(methods), frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def margin_histograms(records: Mapping[str, dict[str, Any]], path: Path, title: str) -> None:
@@ -91,9 +94,9 @@ def margin_histograms(records: Mapping[str, dict[str, Any]], path: Path, title: 
     axes.set_xlabel("membrane less threshold, u − θ")
     axes.set_ylabel(f"share of states per {bins['width']:g} (%)")
     axes.set_title(title, fontsize=10)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="upper right")
     axes.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    save(figure, path)
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ def accuracy_lines(lines: Sequence[Line], path: Path, title: str, level: str) ->
     axes.legend(frameon=False, fontsize=9)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _figure(width: float, height: float):
@@ -138,6 +141,9 @@ def _figure(width: float, height: float):
     return figure, figure.subplots()
 
 
-def _save(figure, path: Path) -> None:
-    with atomic.replacing(path) as temporary:
+def save(figure, path: Path) -> None:
+    """Write a figure in the format of the file's suffix; the same figure gives the same bytes."""
+    from matplotlib import rc_context
+
+    with atomic.replacing(path) as temporary, rc_context({"svg.hashsalt": "sastdeploy"}):
         figure.savefig(temporary, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)

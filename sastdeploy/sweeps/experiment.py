@@ -95,6 +95,7 @@ class _File(BaseModel):
     profiles: list[str] = []
     measures: list[str] = []
     select_by: list[str] | None = None
+    compare_within: list[str] = []
     paper: dict[str, list[float]] = {}
     notes: list[str] = []
 
@@ -104,8 +105,9 @@ class Experiment:
     """A checked file. ``groups``: per grid point its trials, one per seed, the reference point first.
 
     ``select_by``: settings for whose every value one point is chosen by validation before any test recording is
-    read; None where each trial is tested. ``paper``: the paper's own figures by the group's label; ``notes``:
-    sentences for the report.
+    read; None where each trial is tested. ``compare_within``: a point is compared with the first point that has the same
+    values of these settings; with none, with the first point of all. ``paper``: the paper's own figures by the group's
+    label; ``notes``: sentences for the report.
     """
 
     name: str
@@ -114,6 +116,7 @@ class Experiment:
     select_by: tuple[str, ...] | None
     paper: dict[str, list[float]]
     notes: tuple[str, ...]
+    compare_within: tuple[str, ...] = ()
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -124,14 +127,15 @@ def load_experiment(path: Path | str) -> Experiment:
     """Return the experiment of a YAML file.
 
     The file has ``name``, ``title``, ``dataset``, ``seeds``, optional ``fixed`` (settings of all trials), ``grid`` (a list of
-    points; a list as a value stands for one point each), ``profiles``, ``measures``, ``select_by``, ``paper`` and ``notes``.
+    points; a list as a value stands for one point each), ``profiles``, ``measures``, ``select_by``, ``compare_within``,
+    ``paper`` and ``notes``.
     A network's YAML file is named relative to the experiment's.
 
     Raises:
         InputError: the file is not such a record, or names a setting or measure that there is not.
     """
     record = validate(_File, load_strict_yaml(path), str(path))
-    for settings in (record.fixed, *record.grid, record.select_by or ()):
+    for settings in (record.fixed, *record.grid, record.select_by or (), record.compare_within):
         for name in settings:
             if name not in GRID:
                 raise InputError(f"{path}: '{name}' is no setting of a trial. Allowed: {', '.join(GRID)}.")
@@ -155,7 +159,16 @@ def load_experiment(path: Path | str) -> Experiment:
     if len({group[0] for group in groups}) < len(groups):
         raise InputError(f"{path}: two points of the grid are the same. Leave one of them out.")
     chosen_by = None if record.select_by is None else tuple(record.select_by)
-    return Experiment(record.name, record.title, tuple(groups), chosen_by, record.paper, tuple(record.notes))
+    found = Experiment(
+        record.name, record.title, tuple(groups), chosen_by, record.paper, tuple(record.notes), tuple(record.compare_within)
+    )  # fmt: skip
+    for name in found.compare_within:
+        if name not in varied(found):
+            raise InputError(
+                f"{path}: compare_within names '{name}', in which no two points differ. "
+                f"Allowed: {', '.join(varied(found)) or 'nothing: there is one point'}."
+            )
+    return found
 
 
 def _trial(path: Path | str, settings: dict[str, Any]) -> Trial:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sastdeploy.errors import InputError
 from sastdeploy.sweeps.experiment import Trial
-from sastdeploy.sweeps.report import load_record
+from sastdeploy.sweeps.points import load
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Watch:
 
 
 def _of_record(path: Path, trial: Trial) -> Epochs:
-    record = load_record(path)
+    record = load(path)
     return Epochs(trial.epochs, record["seconds"]["training"], record["validation"]["hard_accuracy"])
 
 

@@ -1,176 +1,143 @@
-"""Tables from records: the same records give the same bytes."""
+"""An experiment's section in Markdown, made of its records: the same records give the same bytes."""
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from sastdeploy.errors import InputError
+from sastdeploy.sweeps import tables
 from sastdeploy.sweeps.experiment import Experiment, Trial, label, varied
+from sastdeploy.sweeps.points import Point, Results, aggregate
 
-_T95 = (math.inf, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-"""Student's t, two-sided 95 %, by degrees of freedom; 1.96 is taken from 11 on times a little more than it needs."""
-
-
-def load_record(path: Path) -> dict[str, Any]:
-    """Return a trial's record.
-
-    Raises:
-        InputError: it is missing or damaged.
-    """
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: no readable record of a trial ({error}). Run the sweep again.") from error
-
-
-def _late_test(path: Path) -> dict[str, Any]:
-    """Return what a chosen trial's test recordings said; nothing for a trial that was not chosen."""
-    return load_record(path) if path.exists() else {}
-
-
-def interval(differences: list[float]) -> tuple[float, float] | None:
-    """Return the 95 % interval of the mean of paired differences (Student's t); None for fewer than two."""
-    n = len(differences)
-    if n < 2:
-        return None
-    half = (_T95[n - 1] if n - 1 < len(_T95) else 2.2) * float(np.std(differences, ddof=1)) / math.sqrt(n)
-    middle = float(np.mean(differences))
-    return middle - half, middle + half
+PAPER_EPOCHS = {"nmnist": 200, "nmnist-sim": 200, "dvsgesture": 300, "dvsgesture-sim": 300}
+PAPER_SEEDS = 5
 
 
 def figures(experiment: Experiment, trials: dict[str, Trial], records: Path) -> dict[str, Any]:
-    """Return what the report's table shows, as plain values: accuracies and gaps in percent, per point and per trial.
-
-    A spread is ``{"mean", "std"}`` over seeds (std None for one seed). The first point is the reference of paired differences.
+    """Return what the report shows as plain JSON values: per point every figure over seeds, and paired differences.
 
     Raises:
         InputError: no trial of the experiment has a record yet.
     """
-    found = {
-        trial: load_record(records / f"{address}.json") | _late_test(records / f"{address}.test.json")
-        for address, trial in trials.items()
-        if (records / f"{address}.json").exists()
-    }
-    if not found:
-        raise InputError(
-            f"experiment {experiment.name}: no trial has a record yet. Run it first: sastdeploy sweep run FILE."
-        )
-    names = varied(experiment)
-    reference = {trial.seed: found[trial] for trial in experiment.groups[0] if trial in found}
-    points: list[dict[str, Any]] = []
-    for group in experiment.groups:
-        chosen = [trial for trial in group if trial in found]
-        if not chosen:
-            continue
-        done = [found[trial] for trial in chosen]
-        paired = [
-            100 * (found[t]["test"]["gap"] - reference[t.seed]["test"]["gap"])
-            for t in chosen
-            if t.seed in reference
-        ]
-        points.append({
-            "point": label(group[0], names), "seeds": len(done),
-            **{key: _spread([100 * record["test"][key] for record in done]) for key in ("surrogate", "hard", "gap")},
-            "gap_less_reference": interval(paired) if group is not experiment.groups[0] else None,
-            "validation_hard": _spread([100 * record["validation"]["hard_accuracy"] for record in done]),
-            "gradient_evaluations": float(np.mean([record["gradient_evaluations"] for record in done])),
-            "minutes": float(np.mean([record["seconds"]["training_cpu"] for record in done])) / 60,
-            "programs": {profile: _of_program([record["programs"][profile] for record in done]) for profile in group[0].profiles},
-            "paper": experiment.paper.get(label(group[0], names), []),
-            "trials": [{"seed": t.seed, "hard": 100 * found[t]["test"]["hard"], "gap": 100 * found[t]["test"]["gap"]} for t in chosen],
-        })  # fmt: skip
-    return {
-        "experiment": experiment.name, "title": experiment.title, "dataset": experiment.trials[0].dataset,
-        "trials_done": len(found), "trials": len(experiment.trials),
-        "test_recordings": next(iter(found.values()))["test"]["recordings"],
-        "best_on_validation": max(points, key=lambda point: point["validation_hard"]["mean"])["point"],
-        "commits": sorted({str(record["commit"])[:12] for record in found.values()}), "points": points,
-    }  # fmt: skip
+    return aggregate(experiment, trials, records).to_dict()
 
 
-def _of_program(found: list[dict[str, float]]) -> dict[str, Any]:
-    return {
-        "accuracy": _spread([100 * figure["accuracy"] for figure in found]),
-        "ksynops": float(np.mean([figure["ksynops"] for figure in found])),
-        "largest_ksynops": found[0]["largest_ksynops"],
-    }
-
-
-def _spread(values: list[float]) -> dict[str, float | None]:
-    return {
-        "mean": float(np.mean(values)),
-        "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
-    }
-
-
-def report(experiment: Experiment, trials: dict[str, Trial], records: Path) -> str:
-    """Return an experiment's section in Markdown, made of its `figures`.
+def report(experiment: Experiment, trials: dict[str, Trial], records: Path, pictures: str = "") -> str:
+    """Return an experiment's section in Markdown; ``pictures`` is Markdown that goes between tables and seeds.
 
     Raises:
         InputError: no trial of the experiment has a record yet.
     """
-    found = figures(experiment, trials, records)
-    header = [
-        "",
-        "seeds",
-        "surrogate, %",
-        "hard, %",
-        "gap, points",
-        "gap less reference, 95 %",
-        "validation hard, %",
-        "gradient evaluations",
-        "CPU minutes",
-    ]
-    profiles = experiment.trials[0].profiles
-    header += [f"{profile}: {what}" for profile in profiles for what in ("%", "kSynOps (maximum)")]
-    if experiment.paper:
-        header += ["paper: surrogate, hard, gap"]
-    rows = []
-    for point in found["points"]:
-        span = point["gap_less_reference"]
-        row = [
-            point["point"],
-            str(point["seeds"]),
-            *(_shown(point[key]) for key in ("surrogate", "hard", "gap")),
-        ]
-        row.append(f"{span[0]:+.2f} to {span[1]:+.2f}" if span else "-")
-        row += [
-            _shown(point["validation_hard"]),
-            f"{point['gradient_evaluations']:,.0f}",
-            f"{point['minutes']:.1f}",
-        ]
-        for figure in point["programs"].values():
-            row += [
-                _shown(figure["accuracy"]),
-                f"{figure['ksynops']:,.1f} ({figure['largest_ksynops']:,.0f})",
-            ]
-        if experiment.paper:
-            row.append(", ".join(f"{value:g}" for value in point["paper"]) or "-")
-        rows.append(row)
-    per_seed = [
-        f"- {point['point']}: " + "; ".join(f"seed {t['seed']}: {t['hard']:.2f} % hard, gap {t['gap']:+.2f}" for t in point["trials"])
-        for point in found["points"]
-    ]  # fmt: skip
-    table = "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
-    trial = experiment.trials[0]
-    return "\n".join([
+    return section(aggregate(experiment, trials, records), pictures)
+
+
+def section(results: Results, pictures: str = "") -> str:
+    """Return the section of aggregated results; see `report`."""
+    experiment = results.experiment
+    parts = [
         f"## {experiment.title}\n",
+        f"{results.done} of {len(experiment.trials)} trials. {_setting(results)} {_reduced(results)}\n",
         *(f"{note}\n" for note in experiment.notes),
-        f"{found['trials_done']} of {found['trials']} trials. `{trial.dataset}`, {trial.epochs} epochs, "
-        f"{'all' if trial.limit is None else format(trial.limit, ',')} training recordings, {found['test_recordings']:,} test recordings; "
-        "mean ± standard deviation over seeds. Selection by validation accuracy with hard spikes; every trial read the test recordings once. "
-        f"Best on validation: {found['best_on_validation']}. Commits {', '.join(found['commits'])}; command `sastdeploy sweep run benchmarks/experiments/{experiment.name}.yaml`.\n",
-        table + "\n",
-        "Per seed:\n",
-        *per_seed, "",
-    ])  # fmt: skip
+        _choice(results),
+        tables.accuracy(results),
+        f"{_reference(results)} Smooth, hard and gap: test recordings; mean ± standard deviation over seeds; differences are "
+        "paired by seed, their intervals Student's t, not corrected for the number of comparisons.\n",
+    ]
+    for heading, body in (
+        ("Integer programs", tables.programs(results)),
+        ("Spike rates and the surrogate's tail (validation recordings)", tables.activity(results)),
+        ("Margins and contraction (validation recordings)", tables.states(results)),
+        ("What scaling thresholds or the input at deployment restores (factors chosen on validation recordings, accuracy with hard spikes on "
+         "test recordings)", tables.calibration(results)),
+        ("Smooth spikes at other slopes k, weights unchanged (validation recordings)", tables.slopes(results)),
+        ("Corrupted recordings", tables.robustness(results)),
+    ):  # fmt: skip
+        if body:
+            parts += [f"### {heading}\n", body]
+    parts += [pictures] if pictures else []
+    parts += ["Per seed:\n", *(f"- {point.label}: {_seeds(point)}" for point in results.points), ""]
+    return "\n".join(part for part in parts if part is not None)
 
 
-def _shown(spread: dict[str, float | None]) -> str:
-    middle = f"{spread['mean']:.2f}"
-    return f"{middle} ± {spread['std']:.2f}" if spread["std"] is not None else middle
+def _setting(results: Results) -> str:
+    trials = [point.trial for point in results.points]
+    epochs, limits = sorted({t.epochs for t in trials}), {t.limit for t in trials}
+    training = " or ".join("all" if limit is None else f"{limit:,}" for limit in sorted(limits, key=str))
+    read = {r["test"]["recordings"] for point in results.points for r in point.raw if "test" in r}
+    tested = f", {' or '.join(f'{n:,}' for n in sorted(read))} test recordings" if read else ""
+    return (
+        f"`{trials[0].dataset}`, {', '.join(map(str, epochs))} epochs, {training} training recordings besides the tenth "
+        f"kept for validation{tested}; of every training the epoch with the highest validation accuracy with hard spikes is kept. "
+        f"Commits {', '.join(results.commits)}; command `sastdeploy sweep run benchmarks/experiments/{results.experiment.name}.yaml`."
+    )
+
+
+def _reduced(results: Results) -> str:
+    """Return what is smaller than in the paper, from the trials themselves."""
+    trials = results.experiment.trials
+    dataset, said = trials[0].dataset, []
+    if dataset.endswith("-sim"):
+        said.append("simulated recordings instead of real ones")
+    most, theirs = max(trial.epochs for trial in trials), PAPER_EPOCHS.get(dataset)
+    if theirs is not None and most < theirs:
+        said.append(f"at most {most} epochs instead of {theirs}")
+    limits = [trial.limit for trial in trials]
+    if None not in limits:
+        said.append(f"{max(limit for limit in limits if limit is not None):,} training recordings")
+    seeds = len({trial.seed for trial in trials})
+    if seeds < PAPER_SEEDS:
+        said.append(f"{seeds} seed{'s' * (seeds > 1)} instead of {PAPER_SEEDS}")
+    return f"Reduced against the paper: {'; '.join(said)}." if said else ""
+
+
+def _reference(results: Results) -> str:
+    experiment = results.experiment
+    if experiment.compare_within:
+        return f"Reference: the first point with the same {' and '.join(experiment.compare_within)}."
+    reference = next((p.reference for p in results.points if p.reference is not None), None)
+    return f"Reference: {reference}." if reference else ""
+
+
+def _choice(results: Results) -> str:
+    """Return how points were chosen and how often test recordings were read, as the records tell it."""
+    experiment = results.experiment
+    if experiment.select_by is None:
+        best = max(results.points, key=lambda point: point.samples["validation hard"].mean)
+        return (
+            f"Each trial read the test recordings once, when its training was over ({len(results.tested)} trials). "
+            f"Best on validation with hard spikes: {best.label}.\n"
+        )
+    rule = f"One point per {' and '.join(experiment.select_by)} is chosen by mean validation accuracy with hard spikes"
+    if results.choice is None:
+        return f"{rule}; the choice is not made yet, and no test recording was read.\n"
+    names = varied(experiment)
+    addresses = {
+        address
+        for c in results.choice["candidates"]
+        if c["point"] in results.choice["chosen"]
+        for address in c["addresses"]
+    }
+    told = f"{rule}: {'; '.join(results.choice['chosen'])} (`records/{experiment.name}.selection.json`, commit {str(results.choice['commit'])[:12]}). "
+    late = [a for a in results.tested if a in addresses]
+    if len(results.tested) > len(late):
+        return told + f"But test recordings were read for {len(results.tested) - len(late)} trials that were not chosen.\n"  # fmt: skip
+    missing = len(addresses) - len(late)
+    waiting = f" {missing} of the chosen trials are not tested yet." if missing else ""
+    kept = {label(g[0], names) for g in experiment.groups} == {
+        c["point"] for c in results.choice["candidates"]
+    }
+    changed = "" if kept else " The choice was made between other points than the experiment has now."
+    return (
+        f"{told}Test recordings were read for the {len(late)} trials of the chosen points alone, once each, into files of "
+        f"their own (`records/ADDRESS.test.json`) that are written only after the choice.{waiting}{changed}\n"
+    )
+
+
+def _seeds(point: Point) -> str:
+    kinds = (("hard", "{:.2f} % hard"), ("gap", "gap {:+.2f}")) if "hard" in point.samples else (("validation hard", "{:.2f} % hard on validation"),)  # fmt: skip
+    by_seed: dict[int, list[str]] = {}
+    for name, form in kinds:
+        sample = point.samples[name]
+        for seed, value in zip(sample.seeds, sample.values):
+            by_seed.setdefault(seed, []).append(form.format(value))
+    return "; ".join(f"seed {seed}: {', '.join(said)}" for seed, said in sorted(by_seed.items()))

@@ -1,0 +1,111 @@
+"""A trial's record as named numbers: what tables, figures and comparisons are made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+KINDS = ("threshold", "threshold_by_layer", "input")
+"""Of calibration at deployment."""
+
+
+LEARNT = 50.0
+"""Percent of the test recordings that smooth spikes have to get right; below, a network has not learnt and its gap says nothing."""
+
+
+def readings(record: dict[str, Any]) -> dict[str, float]:
+    """Return the numbers that a record holds, by name; a record that lacks a measure lacks its names.
+
+    Accuracies, gaps, losses and shares are in percent. Names:
+
+    - ``surrogate``, ``hard``, ``gap``: test recordings; ``validation hard``: validation recordings;
+    - ``gradient evaluations``, ``CPU minutes``, ``peak MB``;
+    - by hardware profile P: ``P accuracy``, ``P less hard`` (points against the float network's hard spikes), ``P kSynOps``,
+      ``P maximum``;
+    - from the measures ``activity``: ``smooth rate``, ``hard rate``, ``tail``, ``far tail``, ``silent``, ``never reaching``, and the same
+      with ``, LAYER``; ``margins``: ``near, hard``, ``near, smooth``; ``contraction``: ``gamma``, ``gamma 50 %``, ``gamma 99 %``,
+      ``gamma 99.9 %``, ``in band``;
+    - from ``calibration``, with hard spikes on test recordings: ``calibrated KIND``, ``factor KIND``; ``calibrated``: the KIND, or none,
+      with the highest validation accuracy, the first on ties; ``recovered``: the points it adds; ``left``: what is left of the gap;
+      ``slope K``: smooth spikes at slope K on validation recordings;
+    - from ``robustness``, by corruption C (``clean``, ``drop:0.1``, ...): ``C, surrogate``, ``C, hard``, ``C, P``.
+    """
+    found = {
+        "validation hard": 100 * record["validation"]["hard_accuracy"],
+        "gradient evaluations": float(record["gradient_evaluations"]),
+        "CPU minutes": record["seconds"]["training_cpu"] / 60,
+    }
+    if "peak_bytes" in record:
+        found["peak MB"] = record["peak_bytes"] / 1e6
+    if "test" in record:
+        found |= {name: 100 * record["test"][name] for name in ("surrogate", "hard", "gap")}
+    for profile, program in record.get("programs", {}).items():
+        if "refused" not in program:
+            found |= {
+                f"{profile} accuracy": 100 * program["accuracy"],
+                f"{profile} less hard": 100 * (program["accuracy"] - record["test"]["hard"]),
+                f"{profile} kSynOps": program["ksynops"],
+                f"{profile} maximum": program["largest_ksynops"],
+            }
+    measures = record.get("measures", {})
+    for name, read in (("activity", _activity), ("margins", _margins), ("contraction", _contraction)):
+        if name in measures:
+            found |= read(measures[name])
+    if "calibration" in measures and "test" in record:
+        found |= _calibration(measures["calibration"], record)
+    if "robustness" in measures:
+        found |= _robustness(measures["robustness"])
+    return found
+
+
+def refusals(record: dict[str, Any]) -> dict[str, str]:
+    """Return by hardware profile why it could not take the network; nothing where it could."""
+    programs = record.get("programs", {})
+    return {profile: program["refused"] for profile, program in programs.items() if "refused" in program}
+
+
+def _activity(measure: dict[str, Any]) -> dict[str, float]:
+    kinds = ("smooth_rate", "hard_rate", "tail", "far_tail", "silent", "never_reaching")
+    parts = [("", measure["overall"])] + [(f", {layer['name']}", layer) for layer in measure["layers"]]
+    return {
+        kind.replace("_", " ") + end: 100 * part[kind]
+        for end, part in parts for kind in kinds if part[kind] is not None
+    }  # fmt: skip
+
+
+def _margins(measure: dict[str, Any]) -> dict[str, float]:
+    return {f"near, {spikes}": 100 * part["overall"]["near"] for spikes, part in measure.items()}
+
+
+def _contraction(measure: dict[str, Any]) -> dict[str, float]:
+    quantiles = measure["quantiles"]
+    return {
+        "gamma": measure["gamma_hat"],
+        **{f"gamma {100 * float(share):g} %": value for share, value in quantiles.items()},
+        "in band": 100 * measure["in_band"],
+    }
+
+
+def _calibration(measure: dict[str, Any], record: dict[str, Any]) -> dict[str, float]:
+    surrogate, hard = record["test"]["surrogate"], record["test"]["hard"]
+    found: dict[str, float] = {}
+    best, reached = record["validation"]["hard_accuracy"], hard
+    for kind in KINDS:
+        part = measure[kind]
+        found[f"calibrated {kind}"] = 100 * part["test_hard"]
+        factors = set(part["factors"].values())
+        if len(factors) == 1:
+            found[f"factor {kind}"] = factors.pop()
+        if part["validation_hard"] > best:
+            best, reached = part["validation_hard"], part["test_hard"]
+    found |= {
+        "calibrated": 100 * reached, "recovered": 100 * (reached - hard), "left": 100 * (surrogate - reached),
+    }  # fmt: skip
+    return found | {f"slope {slope}": 100 * value for slope, value in measure["slopes"].items()}
+
+
+def _robustness(measure: list[dict[str, Any]]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for row in measure:
+        answers = {"surrogate": row["surrogate"], "hard": row["hard"], **row["programs"]}
+        found |= {f"{row['corruption']}, {name}": 100 * answer["value"] for name, answer in answers.items()}
+    return found

@@ -1,0 +1,83 @@
+"""Trials' records with made-up numbers, for reports."""
+
+import json
+from dataclasses import asdict
+
+
+def record(trial, surrogate, hard, measures=None, refused=()):
+    """Return a trial's record with these accuracies; a hardware profile loses one point against hard spikes."""
+    found = {
+        "format": 2, "trial": asdict(trial), "validation": {"epoch": 1, "surrogate_accuracy": surrogate, "hard_accuracy": hard},
+        "gradient_evaluations": 100 * trial.epochs, "seconds": {"training": 90.0, "training_cpu": 60.0},
+        "checkpoint_hash": "c", "commit": "0123456789abcdef", "peak_bytes": 5_000_000,
+    }  # fmt: skip
+    if not trial.select:
+        found |= tested(trial, surrogate, hard, refused)
+    if measures:
+        found["measures"] = measures
+    return found
+
+
+def tested(trial, surrogate, hard, refused=()):
+    """Return what the test recordings say of a trial."""
+    program = {"accuracy": hard - 0.01, "ksynops": 100.0 + 10 * trial.seed, "largest_ksynops": 4000.0}
+    return {
+        "test": {"recordings": 1000, "surrogate": surrogate, "hard": hard, "gap": surrogate - hard},
+        "programs": {p: {"refused": "sums too wide"} if p in refused else program for p in trial.profiles},
+        "data_hash": "d",
+    }  # fmt: skip
+
+
+def write(folder, address, content):
+    """Write a record as a sweep does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{address}.json").write_text(
+        json.dumps({"address": address.removesuffix(".test"), **content}), "utf-8"
+    )
+
+
+def activity(tail=5.0):
+    """Return the measure of two layers, the second silent with smooth spikes; ``tail`` in percent."""
+    part = {
+        "neurons": 8, "smooth_rate": 0.2, "hard_rate": 0.1, "silent": 0.25, "silent_in_recording": 0.5, "never_reaching": 0.125,
+        "tail": tail / 100, "far_tail": tail / 200, "far_below": 0.5,
+    }  # fmt: skip
+    silent = part | {"smooth_rate": 0.0, "hard_rate": 0.0, "tail": None, "far_tail": None}
+    return {"overall": part, "layers": [{"name": "layers.0", **part}, {"name": "layers.1", **silent}]}
+
+
+def margins(near=0.048):
+    """Return the measure with this share of states within 0.2 of the threshold, both with smooth and with hard spikes."""
+    counts = [0] * 120
+    counts[40], counts[60] = 900, 100
+    overall = {"states": 1010, "near": near, "histogram": {"below": 10, "counts": counts, "above": 0}}
+    part = {"bins": {"low": -3.0, "high": 3.0, "width": 0.05}, "near_width": 0.2, "overall": overall}
+    return {"hard": part, "smooth": part}
+
+
+def contraction():
+    """Return the measure of a network that contracts nowhere near."""
+    return {"gamma_hat": 8.457, "quantiles": {"0.5": 0.52, "0.99": 4.0, "0.999": 8.0}, "in_band": 0.031}
+
+
+def calibration(surrogate, hard, gained=0.0, factor=1.0):
+    """Return the measure: scaling thresholds by ``factor`` adds ``gained``, scaling the input adds nothing."""
+    layers = {"layers.0.threshold": factor, "layers.1.threshold": factor}
+    better = {"factors": layers, "validation_hard": hard + gained, "test_hard": hard + gained}
+    as_is = {"factors": {"layers.0.weight": 1.0}, "validation_hard": hard, "test_hard": hard}
+    return {
+        "threshold": better, "threshold_by_layer": better | {"factors": layers | {"layers.1.threshold": 1.0}}, "input": as_is,
+        "slopes": {"25": surrogate, "400": hard},
+    }  # fmt: skip
+
+
+def robustness(hard, profiles=()):
+    """Return the measure of clean recordings and one corruption, which costs ten points."""
+
+    def answer(value):
+        return {"value": value, "correct": 1, "total": 1, "low": value, "high": value}
+
+    return [
+        {"corruption": name, "surrogate": answer(hard - loss), "hard": answer(hard - loss), "programs": {p: answer(hard - loss) for p in profiles}}
+        for name, loss in (("clean", 0.0), ("drop:0.4", 0.1))
+    ]  # fmt: skip

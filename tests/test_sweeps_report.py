@@ -1,0 +1,347 @@
+"""From trials' records to tables, figures and the page of results."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import synthetic_records as synthetic
+
+from sastdeploy.errors import InputError
+from sastdeploy.samples import Sample, interval, rank_correlation
+from sastdeploy.sweeps.experiment import load_experiment
+from sastdeploy.sweeps.pictures import draw, embed, tail_and_gap
+from sastdeploy.sweeps.points import aggregate
+from sastdeploy.sweeps.report import figures, section
+from sastdeploy.sweeps.selection import choose
+
+EXPERIMENTS = Path(__file__).parents[1] / "benchmarks" / "experiments"
+
+FILE = """
+name: small
+title: "Small"
+dataset: nmnist-sim
+seeds: [0, 1]
+fixed: {epochs: 2, limit: 60}
+grid:
+  - {method: baseline, divisor_factor: [1.0, 7.0, 33.0]}
+  - {method: sast, rho: 0.3, divisor_factor: [1.0, 7.0, 33.0]}
+profiles: [loihi_int8]
+compare_within: [divisor_factor]
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(FILE, "utf-8")
+    return path
+
+
+def written(experiment, records, made):
+    """Write a record per trial, as ``made`` gives it (None: none); return the trials by address."""
+    trials = {trial.address("h"): trial for trial in experiment.trials}
+    for address, trial in trials.items():
+        content = made(trial)
+        if content is not None:
+            synthetic.write(records, address, content)
+    return trials
+
+
+def plain(trial, **more):
+    """Hard spikes: the baseline loses nothing at 1, 10 points at 7 and 33; SAST one point less, two for seed 1."""
+    gap = 0.0 if trial.divisor_factor == 1.0 else 0.1
+    gap -= 0.01 * (1 + trial.seed) * (trial.method == "sast") * (gap > 0)
+    return synthetic.record(trial, 0.9, 0.9 - gap, **more)
+
+
+def test_the_table_by_hand(file, tmp_path):
+    experiment = load_experiment(file)
+    trials = written(experiment, tmp_path / "r", plain)
+    text = section(aggregate(experiment, trials, tmp_path / "r"))
+    # Differences of the gap at 7: -1 and -2 points: mean -1.5, deviation 0.7071, half width 12.706 * 0.7071 / sqrt(2) = 6.353.
+    assert (
+        "| method sast, rho 0.3, divisor_factor 7 | 2 | 81.50 ± 0.71 | 8.50 ± 0.71 | +1.50 (-4.85 to +7.85) | -1.50 (-7.85 to +4.85) | 81.50 ± 0.71 |"
+        in text
+    )
+    assert (
+        "| method baseline, divisor_factor 7 | 2 | 80.00 ± 0.00 | 10.00 ± 0.00 | - | - | 80.00 ± 0.00 |"
+        in text
+    )
+    assert "The same in every row: smooth, % 90.00 ± 0.00; gradient evaluations 200; CPU minutes 1.0." in text
+    assert "12 of 12 trials." in text and "Reference: the first point with the same divisor_factor." in text
+    assert (
+        "simulated recordings instead of real ones; at most 2 epochs instead of 200; 60 training recordings; 2 seeds instead of 5."
+        in text
+    )
+    assert "- method baseline: seed 0: 90.00 % hard, gap +0.00; seed 1: 90.00 % hard, gap +0.00" in text
+    # kSynOps 100 and 110, the same for both methods.
+    assert (
+        "loihi_int8 kSynOps 105.0 ± 7.1" in text and "loihi_int8 architecture's maximum kSynOps 4,000" in text
+    )
+    assert "| 1.000 |" in text
+    assert "Corrupted" not in text and "tail" not in text
+
+
+def test_one_seed_has_no_interval_and_no_record_is_an_error(file, tmp_path):
+    experiment = load_experiment(file)
+    with pytest.raises(InputError, match="no trial has a record yet"):
+        figures(experiment, {t.address("h"): t for t in experiment.trials}, tmp_path / "r")
+    trials = written(
+        experiment, tmp_path / "r", lambda t: plain(t) if t.seed == 0 and t.divisor_factor == 7 else None
+    )
+    results = aggregate(experiment, trials, tmp_path / "r")
+    assert "| method sast, rho 0.3, divisor_factor 7 | 1 | 81.00 | 9.00 | 81.00 |" in section(results)
+    assert results.points[1].differences["gap"].interval is None
+
+
+def test_a_damaged_record_is_named(file, tmp_path):
+    experiment = load_experiment(file)
+    trials = written(experiment, tmp_path / "r", plain)
+    path = tmp_path / "r" / f"{next(iter(trials))}.json"
+    path.write_text("{", "utf-8")
+    with pytest.raises(InputError, match="no readable record of a trial") as found:
+        aggregate(experiment, trials, tmp_path / "r")
+    assert str(path) in str(found.value)
+
+
+def test_a_refused_program_is_a_result(file, tmp_path):
+    experiment = load_experiment(file)
+    trials = written(
+        experiment, tmp_path / "r",
+        lambda t: plain(t, refused=("loihi_int8",) if t.divisor_factor == 33 and (t.method == "sast" or t.seed) else ()),
+    )  # fmt: skip
+    results = aggregate(experiment, trials, tmp_path / "r")
+    text = section(results)
+    assert "| method baseline, divisor_factor 33 | 79.00; refused (1 of 2) |" in text
+    assert "| method sast, rho 0.3, divisor_factor 33 | refused (2 of 2) |" in text
+    assert results.points[5].refused == {"loihi_int8": ("sums too wide", "sums too wide")}
+    assert results.to_dict()["points"][5]["refused"] == {"loihi_int8": 2}
+
+
+def all_measures(trial):
+    surrogate, hard = 0.9, 0.9 - 0.001 * (1 + trial.seed) * trial.divisor_factor
+    if trial.divisor_factor == 7 and trial.seed == 1:
+        return synthetic.record(trial, surrogate, hard)
+    return synthetic.record(trial, surrogate, hard, {
+        "activity": synthetic.activity(trial.divisor_factor), "margins": synthetic.margins(), "contraction": synthetic.contraction(),
+        "calibration": synthetic.calibration(surrogate, hard, 0.002, 0.5), "robustness": synthetic.robustness(hard, trial.profiles),
+    })  # fmt: skip
+
+
+def test_measures_where_there_are_any(file, tmp_path):
+    experiment = load_experiment(file)
+    results = aggregate(experiment, written(experiment, tmp_path / "r", all_measures), tmp_path / "r")
+    text = section(results)
+    assert "smooth rate by layer, % 20.0 / 0.0; hard rate by layer, % 10.0 / 0.0" in text
+    assert "| method baseline, divisor_factor 7 | 7.00 | 3.50 | 25.00 | 12.50 |" in text
+    assert (
+        "| method baseline | 4.80 ± 0.00 | 4.80 ± 0.00 | 8.457 ± 0.000 | 0.520 ± 0.000 | 4.000 ± 0.000 |"
+        in text
+    )
+    assert "threshold factors, by seed" in text and "0.5, 0.5" in text
+    assert ("| drop:0.4 |" in text and "| k = 25, % " in text) or "k = 25, % 90.00" in text
+    samples = results.points[0].samples
+    assert samples["recovered"].values == (pytest.approx(0.2), pytest.approx(0.2))
+    assert samples["left"].values == (pytest.approx(-0.1), pytest.approx(0.0))
+    # Seed 1 at 7 has no measures: one value there.
+    assert (
+        len(results.points[1].samples["tail"].values) == 1
+        and len(results.points[1].samples["gap"].values) == 2
+    )
+
+
+def test_the_same_records_give_the_same_bytes(file, tmp_path):
+    made = []
+    for name in ("one", "other"):
+        experiment = load_experiment(file)
+        results = aggregate(experiment, written(experiment, tmp_path / "r", all_measures), tmp_path / "r")
+        drawn = draw(results, tmp_path / name)
+        tail_and_gap([results], tmp_path / name / "tail.svg")
+        made.append((
+            section(results, embed(drawn, Path("figures"), Path("page.md"))), json.dumps(results.to_dict()),
+            {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()},
+        ))  # fmt: skip
+    assert made[0] == made[1]
+    assert (
+        set(made[0][2]) == {"small-scale.svg", "small-robustness.svg", "tail.svg"}
+        and "(figures/small-scale.svg)" in made[0][0]
+    )
+
+
+def test_every_kind_of_figure(file, tmp_path):
+    for old, new, kinds in (
+        ("divisor_factor: [1.0, 7.0, 33.0]", "divisor_factor: [1.0, 7.0]", {"points", "robustness"}),
+        (", divisor_factor: [1.0, 7.0, 33.0]", "", {"points", "margins", "bars", "robustness"}),
+    ):
+        text = FILE.replace(old, new)
+        file.write_text(
+            text
+            if "points" in kinds and len(kinds) == 1
+            else text.replace("compare_within: [divisor_factor]\n", ""),
+            "utf-8",
+        )
+        experiment = load_experiment(file)
+        folder = tmp_path / f"r{len(kinds)}"
+        drawn = draw(
+            aggregate(experiment, written(experiment, folder, all_measures), folder), tmp_path / "figures"
+        )
+        assert {picture.file for picture in drawn} == {f"small-{kind}.svg" for kind in kinds}
+
+
+def test_compare_within_names_a_setting_that_varies(file):
+    for name, text in (
+        ("rhoo", "'rhoo' is no setting"),
+        (
+            "alpha",
+            "compare_within names 'alpha', in which no two points differ. Allowed: method, rho, divisor_factor.",
+        ),
+    ):
+        file.write_text(
+            FILE.replace("compare_within: [divisor_factor]", f"compare_within: [{name}]"), "utf-8"
+        )
+        with pytest.raises(InputError) as found:
+            load_experiment(file)
+        assert text in str(found.value)  # fmt: skip
+
+
+def test_the_report_of_a_choice(file, tmp_path):
+    file.write_text(
+        FILE.replace("compare_within", "select_by: [divisor_factor]\ncompare_within").replace(
+            "divisor_factor: [1.0, 7.0, 33.0]", "divisor_factor: [1.0, 7.0]"
+        ),
+        "utf-8",
+    )
+    experiment, records = load_experiment(file), tmp_path / "r"
+    trials = written(experiment, records, plain)
+    text = section(aggregate(experiment, trials, records))
+    assert "the choice is not made yet, and no test recording was read." in text
+    assert "- method baseline: seed 0: 90.00 % hard on validation" in text
+    choice = choose(experiment, trials, records)
+    chosen = [a for c in choice["candidates"] if c["point"] in choice["chosen"] for a in c["addresses"]]
+    synthetic.write(records, f"{chosen[0]}.test", synthetic.tested(trials[chosen[0]], 0.9, 0.8))
+    assert "for the 1 trials of the chosen points alone" in section(aggregate(experiment, trials, records))
+    for address in chosen:
+        synthetic.write(records, f"{address}.test", synthetic.tested(trials[address], 0.9, 0.8))
+    results = aggregate(experiment, trials, records)
+    text = section(results)
+    assert choice["chosen"] == ["method baseline", "method sast, rho 0.3, divisor_factor 7"]
+    assert "Test recordings were read for the 4 trials of the chosen points alone, once each" in text
+    assert "| method sast, rho 0.3 | 2 | - | - | - |" in text
+    assert [point.chosen for point in results.points] == [True, False, False, True]
+    # A test record of a trial that was not chosen is told.
+    other = next(address for address in trials if address not in chosen)
+    synthetic.write(records, f"{other}.test", synthetic.tested(trials[other], 0.9, 0.8))
+    assert "But test recordings were read for 1 trials that were not chosen." in section(
+        aggregate(experiment, trials, records)
+    )
+
+
+def test_samples_by_hand():
+    sample = Sample((0, 1, 2), (1.0, 2.0, 3.0))
+    assert (sample.mean, sample.deviation) == (2.0, 1.0)
+    assert sample.interval == (pytest.approx(2 - 4.303 / 3**0.5), pytest.approx(2 + 4.303 / 3**0.5))
+    assert sample.less(Sample((1, 2, 5), (1.0, 1.0, 9.0))) == Sample((1, 2), (1.0, 2.0))
+    assert interval([1.0]) is None and interval([2.0] * 30) == (2.0, 2.0)
+    assert sample.less(Sample((7,), (1.0,))) is None and Sample((0,), (1.0,)).deviation is None
+    assert rank_correlation([1, 2, 3], [10, 20, 15]) == pytest.approx(0.5)
+    # Ties share their mean rank: ranks 0.5, 0.5, 2 against 0, 1, 2 have 1.5 / sqrt(1.5 * 2).
+    assert rank_correlation([1, 1, 3], [1, 2, 3]) == pytest.approx(1.5 / 3**0.5)
+    assert rank_correlation([1, 2], [1, 2]) is None and rank_correlation([1, 1, 1], [1, 2, 3]) is None
+
+
+@pytest.fixture
+def assembled(monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+    return importlib.import_module("assemble")
+
+
+def scale_file(folder):
+    text = FILE.replace("name: small", "name: map-scale").replace("seeds: [0, 1]", "seeds: [0, 1, 2]")
+    (folder / "map-scale.yaml").write_text(text, "utf-8")
+    (folder / "data.json").write_text(json.dumps({"nmnist-sim, 10 bins": "h"}), "utf-8")
+    return load_experiment(folder / "map-scale.yaml")
+
+
+def page_of(assembled, folder):
+    return assembled.assemble(
+        folder, folder / "r", folder / "RESULTS.md", folder / "figures", folder / "figures"
+    )
+
+
+def test_a_claim_is_made_only_where_the_records_show_it(assembled, tmp_path):
+    experiment = scale_file(tmp_path)
+    assert "Not run yet: `sastdeploy sweep run benchmarks/experiments/map-scale.yaml`." in page_of(
+        assembled, tmp_path
+    )
+    # At 7 a clear gap, at 33 one that varies so much over seeds that nothing is shown.
+    gaps = {1.0: (0.001, 0.002, 0.003), 7.0: (0.10, 0.11, 0.12), 33.0: (0.0, 0.1, 0.3)}
+
+    def made(trial):
+        gap = gaps[trial.divisor_factor][trial.seed] + (0.05 if trial.method == "sast" else 0.0) * (
+            trial.divisor_factor == 7
+        )
+        return synthetic.record(trial, 0.9, 0.9 - gap, {"activity": synthetic.activity(100 * gap + 1)})
+
+    written(experiment, tmp_path / "r", made)
+    text = page_of(assembled, tmp_path)
+    assert (
+        "The baseline's gap is shown to be above 1 point at: 1/7. Shown to be below 1 point at: 1. Neither is shown at: 1/33."
+        in text
+    )
+    assert "it becomes large between a largest frame value of 1 and 1/7" in text
+    assert "Gap. SAST raises it at: 1/7. No difference shown at: 1, 1/33." in text
+    assert "Gap. Larger at: 1/7." in text and "SAST reduces it" not in text
+    assert "These records do not establish it" in text
+    assert "No baseline point has this measure yet." in text
+    assert text == page_of(assembled, tmp_path)
+
+
+def test_networks_that_have_not_learnt_count_for_nothing(assembled, tmp_path):
+    experiment = scale_file(tmp_path)
+
+    def made(trial):
+        surrogate = 0.1 if trial.divisor_factor == 33 else 0.9
+        return synthetic.record(
+            trial, surrogate, surrogate - 0.001 * trial.seed, {"activity": synthetic.activity(5 + trial.seed)}
+        )
+
+    written(experiment, tmp_path / "r", made)
+    text = page_of(assembled, tmp_path)
+    assert (
+        "Shown to be below 1 point at: 1, 1/7. Training itself failed, with smooth spikes below 50 %, at: 1/33 (3 of 3 seeds)"
+        in text
+    )
+    assert "Over the 12 trials of the map that have learnt" in text
+
+
+def test_the_page_is_checked_against_the_records(assembled, tmp_path, monkeypatch, capsys):
+    written(scale_file(tmp_path), tmp_path / "r", plain)
+    monkeypatch.setattr(assembled, "HERE", tmp_path)
+    call = [
+        "assemble.py",
+        "--records",
+        str(tmp_path / "r"),
+        "--out",
+        str(tmp_path / "R.md"),
+        "--figures",
+        str(tmp_path / "figures"),
+    ]
+    monkeypatch.setattr(sys, "argv", [*call, "--check"])
+    with pytest.raises(SystemExit, match="differs from the committed records"):
+        assembled.main()
+    monkeypatch.setattr(sys, "argv", call)
+    assembled.main()
+    monkeypatch.setattr(sys, "argv", [*call, "--check"])
+    with pytest.raises(SystemExit) as stop:
+        assembled.main()
+    assert stop.value.code == 0
+    assert (tmp_path / "figures" / "map-scale-scale.svg").exists()
+
+
+def test_the_committed_experiments_give_a_page_without_any_record(assembled, tmp_path):
+    found = {e.name: (e, None) for e in assembled.experiments(EXPERIMENTS)}
+    text = assembled.page(found, {})
+    assert all(f"benchmarks/experiments/{name}.yaml" in text for name in found)
