@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: quickstart test lint bench bench-peers clean help
+.PHONY: quickstart test lint bench bench-peers results clean help
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -41,6 +41,9 @@ bench-peers: .venv-peers/.ready  ## the same beside snnTorch, SpikingJelly, sina
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet -c .ci/constraints.txt -e '.[test]' -r benchmarks/speed/peers.txt
 	touch $@
+
+results: $(READY)  ## write benchmarks/RESULTS.md from the experiments' records
+	$(BIN)/python benchmarks/experiments/assemble.py
 
 clean:  ## remove the environment and everything built
 	rm -rf $(VENV) .venv-peers .bench build dist .pytest_cache .hypothesis .ruff_cache .mypy_cache
