@@ -34,12 +34,12 @@ def first_page(found: dict[str, Results | None]) -> str:
         in_short(found),
     ]
     steps: tuple[tuple[str, str, Callable[[Results], str]], ...] = (
-        ("Look at the size of your frame values", "map-scale", scale),
-        ("Calibrate first: it needs no training", "map-scale", calibration),
+        ("The size of the frame values", "map-scale", scale),
+        ("Calibration at deployment, without training", "map-scale", calibration),
         ("What SAST does at each input scale", "map-scale", sast),
         ("Rivals at equal compute", "map-rivals", rivals),
         ("What else matters", "map-network", network),
-        ("Then quantize: integer programs on top of hard spikes", "map-scale", precision),
+        ("Integer programs on top of hard spikes", "map-scale", precision),
     )
     for number, (heading, name, said) in enumerate(steps, 1):
         results = found.get(name)
