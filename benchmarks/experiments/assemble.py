@@ -112,7 +112,10 @@ def main() -> None:
     if options.check:
         with TemporaryDirectory() as canvas:
             text = assemble(HERE, options.records, options.out, options.figures, Path(canvas))
+            drawn = {path.name: path.read_bytes() for path in Path(canvas).iterdir()}
+        kept = {name: options.figures / name for name in drawn}
         same = options.out.exists() and options.out.read_text("utf-8") == text
+        same &= all(path.exists() and path.read_bytes() == drawn[name] for name, path in kept.items())
         sys.exit(0 if same else f"{options.out}: differs from the committed records; run {sys.argv[0]}.")
     text = assemble(HERE, options.records, options.out, options.figures, options.figures)
     atomic.write_text(options.out, text)

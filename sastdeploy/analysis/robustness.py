@@ -36,12 +36,14 @@ def robustness(
     limit: int | None = None,
     corruptions: Sequence[Corruption] = DEFAULT,
     seed: int = 0,
+    threads: int | None = None,
 ) -> list[dict[str, Any]]:
     """Return `grid` of a checkpoint on recordings of the data set that it was trained on.
 
     Args:
         root: folder of the data sets; None for the default.
         limit: recordings at most, the same ones as ``sastdeploy evaluate --limit`` takes.
+        threads: of the integer engine; the numbers do not depend on it.
         seed: of the corruptions alone; which recordings belong to a split follows the checkpoint's own seed.
 
     Raises:
@@ -60,7 +62,7 @@ def robustness(
     def corrupt(corruption: Corruption) -> LabelledFrames:
         return corrupted_frames(clean, name, split, corruption, root=root, seed=seed)
 
-    return grid(checkpoint, clean, corrupt, corruptions, profiles)
+    return grid(checkpoint, clean, corrupt, corruptions, profiles, threads=threads)
 
 
 def grid(

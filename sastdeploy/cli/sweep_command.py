@@ -63,6 +63,7 @@ def run(
     from sastdeploy.simulator.engine import usable_cores
     from sastdeploy.sweeps.display import SweepDisplay
     from sastdeploy.sweeps.experiment import varied
+    from sastdeploy.sweeps.points import without_measures
     from sastdeploy.sweeps.progress import Watch
 
     if scheduler and processes:
@@ -95,6 +96,13 @@ def run(
         chosen = read_tests(experiment, trials, data_folder(data), Path(work), folder)
         click.echo(
             f"Chosen by validation, test recordings read once: {len(chosen)} trials ({folder}/{experiment.name}.selection.json)."
+        )
+    lacking = without_measures(trials, folder)
+    if lacking:
+        click.echo(
+            f"{len(lacking)} records lack measures that {file} asks for ({lacking[0]}.json and others). Remove those records and "
+            "run again: the kept checkpoints are measured, not trained anew.",
+            err=True,
         )
     click.echo(f"{len(trials)} trials have records in {folder}. Next: sastdeploy sweep report {file}")
 

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from sastdeploy.errors import InputError
 from sastdeploy.frames import Frames
 from sastdeploy.program import Program
-from sastdeploy.simulator.kernels import by_pixel, clip_counts, lif_layer, pool_layer, tally, tally_counts
+from sastdeploy.simulator.kernels import (
+    by_pixel,
+    clip_counts,
+    descents,
+    lif_layer,
+    pool_layer,
+    tally,
+    tally_counts,
+)
 from sastdeploy.simulator.plan import MOST_LANES, LayerPlan, Plan
 from sastdeploy.simulator.result import RunResult
 from sastdeploy.simulator.tables import Emitted, Rows, Scratch
@@ -159,7 +167,14 @@ class Chunks:
                 f"frames: input {largest} in recordings {start} to {stop - 1} lies outside the frame's "
                 f"{self._inputs} inputs. Bin the recordings again."
             )
-        source = Rows(indptr[:-1] - first, indptr[1:] - first, index, _read_only(value), clip > 1, _NO_STARTS)
+        starts, stops = indptr[:-1] - first, indptr[1:] - first
+        # An input named twice in a row would be added twice, past what the widths were proven for.
+        if descents(index, starts, stops):
+            raise InputError(
+                f"frames: recordings {start} to {stop - 1} name inputs twice or out of order within a bin. "
+                "Bin the recordings again."
+            )
+        source = Rows(starts, stops, index, _read_only(value), clip > 1, _NO_STARTS)
         return source if self._plan.input_order is None else self._by_pixel(source, self._plan.input_order)
 
     def _by_pixel(self, source: Rows, order: NDArray[np.int32]) -> Rows:

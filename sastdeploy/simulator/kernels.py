@@ -339,6 +339,16 @@ def clip_counts(index, count, clip, value):
 
 
 @kernel()
+def descents(index, starts, stops):
+    """Return in how many places a row's indices do not ascend."""
+    found = np.int64(0)
+    for row in range(len(starts)):
+        for e in range(starts[row] + 1, stops[row]):
+            found += np.int64(index[np.uint64(e)] <= index[np.uint64(e - 1)])
+    return found
+
+
+@kernel()
 def sum_named(table, names, start, stop):
     """Return the sum of ``table[names[e]]`` for e from ``start`` to ``stop``; four at a time, faster than a gather."""
     first, second, third, fourth = np.int64(0), np.int64(0), np.int64(0), np.int64(0)

@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sastdeploy.errors import InputError, did_you_mean
 from sastdeploy.strict_yaml import load_strict_yaml, validate
-from sastdeploy.sweeps.measures import MEASURES
+from sastdeploy.sweeps.measures import MEASURES, NEED_TEST
 
+FILES = (".yaml", ".yml")
 FORMAT = 2
 """Of trials and their records; part of every trial's address."""
 
@@ -68,11 +69,17 @@ class Trial:
         fields = type(self).__dataclass_fields__
         told = {name: value for name, value in asdict(self).items() if value != fields[name].default}
         told.pop("measures", None)
-        if self.arch.endswith((".yaml", ".yml")):
-            # What the file says decides, not where it lies.
-            told["arch"] = hashlib.sha256(Path(self.arch).read_bytes()).hexdigest()
+        # What a file says decides, not where it lies. What a built-in name means is the version's and the commit's matter.
+        if self.arch.endswith(FILES):
+            told["arch"] = _content(self.arch)
+        if any(profile.endswith(FILES) for profile in self.profiles):
+            told["profiles"] = [_content(p) if p.endswith(FILES) else p for p in self.profiles]
         content = {"format": FORMAT, "data": data_hash, **told}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _content(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 GRID = tuple(
@@ -129,7 +136,7 @@ def load_experiment(path: Path | str) -> Experiment:
     The file has ``name``, ``title``, ``dataset``, ``seeds``, optional ``fixed`` (settings of all trials), ``grid`` (a list of
     points; a list as a value stands for one point each), ``profiles``, ``measures``, ``select_by``, ``compare_within``,
     ``paper`` and ``notes``.
-    A network's YAML file is named relative to the experiment's.
+    A network's or profile's YAML file is named relative to the experiment's.
 
     Raises:
         InputError: the file is not such a record, or names a setting or measure that there is not.
@@ -144,9 +151,16 @@ def load_experiment(path: Path | str) -> Experiment:
             raise InputError(
                 f"{path}: '{name}' is no measure.{did_you_mean(name, MEASURES)} Allowed: {', '.join(MEASURES)}."
             )
+    late = [name for name in record.measures if name in NEED_TEST]
+    if record.select_by is not None and late:
+        raise InputError(
+            f"{path}: measure {late[0]} needs the test recordings, which wait for the choice that select_by asks for. "
+            "Leave one of the two out."
+        )
+    beside = Path(path).parent
     common = {
         "dataset": record.dataset,
-        "profiles": tuple(record.profiles),
+        "profiles": tuple(_beside(beside, name) for name in record.profiles),
         "measures": tuple(record.measures),
         "select": "" if record.select_by is None else record.name,
     }
@@ -181,14 +195,19 @@ def _trial(path: Path | str, settings: dict[str, Any]) -> Trial:
                 f"{path}: {name} is {value!r}, expected {kind.__name__ if name != 'limit' else 'a whole number or null'}."
             )
         settings[name] = float(value) if kind is float else value
-    if settings.get("arch", "").endswith((".yaml", ".yml")):
-        settings["arch"] = str(Path(path).parent / settings["arch"])
+    if "arch" in settings:
+        settings["arch"] = _beside(Path(path).parent, settings["arch"])
     trial = Trial(**settings)
     if trial.divisor_factor < 1:
         raise InputError(
             f"{path}: divisor_factor is {trial.divisor_factor:g}; values must not exceed 1, so at least 1."
         )
     return trial
+
+
+def _beside(folder: Path, name: str) -> str:
+    """Return a built-in's name as it is, a YAML file's as a path from the folder."""
+    return str(folder / name) if name.endswith(FILES) else name
 
 
 def label(trial: Trial, varied: tuple[str, ...]) -> str:

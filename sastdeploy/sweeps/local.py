@@ -137,7 +137,7 @@ def start(
         "records": str(records), "follow": follow,
     }  # fmt: skip
     atomic.write_text(order, json.dumps(content, indent=1))
-    with (work / address / "errors.txt").open("ab") as errors:
+    with (work / address / "errors.txt").open("wb") as errors:
         return subprocess.Popen(
             [sys.executable, "-m", "sastdeploy.sweeps.trial", str(order)],
             stdin=subprocess.PIPE if follow else subprocess.DEVNULL,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from sastdeploy.checkpoint import Checkpoint
-from sastdeploy.errors import InputError
 from sastdeploy.frames import LabelledFrames
 
 MEASURED = 2000
@@ -17,7 +16,10 @@ MEASURED = 2000
 
 @dataclass(frozen=True)
 class Subject:
-    """A trained network and what it may be asked about; ``test`` is None while the choice between trials is open."""
+    """A trained network and what it may be asked about.
+
+    ``test`` is None while the choice between trials is open; ``profiles``: those that took the network.
+    """
 
     checkpoint: Checkpoint
     validation: LabelledFrames
@@ -25,6 +27,12 @@ class Subject:
     root: Path | None
     profiles: tuple[str, ...]
     seed: int
+
+
+def _test(subject: Subject) -> LabelledFrames:
+    if subject.test is None:
+        raise ValueError("a measure of NEED_TEST was asked for before the choice")
+    return subject.test
 
 
 def _activity(subject: Subject) -> Any:
@@ -57,18 +65,19 @@ def _bounds(subject: Subject) -> Any:
 def _calibration(subject: Subject) -> Any:
     from sastdeploy.analysis.calibration import calibration
 
-    if subject.test is None:
-        raise InputError("measure calibration: needs the test recordings, which wait until a choice is made.")
-    return calibration(subject.checkpoint, subject.validation, subject.test)
+    return calibration(subject.checkpoint, subject.validation, _test(subject))
 
 
 def _robustness(subject: Subject) -> Any:
     from sastdeploy.analysis.robustness import robustness
 
-    if subject.test is None:
-        raise InputError("measure robustness: needs the test recordings, which wait until a choice is made.")
     return robustness(
-        subject.checkpoint, subject.root, profiles=subject.profiles, limit=MEASURED, seed=subject.seed
+        subject.checkpoint,
+        subject.root,
+        profiles=subject.profiles,
+        limit=MEASURED,
+        seed=subject.seed,
+        threads=1,
     )
 
 
@@ -79,3 +88,6 @@ MEASURES: dict[str, Callable[[Subject], Any]] = {
 """By name: spike rates and the surrogate's tail; margins (paper, Figure 2a); gamma-hat; section 4's bounds; what
 thresholds and input scale can still mend at deployment; corrupted recordings. All on validation recordings but the last two.
 """
+
+NEED_TEST = ("calibration", "robustness")
+"""Measures that read test recordings."""

@@ -120,8 +120,17 @@ def aggregate(experiment: Experiment, trials: dict[str, Trial], records: Path) -
             None if choice is None else label(group[0], names) in choice["chosen"], tuple(found[t] for t in done),
         ))  # fmt: skip
     tested = tuple(by_trial[trial] for trial, record in found.items() if "test" in record)
-    commits = tuple(sorted({str(record["commit"])[:12] for record in found.values()}))
+    named = {record[key] for record in found.values() for key in ("commit", "test_commit") if key in record}
+    commits = tuple(sorted(str(commit)[:12] for commit in named))
     return Results(experiment, tuple(points), len(found), tested, choice, commits)
+
+
+def without_measures(trials: dict[str, Trial], records: Path) -> list[str]:
+    """Return the addresses of finished trials whose records lack a measure that the trial asks for."""
+    return [
+        address for address, trial in trials.items()
+        if set(trial.measures) - set(load(records / f"{address}.json").get("measures", {}))
+    ]  # fmt: skip
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from sastdeploy import atomic
 from sastdeploy.errors import InputError
@@ -57,6 +58,12 @@ def choose(experiment: Experiment, trials: dict[str, Trial], records: Path) -> d
                 "a choice is not made again after test recordings were read."
             )
         return made
+    read = [a for c in candidates for a in c["addresses"] if (records / f"{a}.test.json").exists()]
+    if read:
+        raise InputError(
+            f"{records / f'{read[0]}.test.json'}: test recordings were read, but {target.name} is gone. Put it back: a choice is "
+            "not made after test recordings were read."
+        )
     choice["commit"] = git_commit()
     atomic.write_text(target, json.dumps(choice, indent=1) + "\n")
     return choice
@@ -66,9 +73,10 @@ def read_tests(
     experiment: Experiment, trials: dict[str, Trial], root: Path | None, work: Path, records: Path
 ) -> list[str]:
     """Make the choice, read the test recordings for the chosen trials that have none yet, and return their addresses."""
-    choice = choose(experiment, trials, records)
-    chosen = [a for c in choice["candidates"] if c["point"] in choice["chosen"] for a in c["addresses"]]
-    for address in chosen:
-        if not (records / f"{address}.test.json").exists():
-            read_test_of(trials[address], address, root, work, records)
+    with FileLock(records / f"{experiment.name}.selection.lock"):
+        choice = choose(experiment, trials, records)
+        chosen = [a for c in choice["candidates"] if c["point"] in choice["chosen"] for a in c["addresses"]]
+        for address in chosen:
+            if not (records / f"{address}.test.json").exists():
+                read_test_of(trials[address], address, root, work, records)
     return chosen

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sastdeploy import atomic
-from sastdeploy.errors import InputError
+from sastdeploy.errors import InputError, SastdeployError
 from sastdeploy.provenance import git_commit, versions
 from sastdeploy.sweeps.experiment import FORMAT, Trial
 from sastdeploy.sweeps.measures import MEASURED, MEASURES, Subject
@@ -49,7 +49,8 @@ def run_trial(trial: Trial, address: str, root: Path | None, work: Path, records
         record |= tested(trial, checkpoint, test)
     if trial.measures:
         validation = _part(trial, "validation", root, MEASURED)
-        subject = Subject(checkpoint, validation, test, root, trial.profiles, trial.seed)
+        taken = tuple(p for p in trial.profiles if "refused" not in record.get("programs", {}).get(p, {}))
+        subject = Subject(checkpoint, validation, test, root, taken, trial.seed)
         record["measures"] = {name: MEASURES[name](subject) for name in trial.measures}
     record["seconds"]["last_process"] = time.perf_counter() - began
     record |= {"peak_bytes": _peak(), "commit": git_commit(), "versions": versions("torch", "numpy", "numba")}
@@ -75,7 +76,7 @@ def read_test_of(trial: Trial, address: str, root: Path | None, work: Path, reco
         raise InputError(
             f"{out}: is not the checkpoint of {address}'s record. Run the trial again in a new --work folder."
         )
-    record = {"format": FORMAT, "address": address, **tested(trial, checkpoint, _part(trial, "test", root)), "commit": git_commit()}  # fmt: skip
+    record = {"format": FORMAT, "address": address, **tested(trial, checkpoint, _part(trial, "test", root)), "test_commit": git_commit()}  # fmt: skip
     atomic.write_text(target, json.dumps(record, indent=1) + "\n")
     return record
 
@@ -194,7 +195,7 @@ def _run(order: dict[str, Any]) -> None:
     root = Path(order["root"]) if order["root"] else None
     try:
         run_trial(trial, order["address"], root, Path(order["work"]), Path(order["records"]))
-    except InputError as error:
+    except SastdeployError as error:
         sys.exit(str(error))
 
 

@@ -87,9 +87,9 @@ def _linear_map(name: str, shape: tuple[int, ...], function: Callable[[Tensor], 
 
 
 def initial_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
-    """Return the checkpoint with the weights that its training began with (drawn anew from its seed)."""
-    network = SpikingNetwork(checkpoint.architecture)
-    network.initialise(torch.Generator().manual_seed(checkpoint.training.get("seed", 0)))
+    """Return the checkpoint with the weights that its training began with (drawn anew from its seed); the slope stays its own."""
+    network, told = SpikingNetwork(checkpoint.architecture), checkpoint.training
+    network.initialise(torch.Generator().manual_seed(told.get("seed", 0)), told.get("init_scale", 1.0))
     return replace(checkpoint, parameters=network.parameters_as_arrays())
 
 

@@ -120,8 +120,9 @@ def train(
         progress.epoch = epoch + 1
         _check_equal(group, identity, network, progress)
         if group.first:
-            _save_state(state_path, identity, network, optimiser, progress)
+            # The log first: a run that is killed in between repeats this epoch and writes it anew.
             atomic.write_text(log_path, "".join(json.dumps(r) + "\n" for r in progress.records))
+            _save_state(state_path, identity, network, optimiser, progress)
             report(record)
     checkpoint = _checkpoint(
         progress, training, architecture, preprocessing, settings, dataset, command, group

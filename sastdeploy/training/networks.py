@@ -52,6 +52,15 @@ class SpikingNetwork(nn.Module):
             return self.learnable[key].t()
         return self.learnable[key] if key in self.learnable else self.get_buffer(key)
 
+    def learnable_by_name(self) -> dict[str, nn.Parameter]:
+        """Return the learnable parameters, as they are kept, by their checkpoint names."""
+        names = parameter_shapes(self.architecture)
+        return {n: self.learnable[key] for n in names if (key := n.replace(".", "_")) in self.learnable}
+
+    def as_kept(self, name: str, values: Tensor) -> Tensor:
+        """Return values of a parameter's checkpoint shape as the parameter lies in `learnable`."""
+        return values.t() if name == "layers.0.weight" and self.takes_sparse else values
+
     def forward(self, x: Tensor | SparseValues, hard: bool = False, record: list | None = None) -> Tensor:
         """Return class scores ``[B, K]`` of frame values ``[B, T, P, H, W]``, or of their sparse form.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sastdeploy.training.distributed import ALONE, Group
+from sastdeploy.training.networks import SpikingNetwork
 
 DELTA = 1e-12
 """Added to the gradient's norm; guards the division where the gradient vanishes (the paper: a small constant)."""
@@ -67,7 +68,7 @@ def _ascend(network: nn.Module, rho: float, delta: float, adaptive: bool) -> Non
 
 
 def random_direction_gradient(
-    network: nn.Module,
+    network: SpikingNetwork,
     loss: Callable[[], Tensor],
     rho: float,
     generator: torch.Generator,
@@ -80,10 +81,15 @@ def random_direction_gradient(
     Returns:
         The loss at the moved point.
     """
-    drawn = [torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in network.parameters()]
+    drawn = []
+    for name, parameter in network.learnable_by_name().items():
+        # In the checkpoint's shape: the same direction for both kernels.
+        shape = network.value(name).shape
+        values = torch.randn(shape, generator=generator, dtype=parameter.dtype)
+        drawn.append(network.as_kept(name, values))
     norm = float(torch.stack([part.norm() for part in drawn]).norm())
     with _moved(network):
-        for parameter, part in zip(network.parameters(), drawn):
+        for parameter, part in zip(network.learnable_by_name().values(), drawn):
             parameter.data = parameter.data.add(part, alpha=rho / norm)
         return plain_gradient(network, loss, group)
 
