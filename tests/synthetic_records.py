@@ -60,6 +60,26 @@ def contraction():
     return {"gamma_hat": 8.457, "quantiles": {"0.5": 0.52, "0.99": 4.0, "0.999": 8.0}, "in_band": 0.031}
 
 
+def bounds(over=17.0, ratio=4000.0, rho=0.3):
+    """Return what the report reads of the measure; ``over``: log10 of L_x for one event over the scores' range, ``ratio``: floor over gradient.
+
+    None in either place is what the measure writes where there is nothing to compare with.
+    """
+    gamma = 8.457 if over is None or over >= 0 else 0.9
+    return {
+        "states": {"layers": [{"norm_ratio": 3.0}, {"norm_ratio": 5.0}, {"norm_ratio": None}], "sentence": "s"},
+        "lipschitz": {
+            "local": {"gamma": gamma, "assumption_holds": gamma < 1, "log10_bound": 20.0},
+            "largest_found": 1000.0, "log10_bound_over_found": 17.0, "log10_one_event_over_diameter": over, "sentence": "l",
+        },
+        "convergence": {
+            "beta_at_least": 1e6, "rho": rho, "paper_rho": 0.3, "learning_rate": 1e-3, "largest_learning_rate": 2.5e-7,
+            "floor_over_squared_gradient": ratio, "floor_at_paper_rho_over_squared_gradient": None if ratio is None else 1e6 * ratio,
+            "sentence": "c",
+        },
+    }  # fmt: skip
+
+
 def calibration(surrogate, hard, gained=0.0, factor=1.0):
     """Return the measure: scaling thresholds by ``factor`` adds ``gained``, scaling the input adds nothing."""
     layers = {"layers.0.threshold": factor, "layers.1.threshold": factor}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import synthetic_records as synthetic
 
+from sastdeploy.analysis import bounds as analysis_bounds
 from sastdeploy.errors import InputError
 from sastdeploy.samples import Sample, interval, rank_correlation
 from sastdeploy.sweeps.experiment import load_experiment
@@ -251,6 +252,92 @@ def test_samples_by_hand():
     assert rank_correlation([1, 2], [1, 2]) is None and rank_correlation([1, 1, 1], [1, 2, 3]) is None
 
 
+def bounded(file, records, made):
+    """Return the section's part about bounds, from one baseline and one SAST point of two seeds each."""
+    file.write_text(
+        FILE.replace("[1.0, 7.0, 33.0]", "[1.0]").replace("compare_within: [divisor_factor]\n", "")
+    )
+    experiment = load_experiment(file)
+
+    def record(trial):
+        measure = made(trial)
+        return plain(trial, measures=None if measure is None else {"bounds": measure})
+
+    text = section(aggregate(experiment, written(experiment, records, record), records))
+    assert text.count("### Section 4's bounds") <= 1
+    return text.partition("### Section 4's bounds beside what is found (validation recordings)\n")[2]
+
+
+def test_bounds_by_hand(file, tmp_path):
+    text = bounded(file, tmp_path / "r", lambda t: synthetic.bounds(17.0 + t.seed, 4000.0 * 10**t.seed))
+    # log10 of 4000 and 40,000: 3.602 and 4.602; a factor of 10^6 more at the paper's rho.
+    middle = (
+        "8.457 ± 0.000 | 5.00 ± 0.00 | 20.00 ± 0.00 | 3.00 ± 0.00 | 17.00 ± 0.00 | 17.50 ± 0.71 | 6.00 ± 0.00"
+    )
+    for label in ("method baseline", "method sast, rho 0.3"):
+        assert f"| {label} | 2 | {middle} | 4.10 ± 0.71 | 10.10 ± 0.71 |" in text
+    for sentence in (
+        "- State bound (holds without gamma < 1, so never vacuous): 5 times the largest visited norm.",
+        "- L_x: gamma < 1, which the theorem assumes, holds in 0 of 4 trials; elsewhere L_x is the finite sum. Vacuous in 4 of 4 trials: for one "
+        "event it allows 10^17.0 to 10^18.0 times the whole range of the scores. It is 10^17.0 times the largest change found.",
+        "- Equation (3)'s floor, own rho, from a lower bound of beta: vacuous in 4 of 4 trials, 4e+03 to 4e+04 times the largest squared gradient "
+        "measured.",
+        "- Equation (3)'s floor, the paper's rho, from a lower bound of beta: vacuous in 4 of 4 trials, 4e+09 to 4e+10 times",
+        "- eta <= 1 / (4 beta), which equation (3) assumes, fails in 4 of 4 trials;",
+    ):
+        assert sentence in text
+    # SAST alone has the measure, of one seed: one row, and nothing about the others.
+    text = bounded(
+        file, tmp_path / "one", lambda t: synthetic.bounds() if t.method == "sast" and t.seed else None
+    )
+    assert (
+        "| method sast, rho 0.3 | 1 | 8.457 | 5.00 | 20.00 | 3.00 | 17.00 | 17.00 | 6.00 | 3.60 | 9.60 |"
+        in text
+    )
+    assert "| method baseline | 1 |" not in text and "Vacuous in 1 of 1 trials" in text
+
+
+def test_bounds_that_are_not_vacuous_or_have_nothing_to_compare_with_are_told(file, tmp_path):
+    def made(trial):
+        if trial.method == "baseline":
+            return synthetic.bounds(over=-0.5, ratio=0.5)
+        empty = synthetic.bounds(over=None, ratio=None)
+        empty["states"]["layers"] = [{"norm_ratio": None}]
+        empty["lipschitz"] |= {"largest_found": 0.0, "log10_bound_over_found": None}
+        empty["convergence"] |= {"beta_at_least": 0.0, "largest_learning_rate": None}
+        return empty
+
+    text = bounded(file, tmp_path / "r", made)
+    # log10 of 0.5 is -0.30; 1e6 times it is vacuous again.
+    row = "| method baseline | 2 | 0.900 ± 0.000 | 5.00 ± 0.00 | 3.00 ± 0.00 | 17.00 ± 0.00 | -0.50 ± 0.00 | 6.00 ± 0.00 | -0.30 ± 0.00 | 5.70 ± 0.00 |"
+    assert row in text
+    assert "| method sast, rho 0.3 | 2 | 8.457 ± 0.000 | - | - | - | - | - | - | - |" in text
+    for sentence in (
+        "5 times the largest visited norm. In 2 of 4 trials no membrane moved.",
+        "holds in 2 of 4 trials; elsewhere L_x is the finite sum. Vacuous in 0 of 4 trials. It is 10^17.0 times the largest change found. "
+        "In 2 of 4 trials no change of the scores was found.",
+        "own rho, from a lower bound of beta: vacuous in 0 of 4 trials. In 2 of 4 trials there is no gradient to compare with.",
+        "the paper's rho, from a lower bound of beta: vacuous in 2 of 4 trials, 5e+05 times the largest squared gradient measured. In 2 of 4",
+        "fails in 2 of 4 trials",
+    ):
+        assert sentence in text
+    assert bounded(file, tmp_path / "none", lambda trial: None) == ""
+
+
+@pytest.mark.parametrize(("over", "ratio"), [(0.0, 1.0), (-0.01, 0.99), (None, None)])
+def test_vacuous_is_what_the_measure_calls_so(file, tmp_path, over, ratio):
+    found = synthetic.bounds(over, ratio)
+    text = bounded(file, tmp_path / "r", lambda trial: found if trial.method == "sast" else None)
+    lipschitz = analysis_bounds._lipschitz_sentence(
+        found["lipschitz"] | {"log10_one_event_over_diameter": over}
+    )
+    floors = {"floor": 1.0, "floor_at_paper_rho": 1.0}
+    convergence = analysis_bounds._convergence_sentence(found["convergence"] | floors)
+    assert ("Vacuous: " in lipschitz) == ("Vacuous in 2 of 2" in text) == (over == 0.0)
+    own = convergence.split("Floor for rho")[1]
+    assert ("(vacuous" in own) == ("own rho, from a lower bound of beta: vacuous in 2 of 2" in text)
+
+
 @pytest.fixture
 def assembled(monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -345,3 +432,158 @@ def test_the_committed_experiments_give_a_page_without_any_record(assembled, tmp
     found = {e.name: (e, None) for e in assembled.experiments(EXPERIMENTS)}
     text = assembled.page(found, {})
     assert all(f"benchmarks/experiments/{name}.yaml" in text for name in found)
+
+
+def claim_rows(assembled, folder, name, file, made):
+    """Return the rows of the table of claims that begin with a text, from one experiment's records."""
+    (folder / f"{name}.yaml").write_text(file, "utf-8")
+    dataset = load_experiment(folder / f"{name}.yaml").trials[0].dataset
+    (folder / "data.json").write_text(json.dumps({f"{dataset}, 10 bins": "h"}), "utf-8")
+    written(load_experiment(folder / f"{name}.yaml"), folder / "r", made)
+    lines = page_of(assembled, folder).partition("## The paper's claims")[2].splitlines()
+    return lambda start: [line for line in lines if line.startswith(f"| {start}")]
+
+
+TABLE_2 = """
+name: table2
+title: "Table 2"
+dataset: nmnist-sim
+seeds: SEEDS
+fixed: {epochs: 2, limit: 60}
+grid:
+  - {arch: fc_0p40m, method: baseline}
+  - {arch: conv_0p42m, method: baseline}
+  - {arch: conv_0p42m, method: sast, rho: 0.3}
+"""
+
+
+def convolutional(trial):
+    """The dense network, first of all points, is no reference: SAST has 3 and 4 points more than the convolutional baseline."""
+    hard = {"fc_0p40m": 0.1, "conv_0p42m": 0.8}[trial.arch] + (0.03 + 0.01 * trial.seed) * (
+        trial.method == "sast"
+    )
+    return synthetic.record(trial, 0.9, hard)
+
+
+def test_table_2_of_one_seed_shows_nothing(assembled, tmp_path):
+    rows = claim_rows(assembled, tmp_path, "table2", TABLE_2.replace("SEEDS", "[0]"), convolutional)
+    assert rows("Table 2") == [
+        "| Table 2: SAST reduces the gap (`table2`, conv_0p42m) | 7.77 to 1.44 | -3.00 (no interval) | not shown: one seed |",
+        "| Table 2: SAST raises hard-spike accuracy (`table2`, conv_0p42m) | 90.91 to 97.33 | +3.00 (no interval) | not shown: one seed |",
+    ]
+    # Two seeds: 3.5 points, deviation 0.7071, half width 12.706 * 0.5 = 6.353; still nothing shown, now by an interval.
+    rows = claim_rows(assembled, tmp_path, "table2", TABLE_2.replace("SEEDS", "[0, 1]"), convolutional)
+    assert [row.split(" | ", 2)[2] for row in rows("Table 2")] == [
+        "-3.50 (-9.85 to +2.85) | not shown |", "+3.50 (-2.85 to +9.85) | not shown |",
+    ]  # fmt: skip
+
+
+def test_table_2_without_sast_is_not_run(assembled, tmp_path):
+    rows = claim_rows(
+        assembled, tmp_path, "table2", TABLE_2.replace("SEEDS", "[0]"),
+        lambda trial: None if trial.method == "sast" else convolutional(trial),
+    )  # fmt: skip
+    assert [row.split(" | ", 2)[2] for row in rows("Table 2")] == ["- | not run, or no seed in common |"] * 2
+
+
+GESTURES = """
+name: table1-gestures
+title: "Gestures"
+dataset: dvsgesture-sim
+seeds: [0, 1]
+fixed: {epochs: 2}
+grid:
+  - {method: baseline}
+  - {method: sast, rho: 0.4}
+profiles: [loihi_int8, aggressive_int4]
+"""
+
+
+def test_table_4_on_gestures_by_hand(assembled, tmp_path):
+    def made(trial):
+        better = trial.method == "sast"
+        found = synthetic.record(
+            trial, 0.7, 0.5 + 0.1 * better, refused=("aggressive_int4",) if trial.seed and better else ()
+        )
+        for profile, program in found["programs"].items():
+            if better and "refused" not in program:
+                found["programs"][profile] = program | {"ksynops": program["ksynops"] - 84.0}
+        return found
+
+    rows = claim_rows(assembled, tmp_path, "table1-gestures", GESTURES, made)
+    about = "(`table1-gestures`, sast, rho 0.4)"
+    # kSynOps 100 and 110 less 84: 21 of 105. At four bits one pair is left: 16 of 100.
+    refused = "refused by the hardware: SAST 1 of 2"
+    assert rows("Table 4")[-4:] == [
+        f"| Table 4, `loihi_int8`: SAST raises accuracy {about} | 25.3 to 47.6 | +10.00 (+10.00 to +10.00) | shown here too |",
+        f"| Table 4, `loihi_int8`: SAST lowers kSynOps {about} | r_ops 0.050 | -84.00 (-84.00 to -84.00); r_ops 0.200 | shown here too |",
+        f"| Table 4, `aggressive_int4`: SAST raises accuracy {about} | 26.0 to 43.8 | +10.00 (no interval); {refused} | not shown: one seed |",
+        f"| Table 4, `aggressive_int4`: SAST lowers kSynOps {about} | r_ops 0.050 | -84.00 (no interval); r_ops 0.160; {refused} | not shown: one seed |",
+    ]
+    # Where no program is left, that is told, not called "not run".
+    rows = claim_rows(
+        assembled, tmp_path, "table1-gestures", GESTURES,
+        lambda t: synthetic.record(t, 0.7, 0.5, refused=("loihi_int8",) if t.method == "baseline" else ()),
+    )  # fmt: skip
+    left = "refused by the hardware: baseline 2 of 2 | not shown: refused by the hardware |"
+    assert [row.split(" | ", 2)[2] for row in rows("Table 4, `loihi_int8`")[-2:]] == [left] * 2
+
+
+def costs(folder, medians, peaks):
+    """Write the measurements that `overhead` reads."""
+    (folder / "speed" / "results").mkdir(parents=True, exist_ok=True)
+    for name, median in medians.items():
+        content = {
+            "sast_over_baseline": {"min": median - 0.1, "median": median}, "seconds": {"fused SAST": {"turns": 3}},
+        }  # fmt: skip
+        (folder / "speed" / "results" / f"training-{name}.json").write_text(json.dumps(content), "utf-8")
+    content = [{"settings": {"arch": n}, "sast_over_baseline": {"peak_mib": p}} for n, p in peaks.items()]
+    (folder / "TRAINING_MEMORY.json").write_text(json.dumps(content), "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("medians", "peaks", "seconds", "memory"),
+    [
+        ((1.9, 2.0), (0.9998, 1.0013), "within the paper's two figures", "no increase above 1 %"),
+        ((1.9, 2.2), (0.9998, 1.02), "partly outside the paper's two figures", "increased for conv_0p42m"),
+        ((2.3, 2.2), (1.5, 1.02), "above the paper's two figures", "increased for fc_0p40m, conv_0p42m"),
+        ((1.3, 1.2), (0.5, 0.6), "below the paper's two figures", "no increase above 1 %"),
+    ],
+)
+def test_what_sast_costs_comes_from_the_committed_measurements(
+    assembled, tmp_path, medians, peaks, seconds, memory
+):
+    networks = ("fc_0p40m", "conv_0p42m")
+    costs(tmp_path, dict(zip(networks, medians)), dict(zip(networks, peaks)))
+    first, second = assembled.overhead(tmp_path)
+    assert first[1:] == [
+        "2.1 and 1.8 (gestures)",
+        f"medians: `fc_0p40m` {medians[0]:.2f} (minima {medians[0] - 0.1:.2f}, 3 turns); `conv_0p42m` {medians[1]:.2f} "
+        f"(minima {medians[1] - 0.1:.2f}, 3 turns)",
+        f"{seconds}; one machine, no interval",
+    ]
+    assert second[1:] == [
+        "no increase",
+        f"`fc_0p40m` {peaks[0]:.4f}; `conv_0p42m` {peaks[1]:.4f}",
+        f"{memory}; one run each",
+    ]
+
+
+def test_a_missing_measurement_of_costs_is_named(assembled, tmp_path):
+    costs(tmp_path, {"fc_0p40m": 1.9}, {"fc_0p40m": 1.0})
+    with pytest.raises(InputError) as found:
+        assembled.overhead(tmp_path)
+    assert str(tmp_path / "speed" / "results" / "training-conv_0p42m.json") in str(found.value)
+    # A network that the file of peaks lacks, and no such file.
+    costs(tmp_path, {"conv_0p42m": 1.9}, {"fc_0p40m": 1.0})
+    with pytest.raises(InputError, match=r"TRAINING_MEMORY\.json: .*conv_0p42m"):
+        assembled.overhead(tmp_path)
+    (tmp_path / "TRAINING_MEMORY.json").unlink()
+    with pytest.raises(InputError, match=r"TRAINING_MEMORY\.json: no readable measurement"):
+        assembled.overhead(tmp_path)
+
+
+def test_the_page_has_the_committed_costs(assembled):
+    text = assembled.page({}, {})
+    rows = assembled.overhead(EXPERIMENTS.parent)
+    assert len(rows) == 2 and all(f"| {' | '.join(row)} |" in text for row in rows)

@@ -15,9 +15,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 HERE = Path(__file__).parent
+BENCHMARKS = HERE.parent
+"""Holds the committed measurements of training's seconds and memory."""
 sys.path.insert(0, str(HERE))
 
 from advice import MAP, first_page, missing  # noqa: E402
+from overhead import overhead  # noqa: E402
 
 from sastdeploy import atomic  # noqa: E402
 from sastdeploy.errors import InputError  # noqa: E402
@@ -66,8 +69,8 @@ def page(found: dict[str, tuple[Experiment, Results | None]], pictures: dict[str
     parts = [
         "# Results\n",
         "Written by `python benchmarks/experiments/assemble.py` from the files and records in `benchmarks/experiments/`; every number comes from "
-        "the records.\n",
-        first_page({name: results for name, (_, results) in found.items()}),
+        "the records, those of SAST's overhead from the files named beside them.\n",
+        first_page({name: results for name, (_, results) in found.items()}, overhead(BENCHMARKS)),
     ]
     if "tail" in pictures:
         parts.append(pictures["tail"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 KINDS = ("threshold", "threshold_by_layer", "input")
@@ -24,6 +25,10 @@ def readings(record: dict[str, Any]) -> dict[str, float]:
     - from the measures ``activity``: ``smooth rate``, ``hard rate``, ``tail``, ``far tail``, ``silent``, ``never reaching``, and the same
       with ``, LAYER``; ``margins``: ``near, hard``, ``near, smooth``; ``contraction``: ``gamma``, ``gamma 50 %``, ``gamma 99 %``,
       ``gamma 99.9 %``, ``in band``;
+    - from ``bounds``: ``bound gamma``; ``state bound factor`` (over the largest visited norm, the layer with the largest factor); and as
+      logarithms to base 10 ``log L_x`` (local), ``log change`` (the largest found per unit of input), ``log L_x over change``,
+      ``log L_x over range`` (for one event), ``log beta``, and the floor over the largest squared gradient measured: ``log floor over
+      gradient`` and ``log paper floor over gradient`` (the paper's rho). What the measure could not compare, or is 0, has no name;
     - from ``calibration``, with hard spikes on test recordings: ``calibrated KIND``, ``factor KIND``; ``calibrated``: the KIND, or none,
       with the highest validation accuracy, the first on ties; ``recovered``: the points it adds; ``left``: what is left of the gap;
       ``slope K``: smooth spikes at slope K on validation recordings;
@@ -47,7 +52,12 @@ def readings(record: dict[str, Any]) -> dict[str, float]:
                 f"{profile} maximum": program["largest_ksynops"],
             }
     measures = record.get("measures", {})
-    for name, read in (("activity", _activity), ("margins", _margins), ("contraction", _contraction)):
+    for name, read in (
+        ("activity", _activity),
+        ("margins", _margins),
+        ("contraction", _contraction),
+        ("bounds", _bounds),
+    ):
         if name in measures:
             found |= read(measures[name])
     if "calibration" in measures and "test" in record:
@@ -83,6 +93,26 @@ def _contraction(measure: dict[str, Any]) -> dict[str, float]:
         **{f"gamma {100 * float(share):g} %": value for share, value in quantiles.items()},
         "in band": 100 * measure["in_band"],
     }
+
+
+def _bounds(measure: dict[str, Any]) -> dict[str, float]:
+    states, lipschitz, convergence = measure["states"], measure["lipschitz"], measure["convergence"]
+    factors = [layer["norm_ratio"] for layer in states["layers"] if layer["norm_ratio"] is not None]
+    logarithms = {
+        "log change": lipschitz["largest_found"],
+        "log beta": convergence["beta_at_least"],
+        "log floor over gradient": convergence["floor_over_squared_gradient"],
+        "log paper floor over gradient": convergence["floor_at_paper_rho_over_squared_gradient"],
+    }
+    found = {
+        "bound gamma": lipschitz["local"]["gamma"],
+        "state bound factor": max(factors, default=None),
+        "log L_x": lipschitz["local"]["log10_bound"],
+        "log L_x over change": lipschitz["log10_bound_over_found"],
+        "log L_x over range": lipschitz["log10_one_event_over_diameter"],
+        **{name: math.log10(value) if value else None for name, value in logarithms.items()},
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _calibration(measure: dict[str, Any], record: dict[str, Any]) -> dict[str, float]:

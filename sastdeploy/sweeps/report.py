@@ -47,6 +47,7 @@ def section(results: Results, pictures: str = "") -> str:
         ("Integer programs", tables.programs(results)),
         ("Spike rates and the surrogate's tail (validation recordings)", tables.activity(results)),
         ("Margins and contraction (validation recordings)", tables.states(results)),
+        ("Section 4's bounds beside what is found (validation recordings)", tables.bounds(results)),
         ("What scaling thresholds or the input at deployment restores (factors chosen on validation recordings, accuracy with hard spikes on "
          "test recordings)", tables.calibration(results)),
         ("Smooth spikes at other slopes k, weights unchanged (validation recordings)", tables.slopes(results)),
