@@ -145,7 +145,7 @@ def test_validation_recordings_are_those_that_were_held_out_in_training(here):
     folder, checkpoint = here
     seen = []
 
-    def spy(checkpoint, clean, corrupt, *rest):
+    def spy(checkpoint, clean, corrupt, *rest, **options):
         seen.append(clean.names)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -288,3 +288,14 @@ def test_a_width_that_cannot_be_proven_is_refused_by_the_plan():
     with pytest.raises(SimulationError) as found:
         make_plan(program)
     assert str(found.value) == "layer fc: a weighted sum of 2258060000 does not fit 32 bits."
+
+
+def test_an_input_named_twice_in_a_bin_is_refused():
+    layer = DenseLif("a", np.array([[1, 2]], np.int8), 8, tiny_lif())
+    program = tiny_program((layer,), tiny_readout(), frame=(2, 1, 1))
+    frames = Frames.from_dense(np.ones((1, 5, 2, 1, 1), np.uint8))
+    index = frames.index.copy()
+    index[1] = index[0]
+    twice = Frames(frames.shape, frames.time_bins, frames.indptr, index, frames.count)
+    with pytest.raises(InputError, match="recordings 0 to 0 name inputs twice or out of order within a bin"):
+        engine.run(program, twice)

@@ -311,13 +311,36 @@ def test_test_recordings_wait_for_the_choice_and_are_read_once(file, root, tmp_p
         read_tests(experiment, trials, root, work, records)
 
 
-def test_a_measure_that_needs_the_test_recordings_is_refused_before_the_choice(file, root, tmp_path):
+def test_a_measure_that_needs_the_test_recordings_is_refused_beside_a_choice(file):
     file.write_text(
-        FILE.replace("profiles:", "select_by: [method]\nmeasures: [calibration]\nprofiles:")
-        .replace("seeds: [0, 1]", "seeds: [0]")
-        .replace("  - {method: sast, rho: [0.1, 0.3]}\n", ""),
+        FILE.replace("profiles:", "select_by: [method]\nmeasures: [calibration]\nprofiles:"), "utf-8"
+    )
+    with pytest.raises(
+        InputError, match="measure calibration needs the test recordings, which wait for the choice"
+    ):
+        load_experiment(file)
+
+
+def test_a_lost_choice_is_not_made_again(file, root, tmp_path):
+    file.write_text(
+        FILE.replace("profiles:", "select_by: [method]\nprofiles:").replace("seeds: [0, 1]", "seeds: [0]"),
         "utf-8",
     )
-    trials = addresses(load_experiment(file), root)
-    with pytest.raises(InputError, match="calibration: needs the test recordings"):
-        run_all(trials, root, tmp_path / "work", tmp_path / "records", 1)
+    experiment = load_experiment(file)
+    trials, work, records = addresses(experiment, root), tmp_path / "work", tmp_path / "records"
+    run_all(trials, root, work, records, 2)
+    read_tests(experiment, trials, root, work, records)
+    (records / "small.selection.json").unlink()
+    with pytest.raises(InputError, match=r"test recordings were read, but small.selection.json is gone"):
+        read_tests(experiment, trials, root, work, records)
+
+
+def test_a_profile_files_content_is_part_of_the_address(tmp_path, file):
+    profile = tmp_path / "mine.yaml"
+    file.write_text(FILE.replace("profiles: [loihi_int8]", "profiles: [mine.yaml]"), "utf-8")
+    profile.write_text("a: 1\n", "utf-8")
+    trial = load_experiment(file).trials[0]
+    before = trial.address("d")
+    assert trial.profiles == (str(profile),)
+    profile.write_text("a: 2\n", "utf-8")
+    assert trial.address("d") != before
