@@ -22,7 +22,7 @@ SHORT = (
 )
 ALL = (
     ("inference.py", "--work", "{work}", "--recordings", "2000", "--turns", "9"),
-    ("training.py", "--work", "{work}", "--turns", "21"),
+    ("training.py", "--work", "{work}", "--turns", "101"),
     ("xylo.py", "--turns", "41"),
     ("growth.py", "--turns", "5"),
     ("start_memory.py", "--work", "{work}"),
