@@ -190,7 +190,7 @@ CASES = [
     ("train misspelt arch", write("net.yaml", "name: a\nlayers: [{kind: dense, neuron: 4}]\n"), TRAIN, 3, "net.yaml: key 'layers.0.dense.neuron': unknown. Did you mean 'neurons'? Allowed: kind, neurons. (1 more)"),
     ("train arch with duplicates", write("net.yaml", "name: a\nname: b\n"), TRAIN, 3, "net.yaml: line 2: key 'name' stands twice. Keep one of them."),
     ("train negative epochs", NETWORK, TRAIN + " --epochs -1", 3, "epochs -1: must be at least 1."),
-    ("train rho without sast", NETWORK, TRAIN + " --rho 0.1", 3, "rho 0.1: belongs to method sast; baseline has none."),
+    ("train rho without sast", NETWORK, TRAIN + " --rho 0.1", 3, "rho 0.1: belongs to methods sast, asam, random; baseline has none."),
     ("train negative rho", NETWORK, TRAIN + " --method sast --rho -1", 3, "rho -1: must be a non-negative number."),
     ("train alpha", NETWORK, TRAIN + " --alpha 1.5", 3, "alpha 1.5: outside (0, 1). The paper uses 0.5."),
     ("train threshold", NETWORK, TRAIN + " --threshold 0", 3, "threshold 0.0: must be a positive number. The paper uses 1.0."),

@@ -287,3 +287,19 @@ def test_one_and_two_threads_agree(tmp_path):
     finally:
         torch.set_num_threads(before)
     assert all(np.allclose(results[0].parameters[k], v, atol=1e-5) for k, v in results[1].parameters.items())
+
+
+def test_a_run_killed_after_its_last_state_still_has_its_whole_log(tmp_path):
+    settings = TrainingSettings(epochs=3, batch_size=16)
+
+    def stop(record):
+        if record["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "a.pt", settings, report=stop)
+    log = tmp_path / "a.pt.jsonl"
+    lines = log.read_text("utf-8")
+    log.write_text("".join(lines.splitlines(keepends=True)[:2]), "utf-8")
+    fit(tmp_path / "a.pt", settings, resume=True)
+    assert log.read_text("utf-8") == lines and len(lines.splitlines()) == 3

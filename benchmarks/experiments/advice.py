@@ -440,7 +440,10 @@ def interventions(found: dict[str, Results | None]) -> list[tuple[str, int | Non
         alike = [
             p
             for p in points
-            if plain is not None and changed(p) and p.trial.divisor_factor == plain.trial.divisor_factor
+            if plain is not None
+            and changed(p)
+            and learnt(p)
+            and p.trial.divisor_factor == plain.trial.divisor_factor
         ]
         point = max(alike, key=lambda p: p.trial.init_scale, default=None)
         test(

@@ -120,17 +120,22 @@ def train(
         progress.epoch = epoch + 1
         _check_equal(group, identity, network, progress)
         if group.first:
-            # The log first: a run that is killed in between repeats this epoch and writes it anew.
-            atomic.write_text(log_path, "".join(json.dumps(r) + "\n" for r in progress.records))
             _save_state(state_path, identity, network, optimiser, progress)
+            _write_log(log_path, progress)
             report(record)
     checkpoint = _checkpoint(
         progress, training, architecture, preprocessing, settings, dataset, command, group
     )
     if group.first:
+        # Once more: a run that was killed between its last state and its log has no epoch left to write it.
+        _write_log(log_path, progress)
         save_checkpoint(out, checkpoint)
         state_path.unlink(missing_ok=True)
     return checkpoint
+
+
+def _write_log(path: Path, progress: _Progress) -> None:
+    atomic.write_text(path, "".join(json.dumps(record) + "\n" for record in progress.records))
 
 
 def _held(network: SpikingNetwork, settings: TrainingSettings, epoch: int):
