@@ -91,6 +91,15 @@ class Group:
         if self.first:
             self.sum_counts([0])
 
+    def leave(self) -> None:
+        """Wait for all processes, so that gloo's threads have let go of every tensor before Python ends.
+
+        A thread that lets go of one while the interpreter shuts down aborts the process. A barrier holds no tensor, and its
+        waiting leaves the interpreter to the threads; gloo has two of them.
+        """
+        for _ in range(2):
+            self._exchange(dist.barrier)
+
     def _exchange(self, operation: Callable, *arguments: Any) -> None:
         try:
             operation(*arguments)
@@ -127,8 +136,7 @@ def processes() -> Iterator[Group]:
                 stack.enter_context(redirect_stdout(nowhere))
                 stack.enter_context(redirect_stderr(nowhere))
             yield group
-            # Nobody leaves while another still talks: gloo's threads are then idle when they are taken down.
-            group.sum_counts([0])
+            group.leave()
     except SastdeployError as error:
         raise type(error)(f"rank {group.rank} of {group.size}: {error}") from error
 
