@@ -10,7 +10,6 @@ from sastdeploy.analysis.robustness import DEFAULT, _paired, grid, robustness
 from sastdeploy.architecture import Architecture, Dense, Readout
 from sastdeploy.checkpoint import save_checkpoint
 from sastdeploy.cli import main as main_module
-from sastdeploy.cli.robustness_command import draw
 from sastdeploy.compiler import compile_checkpoint
 from sastdeploy.errors import CompileError, InputError
 from sastdeploy.events.corrupted_frames import corrupted_frames
@@ -20,6 +19,7 @@ from sastdeploy.events.splits import load_frames
 from sastdeploy.frames import Frames
 from sastdeploy.hardware import load_profile
 from sastdeploy.metrics import wilson_interval
+from sastdeploy.report.robustness import draw
 from sastdeploy.simulator import engine
 from sastdeploy.training.inference import evaluate
 from tests.small_networks import checkpoint_of, labelled
@@ -227,7 +227,7 @@ def test_a_figure_begins_at_clean_and_ascends(tmp_path, monkeypatch):
                 "programs": {"chip": answer(value / 4)}}  # fmt: skip
 
     drawn = []
-    monkeypatch.setattr("sastdeploy.report.figures.accuracy_lines", lambda *parts: drawn.append(parts))
+    monkeypatch.setattr("sastdeploy.report.robustness.accuracy_lines", lambda *parts: drawn.append(parts))
     records = [record(None, None, 0.8), record("drop", 0.4, 0.2), record("jitter", 2.0, 0.7),
                record("drop", 0.1, 0.6), record("drop", 0.0, 0.8)]  # fmt: skip
     paths = draw(records, tmp_path, "net")

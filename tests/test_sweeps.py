@@ -14,8 +14,9 @@ from sastdeploy.events.simulate import make_nmnist_sim
 from sastdeploy.sweeps import local
 from sastdeploy.sweeps.experiment import Trial, load_experiment, varied
 from sastdeploy.sweeps.local import addresses, run_all
+from sastdeploy.sweeps.points import aggregate
 from sastdeploy.sweeps.progress import Watch
-from sastdeploy.sweeps.report import report
+from sastdeploy.sweeps.report import section
 from sastdeploy.sweeps.selection import choose, read_tests
 from sastdeploy.sweeps.trial import TAKEN, read_test_of
 
@@ -92,15 +93,15 @@ def test_trials_run_once_and_the_report_is_made_of_their_records(file, root, tmp
     experiment = load_experiment(file)
     trials, work, records = addresses(experiment, root), tmp_path / "work", tmp_path / "records"
     with pytest.raises(InputError, match="no trial has a record yet"):
-        report(experiment, trials, records)
+        aggregate(experiment, trials, records)
     run_all(trials, root, work, records, 2)
     assert {s.state for s in Watch(trials, work, records).states()} == {"done"}
     times = {path: path.stat().st_mtime_ns for path in records.iterdir()}
     assert len(times) == 6
     run_all(trials, root, work, records, 2)
     assert {path: path.stat().st_mtime_ns for path in records.iterdir()} == times
-    text = report(experiment, trials, records)
-    assert text == report(load_experiment(file), trials, records)
+    text = section(aggregate(experiment, trials, records))
+    assert text == section(aggregate(load_experiment(file), trials, records))
     assert (
         "6 of 6 trials" in text
         and "| method sast, rho 0.3 | 2 |" in text

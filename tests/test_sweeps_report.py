@@ -14,7 +14,7 @@ from sastdeploy.samples import Sample, interval, rank_correlation
 from sastdeploy.sweeps.experiment import load_experiment
 from sastdeploy.sweeps.pictures import draw, embed, tail_and_gap
 from sastdeploy.sweeps.points import aggregate
-from sastdeploy.sweeps.report import figures, section
+from sastdeploy.sweeps.report import section
 from sastdeploy.sweeps.selection import choose
 
 EXPERIMENTS = Path(__file__).parents[1] / "benchmarks" / "experiments"
@@ -88,7 +88,7 @@ def test_the_table_by_hand(file, tmp_path):
 def test_one_seed_has_no_interval_and_no_record_is_an_error(file, tmp_path):
     experiment = load_experiment(file)
     with pytest.raises(InputError, match="no trial has a record yet"):
-        figures(experiment, {t.address("h"): t for t in experiment.trials}, tmp_path / "r")
+        aggregate(experiment, {t.address("h"): t for t in experiment.trials}, tmp_path / "r")
     trials = written(
         experiment, tmp_path / "r", lambda t: plain(t) if t.seed == 0 and t.divisor_factor == 7 else None
     )

@@ -158,21 +158,10 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
 
     facts = facts_of(dataset)
     settings = TrainingSettings(
-        method,
-        (0.3 if rho is None else rho) if method != "baseline" else rho or 0.0,
-        delta,
-        epochs,
-        batch_size,
-        lr,
-        seed,
-        kernels,
-        forward,
-        slope_end,
-        weight_decay,
-        init_scale,
-        quantize_bits,
-        quantize_epochs,
-    )
+        method=method, rho=(0.3 if rho is None else rho) if method != "baseline" else rho or 0.0, delta=delta, epochs=epochs,
+        batch_size=batch_size, learning_rate=lr, seed=seed, kernels=kernels, forward=forward, slope_end=slope_end,
+        weight_decay=weight_decay, init_scale=init_scale, quantize_bits=quantize_bits, quantize_epochs=quantize_epochs,
+    )  # fmt: skip
     shape = (facts.sensor_size[2], facts.frame_size[1], facts.frame_size[0])
     architecture = load_architecture(arch, shape, len(facts.classes), Neuron(alpha, threshold, slope))
     import torch

@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 from sastdeploy.sweeps import tables
-from sastdeploy.sweeps.experiment import Experiment, Trial, label, varied
-from sastdeploy.sweeps.points import Point, Results, aggregate
+from sastdeploy.sweeps.experiment import label, varied
+from sastdeploy.sweeps.points import Point, Results
 
 PAPER_EPOCHS = {"nmnist": 200, "nmnist-sim": 200, "dvsgesture": 300, "dvsgesture-sim": 300}
 PAPER_SEEDS = 5
 
 
-def figures(experiment: Experiment, trials: dict[str, Trial], records: Path) -> dict[str, Any]:
-    """Return what the report shows as plain JSON values: per point every figure over seeds, and paired differences.
-
-    Raises:
-        InputError: no trial of the experiment has a record yet.
-    """
-    return aggregate(experiment, trials, records).to_dict()
-
-
-def report(experiment: Experiment, trials: dict[str, Trial], records: Path, pictures: str = "") -> str:
-    """Return an experiment's section in Markdown; ``pictures`` is Markdown that goes between tables and seeds.
-
-    Raises:
-        InputError: no trial of the experiment has a record yet.
-    """
-    return section(aggregate(experiment, trials, records), pictures)
-
-
 def section(results: Results, pictures: str = "") -> str:
-    """Return the section of aggregated results; see `report`."""
+    """Return the section; ``pictures`` is Markdown that goes between tables and seeds."""
     experiment = results.experiment
     parts = [
         f"## {experiment.title}\n",

@@ -13,6 +13,7 @@ from sastdeploy import atomic
 from sastdeploy.errors import InputError
 from sastdeploy.provenance import git_commit
 from sastdeploy.sweeps.experiment import Experiment, Trial, label, varied
+from sastdeploy.sweeps.points import load
 from sastdeploy.sweeps.trial import read_test_of
 
 
@@ -38,7 +39,7 @@ def choose(experiment: Experiment, trials: dict[str, Trial], records: Path) -> d
                 raise InputError(
                     f"{path}: missing; a choice needs every trial's record. Run the sweep to its end first."
                 )
-            figures.append(json.loads(path.read_text("utf-8"))["validation"]["hard_accuracy"])
+            figures.append(load(path)["validation"]["hard_accuracy"])
         shared = {name: getattr(group[0], name) for name in experiment.select_by or ()}
         candidates.append(
             {"point": label(group[0], names), "shared": shared, "addresses": addresses, "validation_hard": figures}
@@ -51,7 +52,7 @@ def choose(experiment: Experiment, trials: dict[str, Trial], records: Path) -> d
     chosen = [candidate["point"] for candidate in best.values()]
     choice: dict[str, Any] = {"experiment": experiment.name, "candidates": candidates, "chosen": chosen}
     if target.exists():
-        made = json.loads(target.read_text("utf-8"))
+        made = load(target)
         if {key: made.get(key) for key in choice} != choice:
             raise InputError(
                 f"{target}: this choice was made between other trials or figures. Give the changed experiment a new name: "

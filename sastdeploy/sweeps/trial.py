@@ -21,6 +21,7 @@ from sastdeploy.errors import InputError, SastdeployError
 from sastdeploy.provenance import git_commit, versions
 from sastdeploy.sweeps.experiment import FORMAT, Trial
 from sastdeploy.sweeps.measures import MEASURED, MEASURES, Subject
+from sastdeploy.sweeps.points import load
 
 
 def run_trial(trial: Trial, address: str, root: Path | None, work: Path, records: Path) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def read_test_of(trial: Trial, address: str, root: Path | None, work: Path, reco
         raise InputError(f"{target}: the test recordings were read for this trial, and are read only once.")
     checkpoint = load_checkpoint(out)
     found = checkpoint_hash(checkpoint)
-    if found != json.loads((records / f"{address}.json").read_text("utf-8"))["checkpoint_hash"]:
+    if found != load(records / f"{address}.json")["checkpoint_hash"]:
         raise InputError(
             f"{out}: is not the checkpoint of {address}'s record. Run the trial again in a new --work folder."
         )
@@ -96,8 +97,8 @@ def tested(trial: Trial, checkpoint, test) -> dict[str, Any]:
 def _part(trial: Trial, split: str, root: Path | None, most: int | None = None):
     from sastdeploy.events.splits import load_frames
 
-    limits = [n for n in (most, None if split == "test" else trial.limit) if n is not None]
-    limit = min(limits) if limits else None
+    limits = (most, None if split == "test" else trial.limit)
+    limit = min((n for n in limits if n is not None), default=None)
     return load_frames(
         trial.dataset, split, time_bins=trial.time_bins, root=root, limit=limit, seed=trial.seed
     )

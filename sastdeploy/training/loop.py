@@ -113,10 +113,9 @@ def train(
         record = _run_epoch(epoch, network, optimiser, training, preprocessing, settings, group)
         with _held(network, settings, epoch):
             record |= _validate(network, validation, preprocessing, group)
-            parameters = network.parameters_as_arrays()
-        progress.records.append(record)
-        if _better(progress, settings):
-            progress.best_epoch, progress.best = epoch, parameters
+            progress.records.append(record)
+            if _better(progress, settings):
+                progress.best_epoch, progress.best = epoch, network.parameters_as_arrays()
         progress.epoch = epoch + 1
         _check_equal(group, identity, network, progress)
         if group.first:
