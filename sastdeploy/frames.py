@@ -127,11 +127,20 @@ class Frames:
     def select(self, recordings: NDArray[np.integer] | slice) -> Frames:
         """Return the frames of the chosen recordings, in the order given (indices may repeat)."""
         chosen = np.arange(len(self))[recordings]
-        starts = self.indptr[:-1].reshape(-1, self.time_bins)[chosen].reshape(-1)
         lengths = np.diff(self.indptr).reshape(-1, self.time_bins)[chosen].reshape(-1)
         indptr = np.concatenate(([0], np.cumsum(lengths)))
-        source = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], lengths)
-        return Frames(self.shape, self.time_bins, indptr, self.index[source], self.count[source])
+        return Frames(
+            self.shape, self.time_bins, indptr, self._of(self.index, chosen), self._of(self.count, chosen)
+        )
+
+    def _of(self, values: NDArray, chosen: NDArray[np.integer]) -> NDArray:
+        """Return the chosen recordings' part of ``index`` or ``count``; neighbours are copied in one piece."""
+        first, last = (
+            np.flatnonzero(np.diff(chosen, **mark) != 1) for mark in ({"prepend": -2}, {"append": -2})
+        )
+        begin = self.indptr[chosen[first] * self.time_bins]
+        end = self.indptr[(chosen[last] + 1) * self.time_bins]
+        return np.concatenate([values[:0], *(values[a:b] for a, b in zip(begin.tolist(), end.tolist()))])
 
     def clipped(self, c_clip: int) -> Frames:
         """Return the frames with every count replaced by ``min(count, c_clip)``."""

@@ -19,7 +19,8 @@ import numba
 import platformdirs
 
 SOURCES = (
-    "jit.py", "lanes.py", "vectors.py", "simulator/kernels.py", "training/fused.py", "training/sparse_kernels.py",
+    "jit.py", "lanes.py", "vectors.py", "simulator/kernels.py", "training/fused.py", "training/optimiser.py",
+    "training/sparse_kernels.py",
     "events/digit_frames.py", "events/scenes_digits.py", "events/scenes_gestures.py", "events/sensor.py",
 )  # fmt: skip
 """Every file of the package that holds code for kernels."""

@@ -18,6 +18,7 @@ from sastdeploy.training import distributed, loop
 from sastdeploy.training.distributed import ALONE, Group, group_from, processes
 from sastdeploy.training.inference import network_inputs
 from sastdeploy.training.networks import SpikingNetwork
+from sastdeploy.training.optimiser import adam
 from sastdeploy.training.settings import TrainingSettings
 from sastdeploy.training.sharpness import plain_gradient
 from tests.small_networks import CONV, DENSE, checkpoint_of, labelled
@@ -61,7 +62,7 @@ def one_step(case, group=ALONE):
     network.initialise(torch.Generator().manual_seed(0))
     settings = TrainingSettings(epochs=2, batch_size=COUNT, **changes)
     data, preprocessing = labelled(architecture, COUNT), checkpoint_of(architecture).preprocessing
-    loop._run_epoch(0, network, torch.optim.SGD(network.parameters()), data, preprocessing, settings, group)
+    loop._run_epoch(0, network, adam(network, 0.0), data, preprocessing, settings, group)
     return {name: p.grad.numpy() for name, p in network.named_parameters()}
 
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -255,23 +254,24 @@ def test_a_diverging_run_says_so(tmp_path, monkeypatch):
 
 
 PROGRAM = """
-import sys, time
+import sys
 from tests.test_training_loop import fit
 from sastdeploy.training.settings import TrainingSettings
 fit(sys.argv[1], TrainingSettings("sast", 0.3, epochs=6, batch_size=8), resume=True,
-    report=lambda r: (print(r["epoch"], flush=True), time.sleep(0.3)))
+    report=lambda r: (print(r["epoch"], flush=True), sys.stdin.readline()))
 """
 
 
 def test_a_killed_run_loses_at_most_one_epoch_and_ends_with_the_same_bits(tmp_path):
     whole = fit(tmp_path / "whole.pt", TrainingSettings("sast", 0.3, epochs=6, batch_size=8))
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "killed.pt")]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    running = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     while running.stdout.readline().strip() != "2":
-        time.sleep(0.01)
+        running.stdin.write("go on\n")
+        running.stdin.flush()
     running.send_signal(signal.SIGKILL)
     running.communicate()
-    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    again = subprocess.run(command, input="", capture_output=True, text=True, check=True)
     assert again.stdout.split() == ["3", "4", "5"]
     killed = load_checkpoint(tmp_path / "killed.pt")
     assert all(np.array_equal(killed.parameters[k], v) for k, v in whole.parameters.items())

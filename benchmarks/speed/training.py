@@ -19,15 +19,15 @@ from timing import interleaved, one_thread, save
 
 from sastdeploy.training.inference import frame_values, network_inputs
 from sastdeploy.training.networks import SpikingNetwork
-from sastdeploy.training.sharpness import gradient_norm, plain_gradient, sharpness_aware_gradient
+from sastdeploy.training.optimiser import adam
+from sastdeploy.training.sharpness import plain_gradient, sharpness_aware_gradient
 
 
 def our_steps(trained, data, kernels: str, batch: int) -> dict:
     """Return a baseline and a SAST step of our network from its initial weights."""
-    fused = kernels == "fused"
-    network = SpikingNetwork(trained.architecture, fused)
+    network = SpikingNetwork(trained.architecture, fused=kernels == "fused")
     network.initialise(torch.Generator().manual_seed(SEED))
-    optimiser = torch.optim.Adam(network.parameters(), lr=1e-3, fused=fused)
+    optimiser = adam(network, 0.0)
     rng = np.random.default_rng(SEED)
     labels = torch.from_numpy(data.labels)
     draw = network_inputs(network, data.frames, trained.preprocessing)
@@ -42,13 +42,11 @@ def our_steps(trained, data, kernels: str, batch: int) -> dict:
 
     def baseline() -> None:
         plain_gradient(network, loss())
-        gradient_norm(network)
-        optimiser.step()
+        optimiser.step(1e-3)
 
     def sast() -> None:
         sharpness_aware_gradient(network, loss(), loss(), 0.3)
-        gradient_norm(network)
-        optimiser.step()
+        optimiser.step(1e-3)
 
     return {f"{kernels} baseline": baseline, f"{kernels} SAST": sast}
 

@@ -65,13 +65,14 @@ def cached_frames(
 
 def _listing_hash(sources: list[Source], root: Path) -> str:
     """Hash every file's name, size and time of change."""
-    digest = hashlib.sha256()
-    for path in dict.fromkeys(source.path for source in sources):
+    digest, above = hashlib.sha256(), os.path.join(root, "")
+    # As text: for 60,000 files, taking paths apart takes longer than asking the disk.
+    for path in dict.fromkeys(os.fspath(source.path) for source in sources):
         try:
-            facts = path.stat()
+            facts = os.stat(path)
         except OSError as error:
             raise InputError(f"{path}: is listed but cannot be read ({error.strerror}).") from error
-        name = path.relative_to(root) if path.is_relative_to(root) else path
+        name = path.removeprefix(above)
         digest.update(f"{name}\t{facts.st_size}\t{facts.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 

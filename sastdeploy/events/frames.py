@@ -11,6 +11,7 @@ from sastdeploy.frames import MAX_COUNT, Frames, index_dtype
 
 RULE = 1
 """Version of the binning rule; part of every cache key."""
+_PIECE = 1 << 20
 
 
 def count_events(
@@ -81,6 +82,8 @@ def find_scale(frames: Frames) -> int:
     """
     if len(frames.count) == 0:
         raise InputError("frames: hold no event, so no clip can be found. Check the recordings.")
-    histogram = np.bincount(frames.count, minlength=256)
+    # In pieces: bincount widens what it is given to 8 bytes each.
+    pieces = (frames.count[i : i + _PIECE] for i in range(0, len(frames.count), _PIECE))
+    histogram = sum(np.bincount(piece, minlength=256) for piece in pieces)
     covered = np.cumsum(histogram) >= np.ceil(0.99 * len(frames.count))
     return min(int(np.argmax(covered)), MAX_COUNT)

@@ -72,7 +72,7 @@ def list_nmnist(folder: Path, split: str) -> list[tuple[Path, str]]:
     """
     name = split.capitalize()
     if (folder / name).is_dir():
-        return [(path, "") for path in sorted((folder / name).glob("[0-9]/*.bin"))]
+        return [(path, "") for path in sorted((folder / name).glob("[0-9]/*.bin"), key=os.fspath)]
     for archive in (folder / f"{name}.zip", folder / f"{split}.zip"):
         if archive.is_file():
             return [(archive, member) for member in _members(archive)]

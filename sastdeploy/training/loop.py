@@ -25,16 +25,16 @@ from sastdeploy.provenance import git_commit, versions
 from sastdeploy.training.distributed import ALONE, Group
 from sastdeploy.training.inference import network_inputs, predict
 from sastdeploy.training.networks import SpikingNetwork
+from sastdeploy.training.optimiser import adam
 from sastdeploy.training.quantized import quantized_weights
 from sastdeploy.training.settings import TrainingSettings
 from sastdeploy.training.sharpness import (
-    gradient_norm,
     plain_gradient,
     random_direction_gradient,
     sharpness_aware_gradient,
 )
 
-STATE_FORMAT = 3
+STATE_FORMAT = 4
 _FIRST, _SECOND, _DIRECTION = 11, 12, 13
 """Names of independent random streams: minibatches B and B', and random steps."""
 
@@ -100,12 +100,9 @@ def train(
         "data": [dataset, training.data_hash, len(training), len(validation)],
         "processes": group.size,
     }
-    fused = settings.kernels == "fused"
-    network = SpikingNetwork(architecture, fused)
+    network = SpikingNetwork(architecture, fused=settings.kernels == "fused")
     network.initialise(torch.Generator().manual_seed(settings.seed), settings.init_scale)
-    optimiser = torch.optim.AdamW(
-        network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=fused
-    )
+    optimiser = adam(network, settings.weight_decay)
     progress = _begin(out, state_path, identity, network, optimiser, resume, force)
     _check_equal(group, identity, network, progress)
     for epoch in range(progress.epoch, settings.epochs):
@@ -217,9 +214,6 @@ def _run_epoch(
 ) -> dict[str, Any]:
     began, busy = time.perf_counter(), time.process_time()
     rate = settings.rate(epoch)
-    for options in optimiser.param_groups:
-        options["lr"] = rate
-
     draw = network_inputs(network, training.frames, preprocessing)
 
     def loss_on(chosen: NDArray[np.int64]):
@@ -260,8 +254,7 @@ def _run_epoch(
             else:
                 loss = plain_gradient(network, loss_on(first), group)
                 evaluations += 1
-        norms.append(gradient_norm(network))
-        optimiser.step()
+        norms.append(optimiser.step(rate))
         total += loss * len(first)
     average = total / len(training)
     if not np.isfinite(average):

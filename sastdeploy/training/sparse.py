@@ -70,7 +70,7 @@ class SparseFrames:
 
     def draw(self, chosen: NDArray[np.integer] | slice) -> SparseValues:
         """Return the chosen recordings' frame values, ``min(count, c_clip) / divisor`` (or per recording's maximum)."""
-        picked = np.arange(len(self.frames), dtype=np.int64)[chosen]
+        picked = np.arange(len(self.frames))[chosen] if isinstance(chosen, slice) else chosen.astype(np.int64)
         bins = self.frames.time_bins
         rows = (picked * bins + np.arange(bins)[:, None]).reshape(-1)
         worth, which = self._worth, np.zeros(len(rows), np.int64)

@@ -1,0 +1,117 @@
+"""Adam with decoupled weight decay in one pass over the parameters, which also gives the gradient's norm.
+
+Equal to ``torch.optim.AdamW`` within float32 rounding (Kingma and Ba 2015; Loshchilov and Hutter 2019). Torch's own
+reads the gradients once more for their norm, and making one imports torch's compiler, which takes a second.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numba import prange
+
+from sastdeploy.jit import kernel
+from sastdeploy.training.networks import SpikingNetwork
+from sastdeploy.training.sharpness import gradient_norm
+
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
+"""Decay of the mean and of the mean square, and what guards the division: the defaults of the papers and of torch."""
+_PIECE = 4096
+"""Numbers that one task updates; their squares are summed apart, so the sum does not depend on the number of threads."""
+
+
+@kernel(parallel=True, error_model="numpy", fastmath={"contract", "reassoc"})
+def _step(parameter, gradient, mean, square, rate, kept, scale, squares):
+    """Update the parameter and both means in place, and write every piece's sum of squared gradients to ``squares``.
+
+    Args:
+        rate: step size over the first mean's bias correction. kept: 1 - learning rate * weight decay.
+        scale: 1 / sqrt(the mean square's bias correction).
+    """
+    epsilon, b1, b2 = np.float32(EPSILON), np.float32(BETA_1), np.float32(BETA_2)
+    # Not 1 - b2 in float32, which is 0.001 to five digits only.
+    c1, c2 = np.float32(1 - BETA_1), np.float32(1 - BETA_2)
+    for piece in prange(len(squares)):
+        first = piece * _PIECE
+        p, g = parameter[first : first + _PIECE], gradient[first : first + _PIECE]
+        m, v = mean[first : first + _PIECE], square[first : first + _PIECE]
+        total = np.float32(0.0)
+        for i in range(len(g)):
+            total += g[i] * g[i]
+            m[i] = b1 * m[i] + c1 * g[i]
+            v[i] = b2 * v[i] + c2 * (g[i] * g[i])
+            p[i] = p[i] * kept - rate * m[i] / (math.sqrt(v[i]) * scale + epsilon)
+        squares[piece] = total
+
+
+class FusedAdam:
+    """Adam for a network whose parameters are float32 on the CPU."""
+
+    def __init__(self, network: SpikingNetwork, weight_decay: float) -> None:
+        self._parameters, self._weight_decay, self._steps = list(network.parameters()), weight_decay, 0
+        self._means = [np.zeros(p.numel(), np.float32) for p in self._parameters]
+        self._squares = [np.zeros(p.numel(), np.float32) for p in self._parameters]
+
+    def step(self, learning_rate: float) -> float:
+        """Take one step along the gradients in ``.grad``, return their Euclidean norm over all parameters together."""
+        self._steps += 1
+        rate = np.float32(learning_rate / (1 - BETA_1**self._steps))
+        scale = np.float32(1 / math.sqrt(1 - BETA_2**self._steps))
+        kept = np.float32(1 - learning_rate * self._weight_decay)
+        total = 0.0
+        for parameter, mean, square in zip(self._parameters, self._means, self._squares):
+            gradient = parameter.grad
+            if gradient is None:
+                continue
+            squares = np.empty(-(-len(mean) // _PIECE), np.float32)
+            _step(
+                parameter.data.view(-1).numpy(),
+                gradient.reshape(-1).numpy(),
+                mean,
+                square,
+                rate,
+                kept,
+                scale,
+                squares,
+            )
+            total += float(squares.sum(dtype=np.float64))
+        return math.sqrt(total)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `load_state_dict` needs to go on with the same bits; shares memory with this optimiser."""
+        as_tensors = {"means": self._means, "squares": self._squares}
+        return {"steps": self._steps} | {
+            k: [torch.from_numpy(x) for x in part] for k, part in as_tensors.items()
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._steps = state["steps"]
+        for part, kept in ((self._means, state["means"]), (self._squares, state["squares"])):
+            for mine, theirs in zip(part, kept):
+                mine[:] = theirs.numpy()
+
+
+class PlainAdam:
+    """The same by torch's optimiser: the definition, for any device and precision."""
+
+    def __init__(self, network: SpikingNetwork, weight_decay: float) -> None:
+        self._network = network
+        self._adam = torch.optim.AdamW(
+            network.parameters(), betas=(BETA_1, BETA_2), eps=EPSILON, weight_decay=weight_decay
+        )
+        self.state_dict, self.load_state_dict = self._adam.state_dict, self._adam.load_state_dict
+
+    def step(self, learning_rate: float) -> float:
+        """Take one step along the gradients in ``.grad``, return their Euclidean norm over all parameters together."""
+        for options in self._adam.param_groups:
+            options["lr"] = learning_rate
+        self._adam.step()
+        return gradient_norm(self._network)
+
+
+def adam(network: SpikingNetwork, weight_decay: float) -> FusedAdam | PlainAdam:
+    """Return the optimiser that fits the network's kernels."""
+    return (FusedAdam if network.fused else PlainAdam)(network, weight_decay)
