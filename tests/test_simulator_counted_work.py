@@ -101,11 +101,12 @@ def empty_frames(recordings):
 @pytest.mark.parametrize(
     ("recordings", "threads", "size"),
     [
-        # 232 outputs of 44 bytes and 2,312 inputs of 60: 168 recordings in 24 MiB, so 2,000 take 12 calls, 4 for each of 3 threads.
-        (2000, 1, 167),
-        (2000, 2, 167),
+        # 232 outputs of 44 bytes and 2,312 inputs of 60: 281 recordings fit in 40 MiB, more than a call's 256, so 2,000 take 8 calls;
+        # a thread takes at least four, so three threads take 12.
+        (2000, 1, 250),
+        (2000, 2, 250),
         (2000, 3, 167),
-        (2100, 3, 140),
+        (2100, 3, 175),
         (1000, 4, 63),
         (5, 2, 1),
         (0, 2, 1),

@@ -103,14 +103,11 @@ def in_short(found: dict[str, Results | None]) -> str:
         said.append(
             "Calibrating thresholds or the input's scale is not shown to raise hard-spike accuracy where the gap is large."
         )
-    points = (
-        []
-        if in_rivals is None
-        else [p for p in in_rivals.points if HARD in p.samples and p.trial.divisor_factor > 1]
-    )
-    plain = points[0] if points and points[0].reference is None else None
-    if plain is not None and len(points) > 1:
+    for points in [] if in_rivals is None else by_scale(in_rivals):
+        plain = points[0]
         factor = plain.trial.divisor_factor
+        if factor == 1 or plain.reference is not None or len(points) < 2:
+            continue
         chosen = max(points, key=lambda point: point.samples["validation hard"].mean)
         if chosen is plain:
             said.append(
@@ -135,6 +132,15 @@ def in_short(found: dict[str, Results | None]) -> str:
             + sorted_by_direction(hard, ("higher at", "lower at", "no difference shown at"))
         )
     return "".join(f"- {sentence}\n" for sentence in said) or "- Too few records to advise anything yet.\n"
+
+
+def by_scale(results: Results) -> list[list[Point]]:
+    """Return the tested points of each input scale, at ascending divisor_factor."""
+    tested = [point for point in results.points if HARD in point.samples]
+    return [
+        [point for point in tested if point.trial.divisor_factor == factor]
+        for factor in sorted({point.trial.divisor_factor for point in tested})
+    ]
 
 
 def learnt(point: Point) -> bool:
@@ -299,20 +305,21 @@ def calibration(results: Results) -> str:
 
 
 def rivals(results: Results) -> str:
-    tested = [point for point in results.points if HARD in point.samples]
+    scales = by_scale(results)
     parts = []
-    scales = sorted({point.trial.divisor_factor for point in tested} - {1.0})
-    well = next((p for p in tested if p.trial.divisor_factor == 1.0), None)
-    for factor in scales:
-        points = [point for point in tested if point.trial.divisor_factor == factor]
+    well = next((points[0] for points in scales if points[0].trial.divisor_factor == 1.0), None)
+    for points in scales:
         plain = points[0]
+        factor = plain.trial.divisor_factor
+        if factor == 1:
+            continue
         if plain.reference is not None or len(points) < 2:
             parts.append(
                 f"At a largest frame value of {at(plain)} the baseline or every rival is still without a record.\n"
             )
             continue
         chosen = max(points, key=lambda point: point.samples["validation hard"].mean)
-        smallest = min(points, key=lambda point: point.samples[GAP].mean)
+        smallest = min(filter(learnt, points), key=lambda point: point.samples[GAP].mean, default=plain)
         others = [p for p in points if p is not chosen]
         text = (
             f"At a largest frame value of {at(plain)}, {len(points)} ways were trained. Validation chooses **{short(chosen, factor)}**: hard "
@@ -421,36 +428,26 @@ def interventions(found: dict[str, Results | None]) -> list[tuple[str, int | Non
     in_scale, in_rivals = found.get("map-scale"), found.get("map-rivals")
     baseline = [] if in_scale is None else _lines(in_scale)[0]
     well = next((p for p in baseline if p.trial.divisor_factor == 1.0), None)
-    worst = max(
-        (p for p in baseline if p is not well and learnt(p)),
-        key=lambda point: point.samples[GAP].mean,
-        default=None,
-    )
-    scaled = None if well is None or worst is None else well.samples[GAP].less(worst.samples[GAP])
-    name = "small" if worst is None else at(worst)
-    test(f"input scaled up from {name} to 1, trained anew: gap", scaled, -1)
-    test(f"factors on thresholds or input after training at {name}: hard accuracy", None if worst is None else worst.samples.get("recovered"), 1)  # fmt: skip
-    points = [] if in_rivals is None else [p for p in in_rivals.points if GAP in p.samples]
-    plain = points[0] if points and points[0].reference is None else None
-    for what, changed in (
-        ("initial weights scaled up", lambda p: p.trial.init_scale > 1),
-        ("hard spikes in the forward pass, no tail to learn from", lambda p: p.trial.forward == "hard"),
-        ("a steeper surrogate (k = 100), a smaller tail", lambda p: p.trial.slope > 25),
-    ):
-        alike = [
-            p
-            for p in points
-            if plain is not None
-            and changed(p)
-            and learnt(p)
-            and p.trial.divisor_factor == plain.trial.divisor_factor
-        ]
-        point = max(alike, key=lambda p: p.trial.init_scale, default=None)
+    for small in [p for p in baseline if learnt(p) and direction(p.samples[GAP], LARGE) == 1]:
+        scaled = None if well is None else well.samples[GAP].less(small.samples[GAP])
+        test(f"input scaled up from {at(small)} to 1, trained anew: gap", scaled, -1)
         test(
-            f"{what}: gap",
-            None if point is None or plain is None else point.samples[GAP].less(plain.samples[GAP]),
-            -1,
+            f"factors on thresholds or input after training at {at(small)}: hard accuracy",
+            small.samples.get("recovered"),
+            1,
         )
+    for points in [] if in_rivals is None else by_scale(in_rivals):
+        plain = points[0]
+        if plain.reference is not None or plain.trial.divisor_factor == 1 or not learnt(plain):
+            continue
+        for what, changed, key, wanted in (
+            ("initial weights scaled up", lambda p: p.trial.init_scale > 1, GAP, -1),
+            ("hard spikes in the forward pass, no tail to learn from", lambda p: p.trial.forward == "hard", HARD, 1),
+            ("a steeper surrogate (k = 100), a smaller tail", lambda p: p.trial.slope > 25, GAP, -1),
+        ):  # fmt: skip
+            point = next((p for p in points if changed(p) and learnt(p)), None)
+            less = None if point is None else point.samples[key].less(plain.samples[key])
+            test(f"{what}, at {at(plain)}: {'gap' if key == GAP else 'hard accuracy'}", less, wanted)
     return tests  # fmt: skip
 
 
@@ -471,7 +468,7 @@ def mechanism(found: dict[str, Results | None]) -> str:
         "Our explanation, not the paper's: with small frame values membranes stay below their thresholds, the readout learns from the surrogate's graded "
         "tail, and the hard step removes that tail. "
     )
-    if tests[0][1] == 1 and supporting >= 2 and not any(side == -1 for _, side, _ in tests):
+    if tests and tests[0][1] == 1 and supporting >= 2 and not any(side == -1 for _, side, _ in tests):
         verdict = f"{supporting} of {len(tests)} interventions came out as it predicts, none the other way."
     else:
         verdict = f"These records do not establish it: {supporting} of {len(tests)} interventions came out as it predicts."

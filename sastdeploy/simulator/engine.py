@@ -17,7 +17,7 @@ from sastdeploy.program import Program, SumPool
 from sastdeploy.simulator.result import RunResult, empty_result, held_in_int32
 
 ENGINES = ("numba", "reference", "onnxruntime")
-CHUNK_BYTES = 24 << 20
+CHUNK_BYTES = 40 << 20
 """Working memory that one thread may take for the spikes of its recordings."""
 
 COMPILING = "compiling kernels for this machine, once: about 15 s"
