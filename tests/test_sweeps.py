@@ -62,7 +62,7 @@ def test_an_address_covers_every_setting_and_the_data():
         {"dataset": "nmnist"}, {"arch": "conv_0p42m"}, {"method": "sast"}, {"rho": 0.1}, {"epochs": 3}, {"batch_size": 4},
         {"learning_rate": 0.1}, {"seed": 1}, {"alpha": 0.25}, {"threshold": 0.5}, {"slope": 5.0}, {"time_bins": 4},
         {"limit": 5}, {"divisor_factor": 2.0}, {"profiles": ("loihi_int8",)}, {"forward": "hard"}, {"slope_end": 100.0},
-        {"weight_decay": 0.01}, {"init_scale": 2.0}, {"quantize_bits": 4}, {"quantize_epochs": 3},
+        {"weight_decay": 0.01}, {"init_scale": 2.0}, {"quantize_bits": 4}, {"quantize_epochs": 3}, {"kernels": "torch"},
         {"select": "table3"},
     ]  # fmt: skip
     assert {name for change in changes for name in change} == set(Trial.__dataclass_fields__) - {"measures"}

@@ -27,7 +27,7 @@ class Trial:
     Args:
         dataset, arch: as for ``sastdeploy train``; arch is a built-in name or a YAML file's path.
         method, rho, epochs, batch_size, learning_rate, seed, forward, slope_end, weight_decay, init_scale, quantize_bits,
-            quantize_epochs: `TrainingSettings`.
+            quantize_epochs, kernels: `TrainingSettings`.
         alpha, threshold, slope: the neuron. time_bins: T. limit: training recordings, None for all.
         divisor_factor: frame values are ``min(count, c_clip) / (divisor_factor * c_clip)``, at least 1.
         profiles: hardware profiles whose integer programs are simulated on the test recordings.
@@ -56,6 +56,7 @@ class Trial:
     init_scale: float = 1.0
     quantize_bits: int = 0
     quantize_epochs: int = 0
+    kernels: str = "fused"
     profiles: tuple[str, ...] = ()
     measures: tuple[str, ...] = ()
     select: str = ""
