@@ -91,7 +91,9 @@ def to_real(codes: ArrayLike, fraction_bits: int) -> NDArray[np.float64]:
 def weight_codes(weight: NDArray, scale: ArrayLike, bits: int) -> NDArray[np.int8]:
     """Return ``round_half_even(weight / scale)`` in the symmetric narrow range of ``bits`` bits."""
     limit = weight_limit(bits)
-    return np.clip(np.rint(weight / scale), -limit, limit).astype(np.int8)
+    codes = np.asarray(weight / scale)
+    # In place: a large net's float64 weights fill the memory once, not three times.
+    return np.clip(np.rint(codes, out=codes), -limit, limit, out=codes).astype(np.int8)
 
 
 def tensor_scale(largest: ArrayLike, bits: int) -> NDArray[np.float64]:

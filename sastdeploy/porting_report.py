@@ -99,8 +99,9 @@ def _layer(step: _Step, profile: HardwareProfile, largest_ksynops: float) -> dic
 
 
 def _signal_to_noise(node: Synapses) -> float | None:
-    noise = float(((node.weight - node.effective_weight) ** 2).sum())
-    signal = float((node.weight**2).sum())
+    room = node.weight - node.effective_weight
+    noise = float(np.square(room, out=room).sum())
+    signal = float(np.square(node.weight, out=room).sum())
     return 10 * math.log10(signal / noise) if signal > 0 and noise > 0 else None
 
 

@@ -62,7 +62,7 @@ def verify_program(program: Program) -> None:
 
 def worst_sums(weight: NDArray[np.int8], largest_input: int) -> NDArray[np.int64]:
     """Return the largest possible ``|acc|`` of every output (weight's first axis), int64, for inputs in [0, largest]."""
-    rows = weight.reshape(len(weight), -1).astype(np.int16)
+    rows = weight.reshape(len(weight), -1)
     above = np.maximum(rows, 0).sum(axis=1, dtype=np.int64)
     below = above - rows.sum(axis=1, dtype=np.int64)
     return np.maximum(above, below) * largest_input

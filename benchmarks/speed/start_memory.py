@@ -36,8 +36,10 @@ program = load_program({path!r})
 rows, per_row, inputs = {count} * 10, {per_row}, 2312
 index = np.lib.format.open_memmap({index!r}, mode='r')
 counts = np.lib.format.open_memmap({counts!r}, mode='r')
-frames = Frames((2, 34, 34), 10, np.arange(rows + 1, dtype=np.int64) * per_row, index[: rows * per_row], counts[: rows * per_row])
+indptr = np.load({indptr!r}, mmap_mode='r')
+frames = Frames((2, 34, 34), 10, indptr[: rows + 1], index[: rows * per_row], counts[: rows * per_row])
 result = engine.run(program, frames, threads=1)
+held = sum(value.nbytes for value in vars(result).values() if isinstance(value, np.ndarray))
 """
 
 LARGE = """
@@ -139,7 +141,7 @@ def main() -> None:
     per_row = 185
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory(dir=options.work) as folder:
-        names = [str(Path(folder) / name) for name in ("index.npy", "counts.npy")]
+        names = [str(Path(folder) / name) for name in ("index.npy", "counts.npy", "indptr.npy")]
         entries = options.recordings * 10 * per_row
         row = np.sort(rng.permutation(2312)[:per_row]).astype(np.uint16)
         index = np.lib.format.open_memmap(names[0], "w+", np.uint16, (entries,))
@@ -148,18 +150,24 @@ def main() -> None:
             stop = min(entries, begin + len(row) * 10_000)
             index[begin:stop] = np.tile(row, (stop - begin) // len(row))
             counts[begin:stop] = 1
+        np.save(names[2], np.arange(options.recordings * 10 + 1, dtype=np.int64) * per_row)
         index.flush()
         counts.flush()
         del index, counts
         for count in (1000, options.recordings // 10, options.recordings):
             script = STREAM.format(
-                path=str(path), count=count, per_row=per_row, index=names[0], counts=names[1]
+                path=str(path),
+                count=count,
+                per_row=per_row,
+                index=names[0],
+                counts=names[1],
+                indptr=names[2],
             )
-            seconds, peak, own = measured(script, "result.seconds")
+            seconds, arrays, peak, own = measured(script, "result.seconds, held")
             # What is mapped from disk counts as resident while it is read, and the system may drop it at any time.
             result["stream"][count] = {
-                "seconds": seconds, "peak_bytes": peak, "own_bytes": own, "mapped_bytes": count * 10 * per_row * 3,
-                "result_bytes": count * 8 * 20,
+                "seconds": seconds, "peak_bytes": peak, "own_bytes": own, "mapped_bytes": count * 10 * (per_row * 3 + 8),
+                "result_bytes": arrays,
             }  # fmt: skip
     values = "[int(weights), made, compiled, compiling, peak(), simulating, float(result.synops.sum())]"
     (weights, made, compiled, compiling, simulated, simulating, operations), *_ = measured(

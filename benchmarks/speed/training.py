@@ -24,7 +24,7 @@ from sastdeploy.training.sharpness import plain_gradient, sharpness_aware_gradie
 
 
 def our_steps(trained, data, kernels: str, batch: int) -> dict:
-    """Return a baseline and a SAST step of our network from its initial weights."""
+    """Return a baseline and a SAST step of our network from its initial weights, and a gradient by itself."""
     network = SpikingNetwork(trained.architecture, fused=kernels == "fused")
     network.initialise(torch.Generator().manual_seed(SEED))
     optimiser = adam(network, 0.0)
@@ -48,7 +48,10 @@ def our_steps(trained, data, kernels: str, batch: int) -> dict:
         sharpness_aware_gradient(network, loss(), loss(), 0.3)
         optimiser.step(1e-3)
 
-    return {f"{kernels} baseline": baseline, f"{kernels} SAST": sast}
+    def gradient() -> None:
+        plain_gradient(network, loss())
+
+    return {f"{kernels} baseline": baseline, f"{kernels} SAST": sast, f"{kernels} gradient": gradient}
 
 
 def peer_step(peer, trained, x, labels):
@@ -81,7 +84,7 @@ def main() -> None:
     for name, peer in available().items():
         candidates[name] = peer_step(peer, trained, x, labels)
     measured = interleaved(candidates, options.turns)
-    peers = [name for name in measured if not name.endswith("SAST") and not name.startswith("fused")]
+    peers = [name for name in measured if name == "torch baseline" or name in available()]
     fastest = min(peers, key=lambda name: measured[name]["min"])
     ours = measured["fused baseline"]
     save(f"training-{options.arch}", {
@@ -89,6 +92,7 @@ def main() -> None:
         "baseline_over_fastest_peer": {k: measured[fastest][k] / ours[k] for k in ("min", "median")},
         "baseline_over_plain_torch": {k: measured["torch baseline"][k] / ours[k] for k in ("min", "median")},
         "sast_over_baseline": {k: measured["fused SAST"][k] / ours[k] for k in ("min", "median")},
+        "two_gradients_over_baseline": {k: 2 * measured["fused gradient"][k] / ours[k] for k in ("min", "median")},
     }, *[PACKAGES[n] for n in available()])  # fmt: skip
 
 

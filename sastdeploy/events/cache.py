@@ -195,7 +195,7 @@ def _open(folder: Path, facts: Dataset, say: Callable[[str], None]) -> LabelledF
     frames = Frames(
         shape,
         meta["time_bins"],
-        np.load(folder / "indptr.npy"),
+        np.asarray(np.load(folder / "indptr.npy", mmap_mode="r")),
         _mapped(folder / "index.bin", index_dtype(int(np.prod(shape)))),
         _mapped(folder / "count.bin", np.uint8),
     )

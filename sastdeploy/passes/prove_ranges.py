@@ -58,8 +58,9 @@ def worst_sums(node: Synapses, largest: int) -> tuple[NDArray[np.int64], NDArray
         raise CompileError(
             f"{node.name}: ranges are proven after weights are quantized. Order the passes so."
         )
-    rows = node.weight_q.reshape(len(node.weight_q), -1).astype(np.int64)
-    return np.minimum(rows, 0).sum(1) * largest, np.maximum(rows, 0).sum(1) * largest
+    rows = node.weight_q.reshape(len(node.weight_q), -1)
+    low, high = (part(rows, 0).sum(1, dtype=np.int64) for part in (np.minimum, np.maximum))
+    return low * largest, high * largest
 
 
 def signed_width(low: int, high: int) -> int:

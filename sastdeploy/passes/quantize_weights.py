@@ -25,8 +25,10 @@ def quantize_weights(graph: Graph, profile: HardwareProfile) -> Graph:
 
 
 def _quantize(node: Synapses, profile: HardwareProfile) -> Synapses:
-    rows = np.abs(node.weight).reshape(len(node.weight), -1)
-    largest = rows.max(1) if profile.granularity == "per_channel" else np.full(len(rows), rows.max())
+    rows = node.weight.reshape(len(node.weight), -1)
+    largest = np.maximum(rows.max(1), -rows.min(1))
+    if profile.granularity != "per_channel":
+        largest[:] = largest.max()
     scale = tensor_scale(largest, profile.weight_bits)
     if profile.scale == "power_of_two":
         scale = _power_of_two_above(scale * node.gain) / node.gain

@@ -21,7 +21,7 @@ from sastdeploy.simulator.kernels import (
     tally_counts,
 )
 from sastdeploy.simulator.plan import MOST_LANES, LayerPlan, Plan
-from sastdeploy.simulator.result import RunResult
+from sastdeploy.simulator.result import RunResult, held_in_int32
 from sastdeploy.simulator.tables import Emitted, Rows, Scratch
 
 _NO_MEMBRANE = np.zeros((1, 1, 1), np.int32)
@@ -63,10 +63,9 @@ class Chunks:
         self._lock = threading.Lock()
         self._own = threading.local()
         self.stages = dict.fromkeys(("input", *result.layers, "tally", "readout"), 0.0)
-        self.scores = np.zeros(result.scores.shape, np.int64)
 
     def result(self) -> RunResult:
-        """Return the result as filled so far (scores aside)."""
+        """Return the result as filled so far."""
         return self._result
 
     def recordings_in(self, limit: int, threads: int) -> int:
@@ -113,7 +112,8 @@ class Chunks:
             clock.stop(layer.name)
         self._tally(source, counts, len(self._plan.layers), start, stop)
         clock.stop("tally")
-        self.scores[start:stop] = self._scores(emitted.counts)
+        scores = held_in_int32(self._scores(emitted.counts), self._program.readout.name)
+        result.scores[start:stop], result.predicted[start:stop] = scores, scores.argmax(axis=1)
         clock.stop("readout")
         with self._lock:
             for name, seconds in clock.seconds.items():

@@ -14,7 +14,7 @@ import numpy as np
 from sastdeploy.errors import InputError, did_you_mean
 from sastdeploy.frames import Frames
 from sastdeploy.program import Program, SumPool
-from sastdeploy.simulator.result import RunResult, empty_result, held_in_int32
+from sastdeploy.simulator.result import RunResult, empty_result
 
 ENGINES = ("numba", "reference", "onnxruntime")
 CHUNK_BYTES = 40 << 20
@@ -104,7 +104,7 @@ def check_frames(program: Program, frames: Frames) -> None:
         )
     indptr = np.asarray(frames.indptr)
     whole = len(indptr) % frames.time_bins == 1 or frames.time_bins == 1
-    if not (len(indptr) and whole and indptr[0] >= 0 and (np.diff(indptr) >= 0).all()):
+    if not (len(indptr) and whole and indptr[0] >= 0 and (indptr[:-1] <= indptr[1:]).all()):
         raise InputError("frames: row pointers do not ascend. Bin the recordings again.")
     if not indptr[-1] <= len(frames.index) == len(frames.count):
         raise InputError(
@@ -193,12 +193,8 @@ def _run_numba(program, digest, frames, names, threads, progress, message, chunk
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    result = chunks.result()
-    scores = held_in_int32(chunks.scores, program.readout.name)
     return replace(
-        result,
-        scores=scores,
-        predicted=np.argmax(scores, axis=1).astype(np.int64) if len(scores) else result.predicted,
+        chunks.result(),
         engine="numba",
         threads=threads,
         seconds=time.perf_counter() - begin,
