@@ -1,6 +1,7 @@
 """Experiment files, trials that are run once, interruption, and the report's bytes."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from sastdeploy.events.simulate import make_nmnist_sim
 from sastdeploy.sweeps import local
 from sastdeploy.sweeps.experiment import Trial, load_experiment, varied
 from sastdeploy.sweeps.local import addresses, run_all
-from sastdeploy.sweeps.points import aggregate
+from sastdeploy.sweeps.points import aggregate, without_measures
 from sastdeploy.sweeps.progress import Watch
 from sastdeploy.sweeps.report import section
 from sastdeploy.sweeps.selection import choose, read_tests
@@ -118,6 +119,39 @@ def test_trials_run_once_and_the_report_is_made_of_their_records(file, root, tmp
     assert all(
         after[key] == before[key] for key in ("trial", "test", "validation", "programs", "checkpoint_hash")
     )
+
+
+def test_a_measure_asked_for_later_is_taken_of_the_kept_checkpoint(file, root, tmp_path, capsys):
+    file.write_text(FILE.replace("seeds: [0, 1]", "seeds: [0]").replace("[0.1, 0.3]", "[0.3]"), "utf-8")
+    work, records = tmp_path / "work", tmp_path / "records"
+    run_all(addresses(load_experiment(file), root), root, work, records, 2)
+    before = {path.name: json.loads(path.read_text("utf-8")) for path in records.iterdir()}
+    file.write_text(file.read_text("utf-8") + "measures: [activity, calibration]\n", "utf-8")
+    trials = addresses(load_experiment(file), root)
+    first, second = trials
+    shutil.move(work / second / "ckpt.pt", tmp_path)
+    run_all(trials, root, work, records, 2)
+    after = {path.name: json.loads(path.read_text("utf-8")) for path in records.iterdir()}
+    assert set(after[f"{first}.json"].pop("measures")) == {"activity", "calibration"}
+    after[f"{first}.json"].pop("measure_commit")
+    assert after == before
+    assert without_measures(trials, records) == [second]
+    options = ["--data", str(root), "--work", str(work), "--records", str(records)]
+    with pytest.raises(SystemExit) as stop:
+        main_module.main(["sweep", "run", str(file), *options])
+    assert stop.value.code == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert (
+        f"1 records lack measures that {file} asks for ({second}.json and others), and their checkpoints are not in"
+        in said
+    )
+    # Another network under the trial's name is not measured for it.
+    shutil.copy(work / first / "ckpt.pt", work / second / "ckpt.pt")
+    with pytest.raises(
+        InputError, match=f"is not the checkpoint of {second}'s record. Run the trial again in a new"
+    ):
+        run_all(trials, root, work, records, 1)
+    assert json.loads((records / f"{second}.json").read_text("utf-8")) == before[f"{second}.json"]
 
 
 def test_a_killed_trial_goes_on_and_ends_with_the_same_numbers(file, root, tmp_path, monkeypatch):

@@ -100,8 +100,8 @@ def run(
     lacking = without_measures(trials, folder)
     if lacking:
         click.echo(
-            f"{len(lacking)} records lack measures that {file} asks for ({lacking[0]}.json and others). Remove those records and "
-            "run again: the kept checkpoints are measured, not trained anew.",
+            f"{len(lacking)} records lack measures that {file} asks for ({lacking[0]}.json and others), and their checkpoints are not in "
+            f"{work}. Give the --work folder that has them, or remove those records and run again: then they are trained anew.",
             err=True,
         )
     click.echo(f"{len(trials)} trials have records in {folder}. Next: sastdeploy sweep report {file}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from sastdeploy import atomic
 from sastdeploy.errors import InputError
 from sastdeploy.sweeps.experiment import Experiment, Trial
+from sastdeploy.sweeps.points import without_measures
 from sastdeploy.sweeps.progress import finished
 from sastdeploy.sweeps.trial import TAKEN
 
@@ -60,6 +61,7 @@ def run_all(
 ) -> None:
     """Run every trial that has no record yet, ``processes`` at a time; return when all have one.
 
+    Where a record lacks a measure that its trial asks for and the checkpoint was kept, the measure is taken of it.
     Another sweep may run the same trials at the same time: each is taken by one of them.
 
     Args:
@@ -69,7 +71,9 @@ def run_all(
         InputError: a trial failed; the others' records are kept, and the same call goes on.
     """
     have = finished(records)
-    waiting = [address for address in trials if address not in have]
+    lacking = without_measures({a: t for a, t in trials.items() if a in have}, records)
+    measured = {address for address in lacking if (work / address / "ckpt.pt").exists()}
+    waiting = [address for address in trials if address not in have or address in measured]
     tries, again = dict.fromkeys(waiting, 0), dict.fromkeys(waiting, 0.0)
     running: dict[str, subprocess.Popen] = {}
     failed: list[str] = []
@@ -99,7 +103,7 @@ def run_all(
                 elif code:
                     failed.append(f"trial {address}: {failure(address, code, work)}")
             if now - looked >= 1:
-                looked, have = now, finished(records)
+                looked, have = now, finished(records) - measured
                 waiting = [a for a in waiting if a not in have]
                 show(set(running))
             time.sleep(0.2)

@@ -20,7 +20,7 @@ from sastdeploy import atomic
 from sastdeploy.errors import InputError, SastdeployError
 from sastdeploy.provenance import git_commit, versions
 from sastdeploy.sweeps.experiment import FORMAT, Trial
-from sastdeploy.sweeps.measures import MEASURED, MEASURES, Subject
+from sastdeploy.sweeps.measures import MEASURED, MEASURES, NEED_TEST, Subject
 from sastdeploy.sweeps.points import load
 
 
@@ -33,7 +33,9 @@ def run_trial(trial: Trial, address: str, root: Path | None, work: Path, records
     from sastdeploy.checkpoint import checkpoint_hash, load_checkpoint
 
     began = time.perf_counter()
-    out = work / address / "ckpt.pt"
+    target, out = records / f"{address}.json", work / address / "ckpt.pt"
+    if target.exists():
+        return _measured_again(trial, target, out, root)
     out.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = load_checkpoint(out) if out.exists() else _trained(trial, address, root, out)
     log = [json.loads(line) for line in Path(f"{out}.jsonl").read_text("utf-8").splitlines()]
@@ -49,15 +51,51 @@ def run_trial(trial: Trial, address: str, root: Path | None, work: Path, records
         test = _part(trial, "test", root)
         record |= tested(trial, checkpoint, test)
     if trial.measures:
-        validation = _part(trial, "validation", root, MEASURED)
-        taken = tuple(p for p in trial.profiles if "refused" not in record.get("programs", {}).get(p, {}))
-        subject = Subject(checkpoint, validation, test, root, taken, trial.seed)
-        record["measures"] = {name: MEASURES[name](subject) for name in trial.measures}
+        record["measures"] = _measures(trial, trial.measures, checkpoint, record, test, root)
     record["seconds"]["last_process"] = time.perf_counter() - began
     record |= {"peak_bytes": _peak(), "commit": git_commit(), "versions": versions("torch", "numpy", "numba")}
     records.mkdir(parents=True, exist_ok=True)
-    atomic.write_text(records / f"{address}.json", json.dumps(record, indent=1) + "\n")
+    atomic.write_text(target, json.dumps(record, indent=1) + "\n")
     return record
+
+
+def _measures(
+    trial: Trial, names: tuple[str, ...], checkpoint, record: dict[str, Any], test, root: Path | None
+) -> dict[str, Any]:
+    validation = _part(trial, "validation", root, MEASURED)
+    taken = tuple(p for p in trial.profiles if "refused" not in record.get("programs", {}).get(p, {}))
+    subject = Subject(checkpoint, validation, test, root, taken, trial.seed)
+    return {name: MEASURES[name](subject) for name in names}
+
+
+def _measured_again(trial: Trial, target: Path, out: Path, root: Path | None) -> dict[str, Any]:
+    """Add to a finished trial's record the measures that it lacks, taken of the kept checkpoint; nothing else changes.
+
+    Raises:
+        InputError: the checkpoint is not the one that the record is of.
+    """
+    record = load(target)
+    lacking = tuple(name for name in trial.measures if name not in record.get("measures", {}))
+    if lacking:
+        checkpoint = _kept(out, record)
+        test = _part(trial, "test", root) if set(lacking) & set(NEED_TEST) else None
+        found = _measures(trial, lacking, checkpoint, record, test, root)
+        record["measures"] = record.get("measures", {}) | found
+        record["measure_commit"] = git_commit()
+        atomic.write_text(target, json.dumps(record, indent=1) + "\n")
+    return record
+
+
+def _kept(out: Path, record: dict[str, Any]):
+    """Return the checkpoint that a record is of."""
+    from sastdeploy.checkpoint import checkpoint_hash, load_checkpoint
+
+    checkpoint = load_checkpoint(out)
+    if checkpoint_hash(checkpoint) != record["checkpoint_hash"]:
+        raise InputError(
+            f"{out}: is not the checkpoint of {record['address']}'s record. Run the trial again in a new --work folder."
+        )
+    return checkpoint
 
 
 def read_test_of(trial: Trial, address: str, root: Path | None, work: Path, records: Path) -> dict[str, Any]:
@@ -66,17 +104,10 @@ def read_test_of(trial: Trial, address: str, root: Path | None, work: Path, reco
     Raises:
         InputError: its checkpoint is gone, is not the one that was chosen, or was tested before.
     """
-    from sastdeploy.checkpoint import checkpoint_hash, load_checkpoint
-
     target, out = records / f"{address}.test.json", work / address / "ckpt.pt"
     if target.exists():
         raise InputError(f"{target}: the test recordings were read for this trial, and are read only once.")
-    checkpoint = load_checkpoint(out)
-    found = checkpoint_hash(checkpoint)
-    if found != load(records / f"{address}.json")["checkpoint_hash"]:
-        raise InputError(
-            f"{out}: is not the checkpoint of {address}'s record. Run the trial again in a new --work folder."
-        )
+    checkpoint = _kept(out, load(records / f"{address}.json"))
     record = {"format": FORMAT, "address": address, **tested(trial, checkpoint, _part(trial, "test", root)), "test_commit": git_commit()}  # fmt: skip
     atomic.write_text(target, json.dumps(record, indent=1) + "\n")
     return record
@@ -186,8 +217,6 @@ def _run(order: dict[str, Any]) -> None:
     import numba
     import torch
 
-    if (Path(order["records"]) / f"{order['address']}.json").exists():
-        return
     # In this order: starting Numba's threads can give torch all cores again.
     numba.set_num_threads(1)
     torch.set_num_threads(1)
