@@ -212,7 +212,7 @@ def page() -> str:
         "## A training step, batch 128, one thread\n\n" + "\n".join(
             f"`{record['arch']}`:\n\n" + table(["step", "ms, fastest", "ms, median", "spread"], [[name, f"{s['min'] * 1e3:.2f}", f"{s['median'] * 1e3:.2f}", f"{s['spread']:.2f}"] for name, s in sorted(record["seconds"].items(), key=lambda item: item[1]["min"])]) + f"\n{source(record)}"
             for record in (train, train_conv)
-        ) + "\nGradients: at initial weights within 1e-5 of the largest gradient of plain torch (tested); on a trained net the steep "
+        ) + "\nA turn of `fc_0p40m` is several steps in a row. Gradients: at initial weights within 1e-5 of the largest gradient of plain torch (tested); on a trained net the steep "
         "surrogate amplifies a last bit in both, and both lie equally far from float64. Bits repeat, on any number of threads. "
         "Peers train with hard spikes forward, as their guides show; SAST's surrogate forward pass costs an arctangent per neuron.\n",
         "## Where a step's time goes\n\n" + table(

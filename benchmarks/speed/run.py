@@ -17,16 +17,16 @@ from pathlib import Path
 HERE = Path(__file__).parent
 SHORT = (
     ("inference.py", "--work", "{work}", "--recordings", "2000", "--turns", "3"),
-    ("training.py", "--work", "{work}", "--turns", "5"),
+    ("training.py", "--work", "{work}", "--turns", "3"),
     ("growth.py", "--turns", "1"),
 )
 ALL = (
     ("inference.py", "--work", "{work}", "--recordings", "2000", "--turns", "9"),
-    ("training.py", "--work", "{work}", "--turns", "101"),
+    ("training.py", "--work", "{work}", "--turns", "41"),
     ("xylo.py", "--turns", "41"),
     ("growth.py", "--turns", "5"),
     ("start_memory.py", "--work", "{work}"),
-    ("training.py", "--work", "{work}", "--arch", "conv_0p42m", "--turns", "3"),
+    ("training.py", "--work", "{work}", "--arch", "conv_0p42m", "--turns", "3", "--steps", "1"),
     ("inference.py", "--work", "{work}", "--arch", "conv_0p42m", "--recordings", "64", "--turns", "3"),
     ("limits.py", "--work", "{work}"),
     ("data_path.py", "--work", "{work}", "--files", "1000", "--turns", "7"),
