@@ -155,6 +155,7 @@ def page() -> str:
         "XyloSim, layers of fc_0p40m": f"{c_xylo['fc_0p40m']:,.0f}x, hand-written C",
         "XyloSim, a net that fits the chip": f"{c_xylo['chip']:,.0f}x, hand-written C",
         "INT8, conv_0p42m at 5 % activity": f"{at5['ratio_to_fastest_float']['C yardstick']:.1f}x, hand-written C; {at5['ratio_to_fastest_float']['C row loads only']:.1f}x, loading the weight rows",
+        "SAST step over a baseline step": f"{train['two_gradients_over_baseline']['min']:.2f}, two gradients and nothing else",
         "the same, conv_0p42m": f"{train_conv['two_gradients_over_baseline']['min']:.2f}, two gradients and nothing else",
         "two threads against one": f"{two['C']['min']:.2f}x, two processes of hand-written C",
         "the same, all 2,000 (loads the compiled kernels)": f"{numba_alone:.2f} s, Numba until its first kernel",

@@ -15,8 +15,8 @@ from sastdeploy.errors import InputError
 from sastdeploy.events.recording import EVENT_DTYPE, Trial, check_events
 
 SENSOR = (34, 34, 2)
-_ENOUGH = 1 << 18
-"""Bytes to ask the system for at once: more than any recording of the set has."""
+_ENOUGH = 1 << 16
+"""Bytes to ask the system for at once: more than most recordings have, and few enough to come from memory at hand."""
 OVERFLOW_Y = 240
 """An event with this y carries no pixel: it says that 2^13 us are to be added to all later times."""
 
