@@ -587,3 +587,20 @@ def test_the_page_has_the_committed_costs(assembled):
     text = assembled.page({}, {})
     rows = assembled.overhead(EXPERIMENTS.parent)
     assert len(rows) == 2 and all(f"| {' | '.join(row)} |" in text for row in rows)
+
+
+def test_the_first_lines_sort_the_claims_by_their_verdicts(assembled):
+    claims = importlib.import_module("claims")
+    verdicts = {
+        "a": "shown here too", "b": "the opposite is shown", "c": "not shown", "d": "not shown: one seed", "e": "not run, or no seed in common",
+        "f": "no increase above 1 %; one run each", "g": "not shown: refused by the hardware", "h": "not run",
+    }  # fmt: skip
+    lines = claims.summary([[name, "", "", verdict] for name, verdict in verdicts.items()]).splitlines()
+    assert lines[:4] == [
+        "- **Holds here too**: a; f.",
+        "- **The opposite is shown**: b.",
+        "- **Not shown, one way or the other**: c; d; g.",
+        "- **Not run**: e; h.",
+    ]
+    assert lines[4].startswith("- **Could not be tested**: the real N-MNIST")
+    assert "Not run" not in claims.summary([["a", "", "", "shown here too"]])

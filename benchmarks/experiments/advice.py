@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from claims import claims, summary, table
+from directions import GAP, HARD, at, direction, lines, missing, sorted_by_direction
+
 from sastdeploy.samples import Sample, rank_correlation
 from sastdeploy.sweeps.pictures import over_scale, trials_with
-from sastdeploy.sweeps.points import Point, Results, ends
+from sastdeploy.sweeps.points import Point, Results
 from sastdeploy.sweeps.readings import LEARNT
 from sastdeploy.sweeps.tables import NONE, difference, markdown, spread
 
@@ -14,19 +17,7 @@ LARGE = 1.0
 """Points from which on a gap is called large."""
 FEW = 5
 """Trials at least before a threshold on the tail's share is told."""
-MANY = 8
-"""Names without a shown difference up to which they are listed."""
 MAP = ("map-scale", "map-rivals", "map-network")
-GAP, HARD = "gap", "hard"
-
-PAPER_TABLE_3 = {"baseline": (65.7, 30.3), "sast": (93.9, 3.6)}
-_DIGITS = {"loihi_int8": (47.6, 96.9, 0.758), "aggressive_int4": (43.2, 81.0, 0.808)}
-PAPER_TABLE_4 = {
-    "table1": _DIGITS,
-    "table1-full": _DIGITS,
-    "table1-gestures": {"loihi_int8": (25.3, 47.6, 0.05), "aggressive_int4": (26.0, 43.8, 0.05)},
-}
-"""By experiment and profile: accuracy of baseline and SAST in percent, ratio of kSynOps."""
 
 
 def first_page(found: dict[str, Results | None], overhead: Sequence[list[str]]) -> str:
@@ -36,7 +27,10 @@ def first_page(found: dict[str, Results | None], overhead: Sequence[list[str]]) 
         found: by experiment its results, None where none of its trials has a record.
         overhead: rows of the table of claims about what SAST costs.
     """
+    rows = claims(found, overhead)
     parts = [
+        "## What holds, what does not, what could not be tested\n",
+        f"The paper's claims against these records; figures and intervals are in the table further down.\n\n{summary(rows)}",
         "## Is your gap large, and what to do first\n",
         "The gap is the accuracy with the smooth spikes of training less the accuracy with the hard spikes of deployment, same weights. "
         f"Large means more than {LARGE:g} point. `sastdeploy evaluate CHECKPOINT` prints the gap, `sastdeploy analyse CHECKPOINT` the spike rates and the tail. "
@@ -62,7 +56,7 @@ def first_page(found: dict[str, Results | None], overhead: Sequence[list[str]]) 
         f"### Does the surrogate's tail predict the gap?\n\n{tail(there)}",
         f"### Mechanism\n\n{mechanism(found)}",
     ]
-    parts.append(f"## The paper's claims and these records\n\n{claims(found, overhead)}")
+    parts.append(f"## The paper's claims and these records\n\n{table(rows, found)}")
     return "\n".join(parts)
 
 
@@ -70,7 +64,7 @@ def in_short(found: dict[str, Results | None]) -> str:
     """Return the page's advice as a list; an item is there only where the records show what it says."""
     said = []
     in_scale, in_rivals = found.get("map-scale"), found.get("map-rivals")
-    baseline, with_sast = ([], []) if in_scale is None else _lines(in_scale)
+    baseline, with_sast = ([], []) if in_scale is None else lines(in_scale)
     large = [p for p in baseline if learnt(p) and direction(p.samples[GAP], LARGE) == 1]
     begins = _begins(baseline)
     if begins is not None:
@@ -169,53 +163,8 @@ def _begins(baseline: Sequence[Point]) -> tuple[Point, Point] | None:
     return None
 
 
-def missing(name: str) -> str:
-    return f"Not run yet: `sastdeploy sweep run benchmarks/experiments/{name}.yaml`.\n"
-
-
-def direction(sample: Sample | None, mark: float = 0.0) -> int | None:
-    """Return 1 or -1 where the sample's 95 % interval lies above or below ``mark``, 0 where it holds it, None without one."""
-    if sample is None or sample.interval is None:
-        return None
-    low, high = sample.interval
-    return 1 if low > mark else -1 if high < mark else 0
-
-
-def sorted_by_direction(
-    samples: Sequence[tuple[str, Sample | None]], texts: tuple[str, str, str], mark: float = 0.0
-) -> str:
-    """Return one sentence per direction that occurs: ``texts`` for above, below and neither, each followed by the names."""
-    sides: dict[int | None, list[str]] = {}
-    for name, sample in samples:
-        sides.setdefault(direction(sample, mark), []).append(name)
-    said = []
-    for side, text in zip((1, -1, 0), texts):
-        names = sides.get(side, [])
-        many = side == 0 and len(names) > MANY and len(names) < len(samples)
-        if names:
-            said.append(
-                f"{text[0].upper()}{text[1:]}: {f'the other {len(names)}' if many else ', '.join(names)}."
-            )
-    if None in sides:
-        said.append(f"Fewer than two seeds, nothing shown: {', '.join(sides[None])}.")
-    return " ".join(said)
-
-
-def at(point: Point) -> str:
-    """Return the largest frame value of a point."""
-    factor = point.trial.divisor_factor
-    return "1" if factor == 1 else f"1/{factor:g}"
-
-
-def _lines(results: Results) -> tuple[list[Point], list[Point]]:
-    """Return the baseline's and SAST's tested points at ascending divisor_factor."""
-    tested = [point for point in results.points if GAP in point.samples]
-    tested.sort(key=lambda point: point.trial.divisor_factor)
-    return tuple([p for p in tested if p.trial.method == method] for method in ("baseline", "sast"))  # type: ignore[return-value]
-
-
 def scale(results: Results) -> str:
-    baseline, _ = _lines(results)
+    baseline, _ = lines(results)
     if not baseline:
         return "No baseline point has a record yet.\n"
     rows = [
@@ -238,7 +187,7 @@ def scale(results: Results) -> str:
 
 
 def sast(results: Results) -> str:
-    _, points = _lines(results)
+    _, points = lines(results)
     if not points:
         return "No SAST point has a record yet.\n"
     rows = [
@@ -267,7 +216,7 @@ def sast(results: Results) -> str:
 
 
 def calibration(results: Results) -> str:
-    baseline, _ = _lines(results)
+    baseline, _ = lines(results)
     having = [p for p in baseline if "recovered" in p.samples]
     if not having:
         return "No baseline point has this measure yet.\n"
@@ -375,7 +324,7 @@ def network(results: Results) -> str:
 def precision(results: Results) -> str:
     parts = []
     for name, points in (
-        over_scale(results) or {method: line for method, line in zip(("baseline", "SAST"), _lines(results)) if line}
+        over_scale(results) or {method: line for method, line in zip(("baseline", "SAST"), lines(results)) if line}
     ).items():  # fmt: skip
         for profile in results.experiment.trials[0].profiles:
             pairs = [
@@ -428,7 +377,7 @@ def interventions(found: dict[str, Results | None]) -> list[tuple[str, int | Non
         tests.append((what, None if side is None else side * wanted, difference(sample)))
 
     in_scale, in_rivals = found.get("map-scale"), found.get("map-rivals")
-    baseline = [] if in_scale is None else _lines(in_scale)[0]
+    baseline = [] if in_scale is None else lines(in_scale)[0]
     well = next((p for p in baseline if p.trial.divisor_factor == 1.0), None)
     for small in [p for p in baseline if learnt(p) and direction(p.samples[GAP], LARGE) == 1]:
         scaled = None if well is None else well.samples[GAP].less(small.samples[GAP])
@@ -475,167 +424,3 @@ def mechanism(found: dict[str, Results | None]) -> str:
     else:
         verdict = f"These records do not establish it: {supporting} of {len(tests)} interventions came out as it predicts."
     return f"{text}{verdict}\n\n{table}"  # fmt: skip
-
-
-def compared(sample: Sample | None, wanted: int) -> tuple[str, str]:
-    """Return paired differences and the verdict on a claim of direction ``wanted`` (1 or -1); one pair of runs shows nothing."""
-    if sample is None:
-        return NONE, "not run, or no seed in common"
-    side = direction(sample)
-    if side is None:
-        return f"{sample.mean:+.2f} (no interval)", "not shown: one seed"
-    return difference(sample), {1: "shown here too", -1: "the opposite is shown", 0: "not shown"}[
-        side * wanted
-    ]
-
-
-def programs_compared(pair: tuple[Point, Point] | None, profile: str) -> list[tuple[str, str]]:
-    """Return `compared` for accuracy and kSynOps of two points' programs; beside kSynOps r_ops of the seeds compared, beside both what was refused."""
-    if pair is None:
-        return [compared(None, 1)] * 2
-    baseline, best = pair
-    notes = [
-        f"refused by the hardware: {name} {len(point.refused[profile])} of {len(point.seeds)}"
-        for name, point in (("baseline", baseline), ("SAST", best)) if profile in point.refused
-    ]  # fmt: skip
-    answers = []
-    for name, wanted in ((f"{profile} accuracy", 1), (f"{profile} kSynOps", -1)):
-        theirs, ours = baseline.samples.get(name), best.samples.get(name)
-        less = None if theirs is None or ours is None else ours.less(theirs)
-        text, verdict = compared(less, wanted)
-        if theirs is not None and less is not None and wanted == -1:
-            base = [value for seed, value in zip(theirs.seeds, theirs.values) if seed in less.seeds]
-            text += f"; r_ops {1 + sum(less.values) / sum(base):.3f}" if sum(base) > 0 else ""
-        if notes and less is None:
-            text, verdict = "", "not shown: refused by the hardware"
-        answers.append(("; ".join([text, *notes] if text else notes), verdict))
-    return answers
-
-
-def claims(found: dict[str, Results | None], overhead: Sequence[list[str]]) -> str:
-    """Return the table of the paper's claims, its figures, ours, and whether ours show the same direction."""
-    rows: list[list[str]] = []
-
-    def add(claim: str, paper: str, ours: str, verdict: str) -> None:
-        rows.append([claim, paper, ours, verdict])
-
-    def less(point: Point | None, name: str, wanted: int) -> tuple[str, str]:
-        return compared(None if point is None else point.differences.get(name), wanted)
-
-    for table_name, paper in (
-        ("table1", ("30.34 to 2.48", "65.7 to 94.7")),
-        ("table1-full", ("30.34 to 2.48", "65.7 to 94.7")),
-        ("table1-gestures", ("43.20 to 13.58", "31.8 to 63.3")),
-    ):
-        results = found.get(table_name)
-        pair = None if results is None else ends(results)
-        best = None if pair is None else pair[1]
-        about = f"`{table_name}`" + ("" if best is None else f", {best.label.removeprefix('method ')}")
-        add(f"Table 1: SAST reduces the gap ({about})", paper[0], *less(best, GAP, -1))
-        add(f"Table 1: SAST raises hard-spike accuracy ({about})", paper[1], *less(best, HARD, 1))
-        for profile, (low, high, ratio) in PAPER_TABLE_4[table_name].items():
-            accuracy, operations = programs_compared(pair, profile)
-            add(
-                f"Table 4, `{profile}`: SAST raises accuracy ({about})", f"{low:.1f} to {high:.1f}", *accuracy
-            )
-            add(f"Table 4, `{profile}`: SAST lowers kSynOps ({about})", f"r_ops {ratio:.3f}", *operations)
-        if table_name != "table1-gestures":
-            add(
-                f"Figure 2a: SAST lowers the share of margins within ±0.2 ({about})",
-                "4.8 % to 2.3 %",
-                *less(best, "near, hard", -1),
-            )
-            add(
-                f"Event drops p = 0.4: SAST raises hard accuracy ({about})",
-                "90.8 to 96.1",
-                *less(best, "drop:0.4, hard", 1),
-            )
-            gammas = (
-                []
-                if results is None
-                else [g for p in results.points if "gamma" in p.samples for g in p.samples["gamma"].values]
-            )
-            verdict = "not run"
-            if gammas:
-                verdict = (
-                    "shown here too"
-                    if max(gammas) < 1
-                    else "the opposite is shown"
-                    if min(gammas) >= 1
-                    else "not shown"
-                )
-            add(
-                f"Contraction: gamma-hat < 1 on every checkpoint (`{table_name}`)",
-                "< 1",
-                f"{min(gammas):.2f} to {max(gammas):.2f}" if gammas else NONE,
-                verdict,
-            )
-    convolution = _convolution(found.get("table2"))
-    for claim, paper_2, name, wanted in (
-        ("Table 2: SAST reduces the gap", "7.77 to 1.44", GAP, -1),
-        ("Table 2: SAST raises hard-spike accuracy", "90.91 to 97.33", HARD, 1),
-    ):
-        sample = (
-            None if convolution is None else convolution[1].samples[name].less(convolution[0].samples[name])
-        )
-        add(f"{claim} (`table2`, conv_0p42m)", paper_2, *compared(sample, wanted))
-    chosen = [
-        point
-        for name in ("table3-scaled", "table3")
-        if (results := found.get(name)) is not None
-        for point in results.points
-        if point.chosen and HARD in point.samples and point.trial.method == "sast"
-    ]
-    for point in chosen or [None]:
-        about = "" if point is None else f" (largest frame value {at(point)})"
-        add(
-            f"Table 3: at equal compute SAST raises hard-spike accuracy{about}",
-            f"{PAPER_TABLE_3['baseline'][0]} to {PAPER_TABLE_3['sast'][0]}",
-            *less(point, HARD, 1),
-        )
-        add(
-            f"Table 3: at equal compute SAST reduces the gap{about}",
-            f"{PAPER_TABLE_3['baseline'][1]} to {PAPER_TABLE_3['sast'][1]}",
-            *less(point, GAP, -1),
-        )
-    rows += overhead
-    table = markdown(["claim", "paper: baseline to SAST", "ours: SAST less baseline (95 %)", "verdict"], rows)
-    return (
-        f"{table}\n{size(found)}\nNot tested: the real N-MNIST and DVS Gesture recordings (these are simulated; `dataset: nmnist` in an experiment's file runs the "
-        "same on real ones), and five seeds where a section says fewer. The paper's Table 4 kSynOps cannot come from `fc_0p40m`: "
-        "86,221 on DVS Gesture is above its maximum of 3,992, and on N-MNIST the methods differ by 419 where the hidden layers can make 114 at most "
-        "(derived in `tests/test_networks.py`); so each figure here stands beside its architecture's maximum.\n"
-    )  # fmt: skip
-
-
-def _convolution(results: Results | None) -> tuple[Point, Point] | None:
-    """Return the paper's convolutional network after baseline and after SAST training; None unless both are tested."""
-    tested = (
-        []
-        if results is None
-        else [p for p in results.points if HARD in p.samples and p.trial.arch == "conv_0p42m"]
-    )
-    baseline = next((p for p in tested if p.trial.method == "baseline"), None)
-    with_sast = next((p for p in tested if p.trial.method == "sast"), None)
-    return None if baseline is None or with_sast is None else (baseline, with_sast)
-
-
-def size(found: dict[str, Results | None]) -> str:
-    """Return at which input scale a gap of the paper's size appears, if it does."""
-    results = found.get("map-scale")
-    baseline = [] if results is None else _lines(results)[0]
-    if not baseline:
-        return missing("map-scale")
-    paper = 30.34
-    reached = [p for p in baseline if p.samples[GAP].mean >= paper]
-    if reached:
-        point = reached[0]
-        return (
-            f"A baseline gap of the paper's size ({paper} points) appears here from a largest frame value of {at(point)} on (mean "
-            f'{point.samples[GAP].mean:.1f} points). How the paper scaled its frames beyond "normalized to [0, 1]" is not stated.\n'
-        )
-    largest = max(baseline, key=lambda point: point.samples[GAP].mean)
-    return (
-        f"No baseline here has a mean gap of the paper's size ({paper} points); the largest is {largest.samples[GAP].mean:.1f} points, at a largest "
-        f"frame value of {at(largest)}.\n"
-    )
