@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sastdeploy.errors import InputError
 from sastdeploy.events import cache
+from sastdeploy.events import frames as frames_module
 from sastdeploy.events.catalog import CATALOG, dataset
 from sastdeploy.events.frames import bin_events, bin_trials, find_scale
 from sastdeploy.events.recording import EVENT_DTYPE, Trial
@@ -52,7 +53,7 @@ def test_binning_equals_the_plain_loop(rows, time_bins, side):
     assert np.array_equal(bin_trials([trial, trial], (8, 8, 2), (side, side), time_bins).dense()[1], expected)
 
 
-def test_the_clip_covers_99_percent_of_the_counts():
+def test_the_clip_covers_99_percent_of_the_counts(monkeypatch):
     counts = np.zeros((1, 1, 1, 10, 10), np.uint8)
     counts.reshape(-1)[:] = 1
     counts.reshape(-1)[:1] = 50
@@ -61,6 +62,9 @@ def test_the_clip_covers_99_percent_of_the_counts():
     assert find_scale(Frames.from_dense(counts)) == 50
     counts.reshape(-1)[:2] = 200
     assert find_scale(Frames.from_dense(counts)) == 127
+    frames = Frames.from_dense(np.arange(1, 101, dtype=np.uint8).reshape(1, 1, 1, 1, 100))
+    monkeypatch.setattr(frames_module, "_PIECE", 7)  # more than one piece, the last of them shorter
+    assert find_scale(frames) == 99
     with pytest.raises(InputError, match="hold no event"):
         find_scale(Frames.from_dense(np.zeros((1, 1, 1, 1, 1), int)))
 

@@ -133,7 +133,7 @@ def test_a_measure_asked_for_later_is_taken_of_the_kept_checkpoint(file, root, t
     run_all(trials, root, work, records, 2)
     after = {path.name: json.loads(path.read_text("utf-8")) for path in records.iterdir()}
     assert set(after[f"{first}.json"].pop("measures")) == {"activity", "calibration"}
-    after[f"{first}.json"].pop("measure_commit")
+    after[f"{first}.json"].pop("measure_commits")
     assert after == before
     assert without_measures(trials, records) == [second]
     options = ["--data", str(root), "--work", str(work), "--records", str(records)]
@@ -142,7 +142,7 @@ def test_a_measure_asked_for_later_is_taken_of_the_kept_checkpoint(file, root, t
     assert stop.value.code == 0
     said = " ".join(capsys.readouterr().err.split())
     assert (
-        f"1 records lack measures that {file} asks for ({second}.json and others), and their checkpoints are not in"
+        f"1 records lack measures that {file} asks for ({second}.json and others). Their checkpoints are not in"
         in said
     )
     # Another network under the trial's name is not measured for it.

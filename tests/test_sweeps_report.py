@@ -591,16 +591,21 @@ def test_the_page_has_the_committed_costs(assembled):
 
 def test_the_first_lines_sort_the_claims_by_their_verdicts(assembled):
     claims = importlib.import_module("claims")
+    overhead = importlib.import_module("overhead")
     verdicts = {
         "a": "shown here too", "b": "the opposite is shown", "c": "not shown", "d": "not shown: one seed", "e": "not run, or no seed in common",
-        "f": "no increase above 1 %; one run each", "g": "not shown: refused by the hardware", "h": "not run",
+        "f": overhead._memory({"fc_0p40m": 1.0})[3], "g": "not shown: refused by the hardware", "h": "not run",
+        "i": overhead._memory({"fc_0p40m": 1.5})[3], "j": overhead._seconds({"fc_0p40m": {"min": 2.5, "median": 2.5, "turns": 3}})[3],
     }  # fmt: skip
     lines = claims.summary([[name, "", "", verdict] for name, verdict in verdicts.items()]).splitlines()
-    assert lines[:4] == [
-        "- **Holds here too**: a; f.",
+    assert lines[:5] == [
+        "- **The same direction is shown here**: a.",
         "- **The opposite is shown**: b.",
         "- **Not shown, one way or the other**: c; d; g.",
+        "- **Measured, without an interval**: f; i; j.",
         "- **Not run**: e; h.",
     ]
-    assert lines[4].startswith("- **Could not be tested**: the real N-MNIST")
+    with pytest.raises(ValueError, match="verdicts of no kind"):
+        claims.summary([["a", "", "", "perhaps"]])
+    assert lines[5].startswith("- **Could not be tested**: the real N-MNIST")
     assert "Not run" not in claims.summary([["a", "", "", "shown here too"]])

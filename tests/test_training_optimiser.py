@@ -5,10 +5,14 @@ import numpy as np
 import pytest
 import torch
 
+from sastdeploy.architecture import Architecture, Dense, Neuron, Readout
 from sastdeploy.training.networks import SpikingNetwork
-from sastdeploy.training.optimiser import FusedAdam, PlainAdam, adam
+from sastdeploy.training.optimiser import _PIECE, FusedAdam, PlainAdam, adam
 from sastdeploy.training.sharpness import gradient_norm
 from tests.small_networks import CONV, DENSE
+
+LARGE = Architecture("large", (2, 34, 34), (Dense(5),), Readout(), 10, Neuron())
+"""Its first weight is more than two of the optimiser's pieces, and not a whole number of them."""
 
 
 def network_of(architecture, fused=True, seed=0):
@@ -24,7 +28,7 @@ def give_gradients(network, step, without=()):
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-@pytest.mark.parametrize("architecture", [DENSE, CONV])
+@pytest.mark.parametrize("architecture", [DENSE, CONV, LARGE])
 def test_steps_equal_those_of_torch_within_rounding(architecture, weight_decay):
     networks = [network_of(architecture) for _ in range(2)]
     fused, plain = FusedAdam(networks[0], weight_decay), PlainAdam(networks[1], weight_decay)
@@ -35,6 +39,11 @@ def test_steps_equal_those_of_torch_within_rounding(architecture, weight_decay):
         assert fused.step(rate) == pytest.approx(plain.step(rate), rel=1e-6)
     for ours, theirs in zip(*(network.parameters() for network in networks)):
         assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_the_large_network_crosses_pieces():
+    numbers = next(network_of(LARGE).parameters()).numel()
+    assert numbers > 2 * _PIECE and numbers % _PIECE
 
 
 def test_first_step_worked_out_by_hand():
@@ -90,7 +99,7 @@ def test_bits_do_not_depend_on_the_number_of_threads():
     for threads in (1, 2):
         numba.set_num_threads(threads)
         try:
-            network = network_of(DENSE)
+            network = network_of(LARGE)
             optimiser = FusedAdam(network, 0.1)
             for step in range(3):
                 give_gradients(network, step)

@@ -82,3 +82,11 @@ def test_a_gradient_that_is_the_same_at_every_step_gives_the_same_bits():
         spikes.backward(gradient)
         found.append(current.grad)
     assert torch.equal(*found)
+
+
+def test_chosen_recordings_count_from_the_end_and_may_be_a_mask():
+    preprocessing = Preprocessing((7, 1, 1), (7, 1), 3, 9, 9.0)
+    draw = SparseFrames(frames_of(5, 3, 7, 1.0, 0), preprocessing).draw
+    for chosen, same in ((np.array([-1, 0]), np.array([4, 0])), (np.arange(5) > 2, np.array([3, 4]))):
+        found, expected = draw(chosen), draw(same)
+        assert np.array_equal(found.start, expected.start) and np.array_equal(found.stop, expected.stop)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from claims import claims, summary, table
+from claims import claims, claims_table, summary
 from directions import GAP, HARD, at, direction, lines, missing, sorted_by_direction
 
 from sastdeploy.samples import Sample, rank_correlation
@@ -30,7 +31,7 @@ def first_page(found: dict[str, Results | None], overhead: Sequence[list[str]]) 
     rows = claims(found, overhead)
     parts = [
         "## What holds, what does not, what could not be tested\n",
-        f"The paper's claims against these records; figures and intervals are in the table further down.\n\n{summary(rows)}",
+        f"The paper's claims against these records, by direction only; figures and 95 % intervals over seeds (not corrected for their number) are in the table further down.\n\n{summary(rows)}",
         "## Is your gap large, and what to do first\n",
         "The gap is the accuracy with the smooth spikes of training less the accuracy with the hard spikes of deployment, same weights. "
         f"Large means more than {LARGE:g} point. `sastdeploy evaluate CHECKPOINT` prints the gap, `sastdeploy analyse CHECKPOINT` the spike rates and the tail. "
@@ -56,7 +57,7 @@ def first_page(found: dict[str, Results | None], overhead: Sequence[list[str]]) 
         f"### Does the surrogate's tail predict the gap?\n\n{tail(there)}",
         f"### Mechanism\n\n{mechanism(found)}",
     ]
-    parts.append(f"## The paper's claims and these records\n\n{table(rows, found)}")
+    parts.append(f"## The paper's claims and these records\n\n{claims_table(rows, found)}")
     return "\n".join(parts)
 
 
@@ -68,10 +69,12 @@ def in_short(found: dict[str, Results | None]) -> str:
     large = [p for p in baseline if learnt(p) and direction(p.samples[GAP], LARGE) == 1]
     begins = _begins(baseline)
     if begins is not None:
-        small, first = begins
+        small, _ = begins
         said.append(
             f"Your gap is large if your frame values are small: with baseline training it is shown to be below {LARGE:g} point down to a largest frame "
-            f"value of {at(small)} and above it from {at(first)} on ({first.samples[GAP].mean:.1f} points there)."
+            f"value of {at(small)} and above it at "
+            + ", ".join(f"{at(p)} ({p.samples[GAP].mean:.1f} points)" for p in large)
+            + "."
         )
     well = next((p for p in baseline if p.trial.divisor_factor == 1.0), None)
     better = (
@@ -152,6 +155,16 @@ def failures(points: Sequence[Point]) -> str:
     ]  # fmt: skip
     told = f" Training itself failed, with smooth spikes below {LEARNT:g} %, at: {', '.join(names)}; a gap says nothing there."
     return told if names else ""
+
+
+def unlearnt(points: Sequence[Point], factor: float) -> str:
+    """Return the sentence that names the points of one scale whose training failed, empty if there is none."""
+    names = [short(p, factor) for p in points if not learnt(p)]
+    return (
+        f" Training itself failed in a seed or more, with smooth spikes below {LEARNT:g} %: {', '.join(names)}."
+        if names
+        else ""
+    )
 
 
 def _begins(baseline: Sequence[Point]) -> tuple[Point, Point] | None:
@@ -270,21 +283,33 @@ def rivals(results: Results) -> str:
             )
             continue
         chosen = max(points, key=lambda point: point.samples["validation hard"].mean)
-        smallest = min(filter(learnt, points), key=lambda point: point.samples[GAP].mean, default=plain)
+        smallest = min(filter(learnt, points), key=lambda point: point.samples[GAP].mean, default=None)
         others = [p for p in points if p is not chosen]
         text = (
             f"At a largest frame value of {at(plain)}, {len(points)} ways were trained. Validation chooses **{short(chosen, factor)}**: hard "
-            f"{spread(chosen.samples[HARD])} %, gap {spread(chosen.samples[GAP])} points on test recordings. The smallest mean gap is that of "
-            f"{short(smallest, factor)}: {spread(smallest.samples[GAP])} points with hard {spread(smallest.samples[HARD])} %. "
+            f"{spread(chosen.samples[HARD])} %, gap {spread(chosen.samples[GAP])} points on test recordings. "
         )
+        if smallest is not None:
+            text += (
+                f"Of those that have learnt, {short(smallest, factor)} has the smallest mean gap: {spread(smallest.samples[GAP])} points with "
+                f"hard {spread(smallest.samples[HARD])} %. "
+            )
         if others:
             text += "Hard-spike accuracy against the chosen one. " + sorted_by_direction(
                 [(short(p, factor), p.samples[HARD].less(chosen.samples[HARD])) for p in others],
                 ("shown to be higher", "shown to be lower", "no difference shown"),
             )
-        text += f" Against {short(plain, factor)}, the gap. " + sorted_by_direction(
-            [(short(p, factor), p.samples[GAP].less(plain.samples[GAP])) for p in points if p is not plain],
-            ("shown to be larger", "shown to be smaller", "no difference shown"),
+        text += (
+            f" Against {short(plain, factor)}, the gap. "
+            + sorted_by_direction(
+                [
+                    (short(p, factor), p.samples[GAP].less(plain.samples[GAP]))
+                    for p in points
+                    if p is not plain and learnt(p)
+                ],
+                ("shown to be larger", "shown to be smaller", "no difference shown"),
+            )
+            + unlearnt(points, factor)
         )
         if well is not None:
             less = chosen.samples[HARD].less(well.samples[HARD])
@@ -314,9 +339,11 @@ def network(results: Results) -> str:
         ):
             if points:
                 what = "gap" if key == GAP else "hard-spike accuracy"
-                pairs = [(short(p, factor), p.differences.get(key)) for p in points]
+                told = [p for p in points if key == HARD or learnt(p)]
+                pairs = [(short(p, factor), p.differences.get(key)) for p in told]
                 parts.append(
                     f"- Largest frame value {name}, {what} against the same scale's reference. {sorted_by_direction(pairs, texts)}"
+                    + (unlearnt(points, factor) if key == GAP else "")
                 )
     return "\n".join(parts) + "\n" if parts else "No point has a reference to be compared with yet.\n"  # fmt: skip
 
@@ -368,59 +395,84 @@ def tail(there: Sequence[Results]) -> str:
     return text + "\n"
 
 
-def interventions(found: dict[str, Results | None]) -> list[tuple[str, int | None, str]]:
-    """Return the tests of the mechanism: what was done, 1 supported, -1 contradicted, 0 not shown, None not run; and the number."""
-    tests: list[tuple[str, int | None, str]] = []
+@dataclass(frozen=True)
+class Intervention:
+    """One test of the mechanism. ``kind``: the same at every scale; ``side``: 1 as predicted, -1 the opposite, 0 not shown, None neither."""
 
-    def test(what: str, sample: Sample | None, wanted: int) -> None:
-        side = direction(sample)
-        tests.append((what, None if side is None else side * wanted, difference(sample)))
+    kind: str
+    what: str
+    side: int | None
+    said: str
+    verdict: str
 
+
+def intervention(
+    kind: str, what: str, less: Sample | None, wanted: int, failed: bool = False
+) -> Intervention:
+    """Return the test of a difference whose predicted direction is ``wanted``; ``failed``: training did, which leaves nothing to test."""
+    side = None if failed or less is None else direction(less)
+    side = None if side is None else side * wanted
+    verdicts = {1: "as predicted", -1: "the opposite", 0: "no difference shown"}
+    verdict = "training failed" if failed else "not run, or too few seeds" if side is None else verdicts[side]
+    return Intervention(kind, what, side, difference(None if failed else less), verdict)
+
+
+SCALED = "input scaled up, trained anew"
+
+
+def interventions(found: dict[str, Results | None]) -> list[Intervention]:
+    """Return the tests of the mechanism, at the scales at which rivals were trained."""
     in_scale, in_rivals = found.get("map-scale"), found.get("map-rivals")
-    baseline = [] if in_scale is None else lines(in_scale)[0]
-    well = next((p for p in baseline if p.trial.divisor_factor == 1.0), None)
-    for small in [p for p in baseline if learnt(p) and direction(p.samples[GAP], LARGE) == 1]:
-        scaled = None if well is None else well.samples[GAP].less(small.samples[GAP])
-        test(f"input scaled up from {at(small)} to 1, trained anew: gap", scaled, -1)
-        test(
-            f"factors on thresholds or input after training at {at(small)}: hard accuracy",
-            small.samples.get("recovered"),
-            1,
-        )
+    baseline = {} if in_scale is None else {p.trial.divisor_factor: p for p in lines(in_scale)[0]}
+    tests = []
     for points in [] if in_rivals is None else by_scale(in_rivals):
         plain = points[0]
-        if plain.reference is not None or plain.trial.divisor_factor == 1 or not learnt(plain):
+        factor = plain.trial.divisor_factor
+        if plain.reference is not None or factor == 1:
             continue
-        for what, changed, key, wanted in (
+        well, small = baseline.get(1.0), baseline.get(factor)
+        if well is not None and small is not None:
+            less, scale_name = well.samples[GAP].less(small.samples[GAP]), at(small)
+            tests.append(
+                intervention(SCALED, f"{SCALED}, from {scale_name} to 1: gap", less, -1, not learnt(small))
+            )
+            what = "factors on thresholds or input after training"
+            tests.append(
+                intervention(
+                    what, f"{what}, at {scale_name}: hard accuracy", small.samples.get("recovered"), 1
+                )
+            )
+        for kind, changed, key, wanted in (
             ("initial weights scaled up", lambda p: p.trial.init_scale > 1, GAP, -1),
             ("hard spikes in the forward pass, no tail to learn from", lambda p: p.trial.forward == "hard", HARD, 1),
             ("a steeper surrogate (k = 100), a smaller tail", lambda p: p.trial.slope > 25, GAP, -1),
         ):  # fmt: skip
-            point = next((p for p in points if changed(p) and learnt(p)), None)
+            point = next((p for p in points if changed(p)), None)
             less = None if point is None else point.samples[key].less(plain.samples[key])
-            test(f"{what}, at {at(plain)}: {'gap' if key == GAP else 'hard accuracy'}", less, wanted)
-    return tests  # fmt: skip
+            failed = key == GAP and point is not None and not (learnt(point) and learnt(plain))
+            what = f"{kind}, at {at(plain)}: {'gap' if key == GAP else 'hard accuracy'}"
+            tests.append(intervention(kind, what, less, wanted, failed))
+    return tests
 
 
 def mechanism(found: dict[str, Results | None]) -> str:
     tests = interventions(found)
-    words = {
-        1: "as predicted",
-        -1: "the opposite",
-        0: "no difference shown",
-        None: "not run, or too few seeds",
-    }
-    table = markdown(
-        ["intervention", "difference, points (95 %)", ""],
-        [[what, number, words[side]] for what, side, number in tests],
+    rows = markdown(
+        ["intervention", "difference, points (95 %)", ""], [[t.what, t.said, t.verdict] for t in tests]
     )
-    supporting = sum(side == 1 for _, side, _ in tests)
+    supporting, against = ({t.kind for t in tests if t.side == side} for side in (1, -1))
     text = (
         "Our explanation, not the paper's: with small frame values membranes stay below their thresholds, the readout learns from the surrogate's graded "
         "tail, and the hard step removes that tail. "
     )
-    if tests and tests[0][1] == 1 and supporting >= 2 and not any(side == -1 for _, side, _ in tests):
-        verdict = f"{supporting} of {len(tests)} interventions came out as it predicts, none the other way."
+    kinds = len({t.kind for t in tests})
+    if SCALED in supporting and len(supporting) >= 2 and not against:
+        verdict = (
+            f"{len(supporting)} of {kinds} kinds of intervention came out as it predicts, none the other way."
+        )
     else:
-        verdict = f"These records do not establish it: {supporting} of {len(tests)} interventions came out as it predicts."
-    return f"{text}{verdict}\n\n{table}"  # fmt: skip
+        verdict = (
+            f"These records do not establish it: {len(supporting)} of {kinds} kinds of intervention came out as it predicts, "
+            f"{len(against)} the other way."
+        )
+    return f"{text}{verdict}\n\n{rows}"

@@ -188,8 +188,8 @@ def page() -> str:
 - **Training.** A step takes {ours_ms:.1f} ms, the fastest framework {float_ms:.1f} ms. Its two sums over the first layer's active inputs move
   {limits['training']['row_bytes']['sum'] / 1e6:.0f} and {limits['training']['row_bytes']['weight gradient'] / 1e6:.0f} MB of float32 rows, at {sum_rate:.0f} and {gradient_rate:.0f} GB/s out of the level-2 cache; the parts, apart and warm, are in the table
   "Where a step's time goes". A SAST step takes two gradients by its definition and one Adam step. Two gradients alone take
-  {train['two_gradients_over_baseline']['min']:.2f} of a baseline step here and {train_conv['two_gradients_over_baseline']['min']:.2f} for the convolution, where nothing but torch's convolutions weighs anything: its ratio cannot
-  be lower.
+  {train['two_gradients_over_baseline']['min']:.2f} of a baseline step here and {train_conv['two_gradients_over_baseline']['min']:.2f} for the convolution, where nothing but torch's convolutions weighs anything: beyond
+  noise there is nothing to gain.
 - **Two threads.** What the two cores give: two processes at once that share nothing do {two['C']['min']:.2f} times the work of one where each is the
   hand-written C run, {two['engines']['min']:.2f} times where each is one thread of this engine; two threads do {two['threads']['min']:.2f} times the work of one. Python holds
   the interpreter's lock for {held * 1e6:.0f} us of a block's {whole * 1e3:.2f} ms ({held / whole:.1%}; {block['recordings']} recordings); every thread gets as many blocks as the others.
@@ -237,7 +237,7 @@ Nothing else grows faster than its SynOps: below the knees, the fixed costs show
 ![Roofline](figures/speed-roofline.svg)
 """,
         "## Memory and start\n\n" + table(
-            ["recordings", "seconds", "own memory, MB", "result arrays, MB", "mapped input read, MB"],
+            ["recordings", "seconds", "own memory after the run, MB", "result arrays, MB", "mapped input read, MB"],
             [[f"{int(n):,}", f"{s['seconds']:.2f}", f"{s['own_bytes'] / 1e6:.0f}", f"{s['result_bytes'] / 1e6:.1f}", f"{s['mapped_bytes'] / 1e6:.0f}"] for n, s in stream.items()],
         ) + f"\nA net of {large['weights']:,} weights: {large['peak_bytes_with_the_float_net'] / 1e6:,.0f} MB with its float32 checkpoint in memory, {large['peak_bytes_after_compiling'] / 1e6:,.0f} MB at the peak of compiling "
         f"({large['compile_seconds']:.1f} s); simulating it did not pass that peak.\n\n" + table(["start", "median, s"], [[k, f"{v['median']:.2f}"] for k, v in start["start"].items()]) + f"\n{source(start)}",

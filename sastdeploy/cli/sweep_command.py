@@ -100,8 +100,13 @@ def run(
     lacking = without_measures(trials, folder)
     if lacking:
         click.echo(
-            f"{len(lacking)} records lack measures that {file} asks for ({lacking[0]}.json and others), and their checkpoints are not in "
-            f"{work}. Give the --work folder that has them, or remove those records and run again: then they are trained anew.",
+            f"{len(lacking)} records lack measures that {file} asks for ({lacking[0]}.json and others). "
+            + (
+                "Run it again without --scheduler, where the --work folder with their checkpoints is."
+                if scheduler
+                else f"Their checkpoints are not in {work}: give the --work folder that has them, or remove those records and "
+                "run again: then they are trained anew."
+            ),
             err=True,
         )
     click.echo(f"{len(trials)} trials have records in {folder}. Next: sastdeploy sweep report {file}")

@@ -70,10 +70,16 @@ def run_all(
     Raises:
         InputError: a trial failed; the others' records are kept, and the same call goes on.
     """
-    have = finished(records)
-    lacking = without_measures({a: t for a, t in trials.items() if a in have}, records)
-    measured = {address for address in lacking if (work / address / "ckpt.pt").exists()}
-    waiting = [address for address in trials if address not in have or address in measured]
+    waiting, measured = list(trials), set[str]()
+
+    def still_wanted() -> list[str]:
+        """Return what waits and has no record, or one without a measure for which there is a checkpoint."""
+        have = finished(records)
+        new = {a: trials[a] for a in waiting if a in have and a not in measured}
+        measured.update(a for a in without_measures(new, records) if (work / a / "ckpt.pt").exists())
+        return [a for a in waiting if a not in have or a in measured]
+
+    waiting = still_wanted()
     tries, again = dict.fromkeys(waiting, 0), dict.fromkeys(waiting, 0.0)
     running: dict[str, subprocess.Popen] = {}
     failed: list[str] = []
@@ -103,8 +109,7 @@ def run_all(
                 elif code:
                     failed.append(f"trial {address}: {failure(address, code, work)}")
             if now - looked >= 1:
-                looked, have = now, finished(records) - measured
-                waiting = [a for a in waiting if a not in have]
+                looked, waiting = now, still_wanted()
                 show(set(running))
             time.sleep(0.2)
     finally:

@@ -120,12 +120,8 @@ def aggregate(experiment: Experiment, trials: dict[str, Trial], records: Path) -
             None if choice is None else label(group[0], names) in choice["chosen"], tuple(found[t] for t in done),
         ))  # fmt: skip
     tested = tuple(by_trial[trial] for trial, record in found.items() if "test" in record)
-    named = {
-        record[key]
-        for record in found.values()
-        for key in ("commit", "test_commit", "measure_commit")
-        if key in record
-    }
+    named = {record[key] for record in found.values() for key in ("commit", "test_commit") if key in record}
+    named |= {commit for record in found.values() for commit in record.get("measure_commits", {}).values()}
     commits = tuple(sorted(str(commit)[:12] for commit in named))
     return Results(experiment, tuple(points), len(found), tested, choice, commits)
 

@@ -81,7 +81,7 @@ def _measured_again(trial: Trial, target: Path, out: Path, root: Path | None) ->
         test = _part(trial, "test", root) if set(lacking) & set(NEED_TEST) else None
         found = _measures(trial, lacking, checkpoint, record, test, root)
         record["measures"] = record.get("measures", {}) | found
-        record["measure_commit"] = git_commit()
+        record["measure_commits"] = record.get("measure_commits", {}) | dict.fromkeys(lacking, git_commit())
         atomic.write_text(target, json.dumps(record, indent=1) + "\n")
     return record
 
@@ -93,7 +93,8 @@ def _kept(out: Path, record: dict[str, Any]):
     checkpoint = load_checkpoint(out)
     if checkpoint_hash(checkpoint) != record["checkpoint_hash"]:
         raise InputError(
-            f"{out}: is not the checkpoint of {record['address']}'s record. Run the trial again in a new --work folder."
+            f"{out}: is not the checkpoint of {record['address']}'s record. Give the --work folder that has it, "
+            f"or remove both the record and {out.parent} and run again."
         )
     return checkpoint
 

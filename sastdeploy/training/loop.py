@@ -301,11 +301,11 @@ def _save_state(path: Path, identity, network, optimiser, progress: _Progress) -
 def _load_state(path: Path, identity, network, optimiser) -> _Progress:
     content = load_tensors(path)
     if content.get("format") != "sastdeploy.training-state" or content.get("format_version") != STATE_FORMAT:
-        raise InputError(f"{path}: is no training state of this version. Start anew with --force.")
-    # States from before several processes could train together name no number of them: it was one.
-    then = {"processes": 1, **content["identity"]}
+        raise InputError(
+            f"{path}: is no training state of this version. Remove it, or start anew with --force."
+        )
     for part, now in identity.items():
-        before = then[part]
+        before = content["identity"][part]
         if before != now:
             raise InputError(
                 f"{path}: cannot be resumed, {_difference(part, before, now)}. Repeat the first call's options."

@@ -56,6 +56,7 @@ class SparseFrames:
 
     def __init__(self, frames: Frames, preprocessing: Preprocessing) -> None:
         self.frames = frames
+        self._numbers = np.arange(len(frames))
         self._index, self._count = np.asarray(frames.index), np.asarray(frames.count)
         self._ends = np.asarray(frames.indptr, np.int64)
         # The kernels do not check bounds: this is the border where an index outside the frame must stop.
@@ -70,7 +71,7 @@ class SparseFrames:
 
     def draw(self, chosen: NDArray[np.integer] | slice) -> SparseValues:
         """Return the chosen recordings' frame values, ``min(count, c_clip) / divisor`` (or per recording's maximum)."""
-        picked = np.arange(len(self.frames))[chosen] if isinstance(chosen, slice) else chosen.astype(np.int64)
+        picked = self._numbers[chosen]
         bins = self.frames.time_bins
         rows = (picked * bins + np.arange(bins)[:, None]).reshape(-1)
         worth, which = self._worth, np.zeros(len(rows), np.int64)
