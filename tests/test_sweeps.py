@@ -148,7 +148,7 @@ def test_a_measure_asked_for_later_is_taken_of_the_kept_checkpoint(file, root, t
     # Another network under the trial's name is not measured for it.
     shutil.copy(work / first / "ckpt.pt", work / second / "ckpt.pt")
     with pytest.raises(
-        InputError, match=f"is not the checkpoint of {second}'s record. Run the trial again in a new"
+        InputError, match=f"is not the checkpoint of {second}'s record. Give the --work folder that has it"
     ):
         run_all(trials, root, work, records, 1)
     assert json.loads((records / f"{second}.json").read_text("utf-8")) == before[f"{second}.json"]
