@@ -102,7 +102,7 @@ def claims(found: dict[str, Results | None], overhead: Sequence[list[str]]) -> l
                 f"{min(gammas):.2f} to {max(gammas):.2f}" if gammas else NONE,
                 verdict,
             )
-    for table_name in ("table1-robustness", "table1-full"):
+    for table_name in ("corruption", "table1-full"):
         results = found.get(table_name)
         pair = None if results is None else ends(results)
         best = None if pair is None else pair[1]
