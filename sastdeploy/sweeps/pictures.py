@@ -139,6 +139,7 @@ def _colour(point: Point, results: Results) -> str:
         "alpha",
         "threshold",
         "time_bins",
+        "kernels",
         "arch",
     )
     changed = point.trial.method == first.method and any(
