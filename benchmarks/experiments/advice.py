@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from claims import claims, claims_table, summary
-from directions import GAP, HARD, at, direction, lines, missing, sorted_by_direction
+from names import GAP, HARD, at, lines, missing
 
 from sastdeploy.samples import Sample, rank_correlation
 from sastdeploy.sweeps.pictures import over_scale, trials_with
 from sastdeploy.sweeps.points import Point, Results
 from sastdeploy.sweeps.readings import LEARNT
+from sastdeploy.sweeps.sentences import direction, learnt, sorted_by_direction
 from sastdeploy.sweeps.tables import NONE, difference, markdown, spread
 
 LARGE = 1.0
@@ -140,11 +141,6 @@ def by_scale(results: Results) -> list[list[Point]]:
         [point for point in tested if point.trial.divisor_factor == factor]
         for factor in sorted({point.trial.divisor_factor for point in tested})
     ]
-
-
-def learnt(point: Point) -> bool:
-    """Return whether smooth spikes are right on enough test recordings in every trial of the point (see `LEARNT`)."""
-    return min(point.samples["surrogate"].values) >= LEARNT
 
 
 def failures(points: Sequence[Point]) -> str:

@@ -20,7 +20,7 @@ BENCHMARKS = HERE.parent
 sys.path.insert(0, str(HERE))
 
 from advice import MAP, first_page  # noqa: E402
-from directions import missing  # noqa: E402
+from names import missing  # noqa: E402
 from overhead import overhead  # noqa: E402
 
 from sastdeploy import atomic  # noqa: E402

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from directions import GAP, HARD, at, direction, lines, missing
+from names import GAP, HARD, at, lines, missing
 
 from sastdeploy.samples import Sample
 from sastdeploy.sweeps.points import Point, Results, ends
+from sastdeploy.sweeps.sentences import direction
 from sastdeploy.sweeps.tables import NONE, difference, markdown
 
 PAPER_TABLE_3 = {"baseline": (65.7, 30.3), "sast": (93.9, 3.6)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sastdeploy.sweeps import tables
 from sastdeploy.sweeps.experiment import label, varied
 from sastdeploy.sweeps.points import Point, Results
+from sastdeploy.sweeps.sentences import against_reference
 
 PAPER_EPOCHS = {"nmnist": 200, "nmnist-sim": 200, "dvsgesture": 300, "dvsgesture-sim": 300}
 PAPER_SEEDS = 5
@@ -21,6 +22,7 @@ def section(results: Results, pictures: str = "") -> str:
         tables.accuracy(results),
         f"{_reference(results)} Smooth, hard and gap: test recordings; mean ± standard deviation over seeds; differences are "
         "paired by seed, their intervals Student's t, not corrected for the number of comparisons.\n",
+        *([told] if (told := against_reference(results)) else []),
     ]
     for heading, body in (
         ("Integer programs", tables.programs(results)),

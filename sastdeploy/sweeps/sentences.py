@@ -1,0 +1,79 @@
+"""Which way differences point, in words: a sentence says "shown" only where an interval excludes the other case."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sastdeploy.samples import Sample
+from sastdeploy.sweeps.points import Point, Results
+from sastdeploy.sweeps.readings import LEARNT
+
+MANY = 8
+"""Names without a shown difference up to which they are listed."""
+
+
+def direction(sample: Sample | None, mark: float = 0.0) -> int | None:
+    """Return 1 or -1 where the sample's 95 % interval lies above or below ``mark``, 0 where it holds it, None without one."""
+    if sample is None or sample.interval is None:
+        return None
+    low, high = sample.interval
+    return 1 if low > mark else -1 if high < mark else 0
+
+
+def sorted_by_direction(
+    samples: Sequence[tuple[str, Sample | None]], texts: tuple[str, str, str], mark: float = 0.0
+) -> str:
+    """Return one sentence per direction that occurs: ``texts`` for above, below and neither, each followed by the names."""
+    sides: dict[int | None, list[str]] = {}
+    for name, sample in samples:
+        sides.setdefault(direction(sample, mark), []).append(name)
+    said = []
+    for side, text in zip((1, -1, 0), texts):
+        names = sides.get(side, [])
+        many = side == 0 and len(names) > MANY and len(names) < len(samples)
+        if names:
+            said.append(
+                f"{text[0].upper()}{text[1:]}: {f'the other {len(names)}' if many else ', '.join(names)}."
+            )
+    if None in sides:
+        said.append(f"Fewer than two seeds, nothing shown: {', '.join(sides[None])}.")
+    return " ".join(said)
+
+
+def learnt(point: Point) -> bool:
+    """Return whether smooth spikes are right on enough test recordings in every trial of the point (see `LEARNT`)."""
+    return min(point.samples["surrogate"].values) >= LEARNT
+
+
+def against_reference(results: Results) -> str:
+    """Return what the differences to the reference show of hard-spike accuracy and of the gap; empty without any."""
+    compared = [point for point in results.points if point.reference is not None and "hard" in point.samples]
+    if not compared:
+        return ""
+    told = [point for point in compared if learnt(point)]
+    failed = [_name(point) for point in compared if not learnt(point)]
+    return (
+        "Hard-spike accuracy against the reference. "
+        + _sorted(compared, "hard", ("shown to be higher", "shown to be lower", "no difference shown"))
+        + (
+            " The gap. "
+            + _sorted(told, "gap", ("shown to be larger", "shown to be smaller", "no difference shown"))
+            if told
+            else ""
+        )
+        + (
+            f" No gap is told of those that have not learnt in every seed (smooth spikes below {LEARNT:g} %): {', '.join(failed)}."
+            if failed
+            else ""
+        )
+        + "\n"
+    )
+
+
+def _sorted(points: Sequence[Point], key: str, texts: tuple[str, str, str]) -> str:
+    return sorted_by_direction([(_name(point), point.differences.get(key)) for point in points], texts)
+
+
+def _name(point: Point) -> str:
+    """Return a point's label as one word: a comma does not part lists."""
+    return "`" + point.label.removeprefix("method ").replace(", ", " ") + "`"
