@@ -305,7 +305,7 @@ def _load_state(path: Path, identity, network, optimiser) -> _Progress:
             f"{path}: is no training state of this version. Remove it, or start anew with --force."
         )
     for part, now in identity.items():
-        before = content["identity"][part]
+        before = content["identity"].get(part)
         if before != now:
             raise InputError(
                 f"{path}: cannot be resumed, {_difference(part, before, now)}. Repeat the first call's options."
