@@ -12,8 +12,12 @@ from numpy.typing import NDArray
 from sastdeploy.events.nmnist import OVERFLOW_Y, SENSOR
 from sastdeploy.frames import index_dtype
 from sastdeploy.jit import kernel
+from sastdeploy.lanes import append, below, load, spread
 
 OVERFLOW, ONE, TWO, THREE, FOUR = (np.uint64(n) for n in (OVERFLOW_Y, 1, 2, 3, 4))
+_SIXTEEN = (0, 0)
+_LANES = 16
+"""Counts that are seen to be zero at once; the tuple carries their number into a kernel's type (see `sastdeploy.lanes`)."""
 _MOST_EVENTS = 1 << 17
 """Above it a file goes the slow way; recordings hold some 4,000 events."""
 
@@ -29,10 +33,11 @@ class DigitBinner:
         self._bins = time_bins
         self._inputs = SENSOR[2] * frame_size[0] * frame_size[1]
         self._kind = index_dtype(self._inputs)
-        # Whole words per bin, so that eight counts are seen to be zero at once.
-        self._pitch = -(-self._inputs // 8) * 8
+        # A bin begins at a whole vector of counts.
+        self._pitch = -(-self._inputs // _LANES) * _LANES
         self._counts = np.zeros(time_bins * self._pitch, np.uint8)
-        self._words = self._counts.view(np.uint64)
+        self._signed = self._counts.view(np.int8)
+        self._listed = np.empty(time_bins * self._inputs + _LANES, np.int32)
         # Where a column and a row of the sensor lie in the frame, so that no event costs a division.
         (width, height, _), (w, h) = SENSOR, frame_size
         self._column = np.arange(width) * w // width
@@ -47,14 +52,13 @@ class DigitBinner:
         if len(content) % 5 or len(content) // 5 > _MOST_EVENTS:
             return None
         raw = np.frombuffer(content, np.uint8)
-        # Seven entries more than there can be: a word is listed whole, its zeros are then written over.
-        entries = min(len(raw) // 5, len(self._counts)) + 7
+        entries = min(len(raw) // 5, len(self._counts))
         index: NDArray = np.empty(entries, self._kind)
         count = np.empty(entries, np.uint8)
         per_bin = np.empty(self._bins, np.int64)
         stop, end = _frame(
             raw, self._column, self._row, self._inputs // 2, self._pitch, self._times, self._places, self._counts,
-            self._words, per_bin, index, count,
+            self._signed, self._listed, per_bin, index, count,
         )  # fmt: skip
         if stop <= 0:
             return None
@@ -96,25 +100,26 @@ def _count(raw, column, row, half, pitch, bins, times, places, counts):
 
 
 @kernel()
-def _collect(counts, words, pitch, per_bin, index, count):
-    """List the counts that are not zero, and set them to zero; return their number."""
+def _collect(counts, signed, pitch, listed, per_bin, index, count):
+    """List the counts that are not zero, and set all to zero; return their number. ``signed``: the same memory as int8."""
     end = np.int64(0)
     for bin_ in range(len(per_bin)):
         begin, before = bin_ * pitch, end
-        for word in range(begin // 8, (begin + pitch) // 8):
-            if words[word] != 0:
-                for place in range(8 * word, 8 * word + 8):
-                    index[end] = place - begin
-                    count[end] = counts[np.uint64(place)]
-                    end += np.int64(counts[np.uint64(place)] != 0)
-                words[word] = 0
+        for place in range(begin, begin + pitch, len(_SIXTEEN) * 8):
+            lanes = load(signed, place, _SIXTEEN)
+            zero = spread(lanes, np.int8(0))
+            end = append(below(lanes, zero) + below(zero, lanes), place - begin, listed, end)
+        for entry in range(before, end):
+            index[entry] = listed[entry]
+            count[entry] = counts[np.uint64(begin + np.int64(listed[entry]))]
         per_bin[bin_] = end - before
+    counts[:] = 0
     return end
 
 
 @kernel()
-def _frame(raw, column, row, half, pitch, times, places, counts, words, per_bin, index, count):
+def _frame(raw, column, row, half, pitch, times, places, counts, signed, listed, per_bin, index, count):
     """Count and list a file's events; return (last time + 1, or 0 where a rule is broken; entries)."""
     stop = _count(raw, column, row, half, pitch, len(per_bin), times, places, counts)
-    end = _collect(counts, words, pitch, per_bin, index, count) if stop > 0 else np.int64(0)
+    end = _collect(counts, signed, pitch, listed, per_bin, index, count) if stop > 0 else np.int64(0)
     return stop, end
