@@ -31,7 +31,7 @@ from sastdeploy.sweeps.pictures import draw, embed, tail_and_gap  # noqa: E402
 from sastdeploy.sweeps.points import Results, aggregate  # noqa: E402
 from sastdeploy.sweeps.report import section  # noqa: E402
 
-FIRST = ("table1", "corruption", "table1-full", "table1-gestures", "table2", "table3-scaled", "table3", *MAP)
+FIRST = ("table1", "corruption", "table1-full", "table1-gestures", "table2", "table3", *MAP)
 """The sections' order; what is not named follows by name."""
 
 

@@ -113,7 +113,7 @@ def claims(found: dict[str, Results | None], overhead: Sequence[list[str]]) -> l
             "90.8 to 96.1",
             *less(best, "drop:0.4, hard", 1),
         )
-    convolution = _convolution(found.get("table2"))
+    convolution = convolution_pair(found.get("table2"))
     for claim, paper_2, name, wanted in (
         ("Table 2: SAST reduces the gap", "7.77 to 1.44", GAP, -1),
         ("Table 2: SAST raises hard-spike accuracy", "90.91 to 97.33", HARD, 1),
@@ -124,7 +124,7 @@ def claims(found: dict[str, Results | None], overhead: Sequence[list[str]]) -> l
         add(f"{claim} (`table2`, conv_0p42m)", paper_2, *compared(sample, wanted))
     chosen = [
         point
-        for name in ("table3-scaled", "table3")
+        for name in ("table3",)
         if (results := found.get(name)) is not None
         for point in results.points
         if point.chosen and HARD in point.samples and point.trial.method == "sast"
@@ -155,7 +155,7 @@ def claims_table(rows: Sequence[list[str]], found: dict[str, Results | None]) ->
     )  # fmt: skip
 
 
-def _convolution(results: Results | None) -> tuple[Point, Point] | None:
+def convolution_pair(results: Results | None) -> tuple[Point, Point] | None:
     """Return the paper's convolutional network after baseline and after SAST training; None unless both are tested."""
     tested = (
         []
