@@ -227,7 +227,7 @@ def test_a_trial_that_outlives_its_sweep_is_not_started_twice(file, root, tmp_pa
     file.write_text(
         FILE.replace("seeds: [0, 1]", "seeds: [0]")
         .replace("  - {method: sast, rho: [0.1, 0.3]}\n", "")
-        .replace("epochs: 2", "epochs: 8"),
+        .replace("epochs: 2", "epochs: 300"),  # still at work when the second process has started
         "utf-8",
     )
     trials = addresses(load_experiment(file), root)
