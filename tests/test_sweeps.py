@@ -157,7 +157,7 @@ def test_a_measure_asked_for_later_is_taken_of_the_kept_checkpoint(file, root, t
 def test_a_killed_trial_goes_on_and_ends_with_the_same_numbers(file, root, tmp_path, monkeypatch):
     file.write_text(
         FILE.replace("seeds: [0, 1]", "seeds: [0]")
-        .replace("epochs: 2", "epochs: 12")
+        .replace("epochs: 2", "epochs: 100")
         .replace("[0.1, 0.3]", "[0.3]"),
         "utf-8",
     )
