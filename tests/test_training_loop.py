@@ -263,10 +263,7 @@ fit(sys.argv[1], TrainingSettings("sast", 0.3, epochs=6, batch_size=8), resume=T
 
 
 def test_a_killed_run_loses_at_most_one_epoch_and_ends_with_the_same_bits(tmp_path):
-    # Both in processes of their own: torch's products may round differently with another number of threads.
-    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "whole.pt")]
-    subprocess.run(command, input="", capture_output=True, text=True, check=True)
-    whole = load_checkpoint(tmp_path / "whole.pt")
+    whole = fit(tmp_path / "whole.pt", TrainingSettings("sast", 0.3, epochs=6, batch_size=8))
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "killed.pt")]
     running = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     while running.stdout.readline().strip() != "2":
@@ -278,6 +275,18 @@ def test_a_killed_run_loses_at_most_one_epoch_and_ends_with_the_same_bits(tmp_pa
     assert again.stdout.split() == ["3", "4", "5"]
     killed = load_checkpoint(tmp_path / "killed.pt")
     assert all(np.array_equal(killed.parameters[k], v) for k, v in whole.parameters.items())
+
+
+def test_kernels_just_compiled_and_from_the_cache_give_the_same_bits(tmp_path):
+    hashes = []
+    for name in ("compiled.pt", "cached.pt"):
+        subprocess.run(
+            [sys.executable, "-c", PROGRAM, str(tmp_path / name)], input="", capture_output=True, text=True, check=True,
+            env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")},
+        )  # fmt: skip
+        hashes.append(checkpoint_hash(load_checkpoint(tmp_path / name)))
+    assert any((tmp_path / "cache").rglob("*.nbc"))
+    assert hashes[0] == hashes[1]
 
 
 def test_one_and_two_threads_agree(tmp_path):

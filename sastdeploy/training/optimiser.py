@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import prange
+from numba import njit, prange
 
 from sastdeploy.jit import kernel
 from sastdeploy.training.networks import SpikingNetwork
@@ -23,7 +23,27 @@ _PIECE = 4096
 """Numbers that one task updates; their squares are summed apart, so the sum does not depend on the number of threads."""
 
 
-@kernel(parallel=True, error_model="numpy", fastmath={"contract", "reassoc"})
+@njit
+def _sum_of_squares(g):
+    """Return the sum in a fixed order, in eight parts: one after the other, every addition would wait for the last."""
+    a = b = c = d = e = f = x = y = np.float32(0.0)
+    whole = len(g) // 8 * 8
+    for i in range(0, whole, 8):
+        a += g[i] * g[i]
+        b += g[i + 1] * g[i + 1]
+        c += g[i + 2] * g[i + 2]
+        d += g[i + 3] * g[i + 3]
+        e += g[i + 4] * g[i + 4]
+        f += g[i + 5] * g[i + 5]
+        x += g[i + 6] * g[i + 6]
+        y += g[i + 7] * g[i + 7]
+    for i in range(whole, len(g)):
+        a += g[i] * g[i]
+    return ((a + b) + (c + d)) + ((e + f) + (x + y))
+
+
+# No fastmath: with leave to reassociate, a kernel just compiled and the same one from the cache gave other bits.
+@kernel(parallel=True, error_model="numpy")
 def _step(parameter, gradient, mean, square, rate, kept, scale, squares):
     """Update the parameter and both means in place, and write every piece's sum of squared gradients to ``squares``.
 
@@ -38,13 +58,11 @@ def _step(parameter, gradient, mean, square, rate, kept, scale, squares):
         first = piece * _PIECE
         p, g = parameter[first : first + _PIECE], gradient[first : first + _PIECE]
         m, v = mean[first : first + _PIECE], square[first : first + _PIECE]
-        total = np.float32(0.0)
         for i in range(len(g)):
-            total += g[i] * g[i]
             m[i] = b1 * m[i] + c1 * g[i]
             v[i] = b2 * v[i] + c2 * (g[i] * g[i])
             p[i] = p[i] * kept - rate * m[i] / (math.sqrt(v[i]) * scale + epsilon)
-        squares[piece] = total
+        squares[piece] = _sum_of_squares(g)
 
 
 class FusedAdam:
