@@ -12,7 +12,7 @@ from sastdeploy.samples import Sample, rank_correlation
 from sastdeploy.sweeps.pictures import over_scale, trials_with
 from sastdeploy.sweeps.points import Point, Results
 from sastdeploy.sweeps.readings import LEARNT
-from sastdeploy.sweeps.sentences import direction, learnt, sorted_by_direction
+from sastdeploy.sweeps.sentences import direction, learnt, short, sorted_by_direction
 from sastdeploy.sweeps.tables import NONE, difference, markdown, spread
 
 LARGE = 1.0
@@ -352,18 +352,11 @@ def rivals(results: Results) -> str:
     return "\n".join(parts) or "No point at a small input scale has a record yet.\n"
 
 
-def short(point: Point, factor: float) -> str:
-    """Return a point's label without the method's name and the scale that the sentence has named; a comma does not part lists."""
-    words = [w for w in point.label.removeprefix("method ").split(", ") if w != f"divisor_factor {factor:g}"]
-    return "`" + " ".join(words) + "`"
-
-
 def network(results: Results) -> str:
-    tested = [point for point in results.points if GAP in point.samples]
     parts = []
-    for factor in sorted({point.trial.divisor_factor for point in tested}):
-        points = [p for p in tested if p.trial.divisor_factor == factor and p.reference is not None]
-        name = at(points[0]) if points else ""
+    for there in by_scale(results):
+        factor, name = there[0].trial.divisor_factor, at(there[0])
+        points = [p for p in there if p.reference is not None]
         for key, texts in (
             (GAP, ("shown to enlarge it", "shown to reduce it", "no difference shown")),
             (HARD, ("shown to raise it", "shown to lower it", "no difference shown")),

@@ -72,9 +72,7 @@ def claims(found: dict[str, Results | None], overhead: Sequence[list[str]]) -> l
         ("table1-gestures", ("43.20 to 13.58", "31.8 to 63.3")),
     ):
         results = found.get(table_name)
-        pair = None if results is None else ends(results)
-        best = None if pair is None else pair[1]
-        about = f"`{table_name}`" + ("" if best is None else f", {best.label.removeprefix('method ')}")
+        pair, best, about = _ends_of(table_name, results)
         add(f"Table 1: SAST reduces the gap ({about})", paper[0], *less(best, GAP, -1))
         add(f"Table 1: SAST raises hard-spike accuracy ({about})", paper[1], *less(best, HARD, 1))
         for profile, (low, high, ratio) in PAPER_TABLE_4[table_name].items():
@@ -104,10 +102,7 @@ def claims(found: dict[str, Results | None], overhead: Sequence[list[str]]) -> l
                 verdict,
             )
     for table_name in ("corruption", "table1-full"):
-        results = found.get(table_name)
-        pair = None if results is None else ends(results)
-        best = None if pair is None else pair[1]
-        about = f"`{table_name}`" + ("" if best is None else f", {best.label.removeprefix('method ')}")
+        _, best, about = _ends_of(table_name, found.get(table_name))
         add(
             f"Event drops p = 0.4: SAST raises hard accuracy ({about})",
             "90.8 to 96.1",
@@ -122,11 +117,10 @@ def claims(found: dict[str, Results | None], overhead: Sequence[list[str]]) -> l
             None if convolution is None else convolution[1].samples[name].less(convolution[0].samples[name])
         )
         add(f"{claim} (`table2`, conv_0p42m)", paper_2, *compared(sample, wanted))
+    table3 = found.get("table3")
     chosen = [
         point
-        for name in ("table3",)
-        if (results := found.get(name)) is not None
-        for point in results.points
+        for point in (() if table3 is None else table3.points)
         if point.chosen and HARD in point.samples and point.trial.method == "sast"
     ]
     for point in chosen or [None]:
@@ -142,6 +136,14 @@ def claims(found: dict[str, Results | None], overhead: Sequence[list[str]]) -> l
             *less(point, GAP, -1),
         )
     return [*rows, *overhead]
+
+
+def _ends_of(name: str, results: Results | None) -> tuple[tuple[Point, Point] | None, Point | None, str]:
+    """Return an experiment's baseline and best SAST point, the latter by itself, and how a claim names them."""
+    pair = None if results is None else ends(results)
+    if pair is None:
+        return None, None, f"`{name}`"
+    return pair, pair[1], f"`{name}`, {pair[1].label.removeprefix('method ')}"
 
 
 def claims_table(rows: Sequence[list[str]], found: dict[str, Results | None]) -> str:

@@ -13,11 +13,12 @@ from sastdeploy.events.nmnist import OVERFLOW_Y, SENSOR
 from sastdeploy.frames import index_dtype
 from sastdeploy.jit import kernel
 from sastdeploy.lanes import append, below, load, spread
+from sastdeploy.vectors import shape
 
 OVERFLOW, ONE, TWO, THREE, FOUR = (np.uint64(n) for n in (OVERFLOW_Y, 1, 2, 3, 4))
-_SIXTEEN = (0, 0)
 _LANES = 16
-"""Counts that are seen to be zero at once; the tuple carries their number into a kernel's type (see `sastdeploy.lanes`)."""
+"""Counts that are seen to be zero at once."""
+_SIXTEEN = shape(1, _LANES)[1]
 _MOST_EVENTS = 1 << 17
 """Above it a file goes the slow way; recordings hold some 4,000 events."""
 
@@ -105,7 +106,7 @@ def _collect(counts, signed, pitch, listed, per_bin, index, count):
     end = np.int64(0)
     for bin_ in range(len(per_bin)):
         begin, before = bin_ * pitch, end
-        for place in range(begin, begin + pitch, len(_SIXTEEN) * 8):
+        for place in range(begin, begin + pitch, _LANES):
             lanes = load(signed, place, _SIXTEEN)
             zero = spread(lanes, np.int8(0))
             end = append(below(lanes, zero) + below(zero, lanes), place - begin, listed, end)

@@ -130,7 +130,7 @@ def without_measures(trials: dict[str, Trial], records: Path) -> list[str]:
     """Return the addresses of finished trials whose records lack a measure that the trial asks for."""
     return [
         address for address, trial in trials.items()
-        if set(trial.measures) - set(load(records / f"{address}.json").get("measures", {}))
+        if trial.measures and set(trial.measures) - set(load(records / f"{address}.json").get("measures", {}))
     ]  # fmt: skip
 
 

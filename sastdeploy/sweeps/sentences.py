@@ -51,7 +51,7 @@ def against_reference(results: Results) -> str:
     if not compared:
         return ""
     told = [point for point in compared if learnt(point)]
-    failed = [_name(point) for point in compared if not learnt(point)]
+    failed = [short(point) for point in compared if not learnt(point)]
     return (
         "Hard-spike accuracy against the reference. "
         + _sorted(compared, "hard", ("shown to be higher", "shown to be lower", "no difference shown"))
@@ -71,9 +71,13 @@ def against_reference(results: Results) -> str:
 
 
 def _sorted(points: Sequence[Point], key: str, texts: tuple[str, str, str]) -> str:
-    return sorted_by_direction([(_name(point), point.differences.get(key)) for point in points], texts)
+    return sorted_by_direction([(short(point), point.differences.get(key)) for point in points], texts)
 
 
-def _name(point: Point) -> str:
-    """Return a point's label as one word: a comma does not part lists."""
-    return "`" + point.label.removeprefix("method ").replace(", ", " ") + "`"
+def short(point: Point, factor: float | None = None) -> str:
+    """Return a point's label as one word, without the method's name and the input scale ``factor`` that the sentence has named.
+
+    A comma does not part lists.
+    """
+    left_out = "" if factor is None else f"divisor_factor {factor:g}"
+    return "`" + " ".join(w for w in point.label.removeprefix("method ").split(", ") if w != left_out) + "`"
