@@ -11,15 +11,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from small_networks import CONV, DENSE, POOL, checkpoint_of, labelled, one_neuron
 
-from sastdeploy.analysis import bounds as bounds_module
-from sastdeploy.analysis.bounds import (
-    bounds,
-    convergence_floor,
-    geometric_sum,
-    lipschitz_bound,
-    state_bounds,
-)
+from sastdeploy.analysis import convergence as convergence_module
+from sastdeploy.analysis.bounds import bounds, state_bounds
 from sastdeploy.analysis.contraction import surrogate_slope
+from sastdeploy.analysis.convergence import convergence_floor
+from sastdeploy.analysis.lipschitz import geometric_sum, lipschitz_bound
 from sastdeploy.analysis.power import operator_norm
 from sastdeploy.architecture import Neuron
 from sastdeploy.errors import InputError
@@ -315,10 +311,10 @@ def test_a_network_that_contracts_is_said_to():
 
 def test_minibatch_noise_by_hand(monkeypatch):
     gradients = iter(np.array([[1.0, 0.0], [3.0, 0.0], [1.0, 2.0], [3.0, 2.0]]))
-    monkeypatch.setattr(bounds_module, "_MINIBATCHES", 4)
-    monkeypatch.setattr(bounds_module, "loss_gradient", lambda checkpoint, data: next(gradients))
+    monkeypatch.setattr(convergence_module, "_MINIBATCHES", 4)
+    monkeypatch.setattr(convergence_module, "loss_gradient", lambda checkpoint, data: next(gradients))
     # Mean (2, 1), squared distances 2 each: 8 / 3 for minibatches of 2; a quarter of it for batches of 8.
-    noise = bounds_module._noise(checkpoint_of(), labelled(count=8), 8, np.random.default_rng(0))
+    noise = convergence_module._noise(checkpoint_of(), labelled(count=8), 8, np.random.default_rng(0))
     assert noise == pytest.approx(8 / 3 / 4)
 
 

@@ -31,7 +31,9 @@ from sastdeploy.sweeps.pictures import draw, embed, tail_and_gap  # noqa: E402
 from sastdeploy.sweeps.points import Results, aggregate  # noqa: E402
 from sastdeploy.sweeps.report import section  # noqa: E402
 
-FIRST = ("table1", "corruption", "table1-full", "table1-gestures", "table2", "table3", *MAP)
+FIRST = (
+    "table1", "corruption", "table1-full", "table1-gestures", "corruption-gestures", "table2", "table2-gestures", "table3", "table3-scaled", *MAP
+)  # fmt: skip
 """The sections' order; what is not named follows by name."""
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from sastdeploy.sweeps.points import Point, Results
 
 GAP, HARD = "gap", "hard"
+LARGE = 1.0
+"""Points from which on a gap is called large."""
 
 
 def missing(name: str) -> str:
@@ -22,3 +24,12 @@ def lines(results: Results) -> tuple[list[Point], list[Point]]:
     tested = [point for point in results.points if GAP in point.samples]
     tested.sort(key=lambda point: point.trial.divisor_factor)
     return tuple([p for p in tested if p.trial.method == method] for method in ("baseline", "sast"))  # type: ignore[return-value]
+
+
+def by_scale(results: Results) -> list[list[Point]]:
+    """Return the tested points of each input scale, at ascending divisor_factor."""
+    tested = [point for point in results.points if HARD in point.samples]
+    return [
+        [point for point in tested if point.trial.divisor_factor == factor]
+        for factor in sorted({point.trial.divisor_factor for point in tested})
+    ]

@@ -15,7 +15,7 @@ NOTICED = 1.01
 
 
 def overhead(benchmarks: Path) -> list[list[str]]:
-    """Return the rows (claim, paper's figure, ours, verdict) for a training step's seconds and for peak memory.
+    """Return the rows (claim, file, paper's figure, ours, verdict) for a training step's seconds and for peak memory.
 
     Raises:
         InputError: a file is missing or damaged, or lacks a network.
@@ -53,7 +53,7 @@ def _seconds(times: dict[str, dict[str, float]]) -> list[str]:
     else:
         verdict = "partly outside the paper's two figures"
     return [
-        "Overhead: wall-clock of a SAST training step over a baseline step (`benchmarks/speed/results/`)",
+        "Overhead: wall-clock of a SAST training step over a baseline step", "`benchmarks/speed/results/`",
         f"{high:g} and {low:g} (gestures)", f"medians: {ours}", f"{verdict}; one machine, no interval",
     ]  # fmt: skip
 
@@ -64,6 +64,6 @@ def _memory(ratios: dict[str, float]) -> list[str]:
         f"increased for {', '.join(above)}" if above else f"no increase above {100 * (NOTICED - 1):.0f} %"
     )
     return [
-        "Overhead: no increase of peak memory, SAST over baseline (`benchmarks/TRAINING_MEMORY.json`)",
+        "Overhead: no increase of peak memory, SAST over baseline", "`benchmarks/TRAINING_MEMORY.json`",
         "no increase", "; ".join(f"`{name}` {ratio:.4f}" for name, ratio in ratios.items()), f"{verdict}; one run each",
     ]  # fmt: skip

@@ -9,32 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sastdeploy.analysis.contraction import surrogate_slope
-from sastdeploy.analysis.power import Norm, operator_norm
+from sastdeploy.analysis.convergence import convergence
+from sastdeploy.analysis.lipschitz import geometric_sum, lipschitz
+from sastdeploy.analysis.power import operator_norm
 from sastdeploy.checkpoint import Checkpoint
 from sastdeploy.errors import InputError
 from sastdeploy.frames import Frames, LabelledFrames
-from sastdeploy.training.derivatives import (
-    Change,
-    attack,
-    hessian_product,
-    initial_checkpoint,
-    linear_maps,
-    loss_gradient,
-)
-from sastdeploy.training.inference import run
+from sastdeploy.training.derivatives import linear_maps
 from sastdeploy.training.states import input_values, lif_layers, visited_states
 
 LIMIT = 128
 """Recordings for loss, gradient noise and Hessian, where none are asked for."""
-_ATTACKED, _MINIBATCHES = 16, 16
-_HESSIAN_TOLERANCE, _HESSIAN_ITERATIONS = 1e-2, 12
-_KEPT = (0.6, 0.9, 0.99)
-"""Shares of events that random deletion leaves; beside it, one event of each recording is deleted."""
-_LEAST_LOGARITHM = -400.0
-"""Stands for log10(0), which JSON cannot hold: below every positive float's."""
-PAPER_RHO = 0.3
-"""The paper's choice on N-MNIST: its floor is given for baselines too, whose own rho is 0."""
 
 
 def bounds(checkpoint: Checkpoint, data: LabelledFrames, seed: int = 0, limit: int = LIMIT) -> dict[str, Any]:
@@ -94,8 +79,8 @@ def bounds(checkpoint: Checkpoint, data: LabelledFrames, seed: int = 0, limit: i
         "operator_norms": [{"name": name, **asdict(norm)} for name, norm in norms.items()],
         "constants": constants,
         "states": _states(checkpoint, visited, layers),
-        "lipschitz": _lipschitz(checkpoint, visited, norms, constants, chosen.frames, rng),
-        "convergence": _convergence(checkpoint, chosen, rng),
+        "lipschitz": lipschitz(checkpoint, visited.nearest, norms, constants, chosen.frames, rng),
+        "convergence": convergence(checkpoint, chosen, rng),
     }
 
 
@@ -127,14 +112,6 @@ def _visited(checkpoint: Checkpoint, frames: Frames) -> _Visited:
 def _largest_norm(values: NDArray[np.float64]) -> float:
     """Return the largest Euclidean norm of one recording's one step, of ``[B, T, ...]``."""
     return float(np.linalg.norm(values.reshape(*values.shape[:2], -1), axis=2).max())
-
-
-def geometric_sum(ratio: float, terms: int) -> float:
-    """Return ``1 + ratio + ... + ratio^(terms - 1)``: S_T(gamma); infinite where it leaves the range of floats."""
-    total = 0.0
-    for _ in range(terms):
-        total = total * ratio + 1.0
-    return total
 
 
 def state_bounds(
@@ -193,230 +170,6 @@ def _states(checkpoint: Checkpoint, visited: _Visited, norms: dict[str, float]) 
         "layers": layers,
         "sentence": f"The state bound holds without gamma < 1, so it is not vacuous. Bound of ||u_t||_2 against the largest visited: {parts}.",
     }
-
-
-def lipschitz_bound(
-    readout: float, layers: list[tuple[float, float]], alpha: float, theta: float, steps: int
-) -> float:
-    """Return ``log10`` of ``M_out / sqrt(T)`` times the product of ``B_1 M_A S_T(gamma)`` over the layers; -inf for 0.
-
-    Equal to the paper's L_x where all layers share the largest B_1 and M_A. It bounds
-    ``||f(x) - f(x')||_2 / ||x - x'||_2`` whatever gamma is, as a sum of T terms, if each B_1 bounds sigma' between the
-    two inputs' membranes: ``|du_t| <= gamma |du_{t-1}| + M_A |ds_t|`` with ``gamma = alpha + theta B_1``, Young's
-    inequality over time, and ``|mean_t ds_t| <= ||ds||_2 / sqrt(T)``.
-
-    Args:
-        readout: M_out. layers: (B_1, M_A), first to last. theta: the largest threshold. steps: T.
-    """
-    total = _log10(readout) - 0.5 * math.log10(steps)
-    for slope, norm in layers:
-        total += _log10(slope) + _log10(norm) + _log10_sum(alpha + theta * slope, steps)
-    return total
-
-
-def _log10(value: float) -> float:
-    return math.log10(value) if value > 0 else -math.inf
-
-
-def _log10_sum(ratio: float, terms: int) -> float:
-    if ratio <= 1.0:
-        return math.log10(geometric_sum(ratio, terms))
-    # ratio^(terms - 1) taken out: what is left cannot overflow.
-    return (terms - 1) * math.log10(ratio) + math.log10(geometric_sum(1.0 / ratio, terms))
-
-
-def _lipschitz(
-    checkpoint: Checkpoint,
-    visited: _Visited,
-    norms: dict[str, Norm],
-    constants: dict[str, Any],
-    frames: Frames,
-    rng: np.random.Generator,
-) -> dict[str, Any]:
-    slope = checkpoint.architecture.neuron.slope
-    names = list(visited.nearest)
-    locals_ = [surrogate_slope(visited.nearest[name], slope) for name in names]
-    matrices = [norms[name].value for name in names]
-    local, everywhere = (
-        _one_bound(slopes, matrices, constants) for slopes in (locals_, [slope / math.pi] * len(names))
-    )
-    attacked = frames.select(np.arange(min(_ATTACKED, len(frames))))
-    changes = {
-        "attack": max(attack(checkpoint, attacked, rng), key=lambda change: change.ratio),
-        "deletions": max(_deletions(checkpoint, attacked, rng), key=lambda change: change.ratio),
-    }
-    largest = max(change.ratio for change in changes.values())
-    sources = norms["readout"]
-    outputs = int(np.prod(checkpoint.architecture.shapes()[-1]))
-    diameter = sources.value * math.sqrt(outputs)
-    one_event = _smallest_step(checkpoint, attacked)
-    found = {
-        "local": local,
-        "global": everywhere,
-        "attacked": len(attacked),
-        **{name: {**asdict(change), "ratio": change.ratio} for name, change in changes.items()},
-        "largest_found": largest,
-        "log10_bound_over_found": local["log10_bound"] - math.log10(largest) if largest > 0 else None,
-        "diameter": diameter,
-        "one_event": one_event,
-        "log10_one_event_over_diameter": local["log10_bound"] + math.log10(one_event / diameter)
-        if diameter > 0
-        else None,
-    }
-    return {**found, "sentence": _lipschitz_sentence(found)}
-
-
-def _one_bound(slopes: list[float], matrices: list[float], constants: dict[str, Any]) -> dict[str, Any]:
-    alpha, theta, steps = constants["alpha"], constants["M_theta"], constants["T"]
-    largest = max(slopes)
-    gamma = alpha + theta * largest
-    shared = [(largest, max(matrices))] * len(slopes)
-    logarithm = lipschitz_bound(constants["M_out"], shared, alpha, theta, steps)
-    product = lipschitz_bound(constants["M_out"], list(zip(slopes, matrices)), alpha, theta, steps)
-    return {
-        "B_1": largest,
-        "gamma": gamma,
-        "assumption_holds": gamma < 1.0,
-        "log10_S_T": _log10_sum(gamma, steps),
-        "log10_bound": max(logarithm, _LEAST_LOGARITHM),
-        "bound": _power_of_ten(logarithm),
-        "log10_bound_per_layer": max(product, _LEAST_LOGARITHM),
-        "bound_per_layer": _power_of_ten(product),
-    }
-
-
-def _power_of_ten(logarithm: float) -> float | None:
-    """Return ``10^logarithm``, None where no float holds it."""
-    return 10.0**logarithm if logarithm < 308 else None
-
-
-def _smallest_step(checkpoint: Checkpoint, frames: Frames) -> float:
-    """Return how far one event moves a recording's values: the smallest value that a frame of these holds."""
-    values = np.concatenate([x.reshape(-1) for x in input_values(checkpoint, frames)])
-    positive = values[values > 0]
-    return float(positive.min()) if positive.size else 1.0 / checkpoint.preprocessing.divisor
-
-
-def _deletions(checkpoint: Checkpoint, frames: Frames, rng: np.random.Generator) -> list[Change]:
-    """Return what deleting events changes: each with the probabilities of `_KEPT`, and one of each recording."""
-    counts = frames.dense()
-    thinned: list[NDArray] = [rng.binomial(counts, kept) for kept in _KEPT for _ in range(4)]
-    for _ in range(8):
-        single = counts.copy().reshape(len(frames), -1)
-        for row in single:
-            present = np.flatnonzero(row)
-            if present.size:
-                row[rng.choice(present)] -= 1
-        thinned.append(single.reshape(counts.shape))
-    scores = run(checkpoint, frames, hard=False).scores
-    values = np.concatenate(list(input_values(checkpoint, frames)))
-    found = [Change(0.0, 0.0)]
-    for deleted in thinned:
-        other = Frames.from_dense(deleted)
-        apart = np.concatenate(list(input_values(checkpoint, other))) - values
-        moved = np.linalg.norm(apart.reshape(len(apart), -1), axis=1)
-        changed = np.linalg.norm(run(checkpoint, other, hard=False).scores - scores, axis=1)
-        found += [Change(float(m), float(c)) for m, c in zip(moved, changed)]
-    return found
-
-
-def _lipschitz_sentence(found: dict[str, Any]) -> str:
-    local, over = found["local"], found["log10_one_event_over_diameter"]
-    if local["assumption_holds"]:
-        text = f"gamma = {local['gamma']:.4g} < 1 on the visited states, and L_x = 10^{local['log10_bound']:.2f}. "
-    else:
-        text = f"The theorem's assumption fails (gamma = {local['gamma']:.4g}); as a finite sum L_x = 10^{local['log10_bound']:.2f}. "
-    if found["log10_bound_over_found"] is None:
-        text += "No change of input was found that changes the scores. "
-    elif found["log10_bound_over_found"] < 0:
-        text += (
-            f"The largest change found, {found['largest_found']:.4g} per unit of input, is above it: that input's membranes "
-            f"leave the visited states. "
-        )
-    else:
-        text += (
-            f"The largest change found is {found['largest_found']:.4g} per unit of input, "
-            f"{_times(10.0 ** min(307.0, found['log10_bound_over_found']))} less. "
-        )
-    if over is None or over < 0:
-        return text + "Not vacuous: for one event it allows less than the scores' whole range."
-    return (
-        text
-        + f"Vacuous: for one event it allows {_times(10.0 ** min(307.0, over))} the whole range of the scores."
-    )
-
-
-def _convergence(checkpoint: Checkpoint, data: LabelledFrames, rng: np.random.Generator) -> dict[str, Any]:
-    training = checkpoint.training
-    rate, rho = float(training.get("learning_rate", 1e-3)), float(training.get("rho", 0.0))
-    batch = int(training.get("batch_size", 128))
-    count, product = hessian_product(checkpoint, data)
-    curvature = operator_norm(
-        product, product, (count,), rng, tolerance=_HESSIAN_TOLERANCE, most=_HESSIAN_ITERATIONS
-    )
-    gradient = float(np.linalg.norm(loss_gradient(checkpoint, data)))
-    initial = float(np.linalg.norm(loss_gradient(initial_checkpoint(checkpoint), data)))
-    noise = _noise(checkpoint, data, batch, rng)
-    floors = {
-        name: convergence_floor(curvature.value, radius, rate, noise)
-        for name, radius in (("floor", rho), ("floor_at_paper_rho", PAPER_RHO))
-    }
-    measured = max(gradient, initial) ** 2
-    found = {
-        "beta_at_least": curvature.value,
-        "hessian": {"iterations": curvature.iterations, "residual": curvature.residual},
-        "rho": rho,
-        "paper_rho": PAPER_RHO,
-        "learning_rate": rate,
-        "largest_learning_rate": 0.25 / curvature.value if curvature.value else None,
-        "noise_variance": noise,
-        "batch_size": batch,
-        "gradient_norm": gradient,
-        "initial_gradient_norm": initial,
-        **floors,
-        "floor_over_squared_gradient": floors["floor"] / measured if measured else None,
-        "floor_at_paper_rho_over_squared_gradient": floors["floor_at_paper_rho"] / measured
-        if measured
-        else None,
-    }
-    return {**found, "sentence": _convergence_sentence(found)}
-
-
-def convergence_floor(beta: float, rho: float, rate: float, noise: float) -> float:
-    """Return ``3 beta^2 rho^2 + 2 eta beta sigma^2``, what equation (3) leaves of the squared gradient for K to infinity."""
-    return 3.0 * (beta * rho) ** 2 + 2.0 * rate * beta * noise
-
-
-def _noise(checkpoint: Checkpoint, data: LabelledFrames, batch: int, rng: np.random.Generator) -> float:
-    """Return ``E ||g_B - g||^2`` for minibatches of ``batch``: the variance of smaller ones, scaled as 1 / size."""
-    size = max(1, len(data) // _MINIBATCHES)
-    pieces = len(data) // size
-    order = rng.permutation(len(data))[: pieces * size].reshape(pieces, size)
-    gradients = np.stack([loss_gradient(checkpoint, data.select(part)) for part in order])
-    variance = float(np.square(gradients - gradients.mean(0)).sum()) / (pieces - 1)
-    return variance * size / batch
-
-
-def _convergence_sentence(found: dict[str, Any]) -> str:
-    fits = found["largest_learning_rate"] is None or found["learning_rate"] <= found["largest_learning_rate"]
-    step = (
-        "eta <= 1 / (4 beta) is not excluded"
-        if fits
-        else f"eta = {found['learning_rate']:g} is above 1 / (4 beta) = {found['largest_learning_rate']:.3g}, so the theorem "
-        f"does not apply"
-    )
-    text = f"beta is at least {found['beta_at_least']:.4g}; {step}. "
-    for name, rho in (("floor", found["rho"]), ("floor_at_paper_rho", found["paper_rho"])):
-        ratio = found[f"{name}_over_squared_gradient"]
-        verdict = (
-            "no gradient to compare with"
-            if ratio is None
-            else f"vacuous, {_times(ratio)} the largest squared gradient measured"
-            if ratio >= 1
-            else f"not vacuous, {ratio:.3g} of the largest squared gradient measured"
-        )
-        text += f"Floor for rho = {rho:g}: at least {found[name]:.4g} ({verdict}). "
-    return text + "The theorem is for plain gradient steps; the training used Adam."
 
 
 def _times(factor: float | None) -> str:

@@ -1,0 +1,251 @@
+"""The map of the gap, section by section: each function says of one experiment's results what they show, or that they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from names import GAP, HARD, LARGE, at, by_scale, lines
+
+from sastdeploy.samples import rank_correlation
+from sastdeploy.sweeps.pictures import over_scale, trials_with
+from sastdeploy.sweeps.points import Point, Results
+from sastdeploy.sweeps.readings import LEARNT
+from sastdeploy.sweeps.sentences import direction, learnt, short, sorted_by_direction
+from sastdeploy.sweeps.tables import NONE, difference, markdown, spread
+
+FEW = 5
+"""Trials at least before a threshold on the tail's share is told."""
+
+
+def failures(points: Sequence[Point], factor: float | None = None) -> str:
+    """Return the sentence that names the points where training failed, empty if there is none.
+
+    They are named by their input scale, or, if all share the scale ``factor``, by what else they are.
+    """
+    names = [
+        f"{at(p) if factor is None else short(p, factor)} ({sum(v < LEARNT for v in p.samples['surrogate'].values)} of {len(p.seeds)} seeds)"
+        for p in points if not learnt(p)
+    ]  # fmt: skip
+    told = f" Training itself failed, with smooth spikes below {LEARNT:g} %, at: {', '.join(names)}; a gap says nothing there."
+    return told if names else ""
+
+
+def begins(baseline: Sequence[Point]) -> tuple[Point, Point] | None:
+    """Return the last point shown to have a small gap and the first shown to have a large one; None where they are not so ordered."""
+    above = [p for p in baseline if learnt(p) and direction(p.samples[GAP], LARGE) == 1]
+    below = [p for p in baseline if learnt(p) and direction(p.samples[GAP], LARGE) == -1]
+    if above and below and below[-1].trial.divisor_factor < above[0].trial.divisor_factor:
+        return below[-1], above[0]
+    return None
+
+
+def scale(results: Results) -> str:
+    baseline, _ = lines(results)
+    if not baseline:
+        return "No baseline point has a record yet.\n"
+    rows = [
+        [at(p), spread(p.samples["surrogate"]), spread(p.samples[HARD]), difference(p.samples[GAP]).replace("+", ""), spread(p.samples.get("tail"))]
+        for p in baseline
+    ]  # fmt: skip
+    table = markdown(["largest frame value", "smooth, %", "hard, %", "gap, points (95 %)", "tail, %"], rows)
+    sentence = sorted_by_direction(
+        [(at(p), p.samples[GAP]) for p in baseline if learnt(p)],
+        (f"The baseline's gap is shown to be above {LARGE:g} point at", f"shown to be below {LARGE:g} point at", "neither is shown at"), LARGE,
+    )  # fmt: skip
+    found = begins(baseline)
+    told = ""
+    if found is not None:
+        told = (
+            f" So it becomes large between a largest frame value of {at(found[0])} and {at(found[1])}: if yours are smaller, scale the "
+            "frames up before anything else (counts divided by a clip near their own maximum, not by a large constant)."
+        )
+    return f"{table}\n{sentence}{told}{failures(baseline)}\n"
+
+
+def sast(results: Results) -> str:
+    _, points = lines(results)
+    if not points:
+        return "No SAST point has a record yet.\n"
+    rows = [
+        [at(p), difference(p.differences.get(GAP)), difference(p.differences.get(HARD)), difference(p.differences.get("surrogate"))]
+        for p in points
+    ]  # fmt: skip
+    name = points[0].label.split(",")[1].strip()
+    table = markdown(
+        ["largest frame value", f"gap: SAST {name} less baseline, points (95 %)", "hard", "smooth"], rows
+    )
+    pairs = {
+        GAP: [(at(p), p.differences.get(GAP)) for p in points if learnt(p)],
+        HARD: [(at(p), p.differences.get(HARD)) for p in points],
+    }
+    return (
+        f"{table}\nSame epochs, so SAST has twice the gradient evaluations. Gap. "
+        + sorted_by_direction(
+            pairs[GAP], ("SAST raises it at", "SAST reduces it at", "no difference shown at")
+        )
+        + " Hard-spike accuracy. "
+        + sorted_by_direction(
+            pairs[HARD], ("SAST raises it at", "SAST lowers it at", "no difference shown at")
+        )
+        + f"{failures(points)}\n"
+    )
+
+
+def calibration(results: Results) -> str:
+    baseline, _ = lines(results)
+    having = [p for p in baseline if "recovered" in p.samples]
+    if not having:
+        return "No baseline point has this measure yet.\n"
+    well = next((p for p in having if p.trial.divisor_factor == 1.0), None)
+    rows = [
+        [
+            at(p), spread(p.samples[HARD]), spread(p.samples["calibrated"]), difference(p.samples["recovered"]), difference(p.samples["left"]),
+            NONE if well is None or p is well else difference(p.samples["calibrated"].less(well.samples[HARD])),
+        ]
+        for p in having
+    ]  # fmt: skip
+    header = [
+        "largest frame value", "hard as trained, %", "hard calibrated, %", "restored, points (95 %)", "smooth less calibrated (95 %)",
+        "calibrated less trained at 1 (95 %)",
+    ]  # fmt: skip
+    sentence = sorted_by_direction(
+        [(at(p), p.samples["recovered"]) for p in having],
+        (
+            "Calibration is shown to raise hard-spike accuracy at",
+            "shown to lower it at",
+            "no difference shown at",
+        ),
+    )
+    left = sorted_by_direction(
+        [(at(p), p.samples["left"]) for p in having],
+        (
+            f"What is left of the gap is shown to be above {LARGE:g} point at",
+            f"shown to be below {LARGE:g} point at",
+            "neither is shown at",
+        ),
+        LARGE,
+    )
+    return (
+        "Thresholds or input times a factor, chosen on validation recordings with hard spikes, weights unchanged; baseline networks.\n\n"
+        f"{markdown(header, rows)}\n{sentence} {left}\n"
+    )
+
+
+def rivals(results: Results) -> str:
+    scales = by_scale(results)
+    parts = []
+    well = next((points[0] for points in scales if points[0].trial.divisor_factor == 1.0), None)
+    for points in scales:
+        plain = points[0]
+        factor = plain.trial.divisor_factor
+        if factor == 1:
+            continue
+        if plain.reference is not None or len(points) < 2:
+            parts.append(
+                f"At a largest frame value of {at(plain)} the baseline or every rival is still without a record.\n"
+            )
+            continue
+        chosen = max(points, key=lambda point: point.samples["validation hard"].mean)
+        smallest = min(filter(learnt, points), key=lambda point: point.samples[GAP].mean, default=None)
+        others = [p for p in points if p is not chosen]
+        text = (
+            f"At a largest frame value of {at(plain)}, {len(points)} ways were trained. Validation chooses **{short(chosen, factor)}**: hard "
+            f"{spread(chosen.samples[HARD])} %, gap {spread(chosen.samples[GAP])} points on test recordings. "
+        )
+        if smallest is not None:
+            text += (
+                f"Of those that have learnt, {short(smallest, factor)} has the smallest mean gap: {spread(smallest.samples[GAP])} points with "
+                f"hard {spread(smallest.samples[HARD])} %. "
+            )
+        if others:
+            text += "Hard-spike accuracy against the chosen one. " + sorted_by_direction(
+                [(short(p, factor), p.samples[HARD].less(chosen.samples[HARD])) for p in others],
+                ("shown to be higher", "shown to be lower", "no difference shown"),
+            )
+        text += (
+            f" Against {short(plain, factor)}, the gap. "
+            + sorted_by_direction(
+                [
+                    (short(p, factor), p.samples[GAP].less(plain.samples[GAP]))
+                    for p in points
+                    if p is not plain and learnt(p)
+                ],
+                ("shown to be larger", "shown to be smaller", "no difference shown"),
+            )
+            + failures(points, factor)
+        )
+        if well is not None:
+            less = chosen.samples[HARD].less(well.samples[HARD])
+            text += (
+                f" The baseline with well-scaled input (largest frame value 1, same compute) reaches {spread(well.samples[HARD])} % hard; "
+                f"the chosen rival less that: {difference(less)} points."
+            )
+        parts.append(text + "\n")
+    return "\n".join(parts) or "No point at a small input scale has a record yet.\n"
+
+
+def network(results: Results) -> str:
+    parts = []
+    for there in by_scale(results):
+        factor, name = there[0].trial.divisor_factor, at(there[0])
+        points = [p for p in there if p.reference is not None]
+        for key, texts in (
+            (GAP, ("shown to enlarge it", "shown to reduce it", "no difference shown")),
+            (HARD, ("shown to raise it", "shown to lower it", "no difference shown")),
+        ):
+            if points:
+                what = "gap" if key == GAP else "hard-spike accuracy"
+                told = [p for p in points if key == HARD or learnt(p)]
+                pairs = [(short(p, factor), p.differences.get(key)) for p in told]
+                parts.append(
+                    f"- Largest frame value {name}, {what} against the same scale's reference. {sorted_by_direction(pairs, texts)}"
+                    + (failures(points, factor) if key == GAP else "")
+                )
+    return "\n".join(parts) + "\n" if parts else "No point has a reference to be compared with yet.\n"  # fmt: skip
+
+
+def precision(results: Results) -> str:
+    parts = []
+    for name, points in (
+        over_scale(results) or {method: line for method, line in zip(("baseline", "SAST"), lines(results)) if line}
+    ).items():  # fmt: skip
+        for profile in results.experiment.trials[0].profiles:
+            pairs = [
+                (at(p), p.samples.get(f"{profile} less hard"))
+                for p in points
+                if f"{profile} less hard" in p.samples
+            ]
+            refused = [at(p) for p in points if profile in p.refused]
+            if pairs:
+                means = [sample.mean for _, sample in pairs if sample is not None]
+                parts.append(
+                    f"- {name}, `{profile}` less the float network's hard spikes: mean differences of {min(means):+.2f} to {max(means):+.2f} points over "
+                    "the scales. " + sorted_by_direction(pairs, ("shown to be higher at", "shown to be lower at", "no difference shown at"))
+                    + (f" Refused by the hardware at: {', '.join(refused)}." if refused else "")
+                )  # fmt: skip
+    return "\n".join(parts) + "\n" if parts else "No integer program has a record yet.\n"
+
+
+def tail(there: Sequence[Results]) -> str:
+    pairs = [pair for pairs in trials_with(there, "tail", GAP).values() for pair in pairs]
+    correlation = rank_correlation([t for t, _ in pairs], [g for _, g in pairs])
+    if correlation is None:
+        return f"Too few trials with both figures ({len(pairs)}).\n"
+    large = [t for t, gap in pairs if gap > LARGE]
+    small = [t for t, gap in pairs if gap <= LARGE]
+    text = (
+        f"Over the {len(pairs)} trials of the map that have learnt (smooth spikes right on {LEARNT:g} % or more) the share of the smooth output that is sent from below threshold (tail, validation recordings) and "
+        f"the gap (test recordings) have a rank correlation of {correlation:+.2f}; the trials share data and settings, so no interval is given."
+    )
+    if large and small:
+        safe, sure = (
+            sum(t < min(large) for t in small),
+            sum(t > max(small) for t in large),
+        )
+        if safe >= FEW:
+            text += f" Below a tail of {min(large):.1f} % no trial had a gap above {LARGE:g} point ({safe} trials)."
+        if sure >= FEW:
+            text += f" Above {max(small):.1f} % every trial had ({sure} trials)."
+        if safe < FEW and sure < FEW:
+            text += " No tail share separates small gaps from large ones."
+    return text + "\n"
