@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from subject import SEED, checkpoint, recordings
-from timing import environment, interleaved, one_thread, save
+from timing import as_after_loading, environment, interleaved, one_thread, save
 
 from sastdeploy.cli.simulate_command import UNUSED
 from sastdeploy.training import fused, sparse
@@ -92,6 +92,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=15)
     options = parser.parse_args()
     one_thread()
+    as_after_loading()
     save(
         "limits",
         {"seed": SEED, "training": training_parts(options.work, options.turns), "start": start_parts(5)},

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from peers import PACKAGES, available, loss_of
 from subject import SEED, checkpoint, recordings
-from timing import interleaved, one_thread, save
+from timing import as_after_loading, interleaved, one_thread, save
 
 from sastdeploy.training.inference import frame_values, network_inputs
 from sastdeploy.training.networks import SpikingNetwork
@@ -77,6 +77,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5, help="steps of a turn")
     options = parser.parse_args()
     one_thread()
+    as_after_loading()
     trained = checkpoint(options.work, options.arch)
     data = recordings(options.work, limit=1000)
     candidates = our_steps(trained, data, "fused", options.batch) | our_steps(
