@@ -1,8 +1,8 @@
-"""Peak memory and seconds per epoch of SAST against a baseline, and of fused kernels against plain torch.
+"""Peak memory of SAST against a baseline, and of fused kernels against plain torch; writes TRAINING_MEMORY.json.
 
-    python benchmarks/training_memory.py --data DIR [--limit 4000] [--epochs 2]
+    python benchmarks/training_memory.py --data DIR
 
-Prints one JSON object; the ratio of peaks is the figure to quote.
+Every figure is of a process of its own, a training of few recordings; the ratio of peaks is the figure to quote.
 """
 
 from __future__ import annotations
@@ -14,46 +14,57 @@ import sys
 import tempfile
 from pathlib import Path
 
+from sastdeploy import atomic
+from sastdeploy.provenance import git_commit, versions
 
-def measure(method: str, options: argparse.Namespace, kernels: str = "fused") -> dict[str, float]:
-    """Return the peak resident memory (MiB) and the mean seconds per epoch of one training."""
+TARGET = Path(__file__).with_name("TRAINING_MEMORY.json")
+SETTINGS = (
+    {"arch": "fc_0p40m", "limit": 4000, "epochs": 2, "seed": 0},
+    {"arch": "conv_0p42m", "limit": 600, "epochs": 1, "seed": 0},
+)
+PROGRAM = """
+import resource, sys
+from sastdeploy.cli.main import main
+try:
+    main(sys.argv[1:])
+except SystemExit as stop:
+    code = stop.code
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def peak(settings: dict, data: str, method: str, kernels: str = "fused") -> float:
+    """Return the peak resident memory of one training, in MiB."""
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "ckpt.pt"
-        program = "import sys; from sastdeploy.cli.main import main; import resource\ntry: main(sys.argv[1:])\nexcept SystemExit as s: code = s.code\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)\nsys.exit(code)"
+        options = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
         call = [
-            "train", "--dataset", "nmnist-sim", "--arch", options.arch, "--method", method, "--kernels", kernels, "--epochs", str(options.epochs),
-            "--limit", str(options.limit), "--seed", str(options.seed), "--out", str(out), "--data", options.data,
+            "train", "--dataset", "nmnist-sim", "--data", data, "--method", method, "--kernels", kernels, *options,
+            "--out", str(Path(folder) / "ckpt.pt"),
         ]  # fmt: skip
-        done = subprocess.run(
-            [sys.executable, "-c", program, *call], capture_output=True, text=True, check=True
-        )
-        records = [
-            json.loads(line) for line in out.with_name("ckpt.pt.jsonl").read_text("utf-8").splitlines()
-        ]
+        done = subprocess.run([sys.executable, "-c", PROGRAM, *call], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(call)}: failed\n{done.stderr}")
     unit = 1 if sys.platform == "darwin" else 1024
-    peak = int(done.stderr.split()[-1]) * unit / 2**20
-    return {
-        "peak_mib": round(peak, 1),
-        "seconds_per_epoch": sum(r["seconds"] for r in records) / len(records),
-    }
+    return round(int(done.stderr.split()[-1]) * unit / 2**20, 1)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--arch", default="fc_0p40m")
-    parser.add_argument("--limit", type=int, default=4000)
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data", required=True, help="folder of the data sets")
+    parser.add_argument("--out", type=Path, default=TARGET)
     options = parser.parse_args()
-    found = {method: measure(method, options) for method in ("baseline", "sast")}
-    plain = measure("baseline", options, "torch")
-    ratios = {key: found["sast"][key] / found["baseline"][key] for key in found["sast"]}
-    settings = {key: value for key, value in vars(options).items() if key != "data"}
-    fused = {key: found["baseline"][key] / plain[key] for key in plain}
-    print(json.dumps({
-        "settings": settings, **found, "plain_torch_baseline": plain, "sast_over_baseline": ratios, "fused_over_plain": fused,
-    }, indent=2))  # fmt: skip
+    records = []
+    for settings in SETTINGS:
+        baseline, sast = (peak(settings, options.data, method) for method in ("baseline", "sast"))
+        plain = peak(settings, options.data, "baseline", "torch")
+        records.append({
+            "settings": settings, "commit": git_commit(), "versions": versions("torch", "numpy", "numba"),
+            "baseline": {"peak_mib": baseline}, "sast": {"peak_mib": sast}, "plain_torch_baseline": {"peak_mib": plain},
+            "sast_over_baseline": {"peak_mib": sast / baseline}, "fused_over_plain": {"peak_mib": baseline / plain},
+        })  # fmt: skip
+        print(json.dumps(records[-1], indent=1))
+    atomic.write_text(options.out, json.dumps(records, indent=1) + "\n")
 
 
 if __name__ == "__main__":
