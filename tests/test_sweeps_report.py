@@ -518,6 +518,12 @@ def test_the_advice_names_a_rival_that_shrinks_the_gap_and_costs_nothing(assembl
         return synthetic.record(trial, smooth - lost, hard - lost, {"activity": synthetic.activity(5)})
 
     claim_rows(assembled, tmp_path, "map-rivals", RIVALS, made)
+    # Names are told of the ways that are there, and of no others.
+    assert (
+        "A way is named by what sets it apart. `sast`: the paper's method, two gradients per step, with radius rho; "
+        "`forward hard`: trained with hard spikes and the surrogate's gradient; `slope_end`: the surrogate's slope k grows "
+        "from 25 to this during training.\n"
+    ) in page_of(assembled, tmp_path)
     assert (
         "There, a smaller gap than that of `baseline` (5.0 points, hard 85.0 %) is shown, and no loss of hard-spike accuracy, for: "
         "`baseline slope_end 400` (gap 1.0 points, hard 86.0 %).\n"

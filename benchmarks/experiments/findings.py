@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from names import GAP, HARD, LARGE, at, by_scale, lines
 
 from sastdeploy.samples import rank_correlation
+from sastdeploy.sweeps.experiment import Trial
 from sastdeploy.sweeps.pictures import over_scale, trials_with
 from sastdeploy.sweeps.points import Point, Results
 from sastdeploy.sweeps.readings import LEARNT
 from sastdeploy.sweeps.sentences import direction, learnt, short, sorted_by_direction
 from sastdeploy.sweeps.tables import NONE, difference, markdown, spread
 
+_NAMES: tuple[tuple[Callable[[Trial], bool], str], ...] = (
+    (lambda t: t.method == "sast", "`sast`: the paper's method, two gradients per step, with radius rho"),
+    (lambda t: t.method == "asam", "`asam`: the same with a radius in proportion to each weight"),
+    (lambda t: t.method == "random", "`random`: one gradient, at a random point at distance rho"),
+    (lambda t: t.forward == "hard", "`forward hard`: trained with hard spikes and the surrogate's gradient"),
+    (lambda t: t.slope_end > 0, "`slope_end`: the surrogate's slope k grows from 25 to this during training"),
+    (lambda t: t.slope != 25, "`slope`: another k from the start"),
+    (lambda t: t.init_scale != 1, "`init_scale`: initial weights times this"),
+    (lambda t: t.quantize_bits > 0, "`quantize_bits`: the last `quantize_epochs` with weights rounded to so many bits"),
+)  # fmt: skip
+"""What a way of training is called, and when."""
 FEW = 5
 """Trials at least before a threshold on the tail's share is told."""
 
@@ -181,7 +193,9 @@ def rivals(results: Results) -> str:
                 f"the chosen rival less that: {difference(less)} points."
             )
         parts.append(text + "\n")
-    return "\n".join(parts) or "No point at a small input scale has a record yet.\n"
+    used = [what for is_used, what in _NAMES if any(is_used(p.trial) for points in scales for p in points)]
+    legend = f"A way is named by what sets it apart. {'; '.join(used)}.\n" if used else ""
+    return "\n".join([legend, *parts]) if parts else "No point at a small input scale has a record yet.\n"
 
 
 def network(results: Results) -> str:
