@@ -1,8 +1,9 @@
-"""The map of the gap, section by section: each function says of one experiment's results what they show, or that they do not."""
+"""The map of the gap, section by section: what the results show, or that they do not."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from names import GAP, HARD, LARGE, at, by_scale, lines
 
@@ -19,9 +20,9 @@ _NAMES: tuple[tuple[Callable[[Trial], bool], str], ...] = (
     (lambda t: t.method == "asam", "`asam`: the same with a radius in proportion to each weight"),
     (lambda t: t.method == "random", "`random`: one gradient, at a random point at distance rho"),
     (lambda t: t.forward == "hard", "`forward hard`: trained with hard spikes and the surrogate's gradient"),
-    (lambda t: t.slope_end > 0, "`slope_end`: the surrogate's slope k grows from 25 to this during training"),
+    (lambda t: t.slope_end > 0, "`slope_end`: the surrogate's slope k grows to this during training"),
     (lambda t: t.slope != 25, "`slope`: another k from the start"),
-    (lambda t: t.init_scale != 1, "`init_scale`: initial weights times this"),
+    (lambda t: t.init_scale != 1, "`init_scale`: initial weights and biases times this"),
     (lambda t: t.quantize_bits > 0, "`quantize_bits`: the last `quantize_epochs` with weights rounded to so many bits"),
 )  # fmt: skip
 """What a way of training is called, and when."""
@@ -69,7 +70,7 @@ def scale(results: Results) -> str:
     if found is not None:
         told = (
             f" So it becomes large between a largest frame value of {at(found[0])} and {at(found[1])}: if yours are smaller, scale the "
-            "frames up before anything else (counts divided by a clip near their own maximum, not by a large constant)."
+            "frames up before anything else (counts divided by the clip, not by a large constant)."
         )
     return f"{table}\n{sentence}{told}{failures(baseline)}\n"
 
@@ -118,7 +119,7 @@ def calibration(results: Results) -> str:
     ]  # fmt: skip
     header = [
         "largest frame value", "hard as trained, %", "hard calibrated, %", "restored, points (95 %)", "smooth less calibrated (95 %)",
-        "calibrated less trained at 1 (95 %)",
+        "calibrated here less trained at 1 (95 %)",
     ]  # fmt: skip
     sentence = sorted_by_direction(
         [(at(p), p.samples["recovered"]) for p in having],
@@ -131,7 +132,7 @@ def calibration(results: Results) -> str:
     left = sorted_by_direction(
         [(at(p), p.samples["left"]) for p in having],
         (
-            f"What is left of the gap is shown to be above {LARGE:g} point at",
+            f"What is left of the gap (smooth less calibrated) is shown to be above {LARGE:g} point at",
             f"shown to be below {LARGE:g} point at",
             "neither is shown at",
         ),
@@ -166,7 +167,7 @@ def rivals(results: Results) -> str:
         )
         if smallest is not None:
             text += (
-                f"Of those that have learnt, {short(smallest, factor)} has the smallest mean gap: {spread(smallest.samples[GAP])} points with "
+                f"Of those that have learnt (smooth spikes right on {LEARNT:g} % or more), {short(smallest, factor)} has the smallest mean gap: {spread(smallest.samples[GAP])} points with "
                 f"hard {spread(smallest.samples[HARD])} %. "
             )
         if others:
@@ -194,8 +195,16 @@ def rivals(results: Results) -> str:
             )
         parts.append(text + "\n")
     used = [what for is_used, what in _NAMES if any(is_used(p.trial) for points in scales for p in points)]
-    legend = f"A way is named by what sets it apart. {'; '.join(used)}.\n" if used else ""
-    return "\n".join([legend, *parts]) if parts else "No point at a small input scale has a record yet.\n"
+    legend = (
+        f"A way is named by what sets it apart, as the options of `sastdeploy train` are. {'; '.join(used)}.\n"
+        if used
+        else ""
+    )
+    return (
+        "\n".join(filter(None, [legend, *parts]))
+        if parts
+        else "No point at a small input scale has a record yet.\n"
+    )
 
 
 def network(results: Results) -> str:
@@ -212,7 +221,7 @@ def network(results: Results) -> str:
                 told = [p for p in points if key == HARD or learnt(p)]
                 pairs = [(short(p, factor), p.differences.get(key)) for p in told]
                 parts.append(
-                    f"- Largest frame value {name}, {what} against the same scale's reference. {sorted_by_direction(pairs, texts)}"
+                    f"- Largest frame value {name}, {what} against {short(there[0], factor)}. {sorted_by_direction(pairs, texts)}"
                     + (failures(points, factor) if key == GAP else "")
                 )
     return "\n".join(parts) + "\n" if parts else "No point has a reference to be compared with yet.\n"  # fmt: skip
@@ -240,26 +249,48 @@ def precision(results: Results) -> str:
     return "\n".join(parts) + "\n" if parts else "No integer program has a record yet.\n"
 
 
+@dataclass(frozen=True)
+class Marks:
+    """Shares of the tail, in percent, that part small gaps from large ones; None where too few trials lie beyond.
+
+    ``below``: no trial below it had a large gap (``safe`` of them). ``above``: every trial above it had (``sure``).
+    """
+
+    below: float | None
+    safe: int
+    above: float | None
+    sure: int
+
+
+def tail_marks(there: Sequence[Results]) -> Marks:
+    pairs = _tails(there)
+    large = [t for t, gap in pairs if gap > LARGE]
+    small = [t for t, gap in pairs if gap <= LARGE]
+    if not large or not small:
+        return Marks(None, 0, None, 0)
+    safe, sure = sum(t < min(large) for t in small), sum(t > max(small) for t in large)
+    return Marks(min(large) if safe >= FEW else None, safe, max(small) if sure >= FEW else None, sure)
+
+
+def _tails(there: Sequence[Results]) -> list[tuple[float, float]]:
+    return [pair for pairs in trials_with(there, "tail", GAP).values() for pair in pairs]
+
+
 def tail(there: Sequence[Results]) -> str:
-    pairs = [pair for pairs in trials_with(there, "tail", GAP).values() for pair in pairs]
+    pairs = _tails(there)
     correlation = rank_correlation([t for t, _ in pairs], [g for _, g in pairs])
     if correlation is None:
         return f"Too few trials with both figures ({len(pairs)}).\n"
-    large = [t for t, gap in pairs if gap > LARGE]
-    small = [t for t, gap in pairs if gap <= LARGE]
     text = (
-        f"Over the {len(pairs)} trials of the map that have learnt (smooth spikes right on {LEARNT:g} % or more) the share of the smooth output that is sent from below threshold (tail, validation recordings) and "
-        f"the gap (test recordings) have a rank correlation of {correlation:+.2f}; the trials share data and settings, so no interval is given."
+        f"Over the {len(pairs)} trainings of sections 1, 4 and 5 that have learnt (smooth spikes right on {LEARNT:g} % or more) the share of the smooth output that is sent "
+        f"from below threshold (tail, validation recordings) and the gap (test recordings) have a rank correlation of {correlation:+.2f}; the trainings share "
+        "data and settings, so no interval is given."
     )
-    if large and small:
-        safe, sure = (
-            sum(t < min(large) for t in small),
-            sum(t > max(small) for t in large),
-        )
-        if safe >= FEW:
-            text += f" Below a tail of {min(large):.1f} % no trial had a gap above {LARGE:g} point ({safe} trials)."
-        if sure >= FEW:
-            text += f" Above {max(small):.1f} % every trial had ({sure} trials)."
-        if safe < FEW and sure < FEW:
-            text += " No tail share separates small gaps from large ones."
+    marks = tail_marks(there)
+    if marks.below is not None:
+        text += f" Below a tail of {marks.below:.1f} % none had a gap above {LARGE:g} point ({marks.safe} trainings)."
+    if marks.above is not None:
+        text += f" Above {marks.above:.1f} % every one had ({marks.sure} trainings)."
+    if marks.below is None and marks.above is None:
+        text += " No tail share separates small gaps from large ones."
     return text + "\n"

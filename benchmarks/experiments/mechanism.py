@@ -11,6 +11,9 @@ from sastdeploy.sweeps.points import Results
 from sastdeploy.sweeps.sentences import direction, learnt
 from sastdeploy.sweeps.tables import difference, markdown
 
+WIDE = 5.0
+"""Points on either side from which on an interval that holds 0 tells nothing."""
+
 
 @dataclass(frozen=True)
 class Intervention:
@@ -30,6 +33,13 @@ def intervention(
     side = None if failed or less is None else direction(less)
     side = None if side is None else side * wanted
     verdicts = {1: "as predicted", -1: "the opposite", 0: "no difference shown"}
+    if (
+        side == 0
+        and less is not None
+        and less.interval is not None
+        and less.interval[1] - less.interval[0] > 2 * WIDE
+    ):
+        verdicts[0] = "seeds differ too much to tell"
     verdict = "training failed" if failed else "not run, or too few seeds" if side is None else verdicts[side]
     return Intervention(kind, what, side, difference(None if failed else less), verdict)
 
@@ -63,6 +73,7 @@ def interventions(found: dict[str, Results | None]) -> list[Intervention]:
             ("initial weights scaled up", lambda p: p.trial.init_scale > 1, GAP, -1),
             ("hard spikes in the forward pass, no tail to learn from", lambda p: p.trial.forward == "hard", HARD, 1),
             ("a steeper surrogate (k = 100), a smaller tail", lambda p: p.trial.slope > 25, GAP, -1),
+            ("a surrogate that steepens during training, a smaller tail in the end", lambda p: p.trial.slope_end > 0, GAP, -1),
         ):  # fmt: skip
             point = next((p for p in points if changed(p)), None)
             less = None if point is None else point.samples[key].less(plain.samples[key])

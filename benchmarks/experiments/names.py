@@ -1,4 +1,4 @@
-"""Names that the page's advice and its table of claims share."""
+"""What the parts of the page share: names, and points in order."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ NETWORKS = ("fc_0p40m", "conv_0p42m")
 PAPER_SECONDS = (1.8, 2.1)
 """The paper's wall-clock ratios on DVS Gesture and N-MNIST."""
 NOTICED = 1.01
-"""Ratio of peaks from which on memory is called increased: one run each, whose peaks differ a little by themselves."""
+"""Ratio of peaks from which on memory is called increased."""
 
 
 def overhead(benchmarks: Path) -> list[list[str]]:
@@ -39,7 +39,7 @@ def overhead(benchmarks: Path) -> list[list[str]]:
 
 def _seconds(times: dict[str, dict[str, float]]) -> list[str]:
     ours = "; ".join(
-        f"`{name}` {ratio['median']:.2f} (minima {ratio['min']:.2f}, {ratio['turns']} turns)"
+        f"`{name}` {ratio['median']:.2f} (of minima {ratio['min']:.2f}, {ratio['turns']} turns)"
         for name, ratio in times.items()
     )
     medians = [ratio["median"] for ratio in times.values()]
@@ -54,7 +54,7 @@ def _seconds(times: dict[str, dict[str, float]]) -> list[str]:
         verdict = "partly outside the paper's two figures"
     return [
         "Overhead: wall-clock of a SAST training step over a baseline step", "`benchmarks/speed/results/`",
-        f"{high:g} and {low:g} (gestures)", f"medians: {ours}", f"{verdict}; one machine, no interval",
+        f"{high:g} and {low:g} (gestures)", f"ratio of medians: {ours}", f"{verdict}; one machine, no interval",
     ]  # fmt: skip
 
 
@@ -65,5 +65,5 @@ def _memory(ratios: dict[str, float]) -> list[str]:
     )
     return [
         "Overhead: no increase of peak memory, SAST over baseline", "`benchmarks/TRAINING_MEMORY.json`",
-        "no increase", "; ".join(f"`{name}` {ratio:.4f}" for name, ratio in ratios.items()), f"{verdict}; one run each",
+        "no increase", "; ".join(f"`{name}` {ratio:.4f}" for name, ratio in ratios.items()), f"{verdict}; medians of a few runs",
     ]  # fmt: skip

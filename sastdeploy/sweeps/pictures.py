@@ -237,7 +237,8 @@ def tail_and_gap(all_results: Sequence[Results], path: Path) -> Picture | None:
         "tail: smooth output from below threshold (%), validation recordings", "gap (points), test recordings",
     )  # fmt: skip
     return Picture(
-        path.name, "Share of the smooth output from below threshold against the gap, every trial of the map."
+        path.name,
+        "Share of the smooth output from below threshold against the gap, every training of the map.",
     )
 
 

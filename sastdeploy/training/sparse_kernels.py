@@ -72,11 +72,11 @@ def _list(before, this, after):
 
 @njit(inline="always")
 def _entry(this, after, count, after_count, mark):
-    """Return the entry of one value; ``mark``: its row's part, whose type is the entry's."""
-    kind = type(mark)
-    one, eight = np.uint32(1), kind(8)
-    other = kind(after_count) << eight if (this ^ one) == after else kind(0)
-    return mark | other | (kind(count) << (eight if this & one else kind(0)))
+    """Return the entry of one value; ``mark``: its row's part. Of a pair that is active as a whole, the first holds both counts."""
+    none, eight = np.uint64(0), np.uint64(8)
+    odd = this & np.uint32(1)
+    other = np.uint64(after_count) << eight if this + np.uint32(1) == after and not odd else none
+    return mark | other | (np.uint64(count) << (eight if odd else none))
 
 
 @kernel()
@@ -91,11 +91,11 @@ def by_pair(start, stop, index, count, lists, line, ends, entry):
         ends: zeros, one more than there are lists; in the end, list n goes from ``ends[n - 1]`` (0) to ``ends[n]``.
     """
     filled = 0
-    # In the loops over a row is no branch and no end of a row: the compiler makes vectors of them.
     for row in range(len(start)):
         j = index[start[row] : stop[row]]
         size = len(j)
         where = lists[filled : filled + size]
+        # No branch and no end of a row inside: the compiler makes vectors of this loop, and of the one over entries.
         for k in range(1, size - 1):
             where[k] = _list(np.uint32(j[k - 1]), np.uint32(j[k]), np.uint32(j[k + 1]))
         if size > 0:
@@ -113,7 +113,7 @@ def by_pair(start, stop, index, count, lists, line, ends, entry):
     for row in range(len(start)):
         j, c = index[start[row] : stop[row]], count[start[row] : stop[row]]
         size = len(j)
-        mark = entry.dtype.type(row) << entry.dtype.type(16)
+        mark = np.uint64(row) << np.uint64(16)
         for k in range(size - 1):
             line[k] = _entry(np.uint32(j[k]), np.uint32(j[k + 1]), c[k], c[k + 1], mark)
         if size > 0:
