@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from claims import claims, claims_table, summary
+from claims import EQUAL_COMPUTE, chosen_sast, claims, claims_table, summary
 from findings import begins, calibration, network, precision, rivals, sast, scale, tail, tail_marks
 from mechanism import mechanism
 from names import GAP, HARD, LARGE, at, by_scale, lines, missing
 
 from sastdeploy.sweeps.points import Point, Results, ends
 from sastdeploy.sweeps.sentences import direction, learnt, short, sorted_by_direction
+from sastdeploy.sweeps.tables import difference
 
 MAP = ("map-scale", "map-rivals", "map-network")
 
@@ -78,7 +79,7 @@ def in_short(found: dict[str, Results | None]) -> str:
         _measure([results for name in MAP if (results := found.get(name)) is not None]),
         _scale_up(baseline),
         _keep_small(baseline, in_rivals, found.get("map-network")),
-        _with_sast(with_sast),
+        _with_sast(with_sast, [point for name in EQUAL_COMPUTE if (point := chosen_sast(found.get(name)))]),
         _convolution(found.get("table2")),
         "" if in_scale is None else _integers(in_scale),
     ]
@@ -204,7 +205,7 @@ def _three(point: Point) -> str:
     return f"gap {gap:.1f} points, smooth {smooth:.1f}, hard {hard:.1f} %"
 
 
-def _with_sast(points: Sequence[Point]) -> str:
+def _with_sast(points: Sequence[Point], equal_compute: Sequence[Point]) -> str:
     if not points:
         return ""
     gap = [(at(p), p.differences.get(GAP)) for p in points if learnt(p)]
@@ -214,6 +215,10 @@ def _with_sast(points: Sequence[Point]) -> str:
         f"**SAST** (`sastdeploy train --method sast --rho {points[0].trial.rho:g}`) against the baseline at equal epochs, dense network. Gap. "
         + sorted_by_direction(gap, ("larger at", "smaller at", "no difference shown at"))
         + f" Hard-spike accuracy. {sorted_by_direction(hard, sides)} Smooth accuracy. {sorted_by_direction(smooth, sides)}"
+        + "".join(
+            f" At {at(p)} and equal compute (Table 3): hard-spike accuracy {difference(p.differences.get(HARD))} points, gap {difference(p.differences.get(GAP))}."
+            for p in equal_compute
+        )
     )
 
 

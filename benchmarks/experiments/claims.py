@@ -136,15 +136,18 @@ def claims(found: dict[str, Results | None], overhead: Sequence[list[str]]) -> l
         claim = "Event drops p = 0.4: SAST raises hard accuracy"
         add(claim, where, "90.8 to 96.1", *less(best, "drop:0.4, hard", 1))
     for name in EQUAL_COMPUTE:
-        results = found.get(name)
-        chosen = next(
-            (p for p in (() if results is None else results.points) if p.chosen and HARD in p.samples and p.trial.method == "sast"), None
-        )  # fmt: skip
+        chosen = chosen_sast(found.get(name))
         where = f"`{name}`" + ("" if chosen is None else f", largest frame value {at(chosen)}")
         gap, hard = PAPER_TABLE_3
         add("Table 3: at equal compute SAST raises hard-spike accuracy", where, hard, *less(chosen, HARD, 1))
         add("Table 3: at equal compute SAST reduces the gap", where, gap, *less(chosen, GAP, -1))
     return [*rows, *overhead]
+
+
+def chosen_sast(results: Results | None) -> Point | None:
+    """Return the SAST point that an experiment's choice took, once it is tested; its reference is the chosen baseline."""
+    points = () if results is None else results.points
+    return next((p for p in points if p.chosen and HARD in p.samples and p.trial.method == "sast"), None)
 
 
 def _contraction(results: Results | None) -> tuple[str, str]:
