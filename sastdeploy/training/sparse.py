@@ -136,8 +136,7 @@ def _sorted(x: SparseValues) -> tuple[NDArray[np.uint32], NDArray[np.unsignedint
     values = int((x.stop - x.start).sum())
     ends = np.zeros(4 * ((x.inputs + 1) // 2) + 1, np.uint32)
     lists = np.empty(values, np.uint16 if len(ends) <= 1 << 16 else np.uint32)
-    kind: type[np.unsignedinteger] = np.uint32 if len(x.start) <= 1 << 16 else np.uint64
-    entry: NDArray[np.unsignedinteger] = np.empty(values, kind)
-    line = np.empty_like(entry, shape=int((x.stop - x.start).max(initial=0)))
-    by_pair(x.start, x.stop, x.index, x.count, lists, line, ends, entry)
+    items = np.empty(values, np.uint32 if len(x.start) <= 1 << 16 else np.uint64)
+    entry = np.empty_like(items)
+    by_pair(x.start, x.stop, x.index, x.count, lists, items, ends, entry)
     return ends, entry

@@ -62,69 +62,54 @@ def sum_inputs(start, stop, index, count, worth, which, rows, first, wide, sixte
 
 
 @njit(inline="always")
-def _list(before, this, after):
-    """Return the list of one value; ``before``, ``after``: the inputs next to it in its row."""
-    one = np.uint32(1)
+def _list_and_item(before, this, after, count, after_count, mark):
+    """Return the list of one value, and its entry; ``before``, ``after``: the inputs next to it in its row."""
+    one, eight = np.uint32(1), np.uint64(8)
     odd = this & one
     both = (this ^ one) == (before if odd else after)
-    return (this << one) - odd + (np.uint32(2) if both else np.uint32(0))
-
-
-@njit(inline="always")
-def _entry(this, after, count, after_count, mark):
-    """Return the entry of one value; ``mark``: its row's part. Of a pair that is active as a whole, the first holds both counts."""
-    none, eight = np.uint64(0), np.uint64(8)
-    odd = this & np.uint32(1)
-    other = np.uint64(after_count) << eight if this + np.uint32(1) == after and not odd else none
-    return mark | other | (np.uint64(count) << (eight if odd else none))
+    other = np.uint64(after_count) << eight if both else np.uint64(0)
+    place = np.uint32(2) if both else np.uint32(0)
+    return (this << one) - odd + place, mark | other | (np.uint64(count) << (eight if odd else np.uint64(0)))
 
 
 @kernel()
-def by_pair(start, stop, index, count, lists, line, ends, entry):
+def by_pair(start, stop, index, count, lists, items, ends, entry):
     """Sort all values by pair of inputs: ``row << 16 | second's count << 8 | first's count`` to ``entry``, rows ascending.
 
     Inputs 2p and 2p + 1 are pair p. It has four lists, from 4p on: rows with only the first active, with only the
     second, with both, and (of no use: it saves a branch) the second's own values of both.
 
     Args:
-        lists: room for the list of every value. line: as ``entry``, room for a row's. entry: room for every value.
+        lists, items: room for the list and the entry of every value. ``entry``: room for every value, as ``items``.
         ends: zeros, one more than there are lists; in the end, list n goes from ``ends[n - 1]`` (0) to ``ends[n]``.
     """
     filled = 0
     for row in range(len(start)):
-        j = index[start[row] : stop[row]]
+        j, c = index[start[row] : stop[row]], count[start[row] : stop[row]]
         size = len(j)
-        where = lists[filled : filled + size]
-        # No branch and no end of a row inside: the compiler makes vectors of this loop, and of the one over entries.
+        where, item = lists[filled : filled + size], items[filled : filled + size]
+        mark = np.uint64(row) << np.uint64(16)
+        # No branch and no end of a row inside: the compiler makes vectors of this loop.
         for k in range(1, size - 1):
-            where[k] = _list(np.uint32(j[k - 1]), np.uint32(j[k]), np.uint32(j[k + 1]))
+            where[k], item[k] = _list_and_item(
+                np.uint32(j[k - 1]), np.uint32(j[k]), np.uint32(j[k + 1]), c[k], c[k + 1], mark
+            )
         if size > 0:
-            # An input is never its own neighbour: so a row's end has none outside.
             first, last, end = np.uint32(j[0]), np.uint32(j[-1]), size - 1
-            where[0] = _list(first, first, np.uint32(j[1]) if size > 1 else first)
-            where[end] = _list(np.uint32(j[end - 1]) if size > 1 else last, last, last)
+            # An input is never its own neighbour: so a row's end has none outside.
+            after, after_count = (np.uint32(j[1]), c[1]) if size > 1 else (first, c[0])
+            where[0], item[0] = _list_and_item(first, first, after, c[0], after_count, mark)
+            before = np.uint32(j[end - 1]) if size > 1 else last
+            where[end], item[end] = _list_and_item(before, last, last, c[end], c[end], mark)
         filled += size
     for k in range(filled):
         ends[lists[k] + np.uint32(1)] += np.uint32(1)
     for n in range(len(ends) - 1):
         ends[n + 1] += ends[n]
-    filled = 0
-    # Entries are made a row at a time: all of them at once would push each other out of the level-2 cache.
-    for row in range(len(start)):
-        j, c = index[start[row] : stop[row]], count[start[row] : stop[row]]
-        size = len(j)
-        mark = np.uint64(row) << np.uint64(16)
-        for k in range(size - 1):
-            line[k] = _entry(np.uint32(j[k]), np.uint32(j[k + 1]), c[k], c[k + 1], mark)
-        if size > 0:
-            last = np.uint32(j[-1])
-            line[size - 1] = _entry(last, last, c[-1], c[-1], mark)
-        where = lists[filled : filled + size]
-        for k in range(size):
-            place = ends[where[k]]
-            entry[place] = line[k]
-            ends[where[k]] = place + np.uint32(1)
-        filled += size
+    for k in range(filled):
+        place = ends[lists[k]]
+        entry[place] = items[k]
+        ends[lists[k]] = place + np.uint32(1)
 
 
 @kernel(parallel=True)
