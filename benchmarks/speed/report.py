@@ -191,10 +191,11 @@ def page() -> str:
   fc_0p40m and {c_xylo['chip']:,.0f} times on the net of 16 inputs; this engine reaches {c_share['fc_0p40m']:.0%} and {c_share['chip']:.0%} of that. On the small net, the fixed cost
   per layer and step weighs most: {xylo['forms']['chip']['seconds_per_recording']['sastdeploy'] / (2 * xylo['forms']['chip']['steps']) * 1e9:.0f} ns here, {xylo['forms']['chip']['seconds_per_recording']['C yardstick'] / (2 * xylo['forms']['chip']['steps']) * 1e9:.0f} ns in C.
 - **Training.** A step takes {ours_ms:.1f} ms, the fastest framework {float_ms:.1f} ms. Its two sums over the first layer's active inputs move
-  {limits['training']['row_bytes']['sum'] / 1e6:.0f} and {limits['training']['row_bytes']['weight gradient'] / 1e6:.0f} MB of float32 rows, at {sum_rate:.0f} and {gradient_rate:.0f} GB/s out of the level-2 cache; the parts, apart and warm, are in the table
+  {limits['training']['row_bytes']['sum'] / 1e6:.0f} and {limits['training']['row_bytes']['weight gradient'] / 1e6:.0f} MB of float32 rows, at {sum_rate:.0f} and {gradient_rate:.0f} GB/s out of the level-2 cache; the parts, apart, are in the table
   "Where a step's time goes". A SAST step takes two gradients by its definition and one Adam step. Two gradients alone take
-  {train['two_gradients_over_baseline']['min']:.2f} of a baseline step here and {train_conv['two_gradients_over_baseline']['min']:.2f} for the convolution, where nothing but torch's convolutions weighs anything: beyond
-  noise there is nothing to gain.
+  {train['two_gradients_over_baseline']['min']:.2f} of a baseline step here and {train_conv['two_gradients_over_baseline']['min']:.2f} for the convolution, where nothing but torch's convolutions weighs
+  anything: 1.9 would leave no time for Adam's step and for the move to the perturbed point. Medians: {train['baseline_over_fastest_peer']['median']:.2f} times the
+  fastest framework, SAST {train['sast_over_baseline']['median']:.2f}.
 - **Two threads.** What the two cores give: two processes at once that share nothing do {two['C']['min']:.2f} times the work of one where each is the
   hand-written C run, {two['engines']['min']:.2f} times where each is one thread of this engine; two threads do {two['threads']['min']:.2f} times the work of one. Python holds
   the interpreter's lock for {held * 1e6:.0f} us of a block's {whole * 1e3:.2f} ms ({held / whole:.1%}; {block['recordings']} recordings); every thread gets as many blocks as the others.
