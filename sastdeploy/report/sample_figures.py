@@ -126,6 +126,7 @@ def dots(rows: Sequence[Row], columns: Sequence[str], path: Path, title: str) ->
         if seen:
             edge = 0.06 * max(max(seen) - min(seen), 0.5)
             axes.set_xlim(min(seen) - edge, max(seen) + edge)
+        axes.locator_params(axis="x", nbins=6)
         axes.set_xlabel(column)
         axes.set_ylim(-0.7, len(rows) - 0.3)
         axes.grid(alpha=0.25)
