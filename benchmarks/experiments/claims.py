@@ -179,7 +179,7 @@ def claims_table(rows: Sequence[list[str]], found: dict[str, Results | None]) ->
         f"{text}\n{size(found)}\nNot tested: the real N-MNIST and DVS Gesture recordings (these are simulated; `dataset: nmnist` in an experiment's file runs the "
         "same on real ones), and five seeds where a section says fewer. The paper's Table 4 kSynOps cannot come from `fc_0p40m`: "
         "86,221 on DVS Gesture is above its maximum of 3,992, and on N-MNIST the methods differ by 419 where the hidden layers can make 114 at most "
-        "(derived in `tests/test_networks.py`); so each figure here stands beside its architecture's maximum.\n"
+        "(derived in `tests/test_networks.py`, as is that `conv_0p42m` could make both); so each figure here stands beside its architecture's maximum.\n"
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ def section(results: Results, pictures: str = "") -> str:
         _choice(results),
         tables.accuracy(results),
         f"{_reference(results)} Smooth, hard and gap: test recordings; mean ± standard deviation over seeds; differences are "
-        "paired by seed, their intervals Student's t, not corrected for the number of comparisons.\n",
+        "paired by seed, their intervals Student's t, not corrected for the number of comparisons.\n".lstrip(),
         *([told] if (told := against_reference(results)) else []),
     ]
     for heading, body in (
