@@ -382,6 +382,10 @@ def test_a_claim_is_made_only_where_the_records_show_it(assembled, tmp_path):
     assert "Gap. Larger at: 1/7." in text and "SAST reduces it" not in text
     assert "These records do not establish it" in text
     assert "No baseline point has this measure yet." in text
+    assert (
+        "The largest of a single training of the map is 30.0 points (`map-scale`, `baseline divisor_factor 33`, seed 2)."
+        in text
+    )
     assert text == page_of(assembled, tmp_path)
 
 

@@ -7,13 +7,11 @@ from collections.abc import Callable, Sequence
 from claims import EQUAL_COMPUTE, chosen_sast, claims, claims_table, summary
 from findings import begins, calibration, network, precision, rivals, sast, scale, tail, tail_marks
 from mechanism import mechanism
-from names import GAP, HARD, LARGE, at, by_scale, lines, missing
+from names import GAP, HARD, LARGE, MAP, at, by_scale, lines, missing
 
 from sastdeploy.sweeps.points import Point, Results, ends
 from sastdeploy.sweeps.sentences import direction, learnt, short, sorted_by_direction
 from sastdeploy.sweeps.tables import difference
-
-MAP = ("map-scale", "map-rivals", "map-network")
 
 
 def first_page(found: dict[str, Results | None], overhead: Sequence[list[str]]) -> str:

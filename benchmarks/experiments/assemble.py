@@ -19,8 +19,8 @@ BENCHMARKS = HERE.parent
 """Holds the committed measurements of training's seconds and memory."""
 sys.path.insert(0, str(HERE))
 
-from advice import MAP, first_page  # noqa: E402
-from names import missing  # noqa: E402
+from advice import first_page  # noqa: E402
+from names import MAP, missing  # noqa: E402
 from overhead import overhead  # noqa: E402
 
 from sastdeploy import atomic  # noqa: E402

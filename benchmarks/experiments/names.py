@@ -5,6 +5,8 @@ from __future__ import annotations
 from sastdeploy.sweeps.points import Point, Results
 
 GAP, HARD = "gap", "hard"
+MAP = ("map-scale", "map-rivals", "map-network")
+"""The experiments of the map of the gap."""
 LARGE = 1.0
 """Points from which on a gap is called large."""
 
