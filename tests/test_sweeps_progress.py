@@ -147,6 +147,13 @@ def test_without_a_terminal_there_are_few_plain_lines():
     )
 
 
+def test_a_done_trial_that_is_measured_runs_and_leaves_nobody_waiting():
+    text, _, display = shown(False)
+    with display:
+        display.update([state(BASE, 10, 20.0, done=True, address="a")], {"a"}, 1)
+    assert "small: 1 of 1 trials done, 1 running, 0 waiting; 10 of 10 epochs;" in text.getvalue()
+
+
 def test_durations():
     assert [duration(s) for s in (None, 0.4, 3723)] == ["-", "0:00:00", "1:02:03"]
 

@@ -23,12 +23,13 @@ def duration(seconds: float | None) -> str:
     return "-" if seconds is None else str(timedelta(seconds=round(seconds)))
 
 
-def summary(name: str, states: Sequence[State], running: int, elapsed: float, left: float | None) -> str:
-    """Return one line: trials done, running and left, epochs, seconds elapsed and estimated."""
+def summary(name: str, states: Sequence[State], running: set[str], elapsed: float, left: float | None) -> str:
+    """Return one line: trials done, running (by address; also done ones of which a measure is taken) and left, epochs, seconds elapsed and estimated."""
     done = sum(state.state == "done" for state in states)
+    waiting = sum(state.state != "done" and state.address not in running for state in states)
     epochs, total = sum(s.epochs.count for s in states), sum(s.trial.epochs for s in states)
     return (
-        f"{name}: {done} of {len(states)} trials done, {running} running, {len(states) - done - running} waiting; "
+        f"{name}: {done} of {len(states)} trials done, {len(running)} running, {waiting} waiting; "
         f"{epochs:,} of {total:,} epochs; elapsed {duration(elapsed)}, left about {duration(left)}"
     )
 
@@ -66,7 +67,7 @@ class SweepDisplay:
         now = self.clock()
         if not self._live and now - self._said < QUIET:
             return
-        line = summary(self.name, states, len(running), now - self._began, seconds_left(states, processes))
+        line = summary(self.name, states, running, now - self._began, seconds_left(states, processes))
         if self._live:
             self._live.update(self._table([s for s in states if s.address in running], line), refresh=True)
         else:
