@@ -58,15 +58,15 @@ def first_page(found: dict[str, Results | None], overhead: Sequence[list[str]]) 
 
 
 def about(results: Results) -> str:
-    """Return how the experiment's networks were trained."""
+    """Return how the experiment's networks were trained, and its notes."""
     trials = results.experiment.trials
     epochs, limits = sorted({t.epochs for t in trials}), {t.limit for t in trials}
     training = " or ".join("all" if limit is None else f"{limit:,}" for limit in sorted(limits, key=str))
     seeds = len({t.seed for t in trials})
-    return (
+    return " ".join([
         f"`{results.experiment.name}`: `{trials[0].dataset}`, {training} training recordings, {' or '.join(map(str, epochs))} epochs, "
-        f"{seeds} seed{'s' * (seeds > 1)}."
-    )
+        f"{seeds} seed{'s' * (seeds > 1)}.", *results.experiment.notes,
+    ])  # fmt: skip
 
 
 def in_short(found: dict[str, Results | None]) -> str:
