@@ -32,7 +32,7 @@ HERE = Path(__file__).parent
 KEPT = HERE / "small_table4"
 """The committed programs, and ``result.json``."""
 SETTINGS = QuickstartSettings(
-    train=1200, test=600, epochs=8, arch=str(HERE / "experiments" / "networks" / "narrow.yaml")
+    train=1500, test=600, epochs=40, arch=str(HERE / "experiments" / "networks" / "narrow.yaml")
 )
 SEEDS = range(5)
 DEVIATIONS = 3.0
