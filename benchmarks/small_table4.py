@@ -90,7 +90,7 @@ def moved(
 
 
 def write() -> None:
-    by_seed = []
+    commit, by_seed = git_commit(), []
     with TemporaryDirectory() as folder:
         for seed in SEEDS:
             by_seed.append(trained(Path(folder) / str(seed), seed))
@@ -103,7 +103,7 @@ def write() -> None:
     }
     record = {
         "seed": 0, "seeds_of_the_bands": list(SEEDS), "deviations": DEVIATIONS, "programs": programs, "bands": bands,
-        "commit": git_commit(), "versions": versions("torch", "numpy", "numba"),
+        "commit": commit, "versions": versions("torch", "numpy", "numba"),
     }  # fmt: skip
     atomic.write_text(KEPT / "result.json", json.dumps(record, indent=1) + "\n")
     print(json.dumps(record, indent=1))
