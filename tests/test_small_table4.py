@@ -61,6 +61,6 @@ def test_the_check_fails_where_the_committed_result_was_changed(small, monkeypat
     small.check()
     rows["sast.loihi_int8"]["ksynops"] += 1e-9
     with pytest.raises(
-        SystemExit, match="sast.loihi_int8: the committed program gives ksynops .*--write, and commit"
+        SystemExit, match=r"(?s)sast\.loihi_int8: the committed program gives ksynops .*--write, and commit"
     ):
         small.check()
