@@ -478,6 +478,15 @@ def test_table_2_of_one_seed_shows_nothing(assembled, tmp_path):
     ]  # fmt: skip
 
 
+def test_table_2_of_networks_that_have_not_learnt_shows_nothing(assembled, tmp_path):
+    rows = claim_rows(
+        assembled, tmp_path, "table2", TABLE_2.replace("SEEDS", "[0, 1]"),
+        lambda trial: synthetic.record(trial, 0.3, 0.3 - 0.1 * (trial.method == "baseline")),
+    )  # fmt: skip
+    found = [row.split(" | ", 4)[4] for row in rows("Table 2") if "`table2`" in row]
+    assert found == ["not shown: has not learnt (smooth spikes below 40 %) |"] * 2
+
+
 def test_table_2_without_sast_is_not_run(assembled, tmp_path):
     rows = claim_rows(
         assembled, tmp_path, "table2", TABLE_2.replace("SEEDS", "[0]"),

@@ -9,7 +9,8 @@ from names import GAP, HARD, MAP, at, lines, missing
 
 from sastdeploy.samples import Sample
 from sastdeploy.sweeps.points import Point, Results, ends
-from sastdeploy.sweeps.sentences import direction, short
+from sastdeploy.sweeps.readings import LEARNT
+from sastdeploy.sweeps.sentences import direction, learnt, short
 from sastdeploy.sweeps.tables import NONE, difference, markdown
 
 
@@ -61,6 +62,8 @@ def over_radii(results: Results | None, best: Point | None, name: str, wanted: i
     if results is None or best is None:
         return compared(None, wanted)
     text, verdict = compared(best.differences.get(name), wanted)
+    if not learnt(best):
+        return text, f"not shown: has not learnt (smooth spikes below {LEARNT:g} %)"
     side = direction(best.differences.get(name))
     against = [
         point for point in results.points
