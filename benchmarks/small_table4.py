@@ -40,18 +40,13 @@ FIGURES = ("accuracy", "ksynops")
 
 
 def trained(out: Path, seed: int) -> dict[str, dict[str, Any]]:
-    """Make recordings, train, compile and simulate below ``out``; return Table 4's rows by method and profile."""
-    rows = run(out, SETTINGS.with_seed(seed))["table_4"]
-    return {
-        f"{row['method']}.{row['profile']}": {
-            "accuracy": 100 * row["accuracy"]["value"], "ksynops": row["ksynops"],
-            "program_hash": row["program_hash"], "data_hash": row["data_hash"],
-        } for row in rows
-    }  # fmt: skip
+    """Make recordings, train and compile below ``out``; return `figures_of` the programs."""
+    run(out, SETTINGS.with_seed(seed))
+    return figures_of(out, out / "data")
 
 
-def of_kept_programs(folder: Path, root: Path) -> dict[str, dict[str, Any]]:
-    """Return the same figures of the programs in a folder, on the test recordings below ``root``."""
+def figures_of(folder: Path, root: Path) -> dict[str, dict[str, Any]]:
+    """Return Table 4's figures of the programs in a folder, by method and profile, on the test recordings below ``root``."""
     test = load_frames(DATASET, "test", root=root)
     found = {}
     for path in sorted(folder.glob("*.onnx")):
@@ -96,7 +91,7 @@ def write() -> None:
             by_seed.append(trained(Path(folder) / str(seed), seed))
         for path in sorted((Path(folder) / "0").glob("*.onnx")):
             shutil.copy(path, KEPT / path.name)
-        programs = of_kept_programs(KEPT, Path(folder) / "0" / "data")
+        programs = figures_of(KEPT, Path(folder) / "0" / "data")
     bands = {
         name: {key: DEVIATIONS * statistics.stdev(rows[name][key] for rows in by_seed) for key in FIGURES}
         for name in by_seed[0]
@@ -113,7 +108,7 @@ def check() -> None:
     kept = json.loads((KEPT / "result.json").read_text("utf-8"))
     with TemporaryDirectory() as folder:
         anew = trained(Path(folder) / "0", 0)
-        again = of_kept_programs(KEPT, Path(folder) / "0" / "data")
+        again = figures_of(KEPT, Path(folder) / "0" / "data")
     for name, row in anew.items():
         print(
             f"{name}: {row['accuracy']:.2f} % (committed {kept['programs'][name]['accuracy']:.2f}), {row['ksynops']:.1f} kSynOps "

@@ -1,9 +1,26 @@
 """Fixtures shared by every test file."""
 
+import importlib
 import os
+import sys
 from pathlib import Path
 
 import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def benchmark_script(monkeypatch):
+    """Return a function that imports a script below benchmarks, as Python does when it runs: its folder comes first in the path."""
+
+    def imported(name: str):
+        path = BENCHMARKS / name
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        monkeypatch.syspath_prepend(str(path.parent))
+        return importlib.import_module(path.stem)
+
+    return imported
 
 
 @pytest.fixture(scope="session")

@@ -1,23 +1,17 @@
 """What CI's small Table 4 lets pass and what it refuses, and that the committed programs still give the committed figures' form."""
 
 import copy
-import importlib
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 ROW = {"accuracy": 60.0, "ksynops": 80.0, "program_hash": "p", "data_hash": "d"}
 KEPT = {"programs": {"sast.chip": ROW}, "bands": {"sast.chip": {"accuracy": 3.0, "ksynops": 0.5}}}
 
 
 @pytest.fixture
-def small(monkeypatch):
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("small_table4")
+def small(benchmark_script):
+    return benchmark_script("small_table4.py")
 
 
 def test_the_same_figures_and_trained_ones_within_the_band_pass(small):
@@ -57,7 +51,7 @@ def test_the_check_fails_where_the_committed_result_was_changed(small, monkeypat
     kept = json.loads((small.KEPT / "result.json").read_text("utf-8"))
     rows = copy.deepcopy(kept["programs"])
     monkeypatch.setattr(small, "trained", lambda out, seed: rows)
-    monkeypatch.setattr(small, "of_kept_programs", lambda folder, root: rows)
+    monkeypatch.setattr(small, "figures_of", lambda folder, root: rows)
     small.check()
     rows["sast.loihi_int8"]["ksynops"] += 1e-9
     with pytest.raises(

@@ -338,10 +338,8 @@ def test_vacuous_is_what_the_measure_calls_so(file, tmp_path, over, ratio):
 
 
 @pytest.fixture
-def assembled(monkeypatch):
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.syspath_prepend(str(EXPERIMENTS))
-    return importlib.import_module("assemble")
+def assembled(benchmark_script):
+    return benchmark_script("experiments/assemble.py")
 
 
 def scale_file(folder):

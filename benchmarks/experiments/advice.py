@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from claims import EQUAL_COMPUTE, chosen_sast, claims, claims_table, summary
-from findings import begins, calibration, network, precision, rivals, sast, scale, tail, tail_marks
+from findings import begins, beyond, calibration, network, precision, rivals, sast, scale, tail, tail_marks
 from mechanism import mechanism
-from names import GAP, HARD, LARGE, MAP, at, by_scale, lines, missing
+from names import GAP, HARD, LARGE, MAP, at, by_scale, lines, missing, well_scaled
 
 from sastdeploy.sweeps.points import Point, Results, ends
+from sastdeploy.sweeps.report import schedules
 from sastdeploy.sweeps.sentences import direction, learnt, short, sorted_by_direction
 from sastdeploy.sweeps.tables import difference
 
@@ -60,8 +61,7 @@ def first_page(found: dict[str, Results | None], overhead: Sequence[list[str]]) 
 def about(results: Results) -> str:
     """Return how the experiment's networks were trained, and its notes."""
     trials = results.experiment.trials
-    epochs, limits = sorted({t.epochs for t in trials}), {t.limit for t in trials}
-    training = " or ".join("all" if limit is None else f"{limit:,}" for limit in sorted(limits, key=str))
+    epochs, training = schedules(trials)
     seeds = len({t.seed for t in trials})
     return " ".join([
         f"`{results.experiment.name}`: `{trials[0].dataset}`, {training} training recordings, {' or '.join(map(str, epochs))} epochs, "
@@ -101,13 +101,12 @@ def _scale_up(baseline: Sequence[Point]) -> str:
     said = []
     order = begins(baseline)
     if order is not None:
-        large = [p for p in baseline if learnt(p) and direction(p.samples[GAP], LARGE) == 1]
         said.append(
             f"With baseline training the gap is shown to be below {LARGE:g} point down to a largest frame value of {at(order[0])}, and above it at "
-            + ", ".join(f"{at(p)} ({p.samples[GAP].mean:.1f} points)" for p in large)
+            + ", ".join(f"{at(p)} ({p.samples[GAP].mean:.1f} points)" for p in beyond(baseline, 1))
             + "."
         )
-    well = next((p for p in baseline if p.trial.divisor_factor == 1.0), None)
+    well = well_scaled(baseline)
     worse = [p for p in baseline if well and direction(well.samples[HARD].less(p.samples[HARD])) == 1]
     if well is not None and worse:
         said.append(
@@ -125,7 +124,7 @@ def _scale_up(baseline: Sequence[Point]) -> str:
 
 def _keep_small(baseline: Sequence[Point], in_rivals: Results | None, in_network: Results | None) -> str:
     said = []
-    large = [p for p in baseline if learnt(p) and direction(p.samples[GAP], LARGE) == 1]
+    large = beyond(baseline, 1)
     mended = [p for p in large if direction(p.samples.get("recovered")) == 1]
     if mended:
         said.append(
@@ -141,7 +140,7 @@ def _keep_small(baseline: Sequence[Point], in_rivals: Results | None, in_network
             "Factors on thresholds or input after training are not shown to raise hard-spike accuracy where the gap is large."
         )
     scales = [] if in_rivals is None else by_scale(in_rivals)
-    well = next((points[0] for points in scales if points[0].trial.divisor_factor == 1.0), None)
+    well = well_scaled([points[0] for points in scales])
     for points in scales:
         plain = points[0]
         if plain.trial.divisor_factor != 1 and plain.reference is None and len(points) > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from names import GAP, HARD, LARGE, at, by_scale, lines
+from names import GAP, HARD, LARGE, at, by_scale, lines, well_scaled
 
 from sastdeploy.samples import rank_correlation
 from sastdeploy.sweeps.experiment import Trial
@@ -43,10 +43,14 @@ def failures(points: Sequence[Point], factor: float | None = None) -> str:
     return told if names else ""
 
 
+def beyond(points: Sequence[Point], side: int) -> list[Point]:
+    """Return the points that have learnt and whose gap is shown to be large (``side`` 1) or not (-1)."""
+    return [p for p in points if learnt(p) and direction(p.samples[GAP], LARGE) == side]
+
+
 def begins(baseline: Sequence[Point]) -> tuple[Point, Point] | None:
     """Return the last point shown to have a small gap and the first shown to have a large one; None where they are not so ordered."""
-    above = [p for p in baseline if learnt(p) and direction(p.samples[GAP], LARGE) == 1]
-    below = [p for p in baseline if learnt(p) and direction(p.samples[GAP], LARGE) == -1]
+    above, below = beyond(baseline, 1), beyond(baseline, -1)
     if above and below and below[-1].trial.divisor_factor < above[0].trial.divisor_factor:
         return below[-1], above[0]
     return None
@@ -109,7 +113,7 @@ def calibration(results: Results) -> str:
     having = [p for p in baseline if "recovered" in p.samples]
     if not having:
         return "No baseline point has this measure yet.\n"
-    well = next((p for p in having if p.trial.divisor_factor == 1.0), None)
+    well = well_scaled(having)
     rows = [
         [
             at(p), spread(p.samples[HARD]), spread(p.samples["calibrated"]), difference(p.samples["recovered"]), difference(p.samples["left"]),
@@ -147,7 +151,7 @@ def calibration(results: Results) -> str:
 def rivals(results: Results) -> str:
     scales = by_scale(results)
     parts = []
-    well = next((points[0] for points in scales if points[0].trial.divisor_factor == 1.0), None)
+    well = well_scaled([points[0] for points in scales])
     for points in scales:
         plain = points[0]
         factor = plain.trial.divisor_factor

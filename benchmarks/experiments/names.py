@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sastdeploy.sweeps.points import Point, Results
 
 GAP, HARD = "gap", "hard"
@@ -26,6 +28,11 @@ def lines(results: Results) -> tuple[list[Point], list[Point]]:
     tested = [point for point in results.points if GAP in point.samples]
     tested.sort(key=lambda point: point.trial.divisor_factor)
     return tuple([p for p in tested if p.trial.method == method] for method in ("baseline", "sast"))  # type: ignore[return-value]
+
+
+def well_scaled(points: Sequence[Point]) -> Point | None:
+    """Return the first point with a largest frame value of 1."""
+    return next((point for point in points if point.trial.divisor_factor == 1.0), None)
 
 
 def by_scale(results: Results) -> list[list[Point]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sastdeploy.sweeps import tables
-from sastdeploy.sweeps.experiment import label, varied
+from sastdeploy.sweeps.experiment import Trial, label, varied
 from sastdeploy.sweeps.points import Point, Results
 from sastdeploy.sweeps.sentences import against_reference
 
@@ -20,8 +22,8 @@ def section(results: Results, pictures: str = "") -> str:
         *(f"{note}\n" for note in experiment.notes),
         _choice(results),
         tables.accuracy(results),
-        f"{_reference(results)} Smooth, hard and gap: test recordings; mean ± standard deviation over seeds; differences are "
-        "paired by seed, their intervals Student's t, not corrected for the number of comparisons.\n".lstrip(),
+        f"{_reference(results)}Smooth, hard and gap: test recordings; mean ± standard deviation over seeds; differences are "
+        "paired by seed, their intervals Student's t, not corrected for the number of comparisons.\n",
         *([told] if (told := against_reference(results)) else []),
     ]
     for heading, body in (
@@ -41,10 +43,16 @@ def section(results: Results, pictures: str = "") -> str:
     return "\n".join(part for part in parts if part is not None)
 
 
+def schedules(trials: Sequence[Trial]) -> tuple[list[int], str]:
+    """Return the numbers of epochs, ascending, and how many training recordings, in words."""
+    limits = sorted({trial.limit for trial in trials}, key=str)
+    told = " or ".join("all" if limit is None else f"{limit:,}" for limit in limits)
+    return sorted({trial.epochs for trial in trials}), told
+
+
 def _setting(results: Results) -> str:
     trials = [point.trial for point in results.points]
-    epochs, limits = sorted({t.epochs for t in trials}), {t.limit for t in trials}
-    training = " or ".join("all" if limit is None else f"{limit:,}" for limit in sorted(limits, key=str))
+    epochs, training = schedules(trials)
     read = {r["test"]["recordings"] for point in results.points for r in point.raw if "test" in r}
     tested = f", {' or '.join(f'{n:,}' for n in sorted(read))} test recordings" if read else ""
     return (
@@ -75,9 +83,9 @@ def _reduced(results: Results) -> str:
 def _reference(results: Results) -> str:
     experiment = results.experiment
     if experiment.compare_within:
-        return f"Reference: the first point with the same {' and '.join(experiment.compare_within)}."
+        return f"Reference: the first point with the same {' and '.join(experiment.compare_within)}. "
     reference = next((p.reference for p in results.points if p.reference is not None), None)
-    return f"Reference: {reference}." if reference else ""
+    return f"Reference: {reference}. " if reference else ""
 
 
 def _choice(results: Results) -> str:
