@@ -309,7 +309,7 @@ def figures() -> None:
     intensity = operations / real["facts"]["row_bytes"]
     axis.axhline(bound * intensity, color="0.4", lw=1)
     axis.text(
-        1e-3, bound * intensity, f"rows at {bound:.0f} GB/s: {bound * intensity:.0f} GSynOp/s", va="bottom"
+        1e-3, bound * intensity, f"rows at {bound:.0f} GB/s: {bound * intensity:.0f} GSynOp/s", va="top"
     )
     points = growth["curves"]["activity"]["points"]
     axis.semilogx(

@@ -52,9 +52,9 @@ def embed(drawn: Sequence[Picture], folder: Path, page: Path) -> str:
     return "\n".join(f"![{p.caption}]({place}/{p.file})\n\n{p.caption}\n" for p in drawn)
 
 
-def seeds(points: Sequence[Point]) -> str:
-    """Return how many seeds the points have: ``n = 3`` or ``n = 2 to 3``."""
-    counts = sorted({len(point.seeds) for point in points})
+def seeds(points: Sequence[Point], key: str | None = None) -> str:
+    """Return how many seeds the points have, or have the figure ``key`` of: ``n = 3`` or ``n = 2 to 3``."""
+    counts = sorted({len(p.seeds if key is None else p.samples[key].seeds) for p in points})
     return f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
 
 
@@ -214,7 +214,7 @@ def _robustness(results: Results, path: Path) -> str:
         [[point.samples.get(f"{row}, {net}") for net in nets] for row in rows] for point in points
     ]
     headers = [{"surrogate": "smooth"}.get(net, net.replace("_", "\n")) for net in nets]
-    title = f"Accuracy under corruption and precision, {seeds(points)} seeds: mean ± standard deviation"
+    title = f"Accuracy under corruption and precision, {seeds(points, 'clean, hard')} seeds: mean ± standard deviation"
     grid(rows, [p.label.removeprefix("method ") for p in points], headers, cells, path, title, "accuracy (%)")
     return "Corruption x precision: the float network and its integer programs on corrupted test recordings."
 
