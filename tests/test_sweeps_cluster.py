@@ -1,6 +1,7 @@
 """Sweeps on a Dask cluster of real processes: the same records as locally, and lost workers, schedulers and clients."""
 
 import asyncio
+import gc
 import json
 import os
 import shutil
@@ -12,9 +13,10 @@ import time
 from concurrent.futures import CancelledError
 from pathlib import Path
 
+import distributed
 import psutil
 import pytest
-from distributed import Client, KilledWorker
+from distributed import KilledWorker
 
 import sastdeploy
 from sastdeploy.cli import main as main_module
@@ -82,7 +84,7 @@ class Cluster:
         del self.workers[count:]
         while len(self.workers) < count:
             self.start_worker()
-        with Client(self.address, timeout=DEADLINE, set_as_default=False) as client:
+        with cluster_module._connect(distributed, self.address, DEADLINE) as client:
             until(lambda: len(client.nthreads()) == count, f"{count} workers")
 
     def trials(self):
@@ -381,6 +383,23 @@ def test_a_scheduler_that_cannot_be_reached_is_named(root, tmp_path, monkeypatch
         InputError, match=rf"scheduler {address}: cannot be reached within 1 s .*dask scheduler"
     ):
         run_on_cluster(trials, root, tmp_path / "work", tmp_path / "records", address)
+
+
+def test_a_failed_client_does_not_hold_up_the_next(monkeypatch):
+    make_loop = distributed.utils.get_loop_factory
+
+    def collected_in_the_new_thread():
+        gc.collect()
+        return make_loop()
+
+    monkeypatch.setattr(distributed.utils, "get_loop_factory", collected_in_the_new_thread)
+    gc.disable()
+    try:
+        for _ in range(2):
+            with pytest.raises(InputError, match="unknown address scheme"):
+                cluster_module._connect(distributed, "nonsense://127.0.0.1:1", 1.0)
+    finally:
+        gc.enable()
 
 
 def test_a_cluster_without_workers_is_said(cluster, root, tmp_path, monkeypatch):

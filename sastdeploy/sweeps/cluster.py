@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import os
 import queue
@@ -112,9 +113,12 @@ def _distributed():
 
 
 def _connect(distributed, scheduler: str, timeout: float):
+    # A client that failed to start ends when it is collected, and then takes the lock under which a client starts its
+    # thread: were it collected in a new client's thread, the two would wait for one another. It is collected here.
+    gc.collect()
     try:
         return distributed.Client(scheduler, timeout=timeout, set_as_default=False)
-    except (OSError, ValueError, asyncio.TimeoutError) as error:
+    except (OSError, ValueError, ImportError, asyncio.TimeoutError) as error:
         raise InputError(
             f"scheduler {scheduler}: cannot be reached within {timeout:.0f} s ({error}). Expected tcp://HOST:PORT of a "
             "running scheduler; start one: dask scheduler. The same call goes on: finished trials are kept."
