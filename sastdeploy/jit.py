@@ -1,8 +1,12 @@
 """`kernel`: Numba's compiler with a cache on disk that belongs to this very code.
 
-Numba looks only at the file that holds a function: it would take a kernel from the cache although a function that the
-kernel uses from another file has changed, and wheels carry no usable file times. So the cache lies in a folder
-named after the content of all files with kernels: an upgrade compiles anew, and two versions do not disturb each other.
+Numba looks only at the file that holds a function: it would take a kernel from the cache although a function or a
+constant that the kernel uses from another file has changed, and wheels carry no usable file times. So the cache lies
+in a folder named after the content of all files with kernels, and the versions of NumPy and Numba: an upgrade compiles
+anew, and two versions do not disturb each other.
+
+A folder is never removed: another installation may use it. All of them can be deleted at any time (`sastdeploy doctor`
+says where they are and how large); what is needed is compiled again.
 """
 
 from __future__ import annotations
@@ -16,19 +20,21 @@ from pathlib import Path
 from typing import Any
 
 import numba
+import numpy
 import platformdirs
 
 SOURCES = (
     "jit.py", "lanes.py", "vectors.py", "simulator/kernels.py", "training/fused.py", "training/optimiser.py",
     "training/sparse_kernels.py",
     "events/digit_frames.py", "events/scenes_digits.py", "events/scenes_gestures.py", "events/sensor.py",
+    "events/digit_images.py", "events/nmnist.py",
 )  # fmt: skip
-"""Every file of the package that holds code for kernels."""
+"""Every file of the package that holds code for kernels, or a constant that goes into one."""
 
 
 def content_hash() -> str:
-    """Return 16 hexadecimal digits of the SHA-256 over all `SOURCES`."""
-    content = hashlib.sha256()
+    """Return 16 hexadecimal digits of the SHA-256 over all `SOURCES` and the versions of NumPy and Numba."""
+    content = hashlib.sha256(f"{numpy.__version__} {numba.__version__} ".encode())
     for name in SOURCES:
         content.update(name.encode() + (Path(__file__).parent / name).read_bytes())
     return content.hexdigest()[:16]

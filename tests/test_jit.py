@@ -1,11 +1,18 @@
 """Compiled kernels: the cache belongs to the code, and nothing needs it."""
 
+import ast
+import dis
+import importlib
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
+import numba
+import numpy as np
 import pytest
+from numba.core.dispatcher import Dispatcher
 
 import sastdeploy
 from sastdeploy import jit
@@ -30,16 +37,90 @@ def used(**environment):
     return done.stdout.split()
 
 
-def test_every_file_with_kernels_is_hashed():
-    named = {
-        str(path.relative_to(PACKAGE))
-        for path in PACKAGE.rglob("*.py")
+def files_with_kernels(package):
+    return {
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
         if any(
             word in path.read_text("utf-8")
             for word in ("@kernel", "@njit", "import intrinsic", "lower_builtin")
         )
     }
-    assert named | {"jit.py"} == set(jit.SOURCES)
+
+
+@cache
+def top_level(path):
+    return ast.parse(path.read_text("utf-8")).body
+
+
+def names_in(tree):
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def names_that_kernels_reach(package):
+    """Return by file every name that a compiled function takes something from, and that something from, and so on.
+
+    A name at the top of a file leads to what its definition names, an import from the package to the other file.
+    """
+    reached = {}
+
+    def follow(file, name):
+        """Note the definition of one name in one file, and follow the names in it."""
+        if name in reached.setdefault(file, set()):
+            return
+        reached[file].add(name)
+        for statement in top_level(package / file):
+            if isinstance(statement, ast.ImportFrom) and (statement.module or "").startswith("sastdeploy."):
+                other = "/".join(statement.module.split(".")[1:]) + ".py"
+                for alias in statement.names:
+                    if name == (alias.asname or alias.name):
+                        follow(other, alias.name)
+            elif isinstance(statement, (ast.FunctionDef, ast.ClassDef)) and statement.name == name:
+                for other in names_in(statement):
+                    follow(file, other)
+            elif isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value:
+                targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+                if name in set().union(*map(names_in, targets)):
+                    for other in names_in(statement.value):
+                        follow(file, other)
+
+    for file in files_with_kernels(package):
+        for statement in top_level(package / file):
+            if isinstance(statement, ast.FunctionDef) and any(
+                names_in(decorator) & {"kernel", "njit"} for decorator in statement.decorator_list
+            ):
+                follow(file, statement.name)
+    return reached
+
+
+def test_every_file_with_kernels_or_constants_in_them_is_hashed():
+    assert files_with_kernels(PACKAGE) | set(names_that_kernels_reach(PACKAGE)) == set(jit.SOURCES)
+
+
+@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="needs the compiler")
+def test_every_global_of_a_compiled_kernel_was_followed():
+    """What the functions themselves name, in case a definition is written in a way that the search does not know."""
+    followed, kernels = names_that_kernels_reach(PACKAGE), 0
+    for file in files_with_kernels(PACKAGE):
+        module = importlib.import_module("sastdeploy." + file[:-3].replace("/", "."))
+        for function in vars(module).values():
+            if isinstance(function, Dispatcher) and function.__module__ == module.__name__:
+                used = {i.argval for i in dis.get_instructions(function.py_func) if i.opname == "LOAD_GLOBAL"}
+                assert used & set(function.py_func.__globals__) <= followed[file], function
+                kernels += 1
+    assert kernels > 30
+
+
+def test_a_constant_from_another_file_is_found(tmp_path):
+    (tmp_path / "simulator").mkdir()
+    for file, text in {
+        "simulator/kernels.py": "from sastdeploy.a import A as B\n@kernel()\ndef f(x):\n    return x + LIMIT\nLIMIT = B + 1\n",
+        "a.py": "from sastdeploy.b import DEEPER\nfrom sastdeploy.c import UNUSED\nA: int = DEEPER * 2\n",
+        "b.py": "DEEPER = 3\n",
+        "c.py": "UNUSED = 4\n",
+    }.items():
+        (tmp_path / file).write_text(text, "utf-8")
+    assert set(names_that_kernels_reach(tmp_path)) == {"simulator/kernels.py", "a.py", "b.py"}
 
 
 def test_the_second_process_takes_the_kernel_from_the_cache(tmp_path):
@@ -62,8 +143,18 @@ def test_a_change_in_any_file_gives_another_folder(tmp_path, monkeypatch):
         (tmp_path / name).write_bytes((PACKAGE / name).read_bytes())
     monkeypatch.setattr(jit, "__file__", str(tmp_path / "jit.py"))
     assert jit.content_hash() == before
-    with (tmp_path / "vectors.py").open("a") as file:
-        file.write("#")
+    for name in jit.SOURCES:
+        with (tmp_path / name).open("a") as file:
+            file.write("#")
+        changed = jit.content_hash()
+        assert changed != before
+        before = changed
+
+
+@pytest.mark.parametrize("package", [np, numba])
+def test_another_version_of_numpy_or_numba_gives_another_folder(package, monkeypatch):
+    before = jit.content_hash()
+    monkeypatch.setattr(package, "__version__", "0.1")
     assert jit.content_hash() != before
 
 
