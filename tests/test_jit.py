@@ -13,6 +13,7 @@ import numba
 import numpy as np
 import pytest
 from numba.core.dispatcher import Dispatcher
+from without_jit import JIT_ONLY
 
 import sastdeploy
 from sastdeploy import jit
@@ -97,7 +98,7 @@ def test_every_file_with_kernels_or_constants_in_them_is_hashed():
     assert files_with_kernels(PACKAGE) | set(names_that_kernels_reach(PACKAGE)) == set(jit.SOURCES)
 
 
-@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="needs the compiler")
+@JIT_ONLY
 def test_every_global_of_a_compiled_kernel_was_followed():
     """What the functions themselves name, in case a definition is written in a way that the search does not know."""
     followed, kernels = names_that_kernels_reach(PACKAGE), 0
@@ -158,7 +159,7 @@ def test_another_version_of_numpy_or_numba_gives_another_folder(package, monkeyp
     assert jit.content_hash() != before
 
 
-@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="needs the compiler")
+@JIT_ONLY
 def test_the_users_own_setting_of_numba_is_left_alone():
     import numba
 

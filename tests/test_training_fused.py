@@ -1,20 +1,27 @@
 """The fused training kernels against plain torch, their definition."""
 
+from dataclasses import replace
+
 import numba
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_allocations import counted_allocations
+from without_jit import JIT_ONLY
 
 from sastdeploy.architecture import Architecture, Dense, Neuron, Readout
 from sastdeploy.errors import InputError
-from sastdeploy.frames import Frames
+from sastdeploy.frames import Frames, Preprocessing
+from sastdeploy.networks import builtin
 from sastdeploy.training.fused import fits, run_lif_fused
 from sastdeploy.training.inference import frame_values, network_inputs
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.neurons import run_lif
-from sastdeploy.training.sparse import SparseFrames
+from sastdeploy.training.optimiser import adam
+from sastdeploy.training.sparse import SparseFrames, _sorted
+from sastdeploy.training.sparse_kernels import pieces, sum_inputs, sum_rows
 from tests.small_networks import CONV, DENSE, POOL, checkpoint_of, labelled
 
 
@@ -160,3 +167,104 @@ def test_settings_name_the_kernels():
     with pytest.raises(InputError, match=r"kernels 'cuda': unknown\. Allowed: fused, torch\."):
         TrainingSettings(kernels="cuda")
     assert Neuron().slope == 25.0
+
+
+def sparse_digits(recordings, seed):
+    """Return frames of N-MNIST's size with 8 % of the inputs active, counts 1 to 3, and what a count is worth."""
+    rng = np.random.default_rng(seed)
+    shape = (recordings, 10, 2, 34, 34)
+    counts = (rng.random(shape) < 0.08) * rng.integers(1, 4, shape)
+    return Frames.from_dense(counts.astype(np.uint8)), Preprocessing((34, 34, 2), (34, 34), 10, 3, 3.0)
+
+
+def three_ways(name, recordings, seed, scale):
+    """Return scores and gradients by parameter: of the fused kernels, of plain torch, and of plain torch in float64."""
+    found, (frames, preprocessing) = [], sparse_digits(recordings, seed)
+    for fused, dtype in ((True, torch.float32), (False, torch.float32), (False, torch.float64)):
+        network = SpikingNetwork(builtin(name, frames.shape, 10), fused)
+        # Drawn in float32, so that all three have the same weights.
+        network.initialise(torch.Generator().manual_seed(seed), scale)
+        network.to(dtype)
+        if dtype == torch.float64:
+            x = frame_values(frames, slice(None), preprocessing, dtype)
+        else:
+            x = network_inputs(network, frames, preprocessing)(slice(None))
+        scores, *gradients = gradients_of(network, x)
+        names = network.learnable_by_name()
+        found.append([scores, *(network.as_kept(n, g) for n, g in zip(names, gradients))])
+    return found
+
+
+def distance(part, exact):
+    """Return how far gradients lie from float64's: Euclidean, all parameters together."""
+    return sum(float((one.double() - e).square().sum()) for one, e in zip(part[1:], exact[1:])) ** 0.5
+
+
+SMALL_BATCHES = pytest.mark.parametrize(
+    ("name", "recordings", "seeds"), [("fc_0p40m", 16, range(5)), ("conv_0p42m", 1, range(2))]
+)
+
+
+@SMALL_BATCHES
+def test_the_papers_networks_at_their_initial_weights_agree_within_the_stated_bound(name, recordings, seeds):
+    for seed in seeds:
+        fused, plain, exact = three_ways(name, recordings, seed, 1.0)
+        for one, other, e in zip(fused, plain, exact):
+            largest = float(e.abs().max())
+            assert largest > 0
+            assert float((one - other).abs().max()) <= 1e-5 * largest
+            assert float((one.double() - e).abs().max()) <= 1e-5 * largest
+        assert 0 < distance(fused, exact) <= distance(plain, exact)
+
+
+@SMALL_BATCHES
+def test_with_large_weights_fused_and_plain_lie_about_as_far_from_float64(name, recordings, seeds):
+    """Four times the initial weights: a last bit is amplified in both, in which of them more is chance."""
+    ratios = []
+    for seed in seeds:
+        fused, plain, exact = three_ways(name, recordings, seed, 4.0)
+        ratios.append(distance(fused, exact) / distance(plain, exact))
+    assert np.exp(np.mean(np.log(ratios))) <= 2.5
+
+
+@pytest.mark.parametrize(("width", "columns"), [(168, 168), (13, 16)])
+def test_the_sparse_layer_reads_one_row_per_active_input_and_per_pair_of_inputs(width, columns):
+    """Counted by the kernels themselves: where all rows and values are 1, the sums of all columns are the numbers read."""
+    frames, preprocessing = sparse_digits(3, 0)
+    x = SparseFrames(frames, preprocessing).draw(slice(None))
+    ones = replace(x, worth=np.ones_like(x.worth))
+    active = frames.dense().reshape(30, 2312) > 0
+    shape, padded = pieces(width)
+    assert padded == columns
+    out = np.empty((30, columns), np.float32)
+    rows, none = np.ones((2312, columns), np.float32), np.zeros(columns, np.float32)
+    sum_inputs(x.start, x.stop, x.index, x.count, ones.worth, x.which, rows, none, *shape, out)
+    assert out.sum(dtype=np.float64) == active.sum() * columns
+    # Backward: a gradient row is read once for both inputs of a pair, and goes to each of them that is active.
+    ends, entry = _sorted(x)
+    lists = np.diff(ends.astype(np.int64), prepend=0)[:-1].reshape(-1, 4)
+    assert lists[:, :3].sum() == active.reshape(30, -1, 2).any(axis=2).sum() < active.sum()
+    gradient, out = np.ones((30, columns), np.float32), np.empty((2312, columns), np.float32)
+    sum_rows(ends, entry, ones.worth, x.which, gradient, *shape, out)
+    assert out.sum(dtype=np.float64) == active.sum() * columns
+
+
+@JIT_ONLY
+@pytest.mark.parametrize("architecture", [DENSE, CONV])
+def test_a_training_step_asks_for_no_more_memory_in_kernels_than_the_first_and_for_none_per_recording(
+    architecture,
+):
+    data, preprocessing = labelled(architecture, 40), checkpoint_of(architecture).preprocessing
+    network = SpikingNetwork(architecture)
+    network.initialise(torch.Generator().manual_seed(0))
+    optimiser, draw = adam(network, 1e-4), network_inputs(network, data.frames, preprocessing)
+    gradients_of(network, draw(slice(2)))
+    optimiser.step(0.0)
+    found = []
+    with counted_allocations() as now:
+        for chosen in (slice(2), slice(2), slice(0, 8), slice(0, 40)):
+            before = now()
+            gradients_of(network, draw(chosen))
+            optimiser.step(1e-3)
+            found.append(now() - before)
+    assert found[0] == found[1] == found[2] == found[3] > 0
