@@ -194,7 +194,7 @@ def summarise(
         "activation_sparsity": activation_sparsity(program, result),
         "footprint_bytes": footprint_bytes(program),
         "energy": energy(program, result),
-        "speed": _speed(result, recorded_seconds),
+        "speed": speed(result, recorded_seconds),
         "provenance": {
             **program.provenance,
             "program_hash": program_hash,
@@ -259,7 +259,8 @@ def _layers(program: Program, result: RunResult) -> list[dict[str, Any]]:
     return rows
 
 
-def _speed(result: RunResult, recorded: float | None) -> dict[str, Any]:
+def speed(result: RunResult, recorded: float | None) -> dict[str, Any]:
+    """Return a run's rates as plain data; ``recorded``: seconds that its recordings lasted at the sensor, where known."""
     known = result.seconds > 0 and len(result) > 0
     return {
         "seconds": result.seconds,

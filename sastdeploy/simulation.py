@@ -217,13 +217,14 @@ def simulate_recording(
     trace: str | None = None,
     say: Say = lambda text: None,
 ) -> tuple[RunResult, dict[str, Any]]:
-    """Return the result on one event file, and as plain data its class, scores, spikes and operations.
+    """Return the result on one event file, and as plain data its class, scores, spikes, operations and speed.
 
     Raises:
         InputError: the file is missing, damaged, empty, or of another sensor.
     """
     from sastdeploy.events.frames import bin_events
     from sastdeploy.events.reading import read_recording
+    from sastdeploy.metrics import speed
     from sastdeploy.program_file import program_hash
 
     own = program.preprocessing
@@ -251,6 +252,7 @@ def simulate_recording(
             "nonzero_weights": int(result.synops_nonzero.sum()),
             "sources": {name: int(count) for name, count in zip(sources, result.synops[0])},
         },
+        "speed": speed(result, float(events["t"][-1] + 1) * 1e-6),
         "provenance": {
             "program_hash": program_hash(program),
             "trained_on": program.dataset,

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,16 +16,18 @@ from tiny_programs import tiny_lif, tiny_program, tiny_readout
 
 from sastdeploy import simulation_files
 from sastdeploy.cli import main as main_module
-from sastdeploy.cli.simulate_command import _say_early, without
+from sastdeploy.cli.simulate_command import _print_speed, _say_early, without
 from sastdeploy.errors import InputError
 from sastdeploy.events.simulate import make_nmnist_sim
 from sastdeploy.events.splits import load_frames
 from sastdeploy.fixedpoint import QFormat
 from sastdeploy.frames import Preprocessing
+from sastdeploy.metrics import speed as rates
 from sastdeploy.program import DenseLif
 from sastdeploy.program_file import save_program
 from sastdeploy.simulation import MAX_TRACE_BYTES, EarlyAnswer, choose_program, early_answer
 from sastdeploy.simulator import engine
+from sastdeploy.simulator.result import empty_result
 
 
 def digits_program(seed=0, dataset="nmnist-sim", frame=(2, 34, 34), classes=10):
@@ -287,6 +290,36 @@ def test_one_recording_gives_its_class(here, capsys, root):
     code, out, _ = simulate(capsys, "net.onnx", "--recording", str(recording_of(root)))
     assert code == 0
     assert f"{recording_of(root)}: {answer['predicted']} ({answer['events']:,} events" in out
+
+
+@pytest.mark.parametrize("engine_name", engine.ENGINES)
+def test_one_recordings_speed_is_told_as_a_data_sets(here, capsys, root, engine_name):
+    path = str(recording_of(root))
+    call = ("net.onnx", "--recording", path, "--engine", engine_name, "--threads", "1")
+    answer = json.loads(simulate(capsys, *call, "--json")[1])
+    speed = answer["speed"]
+    # The simulated recordings last 0.3 s each.
+    assert speed["real_time_factor"] * speed["seconds"] == pytest.approx(0.3, rel=0.05)
+    assert speed["sequences_per_second"] * speed["seconds"] == pytest.approx(1)
+    assert speed["gsynops_per_second"] * speed["seconds"] * 1e9 == pytest.approx(answer["synops"]["total"])
+    last = simulate(capsys, *call)[1].splitlines()[-1]
+    form = r"[\d,.e+]+ sequences per second, [\d.e-]+ GSynOp/s, [\d,.e+]+ times as fast as recorded \((\w+), 1 threads\)"
+    assert re.fullmatch(form, last)[1] == engine_name
+    assert re.fullmatch(form, simulate(capsys, "net.onnx", *call[3:])[1].splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0.5, "2 sequences per second, 2e-06 GSynOp/s, 0.6 times as fast as recorded"),
+        (1e-4, "10,000 sequences per second, 0.01 GSynOp/s, 3,000 times as fast as recorded"),
+    ],
+)
+def test_slow_runs_are_told_with_two_digits(capsys, seconds, told):
+    result = replace(empty_result(digits_program(), 1), engine="numba", seconds=seconds)
+    result.synops[0, 0] = 1000
+    _print_speed({"speed": rates(result, 0.3), "provenance": {"engine": "numba", "threads": 1}})
+    assert capsys.readouterr().out == f"{told} (numba, 1 threads)\n"
 
 
 def test_recordings_refuse_data_set_options(here, capsys):

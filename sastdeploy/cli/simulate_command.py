@@ -249,6 +249,7 @@ def _recording(
         f"SynOps: {answer['synops']['total']:,} ({answer['synops']['event_weighted']:,} event-weighted, "
         f"{answer['synops']['nonzero_weights']:,} without zero weights)"
     )
+    _print_speed(answer)
 
 
 def _trace(result: Any, layer: str) -> None:
@@ -263,7 +264,7 @@ def print_summary(summary: dict[str, Any]) -> None:
     """Print a run's summary as tables on stdout."""
     from sastdeploy.report.terminal import print_table
 
-    right, speed, ops = summary["accuracy"], summary["speed"], summary["ksynops"]
+    right, ops = summary["accuracy"], summary["ksynops"]
     click.echo(
         f"{summary['program']} on {summary['dataset']} ({summary['split']}, {summary['recordings']:,} recordings)"
     )
@@ -314,15 +315,21 @@ def print_summary(summary: dict[str, Any]) -> None:
         click.echo(
             f"energy {summary['energy']['total_pj'] / 1000:,.4g} nJ per recording, from the profile's figures"
         )
+    _print_speed(summary)
+
+
+def _print_speed(answer: dict[str, Any]) -> None:
+    speed, how = answer["speed"], answer["provenance"]
+    factor = speed["real_time_factor"]
     click.echo(
-        f"{speed['sequences_per_second']:,.0f} sequences per second, {speed['gsynops_per_second']:.3g} GSynOp/s"
-        + (
-            f", {speed['real_time_factor']:,.0f} times as fast as recorded"
-            if speed["real_time_factor"]
-            else ""
-        )
-        + f" ({summary['provenance']['engine']}, {summary['provenance']['threads']} threads)"
+        f"{_rate(speed['sequences_per_second'])} sequences per second, {speed['gsynops_per_second']:.3g} GSynOp/s"
+        + (f", {_rate(factor)} times as fast as recorded" if factor else "")
+        + f" ({how['engine']}, {how['threads']} threads)"
     )
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def print_stages(summary: dict[str, Any]) -> None:
