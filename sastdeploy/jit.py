@@ -40,14 +40,18 @@ def content_hash() -> str:
     return content.hexdigest()[:16]
 
 
+def cache_place() -> Path:
+    """Return the folder that holds every version's kernels: ``NUMBA_CACHE_DIR`` where set, else the user's cache folder."""
+    return Path(os.environ.get("NUMBA_CACHE_DIR") or platformdirs.user_cache_path("sastdeploy") / "kernels")
+
+
 @cache
 def cache_folder() -> Path | None:
     """Return the folder of the compiled kernels, made if need be; None if there is none to write to.
 
-    Below ``NUMBA_CACHE_DIR`` where that is set, else below the user's cache folder: never inside the installation.
+    It lies below `cache_place`, never inside the installation.
     """
-    place = os.environ.get("NUMBA_CACHE_DIR") or platformdirs.user_cache_path("sastdeploy") / "kernels"
-    folder = Path(place) / content_hash()
+    folder = cache_place() / content_hash()
     return folder if _can_write(folder) else None
 
 

@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,7 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiny_programs import tiny_lif, tiny_program, tiny_readout
+from without_jit import JIT_ONLY
 
+import sastdeploy
 from sastdeploy import simulation_files
 from sastdeploy.cli import main as main_module
 from sastdeploy.cli.simulate_command import _print_speed, _say_early, without
@@ -27,7 +30,10 @@ from sastdeploy.program import DenseLif
 from sastdeploy.program_file import save_program
 from sastdeploy.simulation import MAX_TRACE_BYTES, EarlyAnswer, choose_program, early_answer
 from sastdeploy.simulator import engine
+from sastdeploy.simulator.engine import COMPILING_AGAIN
 from sastdeploy.simulator.result import empty_result
+
+PACKAGE = Path(sastdeploy.__file__).parent
 
 
 def digits_program(seed=0, dataset="nmnist-sim", frame=(2, 34, 34), classes=10):
@@ -435,3 +441,35 @@ def test_simulate_never_imports_torch(here, root):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=here)
     assert done.returncode == 0, done.stderr
+
+
+@JIT_ONLY
+def test_a_read_only_install_without_a_home_gives_the_same_result_and_says_what_it_costs(
+    here, capsys, tmp_path
+):
+    """The package where nothing may be written, the user's folders below a file: as root permissions do not bind, but nothing lies below a file."""
+    installed = tmp_path / "installed" / "sastdeploy"
+    shutil.copytree(PACKAGE, installed, ignore=shutil.ignore_patterns("__pycache__"))
+    before = sorted(installed.rglob("*"))
+    (tmp_path / "file").write_text("", "utf-8")
+    nowhere = str(tmp_path / "file" / "home")
+    folders = [path for path in (installed, *before) if path.is_dir()]
+    for folder in folders:
+        folder.chmod(0o555)
+    names = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "LOCALAPPDATA")
+    environment = {**os.environ, **dict.fromkeys(names, nowhere), "PYTHONPATH": str(installed.parent)}
+    environment.pop("NUMBA_CACHE_DIR", None)
+    call = [sys.executable, "-B", "-W", "error", "-m", "sastdeploy", "simulate", "net.onnx", "--json"]
+    try:
+        done = subprocess.run(call, capture_output=True, text=True, cwd=here, env=environment)
+        assert sorted(installed.rglob("*")) == before
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "compiling" in line]
+    place = Path(nowhere) / "sastdeploy" / "kernels"
+    assert line == COMPILING_AGAIN.format(place)
+    answer, expected = json.loads(done.stdout), json.loads(simulate(capsys, "net.onnx", "--json")[1])
+    assert (answer.pop("speed"), expected.pop("speed")) and answer == expected
+    assert answer["provenance"]["engine"] == "numba"

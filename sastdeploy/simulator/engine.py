@@ -21,6 +21,10 @@ CHUNK_BYTES = 40 << 20
 """Working memory that one thread may take for the spikes of its recordings."""
 
 COMPILING = "compiling kernels for this machine, once: about 15 s"
+COMPILING_AGAIN = (
+    "compiling kernels for this run only, about 15 s: {} cannot be written to. "
+    "Set NUMBA_CACHE_DIR to a folder that can, to keep them."
+)
 
 
 def run(
@@ -158,12 +162,14 @@ _warm: set[tuple[str, str]] = set()
 
 def _run_numba(program, digest, frames, names, threads, progress, message, chunk) -> RunResult:
     """Share the recordings out among threads, a chunk at a time, so that memory stays flat."""
+    from sastdeploy.jit import cache_folder, cache_place
     from sastdeploy.simulator.chunks import Chunks
     from sastdeploy.simulator.plan import plan_of
 
+    said = COMPILING if cache_folder() else COMPILING_AGAIN.format(cache_place())
     kind = digest, frames.index.dtype.str
     # Said after a second without an answer: kernels found in the cache load faster than that.
-    notice = threading.Timer(1.0, lambda: message(COMPILING) if message else None)
+    notice = threading.Timer(1.0, lambda: message(said) if message else None)
     notice.daemon = True
     if kind not in _warm:
         notice.start()
