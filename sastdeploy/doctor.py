@@ -105,16 +105,27 @@ def _numba_threads() -> Finding:
 
 
 def _numba_cache() -> Finding:
-    from sastdeploy.jit import cache_folder
+    from sastdeploy.jit import cache_folder, cache_place
 
     folder = cache_folder()
     if folder:
-        return Finding("kernel cache", "ok", f"compiled kernels are kept in {folder}")
+        text = f"compiled kernels are kept in {folder} ({_megabytes(folder)})"
+        others = [path for path in cache_place().iterdir() if path.is_dir() and path != folder]
+        if others:
+            text += (
+                f"; {len(others)} folders of other versions beside it ({_megabytes(*others)}) can be deleted"
+            )
+        return Finding("kernel cache", "ok", text)
     return Finding(
         "kernel cache",
         "note",
         "the user's cache folder is read-only: kernels are compiled at every start; set NUMBA_CACHE_DIR",
     )
+
+
+def _megabytes(*folders: Path) -> str:
+    sizes = (path.lstat().st_size for folder in folders for path in folder.rglob("*"))
+    return f"{sum(sizes) / 1e6:.1f} MB"
 
 
 def _gpu() -> Finding:
