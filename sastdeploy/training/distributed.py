@@ -5,6 +5,7 @@ own share, the loss weighted by share / batch: the sum of the gradients over the
 the minibatch's mean loss, also where shares differ or are empty. The sum is one all-reduce of one buffer (gloo; a ring,
 whose order of addition depends on the number of processes and the buffer's length only), so that all processes
 hold the same bits, run after run. Between numbers of processes the bits differ, within float32 rounding.
+On GPUs (nccl) none of this was ever run by us.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from sastdeploy.errors import InputError, SastdeployError
+from sastdeploy.training.devices import CPU, device_of
 
 _PATIENCE = timedelta(minutes=30)
 """Until a process that hangs counts as lost (one that ends is noticed at once); binning a data set must fit in."""
@@ -29,13 +31,14 @@ _PATIENCE = timedelta(minutes=30)
 
 @dataclass(frozen=True)
 class Group:
-    """The processes of one training: this one is ``rank`` of ``size``. A group of one changes no bit.
+    """The processes of one training: this one is ``rank`` of ``size`` and computes on ``device``. A group of one changes no bit.
 
     Where processes exchange something, each of them calls the same methods in the same order.
     """
 
     rank: int = 0
     size: int = 1
+    device: torch.device = CPU
 
     @property
     def first(self) -> bool:
@@ -69,7 +72,7 @@ class Group:
         """Return each count's sum over the processes; exact."""
         if self.size == 1:
             return list(counts)
-        sums = torch.tensor(counts, dtype=torch.int64)
+        sums = torch.tensor(counts, dtype=torch.int64, device=self.device)
         self._exchange(dist.all_reduce, sums)
         return sums.tolist()
 
@@ -77,7 +80,7 @@ class Group:
         """Return the ranks whose content differs from the first's (by SHA-256): the same answer in every process."""
         if self.size == 1:
             return []
-        digest = torch.tensor(list(hashlib.sha256(content).digest()), dtype=torch.uint8)
+        digest = torch.tensor(list(hashlib.sha256(content).digest()), dtype=torch.uint8, device=self.device)
         found = [torch.empty_like(digest) for _ in range(self.size)]
         self._exchange(dist.all_gather, found, digest)
         return [rank for rank, other in enumerate(found) if not torch.equal(other, found[0])]
@@ -114,16 +117,19 @@ ALONE = Group()
 
 
 @contextmanager
-def processes() -> Iterator[Group]:
+def processes(device: str = "cpu") -> Iterator[Group]:
     """Yield the group that torchrun started this process in; outside torchrun, a group of one.
 
     Inside, processes other than the first print nothing, and an error names its process.
 
+    Args:
+        device: as `devices.device_of` reads it.
+
     Raises:
-        InputError: torchrun's variables are incomplete or senseless.
+        InputError: torchrun's variables are incomplete or senseless, or the device is unknown or not there.
         SastdeployError: the processes do not find each other.
     """
-    group = group_from(os.environ)
+    group = group_from(os.environ, device)
     if group.size == 1:
         yield group
         return
@@ -141,9 +147,17 @@ def processes() -> Iterator[Group]:
         raise type(error)(f"rank {group.rank} of {group.size}: {error}") from error
 
 
+def backend(device: torch.device) -> str:
+    """Return what sums tensors of this device over processes: nccl on GPUs, gloo on the CPU."""
+    return "nccl" if device.type == "cuda" else "gloo"
+
+
 def _join(group: Group) -> None:
+    own = group.device if backend(group.device) == "nccl" else None
     try:
-        dist.init_process_group("gloo", rank=group.rank, world_size=group.size, timeout=_PATIENCE)
+        dist.init_process_group(
+            backend(group.device), rank=group.rank, world_size=group.size, timeout=_PATIENCE, device_id=own
+        )
     except RuntimeError as error:
         raise SastdeployError(
             f"cannot reach the other processes at {os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}. "
@@ -151,19 +165,21 @@ def _join(group: Group) -> None:
         ) from error
 
 
-def group_from(environment: Mapping[str, str]) -> Group:
+def group_from(environment: Mapping[str, str], device: str = "cpu") -> Group:
     """Return the group that torchrun's variables describe; without ``WORLD_SIZE``, or with 1, a group of one.
 
     Raises:
-        InputError: no number, out of range, or one of RANK, MASTER_ADDR, MASTER_PORT missing.
+        InputError: no number, out of range, one of RANK, MASTER_ADDR, MASTER_PORT missing (with GPUs LOCAL_RANK too), or a
+            device that `devices.device_of` refuses.
     """
     size = _number(environment, "WORLD_SIZE", 1, 2**20) if "WORLD_SIZE" in environment else 1
     if size == 1:
-        return Group()
+        return Group(device=device_of(device))
     if not environment.get("MASTER_ADDR"):
         raise _refused("MASTER_ADDR is not set, must be the first process's machine")
     _number(environment, "MASTER_PORT", 1, 65535)
-    return Group(_number(environment, "RANK", 0, size - 1), size)
+    local_rank = 0 if device == "cpu" else _number(environment, "LOCAL_RANK", 0, size - 1)
+    return Group(_number(environment, "RANK", 0, size - 1), size, device_of(device, local_rank))
 
 
 def _number(environment: Mapping[str, str], name: str, lowest: int, highest: int) -> int:

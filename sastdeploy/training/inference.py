@@ -89,10 +89,10 @@ def run(
 def network_inputs(
     network: SpikingNetwork, frames: Frames, preprocessing: Preprocessing
 ) -> Callable[[NDArray[np.integer] | slice], Tensor | SparseValues]:
-    """Return what draws the values of chosen recordings, in the form that the network runs fastest on."""
+    """Return what draws the values of chosen recordings, in the form that the network runs fastest on and on its device."""
     if network.takes_sparse:
         return SparseFrames(frames, preprocessing).draw
-    return lambda chosen: frame_values(frames, chosen, preprocessing)
+    return lambda chosen: frame_values(frames, chosen, preprocessing).to(network.device)
 
 
 def predict(
@@ -103,7 +103,7 @@ def predict(
     with torch.inference_mode():
         for start in range(0, len(frames), _BATCH):
             scores = network(draw(slice(start, start + _BATCH)), hard)
-            answers.append(scores.numpy().argmax(1))
+            answers.append(scores.cpu().numpy().argmax(1))
     return np.concatenate([np.empty(0, np.int64), *answers])
 
 

@@ -27,7 +27,7 @@ from sastdeploy.training.inference import network_inputs, predict
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.optimiser import adam
 from sastdeploy.training.quantized import quantized_weights
-from sastdeploy.training.settings import TrainingSettings
+from sastdeploy.training.settings import TrainingSettings, kernels_for
 from sastdeploy.training.sharpness import (
     plain_gradient,
     random_direction_gradient,
@@ -51,6 +51,8 @@ class _Progress:
     best: dict[str, NDArray] = field(default_factory=dict)
 
 
+# Only convolutions on a GPU read these. By default they may round to TF32, and differ in bits from run to run.
+@torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 def train(
     training: LabelledFrames,
     validation: LabelledFrames,
@@ -78,22 +80,25 @@ def train(
         resume: go on from ``<out>.state``. force: replace an existing checkpoint.
         report: called with each epoch's record.
         group: the processes that train together, each of which calls this with the same arguments; only the first
-            writes and reports. A run is resumed by as many processes as began it.
+            writes and reports. A run is resumed by as many processes as began it, on the same kind of device. Seeded
+            draws are made on the CPU, so that initial weights and minibatches are the same on every device.
 
     Raises:
-        InputError: ``out`` exists, nothing to resume, a state of other settings, data that do not fit, or processes
-            that were given different things.
+        InputError: ``out`` exists, nothing to resume, a state of other settings, data that do not fit, kernels that do
+            not fit the device, or processes that were given different things.
         SastdeployError: the processes have lost each other, or no longer hold the same parameters.
     """
     out = Path(out)
     state_path, log_path = out.with_name(out.name + ".state"), out.with_name(out.name + ".jsonl")
     _check_data(training, validation, architecture, preprocessing)
+    kernels_for(group.device.type, settings.kernels)
     if group.size > settings.batch_size:
         raise InputError(
             f"batch_size {settings.batch_size}: smaller than the number of processes, {group.size}. "
             f"Start fewer processes or choose a larger batch."
         )
     identity = {
+        "device": group.device.type,
         "settings": settings.to_dict(),
         "architecture": architecture_to_dict(architecture),
         "preprocessing": preprocessing.to_dict(),
@@ -102,6 +107,7 @@ def train(
     }
     network = SpikingNetwork(architecture, fused=settings.kernels == "fused")
     network.initialise(torch.Generator().manual_seed(settings.seed), settings.init_scale)
+    network.to(group.device)
     optimiser = adam(network, settings.weight_decay)
     progress = _begin(out, state_path, identity, network, optimiser, resume, force)
     _check_equal(group, identity, network, progress)
@@ -223,7 +229,7 @@ def _run_epoch(
             if len(own) == 0:
                 return 0.0 * network.value("readout.bias").sum()
             scores = network(draw(own), settings.forward == "hard")
-            mean = F.cross_entropy(scores, torch.from_numpy(training.labels[own]))
+            mean = F.cross_entropy(scores, torch.from_numpy(training.labels[own]).to(scores.device))
             return mean * (len(own) / len(chosen))
 
         return loss
@@ -295,7 +301,16 @@ def _save_state(path: Path, identity, network, optimiser, progress: _Progress) -
         "optimiser": optimiser.state_dict(),
     }
     with atomic.replacing(path) as temporary:
-        torch.save(content, temporary)
+        torch.save(_on_cpu(content), temporary)
+
+
+def _on_cpu(value: Any) -> Any:
+    """Return the same dicts and lists with every tensor on the CPU."""
+    if isinstance(value, dict):
+        return {key: _on_cpu(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_on_cpu(part) for part in value]
+    return value.cpu() if isinstance(value, torch.Tensor) else value
 
 
 def _load_state(path: Path, identity, network, optimiser) -> _Progress:
@@ -304,8 +319,9 @@ def _load_state(path: Path, identity, network, optimiser) -> _Progress:
         raise InputError(
             f"{path}: is no training state of this version. Remove it, or start anew with --force."
         )
+    recorded = {"device": "cpu", **content["identity"]}  # earlier states name none, and are all of the CPU
     for part, now in identity.items():
-        before = content["identity"].get(part)
+        before = recorded.get(part)
         if before != now:
             raise InputError(
                 f"{path}: cannot be resumed, {_difference(part, before, now)}. Repeat the first call's options."
@@ -343,6 +359,7 @@ def _checkpoint(
             "training_recordings": len(training),
             "threads": torch.get_num_threads(),
             "processes": group.size,
+            "device": group.device.type,
             "versions": versions("torch", "numpy"),
             "commit": git_commit(),
         },

@@ -109,6 +109,11 @@ class SpikingNetwork(nn.Module):
         return F.linear(pooled, self.value("readout.weight"), self.value("readout.bias"))
 
     @property
+    def device(self) -> torch.device:
+        """Where the parameters lie, and frame values must."""
+        return self.value("readout.bias").device
+
+    @property
     def takes_sparse(self) -> bool:
         """Whether frames may come in sparse form: the first layer is dense, and the kernels are wanted."""
         return self.fused and isinstance(self.architecture.layers[0], Dense)

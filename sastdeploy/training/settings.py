@@ -13,6 +13,20 @@ FORWARDS = ("smooth", "hard")
 KERNELS = ("fused", "torch")
 
 
+def kernels_for(device: str, asked: str | None) -> str:
+    """Return the kernels asked for, or a device's default: the fused ones on the CPU, elsewhere plain torch.
+
+    Raises:
+        InputError: the fused ones asked for on another device.
+    """
+    if asked == "fused" and device != "cpu":
+        raise InputError(
+            f"kernels fused: compute on the CPU only, the device is {device}. Allowed there: torch, its default. "
+            f"Leave --kernels out, or train with --device cpu."
+        )
+    return asked or ("fused" if device == "cpu" else "torch")
+
+
 @dataclass(frozen=True)
 class TrainingSettings:
     """The paper's defaults (section 5): Adam, learning rate 1e-3, cosine annealing, batch 128. The rest are its rivals.

@@ -90,7 +90,7 @@ def random_direction_gradient(
     norm = float(torch.stack([part.norm() for part in drawn]).norm())
     with _moved(network):
         for parameter, part in zip(network.learnable_by_name().values(), drawn):
-            parameter.data = parameter.data.add(part, alpha=rho / norm)
+            parameter.data = parameter.data.add(part.to(parameter.device), alpha=rho / norm)
         return plain_gradient(network, loss, group)
 
 

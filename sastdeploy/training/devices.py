@@ -1,0 +1,51 @@
+"""The device that a training computes on: the CPU, or one GPU per process."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+
+from sastdeploy.errors import InputError
+
+CPU = torch.device("cpu")
+
+
+def device_of(asked: str, local_rank: int | None = None) -> torch.device:
+    """Return the device that ``cpu``, ``cuda`` or ``cuda:N`` names.
+
+    ``cuda`` is the first GPU, under torchrun each process's own. We have never run on a GPU: the tests train on a stand-in
+    (``tests/second_device.py``) that computes on the CPU and refuses to be mixed with it.
+
+    Args:
+        local_rank: this process's number on its machine; None where a process trains alone.
+
+    Raises:
+        InputError: another word, one GPU for several processes, or a GPU that is not there.
+    """
+    if asked == "cpu":
+        return CPU
+    found = re.fullmatch(r"cuda(?::([0-9]{1,4}))?", asked)
+    if not found:
+        raise InputError(
+            f"device '{asked}': unknown. Allowed: cpu, cuda, or cuda:N with the number of a GPU."
+        )
+    number = found[1]
+    if number is not None and local_rank is not None:
+        raise InputError(
+            f"device {asked}: is one GPU for several processes. Allowed under torchrun: cpu, or cuda, with which every "
+            f"process takes the GPU of its LOCAL_RANK."
+        )
+    index = int(number or local_rank or 0)
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if there == 0:
+        raise InputError(
+            f"device {asked}: is not there, torch {torch.__version__} sees no GPU. Allowed here: cpu. Install a build of "
+            f"torch for your GPU, or leave --device out."
+        )
+    if index >= there:
+        fewer = "" if local_rank is None else f" Start at most {there} processes on this machine."
+        raise InputError(
+            f"device cuda:{index}: is not there, torch sees GPUs: {there}. Allowed: cpu, cuda:0 to cuda:{there - 1}.{fewer}"
+        )
+    return torch.device("cuda", index)
