@@ -43,21 +43,34 @@ def activity(tail=5.0):
         "tail": tail / 100, "far_tail": tail / 200, "far_below": 0.5,
     }  # fmt: skip
     silent = part | {"smooth_rate": 0.0, "hard_rate": 0.0, "tail": None, "far_tail": None}
-    return {"overall": part, "layers": [{"name": "layers.0", **part}, {"name": "layers.1", **silent}]}
+    return {
+        "recordings": 500, "overall": part, "layers": [{"name": "layers.0", **part}, {"name": "layers.1", **silent}]
+    }  # fmt: skip
 
 
 def margins(near=0.048):
-    """Return the measure with this share of states within 0.2 of the threshold, both with smooth and with hard spikes."""
+    """Return the measure with this share of states within 0.2 of the threshold, both with smooth and with hard spikes: half of it in one layer, twice in the other."""
     counts = [0] * 120
     counts[40], counts[60] = 900, 100
     overall = {"states": 1010, "near": near, "histogram": {"below": 10, "counts": counts, "above": 0}}
-    part = {"bins": {"low": -3.0, "high": 3.0, "width": 0.05}, "near_width": 0.2, "overall": overall}
+    layers = [
+        {"name": f"layers.{number}", **overall, "near": factor * near}
+        for number, factor in enumerate((0.5, 2))
+    ]
+    part = {
+        "recordings": 500, "bins": {"low": -3.0, "high": 3.0, "width": 0.05}, "near_width": 0.2, "overall": overall, "layers": layers,
+    }  # fmt: skip
     return {"hard": part, "smooth": part}
 
 
-def contraction():
-    """Return the measure of a network that contracts nowhere near."""
-    return {"gamma_hat": 8.457, "quantiles": {"0.5": 0.52, "0.99": 4.0, "0.999": 8.0}, "in_band": 0.031}
+def contraction(gamma=8.457):
+    """Return the measure of a network that contracts nowhere near, or with this gamma-hat."""
+    return {
+        "recordings": 500,
+        "gamma_hat": gamma,
+        "quantiles": {"0.5": 0.52, "0.99": 4.0, "0.999": 8.0},
+        "in_band": 0.031,
+    }
 
 
 def bounds(over=17.0, ratio=4000.0, rho=0.3):
@@ -67,6 +80,7 @@ def bounds(over=17.0, ratio=4000.0, rho=0.3):
     """
     gamma = 8.457 if over is None or over >= 0 else 0.9
     return {
+        "recordings": 500, "limit": 128,
         "states": {"layers": [{"norm_ratio": 3.0}, {"norm_ratio": 5.0}, {"norm_ratio": None}], "sentence": "s"},
         "lipschitz": {
             "local": {"gamma": gamma, "assumption_holds": gamma < 1, "log10_bound": 20.0},
@@ -98,6 +112,6 @@ def robustness(hard, profiles=()):
         return {"value": value, "correct": 1, "total": 1, "low": value, "high": value}
 
     return [
-        {"corruption": name, "surrogate": answer(hard - loss), "hard": answer(hard - loss), "programs": {p: answer(hard - loss) for p in profiles}}
+        {"corruption": name, "recordings": 500, "surrogate": answer(hard - loss), "hard": answer(hard - loss), "programs": {p: answer(hard - loss) for p in profiles}}
         for name, loss in (("clean", 0.0), ("drop:0.4", 0.1))
     ]  # fmt: skip

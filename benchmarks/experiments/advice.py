@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from claims import EQUAL_COMPUTE, chosen_sast, claims, claims_table, summary
+from claims import EQUAL_COMPUTE, chosen_sast, claims, claims_table
 from findings import begins, beyond, calibration, network, precision, rivals, sast, scale, tail, tail_marks
 from mechanism import mechanism
 from names import GAP, HARD, LARGE, MAP, at, by_scale, lines, missing, well_scaled
+from summary import summary
 
 from sastdeploy.sweeps.points import Point, Results, ends
 from sastdeploy.sweeps.report import schedules
@@ -25,7 +26,7 @@ def first_page(found: dict[str, Results | None], overhead: Sequence[list[str]]) 
     rows = claims(found, overhead)
     parts = [
         "## What holds, what does not, what could not be tested\n",
-        'The paper\'s claims against these records, by direction only; figures are in the table further down. "Shown" means that a 95 % interval over seeds '
+        'The paper\'s claims against these records, by direction; every difference with its interval is in the table further down. "Shown" means that a 95 % interval over seeds '
         "(Student's t, paired by seed where two points are compared) excludes the other case; intervals are not corrected for their number, so a few of "
         "them err. SAST's radius rho is the one that validation chose among those that an experiment has. What to do with your own network is told in the "
         f"[next part](#is-your-gap-large-and-what-to-do-first).\n\n{summary(rows)}",

@@ -20,6 +20,7 @@ BENCHMARKS = HERE.parent
 sys.path.insert(0, str(HERE))
 
 from advice import first_page  # noqa: E402
+from claims import EQUAL_COMPUTE  # noqa: E402
 from names import MAP, missing  # noqa: E402
 from overhead import overhead  # noqa: E402
 
@@ -32,7 +33,7 @@ from sastdeploy.sweeps.points import Results, aggregate  # noqa: E402
 from sastdeploy.sweeps.report import section  # noqa: E402
 
 FIRST = (
-    "table1", "corruption", "table1-full", "table1-gestures", "corruption-gestures", "table2", "table2-gestures", "table3", "table3-scaled", *MAP
+    "table1", "corruption", "table1-full", "table1-gestures", "corruption-gestures", "table2", "table2-gestures", *EQUAL_COMPUTE, *MAP
 )  # fmt: skip
 """The sections' order; what is not named follows by name."""
 

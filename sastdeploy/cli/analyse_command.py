@@ -74,7 +74,7 @@ def command(checkpoint: str, dataset: str | None, split: str, limit: int | None,
         for suffix in ("png", "svg"):
             path = Path(figures) / f"margins.{suffix}"
             outlines = {f"{spikes} spikes": found for spikes, found in record["margins"].items()}
-            margin_histograms(outlines, path, f"{Path(checkpoint).name} on\n{what}")
+            margin_histograms({"": outlines}, path, f"{Path(checkpoint).name} on\n{what}")
             click.echo(f"Wrote {path}.", err=True)
     if as_json:
         click.echo(json.dumps(record, indent=2))

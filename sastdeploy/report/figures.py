@@ -63,14 +63,29 @@ def accuracy_bars(bars: Sequence[Bar], path: Path, title: str) -> None:
     save(figure, path)
 
 
-def margin_histograms(records: Mapping[str, dict[str, Any]], path: Path, title: str) -> None:
+def margin_histograms(panels: Mapping[str, Mapping[str, dict[str, Any]]], path: Path, title: str) -> None:
     """Write how far membranes lie from their thresholds, one outline per record (the form of the paper's Figure 2a).
 
     Args:
-        records: by label, what `sastdeploy.analysis.margins.margins` returns; all over all layers.
+        panels: by the panel's title (empty: none) and label, what `sastdeploy.analysis.margins.margins` returns; ``overall`` is drawn.
         path: its suffix chooses the format (.png, .svg, .pdf).
     """
-    figure, axes = _figure(6.4, 3.8)
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4 if len(panels) == 1 else 4.6 * len(panels), 4.4), layout="constrained")
+    drawn = figure.subplots(1, len(panels), squeeze=False)[0]
+    if len(panels) == 1:
+        drawn[0].set_title(title, fontsize=10)
+    else:
+        figure.suptitle(title, fontsize=10)
+    for axes, (name, records) in zip(drawn, panels.items()):
+        _margins(axes, records)
+        if name:
+            axes.set_title(name, fontsize=10)
+    save(figure, path)
+
+
+def _margins(axes, records: Mapping[str, dict[str, Any]]) -> None:
     styles = zip(records.items(), ((BASELINE, "-"), (SAST, "-"), ("#d55e00", "--"), ("#009e73", "--")))
     for (label, record), (colour, line) in styles:
         bins, overall, near = record["bins"], record["overall"], record["near_width"]
@@ -93,10 +108,8 @@ def margin_histograms(records: Mapping[str, dict[str, Any]], path: Path, title: 
     axes.set_ylim(bottom=0)
     axes.set_xlabel("membrane less threshold, u − θ")
     axes.set_ylabel(f"share of states per {bins['width']:g} (%)")
-    axes.set_title(title, fontsize=10)
-    axes.legend(frameon=False, fontsize=8, loc="upper right")
+    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16))
     axes.spines[["top", "right"]].set_visible(False)
-    save(figure, path)
 
 
 @dataclass(frozen=True)

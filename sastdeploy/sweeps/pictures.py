@@ -152,18 +152,21 @@ def _margins(results: Results, path: Path) -> str:
     pair = ends(results)
     if pair is None or any("near, hard" not in point.samples for point in pair):
         return ""
-    shown = {}
+    panels: dict[str, dict[str, dict]] = {}
     for point in pair:
         parts = [r["measures"]["margins"]["hard"] for r in point.raw if "margins" in r.get("measures", {})]
-        shown[f"{point.label.removeprefix('method ')} (n = {len(parts)})"] = _pooled(parts)
+        name = f"{point.label.removeprefix('method ')} (n = {len(parts)})"
+        panels.setdefault("all layers", {})[name] = _pooled(parts, [part["overall"] for part in parts])
+        for number, layer in enumerate(parts[0]["layers"]):
+            layers = [part["layers"][number] for part in parts]
+            panels.setdefault(layer["name"], {})[name] = _pooled(parts, layers)
     title = "Swap-only hard spikes: how far membranes are from their thresholds\n(all neurons, steps and validation recordings measured; seeds pooled)"
-    margin_histograms(shown, path, title)
-    return "Membrane margins of the baseline and of the SAST radius chosen on validation (the paper's Figure 2a)."
+    margin_histograms(panels, path, title)
+    return "Membrane margins of the baseline and of the SAST radius chosen on validation, over all layers and by layer (the paper's Figure 2a)."
 
 
-def _pooled(parts: list[dict]) -> dict:
-    """Return the margins of several networks as one: counts added, shares weighted by states."""
-    overall = [part["overall"] for part in parts]
+def _pooled(parts: list[dict], overall: list[dict]) -> dict:
+    """Return the margins of several networks, or of one layer of each, as one: counts added, shares weighted by states."""
     states = sum(one["states"] for one in overall)
     histograms = [one["histogram"] for one in overall]
     return {

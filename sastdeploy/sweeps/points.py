@@ -10,6 +10,7 @@ from typing import Any
 from sastdeploy.errors import InputError
 from sastdeploy.samples import Sample
 from sastdeploy.sweeps.experiment import Experiment, Trial, label, varied
+from sastdeploy.sweeps.measures import NEED_TEST
 from sastdeploy.sweeps.readings import readings, refusals
 
 
@@ -23,7 +24,7 @@ class Point:
         reference: label of the point that ``differences`` (this less that, paired by seed) are taken to; None for a
             reference itself.
         chosen: whether the experiment's choice took this point; None where it makes none, or has not yet.
-        raw: the records themselves, in the order of the seeds.
+        raw: the records themselves, in the order of the seeds, with the measures that the experiment asks for.
     """
 
     label: str
@@ -50,7 +51,9 @@ class Results:
     """An experiment's points that have a record, and what is known of the whole.
 
     ``choice`` is the content of ``NAME.selection.json``, None without one; ``tested``: addresses of the trials for which the
-    test recordings were read.
+    test recordings were read; ``read_again``: by measure that reads them too, the number of trials whose records hold it,
+    whether this experiment asks for it or another one that shares the trial; ``added``: the same of every measure that was
+    taken after its record was written.
     """
 
     experiment: Experiment
@@ -59,6 +62,8 @@ class Results:
     tested: tuple[str, ...]
     choice: dict[str, Any] | None
     commits: tuple[str, ...]
+    read_again: dict[str, int]
+    added: dict[str, int]
 
     def point(self, name: str) -> Point | None:
         """Return the point of this label, None if it has no record."""
@@ -82,11 +87,12 @@ def aggregate(experiment: Experiment, trials: dict[str, Trial], records: Path) -
         InputError: no trial has a record yet, or a record is damaged.
     """
     by_trial = {trial: address for address, trial in trials.items()}
-    found = {
+    whole = {
         trial: _record(records, by_trial[trial])
         for trial in experiment.trials
         if (records / f"{by_trial[trial]}.json").exists()
     }
+    found = {trial: _asked(record, trial.measures) for trial, record in whole.items()}
     if not found:
         raise InputError(
             f"experiment {experiment.name}: no trial has a record yet. Run it first: sastdeploy sweep run FILE."
@@ -123,7 +129,19 @@ def aggregate(experiment: Experiment, trials: dict[str, Trial], records: Path) -
     named = {record[key] for record in found.values() for key in ("commit", "test_commit") if key in record}
     named |= {commit for record in found.values() for commit in record.get("measure_commits", {}).values()}
     commits = tuple(sorted(str(commit)[:12] for commit in named))
-    return Results(experiment, tuple(points), len(found), tested, choice, commits)
+    again = [name for record in whole.values() for name in record.get("measures", {}) if name in NEED_TEST]
+    added = [name for record in whole.values() for name in record.get("measure_commits", {})]
+    counts = ({name: names.count(name) for name in sorted(set(names))} for names in (again, added))
+    return Results(experiment, tuple(points), len(found), tested, choice, commits, *counts)
+
+
+def _asked(record: dict[str, Any], measures: tuple[str, ...]) -> dict[str, Any]:
+    """Return the record without the measures that only other experiments with the same trial ask for."""
+    kept = {
+        part: {name: value for name, value in record[part].items() if name in measures}
+        for part in ("measures", "measure_commits") if part in record
+    }  # fmt: skip
+    return record | kept
 
 
 def without_measures(trials: dict[str, Trial], records: Path) -> list[str]:

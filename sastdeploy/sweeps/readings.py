@@ -20,11 +20,11 @@ def readings(record: dict[str, Any]) -> dict[str, float]:
     Accuracies, gaps, losses and shares are in percent. Names:
 
     - ``surrogate``, ``hard``, ``gap``: test recordings; ``validation hard``: validation recordings;
-    - ``gradient evaluations``, ``CPU minutes``, ``peak MB``;
+    - ``gradient evaluations``, ``wall-clock seconds`` and ``CPU seconds`` of training, ``peak MB``;
     - by hardware profile P: ``P accuracy``, ``P less hard`` (points against the float network's hard spikes), ``P kSynOps``,
       ``P maximum``;
     - from the measures ``activity``: ``smooth rate``, ``hard rate``, ``tail``, ``far tail``, ``silent``, ``never reaching``, and the same
-      with ``, LAYER``; ``margins``: ``near, hard``, ``near, smooth``; ``contraction``: ``gamma``, ``gamma 50 %``, ``gamma 99 %``,
+      with ``, LAYER``; ``margins``: ``near, hard``, ``near, smooth``, and the same with ``, LAYER``; ``contraction``: ``gamma``, ``gamma 50 %``, ``gamma 99 %``,
       ``gamma 99.9 %``, ``in band``;
     - from ``bounds``: ``bound gamma``; ``state bound factor`` (over the largest visited norm, the layer with the largest factor); and as
       logarithms to base 10 ``log L_x`` (local), ``log change`` (the largest found per unit of input), ``log L_x over change``,
@@ -38,7 +38,8 @@ def readings(record: dict[str, Any]) -> dict[str, float]:
     found = {
         "validation hard": 100 * record["validation"]["hard_accuracy"],
         "gradient evaluations": float(record["gradient_evaluations"]),
-        "CPU minutes": record["seconds"]["training_cpu"] / 60,
+        "wall-clock seconds": record["seconds"]["training"],
+        "CPU seconds": record["seconds"]["training_cpu"],
     }
     if "peak_bytes" in record:
         found["peak MB"] = record["peak_bytes"] / 1e6
@@ -84,7 +85,11 @@ def _activity(measure: dict[str, Any]) -> dict[str, float]:
 
 
 def _margins(measure: dict[str, Any]) -> dict[str, float]:
-    return {f"near, {spikes}": 100 * part["overall"]["near"] for spikes, part in measure.items()}
+    return {
+        f"near, {spikes}{end}": 100 * part["near"]
+        for spikes, whole in measure.items()
+        for end, part in [("", whole["overall"]), *((f", {layer['name']}", layer) for layer in whole["layers"])]
+    }  # fmt: skip
 
 
 def _contraction(measure: dict[str, Any]) -> dict[str, float]:

@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sastdeploy.sweeps import tables
+from sastdeploy.sweeps.bounds_table import bounds
 from sastdeploy.sweeps.experiment import Trial, label, varied
+from sastdeploy.sweeps.measures import MEASURED, MEASURES, NEED_TEST
 from sastdeploy.sweeps.points import Point, Results
 from sastdeploy.sweeps.sentences import against_reference
 
 PAPER_EPOCHS = {"nmnist": 200, "nmnist-sim": 200, "dvsgesture": 300, "dvsgesture-sim": 300}
 PAPER_SEEDS = 5
+PAPER_TABLE_3: dict[str, dict[str, tuple[float, float, float]]] = {
+    "nmnist": {"baseline": (100, 65.7, 30.3), "sast": (48, 93.9, 3.6)},
+    "dvsgesture": {"baseline": (400, 28.0, 50.4), "sast": (226, 57.8, 12.5)},
+}
+"""By data set and method: epochs, hard-spike accuracy in percent, gap in points."""
+WHAT = {
+    "activity": "spike rates and the tail", "margins": "margins", "contraction": "contraction", "bounds": "section 4's bounds",
+    "calibration": "calibration at deployment", "robustness": "corrupted recordings",
+}  # fmt: skip
+"""The measures in words."""
 
 
 def section(results: Results, pictures: str = "") -> str:
@@ -26,21 +38,66 @@ def section(results: Results, pictures: str = "") -> str:
         "paired by seed, their intervals Student's t, not corrected for the number of comparisons.\n",
         *([told] if (told := against_reference(results)) else []),
     ]
-    for heading, body in (
-        ("Integer programs", tables.programs(results)),
-        ("Spike rates and the surrogate's tail (validation recordings)", tables.activity(results)),
-        ("Margins and contraction (validation recordings)", tables.states(results)),
-        ("Section 4's bounds beside what is found (validation recordings)", tables.bounds(results)),
+    for heading, measure, body in (
+        ("Compute of every candidate", "", tables.compute(results, paper_table_3(experiment.trials[0].dataset))),
+        ("Integer programs", "", tables.programs(results)),
+        ("Spike rates and the surrogate's tail (validation recordings)", "activity", tables.activity(results)),
+        ("Margins (validation recordings)", "margins", tables.margins(results)),
+        ("Contraction (validation recordings)", "contraction", tables.contraction(results)),
+        ("Section 4's bounds beside what is found (validation recordings)", "bounds", bounds(results)),
         ("What scaling thresholds or the input at deployment restores (factors chosen on validation recordings, accuracy with hard spikes on "
-         "test recordings)", tables.calibration(results)),
-        ("Smooth spikes at other slopes k, weights unchanged (validation recordings)", tables.slopes(results)),
-        ("Corrupted recordings", tables.robustness(results)),
+         "test recordings)", "calibration", tables.calibration(results)),
+        ("Smooth spikes at other slopes k, weights unchanged (validation recordings)", "calibration", tables.slopes(results)),
+        ("Corrupted recordings", "robustness", tables.robustness(results)),
     ):  # fmt: skip
         if body:
-            parts += [f"### {heading}\n", body]
+            told = (
+                _measured_on(results, measure)
+                if measure
+                else COMPUTE
+                if heading.startswith("Compute")
+                else ""
+            )
+            parts += [f"### {heading}\n", *([f"{told}\n"] if told else []), body]
     parts += [pictures] if pictures else []
     parts += ["Per seed:\n", *(f"- {point.label}: {_seeds(point)}" for point in results.points), ""]
     return "\n".join(part for part in parts if part is not None)
+
+
+COMPUTE = "Of training alone. The machines were shared with other work, so CPU seconds are the fairer of the two times; the paper matched wall-clock."
+
+
+def paper_table_3(dataset: str) -> dict[str, tuple[float, float, float]]:
+    """Return the paper's Table 3 for a data set or its simulated stand-in, by method; empty for another one."""
+    return PAPER_TABLE_3.get(dataset.removesuffix("-sim"), {})
+
+
+def _measured_on(results: Results, name: str) -> str:
+    """Return on how many recordings a measure was taken, from the records that hold it."""
+    found = [
+        (record["measures"][name], record["test"]["recordings"] if "test" in record else 0)
+        for point in results.points for record in point.raw if name in record.get("measures", {})
+    ]  # fmt: skip
+    if name == "calibration":
+        return f"At most {MEASURED:,} validation recordings, classes in proportion; every accuracy on test recordings is of all of them."
+    if name == "robustness":
+        counts = sorted({(rows[0]["recordings"], tested) for rows, tested in found})
+        told = " or ".join(
+            f"all {n:,}" if n == tested else f"{n:,} of the {tested:,}" for n, tested in counts
+        )
+        if all(n == tested for n, tested in counts):
+            return f"On {told} test recordings."
+        return f"On {told} test recordings, classes in proportion, so `clean` differs from the accuracies in the tables above."
+    measures = [measure["hard"] if name == "margins" else measure for measure, _ in found]
+    read, few = ({measure[key] for measure in measures if key in measure} for key in ("recordings", "limit"))
+    return (
+        f"On {_counts(read)} validation recordings (at most {MEASURED:,}, classes in proportion; `validation hard` above is of all there are)"
+        + (f", what needs gradients on {_counts(few)} of them." if few else ".")
+    )
+
+
+def _counts(found: set[int]) -> str:
+    return " or ".join(f"{n:,}" for n in sorted(found))
 
 
 def schedules(trials: Sequence[Trial]) -> tuple[list[int], str]:
@@ -58,8 +115,19 @@ def _setting(results: Results) -> str:
     return (
         f"`{trials[0].dataset}`, {', '.join(map(str, epochs))} epochs, {training} training recordings besides the tenth "
         f"kept for validation{tested}; of every training the epoch with the highest validation accuracy with hard spikes is kept. "
+        f"{_measures(results)} "
         f"Commits {', '.join(results.commits)}; command `sastdeploy sweep run benchmarks/experiments/{results.experiment.name}.yaml`."
     )
+
+
+def _measures(results: Results) -> str:
+    """Return which measures the records of the section hold, and which they do not."""
+    taken = {name for point in results.points for r in point.raw for name in r.get("measures", {})}
+    there, lacking = ([WHAT[name] for name in MEASURES if (name in taken) == side] for side in (True, False))
+    return " ".join(filter(None, [
+        f"Measured besides accuracy: {', '.join(there)}." if there else "",
+        f"Not measured in this experiment: {', '.join(lacking)}." if lacking else "",
+    ]))  # fmt: skip
 
 
 def _reduced(results: Results) -> str:
@@ -93,10 +161,7 @@ def _choice(results: Results) -> str:
     experiment = results.experiment
     if experiment.select_by is None:
         best = max(results.points, key=lambda point: point.samples["validation hard"].mean)
-        return (
-            f"Each trial read the test recordings once, when its training was over ({len(results.tested)} trials). "
-            f"Best on validation with hard spikes: {best.label}.\n"
-        )
+        return f"{_test_readings(results)} Best on validation with hard spikes: {best.label}.\n"
     rule = f"One point per {' and '.join(experiment.select_by)} is chosen by mean validation accuracy with hard spikes"
     if results.choice is None:
         return f"{rule}; the choice is not made yet, and no test recording was read.\n"
@@ -119,8 +184,23 @@ def _choice(results: Results) -> str:
     changed = "" if kept else " The choice was made between other points than the experiment has now."
     return (
         f"{told}Test recordings were read for the {len(late)} trials of the chosen points alone, once each, into files of "
-        f"their own (`records/ADDRESS.test.json`) that are written only after the choice.{waiting}{changed}\n"
+        f"their own (`records/ADDRESS.test.json`) that are written only after the choice; a second reading is refused.{waiting}{changed}\n"
     )
+
+
+def _test_readings(results: Results) -> str:
+    """Return how often trials that no choice holds back read the test recordings, as their records tell it."""
+    told = (
+        f"The accuracies on test recordings were taken once per trial, after its training ({len(results.tested)} trials); no epoch, radius or factor was "
+        "chosen by them."
+    )
+    again = [f"{WHAT[name]} ({count} trials)" for name, count in results.read_again.items()]
+    if again:
+        told += f" Test recordings were read again, of the same networks, for {' and '.join(again)}."
+    late = [f"{WHAT[name]} ({count} trials)" for name, count in results.added.items() if name in NEED_TEST]
+    if late:
+        told += f" Of these, measured after the record was written: {' and '.join(late)}."
+    return f"{told} That test recordings wait for a choice is enforced in experiments with `select_by` alone (Table 3)."
 
 
 def _seeds(point: Point) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sastdeploy.samples import Sample
 from sastdeploy.sweeps.points import Point, Results, ends
@@ -63,7 +62,7 @@ def difference(sample: Sample | None) -> str:
     return f"{sample.mean:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
-def _mean(name: str, header: str, digits: int = 2) -> Column:
+def mean_of(name: str, header: str, digits: int = 2) -> Column:
     return Column(header, lambda point: spread(point.samples.get(name), digits))
 
 
@@ -83,17 +82,48 @@ def _own(name: str) -> Callable[[Point], str]:
 
 
 def accuracy(results: Results) -> str:
-    """Return the table of the float networks: smooth and hard spikes, the gap, and what training cost."""
+    """Return the table of the float networks: smooth and hard spikes, the gap, and what training cost.
+
+    Where points are chosen, `compute` has the cost.
+    """
     paper = results.experiment.paper
+    cost = (
+        _plain("gradient evaluations", "gradient evaluations", ",.0f"),
+        _plain("CPU seconds", "CPU seconds of training", ",.0f"),
+    )
     return table(results.points, [
         Column("seeds", lambda point: str(len(point.seeds))),
-        _mean("surrogate", "smooth, %"), _mean("hard", "hard, %"), _mean("gap", "gap, points"),
+        mean_of("surrogate", "smooth, %"), mean_of("hard", "hard, %"), mean_of("gap", "gap, points"),
         _less("hard", "hard less reference (95 %)"), _less("gap", "gap less reference (95 %)"),
-        _mean("validation hard", "validation hard, %"),
+        mean_of("validation hard", "validation hard, %"),
         Column("chosen", lambda point: NONE if point.chosen is None else "yes" if point.chosen else "no"),
-        _plain("gradient evaluations", "gradient evaluations", ",.0f"), _plain("CPU minutes", "CPU minutes", ".1f"),
+        *(cost if results.experiment.select_by is None else ()),
         Column("paper: smooth, hard, gap", lambda point: ", ".join(f"{v:g}" for v in paper.get(point.label, [])) or NONE),
     ])  # fmt: skip
+
+
+def compute(results: Results, paper: Mapping[str, tuple[float, float, float]]) -> str:
+    """Return the table of what every candidate of a choice cost, and beside the chosen ones the paper's figures; empty without a choice.
+
+    Args:
+        paper: by method the paper's epochs, hard-spike accuracy in percent, and gap in points.
+    """
+    if results.experiment.select_by is None:
+        return ""
+    first = results.points[0]
+
+    def theirs(point: Point) -> str:
+        figures = paper.get(point.trial.method)
+        return NONE if figures is None or not point.chosen else ", ".join(f"{value:g}" for value in figures)
+
+    def over(name: str) -> Callable[[Point], str]:
+        return lambda point: f"{point.samples[name].mean / first.samples[name].mean:.2f}"
+
+    columns = [Column("chosen", lambda p: NONE if p.chosen is None else "yes" if p.chosen else "no")]
+    for name, digits in (("gradient evaluations", 0), ("wall-clock seconds", 1), ("CPU seconds", 1)):
+        columns += [mean_of(name, name, digits), Column(f"{name}, over the first row's", over(name))]
+    columns.append(Column("paper: epochs, hard, gap", theirs))
+    return table(results.points, columns)
 
 
 def programs(results: Results) -> str:
@@ -120,7 +150,7 @@ def programs(results: Results) -> str:
         columns += [
             Column(f"{profile}, %", figure), _less(f"{profile} accuracy", f"{profile} less reference (95 %)"),
             Column(f"{profile} less float hard (95 %)", _own(f"{profile} less hard")),
-            _mean(f"{profile} kSynOps", f"{profile} kSynOps", 1), Column(f"{profile} r_ops", ratio),
+            mean_of(f"{profile} kSynOps", f"{profile} kSynOps", 1), Column(f"{profile} r_ops", ratio),
             _plain(f"{profile} maximum", f"{profile} architecture's maximum kSynOps", ",.0f"),
         ]  # fmt: skip
     return table(results.points, columns)
@@ -142,87 +172,34 @@ def activity(results: Results) -> str:
 
     return table(results.points, [
         Column("smooth rate by layer, %", by_layer("smooth rate")), Column("hard rate by layer, %", by_layer("hard rate")),
-        _mean("tail", "tail: smooth output from below threshold, %"), _mean("far tail", "from 0.5 and more below, %"),
-        _mean("silent", "silent neurons, %"), _mean("never reaching", "never reaching the threshold, %"),
+        mean_of("tail", "tail: smooth output from below threshold, %"), mean_of("far tail", "from 0.5 and more below, %"),
+        mean_of("silent", "silent neurons, %"), mean_of("never reaching", "never reaching the threshold, %"),
     ])  # fmt: skip
 
 
-def states(results: Results) -> str:
-    """Return the table of margins and of the contraction diagnostic; on validation recordings."""
+def margins(results: Results) -> str:
+    """Return the table of the shares of membranes near their thresholds, over all and by layer; on validation recordings."""
+    names = dict.fromkeys(name for point in results.points for name in point.samples)
+    columns = []
+    for spikes in ("hard", "smooth"):
+        whole = f"near, {spikes}"
+        columns.append(mean_of(whole, f"within ±0.2 of the threshold, {spikes} spikes, all layers, %"))
+        columns += [
+            mean_of(name, f"{spikes}, {name.removeprefix(f'{whole}, ')}, %")
+            for name in names if name.startswith(f"{whole}, ")
+        ]  # fmt: skip
+        if spikes == "hard":
+            columns.append(_less(whole, "hard, all layers, less reference (95 %)"))
+    return table(results.points, columns)
+
+
+def contraction(results: Results) -> str:
+    """Return the table of the contraction diagnostic; on validation recordings."""
     return table(results.points, [
-        _mean("near, hard", "within ±0.2 of the threshold, hard, %"), _mean("near, smooth", "the same, smooth, %"),
-        _mean("gamma", "gamma-hat (maximum)", 3), _mean("gamma 50 %", "its median", 3), _mean("gamma 99 %", "its 99 %", 3),
-        _mean("gamma 99.9 %", "its 99.9 %", 3), _mean("in band", "states where gamma < 1 allows none, %"),
+        mean_of("gamma", "gamma-hat (maximum)", 3), mean_of("gamma 50 %", "its median", 3), mean_of("gamma 99 %", "its 99 %", 3),
+        _less("gamma 99 %", "its 99 % less reference (95 %)"), mean_of("gamma 99.9 %", "its 99.9 %", 3),
+        mean_of("in band", "states where gamma < 1 allows none, %"),
     ])  # fmt: skip
-
-
-def bounds(results: Results) -> str:
-    """Return the table of section 4's bounds beside what is found, and a sentence for each; on validation recordings."""
-    found = table(results.points, [
-        Column("seeds", lambda p: str(len(p.samples["bound gamma"].seeds)) if "bound gamma" in p.samples else NONE),
-        _mean("bound gamma", "gamma used", 3),
-        _mean("state bound factor", "state bound / largest visited (layer with the largest factor)"),
-        _mean("log L_x", "log10 of L_x (local)"), _mean("log change", "log10 of the largest change found"),
-        _mean("log L_x over change", "log10 of their ratio"), _mean("log L_x over range", "log10 of L_x for one event / range of the scores"),
-        _mean("log beta", "log10 of beta (lower bound)"),
-        _mean("log floor over gradient", "log10 of equation (3)'s floor / squared gradient norm, own rho"),
-        _mean("log paper floor over gradient", "the same, the paper's rho"),
-    ])  # fmt: skip
-    measured = [
-        record["measures"]["bounds"]
-        for point in results.points for record in point.raw if "bounds" in record.get("measures", {})
-    ]  # fmt: skip
-    factors = [v for p in results.points if (s := p.samples.get("state bound factor")) for v in s.values]
-    said = "".join(f"- {sentence}\n" for sentence in _verdicts(measured, factors))
-    return f"{found}\n{said}" if measured else ""
-
-
-def _verdicts(measured: Sequence[dict[str, Any]], factors: Sequence[float]) -> list[str]:
-    """Return for each bound in how many trials it is vacuous and by which factor, as the measure itself defines vacuous."""
-    lipschitz, convergence = (
-        [measure[part] for measure in measured] for part in ("lipschitz", "convergence")
-    )
-    of = f"of {len(measured)} trials"
-    held = sum(each["local"]["assumption_holds"] for each in lipschitz)
-    over = [each["log10_one_event_over_diameter"] for each in lipschitz]
-    vacuous = [value for value in over if value is not None and value >= 0]
-    apart = [v for each in lipschitz if (v := each["log10_bound_over_found"]) is not None]
-    fast = sum(
-        each["largest_learning_rate"] is not None and each["learning_rate"] > each["largest_learning_rate"]
-        for each in convergence
-    )
-    told = [
-        "State bound (holds without gamma < 1, so never vacuous): "
-        + (f"{_ends(factors)} times the largest visited norm." if factors else "nothing to compare with.")
-        + (f" In {len(measured) - len(factors)} {of} no membrane moved." if len(factors) < len(measured) else ""),
-        f"L_x: gamma < 1, which the theorem assumes, holds in {held} {of}; elsewhere L_x is the finite sum. Vacuous in {len(vacuous)} {of}"
-        + (f": for one event it allows {_powers(vacuous)} times the whole range of the scores." if vacuous else ".")
-        + (f" It is {_powers(apart)} times the largest change found." if apart else "")
-        + (f" In {len(measured) - len(apart)} {of} no change of the scores was found." if len(apart) < len(measured) else ""),
-    ]  # fmt: skip
-    for name, key in (("own rho", "floor"), ("the paper's rho", "floor_at_paper_rho")):
-        ratios = [each[f"{key}_over_squared_gradient"] for each in convergence]
-        large = [ratio for ratio in ratios if ratio is not None and ratio >= 1]
-        unknown = sum(ratio is None for ratio in ratios)
-        told.append(
-            f"Equation (3)'s floor, {name}, from a lower bound of beta: vacuous in {len(large)} {of}"
-            + (f", {_ends(large)} times the largest squared gradient measured." if large else ".")
-            + (f" In {unknown} {of} there is no gradient to compare with." if unknown else "")
-        )
-    return [
-        *told,
-        f"eta <= 1 / (4 beta), which equation (3) assumes, fails in {fast} {of}; the trainings used Adam, not plain gradient steps.",
-    ]
-
-
-def _ends(values: Sequence[float]) -> str:
-    low, high = f"{min(values):.3g}", f"{max(values):.3g}"
-    return low if low == high else f"{low} to {high}"
-
-
-def _powers(logarithms: Sequence[float]) -> str:
-    low, high = f"10^{min(logarithms):.1f}", f"10^{max(logarithms):.1f}"
-    return low if low == high else f"{low} to {high}"
 
 
 def calibration(results: Results) -> str:
@@ -232,10 +209,10 @@ def calibration(results: Results) -> str:
         name = f"factor {kind}"
         return lambda p: ", ".join(f"{v:.3g}" for v in p.samples[name].values) if name in p.samples else NONE
 
-    columns = [_mean("hard", "as trained, %")]
+    columns = [mean_of("hard", "as trained, %")]
     for kind in KINDS:
         text = kind.replace("_", " ")
-        columns.append(_mean(f"calibrated {kind}", f"{text} scaled, %"))
+        columns.append(mean_of(f"calibrated {kind}", f"{text} scaled, %"))
         if kind != "threshold_by_layer":
             columns.append(Column(f"{text} factors, by seed", factors(kind)))
     columns += [
@@ -249,8 +226,8 @@ def slopes(results: Results) -> str:
     """Return the table of smooth spikes at other slopes than the trained one; on validation recordings."""
     names = dict.fromkeys(n for p in results.points for n in p.samples if n.startswith("slope "))
     ordered = sorted(names, key=lambda name: float(name.split()[1]))
-    columns = [_mean(name, f"k = {name.split()[1]}, %") for name in ordered]
-    return table(results.points, [*columns, _mean("validation hard", "hard step, %")] if columns else [])
+    columns = [mean_of(name, f"k = {name.split()[1]}, %") for name in ordered]
+    return table(results.points, [*columns, mean_of("validation hard", "hard step, %")] if columns else [])
 
 
 def robustness(results: Results) -> str:
