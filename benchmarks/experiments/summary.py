@@ -59,7 +59,9 @@ def _lines(claims: list[Claim], bare: bool) -> list[str]:
             whats.setdefault(claim.what, []).append(figures)
         else:
             said = f"{claim.where} {claim.ours}" if told else claim.where
-            alone.setdefault(f"{claim.topic}: {claim.what} (paper: {claim.paper})", []).append(said)
+            key = claim.topic if bare else f"{claim.topic}: {claim.what} (paper: {claim.paper})"
+            if said not in alone.setdefault(key, []):
+                alone[key].append(said)
     lines = [f"{what}. {'; '.join(said)}" for what, said in alone.items()]
     for experiment, topics in pairs.items():
         said = [
