@@ -42,7 +42,7 @@ bench-peers: .venv-peers/.ready  ## the same beside snnTorch, SpikingJelly, sina
 	.venv-peers/bin/python -m pip install --quiet -c .ci/constraints.txt -e '.[test]' -r benchmarks/speed/peers.txt
 	touch $@
 
-results: $(READY)  ## write benchmarks/RESULTS.md from the experiments' records
+results: $(READY)  ## write benchmarks/RESULTS.md and ADVICE.md from the experiments' records
 	$(BIN)/python benchmarks/experiments/assemble.py
 
 clean:  ## remove the environment and everything built

@@ -1,260 +1,167 @@
-"""The first page of RESULTS.md: every sentence says what the records show, or that they do not show it."""
+"""ADVICE.md: what a practitioner can do about the gap, one page of numbered steps that the records decide."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from claims import EQUAL_COMPUTE, chosen_sast, claims, claims_table
-from findings import begins, beyond, calibration, network, precision, rivals, sast, scale, tail, tail_marks
-from mechanism import mechanism
-from names import GAP, HARD, LARGE, MAP, at, by_scale, lines, missing, well_scaled
-from summary import summary
+from calibrated import counted, restored, tried, with_measure
+from findings import begins, beyond
+from integers import integers
+from names import GAP, HARD, LARGE, MAP, about, at, by_scale, lines, recordings, well_scaled
+from sast_advice import with_convolution, with_sast
+from small_frames import small_frames
+from tail import contradicting, inside, outside, tail_marks, unmarked
+from ways import DIVISOR, command
 
-from sastdeploy.sweeps.points import Point, Results, ends
-from sastdeploy.sweeps.report import schedules
-from sastdeploy.sweeps.sentences import direction, learnt, short, sorted_by_direction
+from sastdeploy.sweeps.experiment import Trial
+from sastdeploy.sweeps.points import Point, Results
+from sastdeploy.sweeps.sentences import direction
 from sastdeploy.sweeps.tables import difference
 
 
-def first_page(found: dict[str, Results | None], overhead: Sequence[list[str]]) -> str:
-    """Return the page.
+def advice(found: dict[str, Results | None]) -> str:
+    """Return the page. A step is there only where the records have something to say.
 
     Args:
         found: by experiment its results, None where none of its trials has a record.
-        overhead: rows of the table of claims about what SAST costs.
     """
-    rows = claims(found, overhead)
-    parts = [
-        "## What holds, what does not, what could not be tested\n",
-        'The paper\'s claims against these records, by direction; every difference with its interval is in the table further down. "Shown" means that a 95 % interval over seeds '
-        "(Student's t, paired by seed where two points are compared) excludes the other case; intervals are not corrected for their number, so a few of "
-        "them err. SAST's radius rho is the one that validation chose among those that an experiment has. What to do with your own network is told in the "
-        f"[next part](#is-your-gap-large-and-what-to-do-first).\n\n{summary(rows)}",
-        "## Is your gap large, and what to do first\n",
-        "The gap is the accuracy with the smooth spikes of training less the accuracy with the hard spikes of deployment, same weights; large means more than "
-        f"{LARGE:g} point. Frame values are min(count, clip) / divisor, so clip / divisor is the largest frame value; `sastdeploy train` and `sastdeploy analyse` print "
-        "both. All recordings are simulated.\n",
-        in_short(found),
+    there = [results for results in found.values() if results is not None]
+    in_scale = found.get("map-scale")
+    baseline = [] if in_scale is None else lines(in_scale)[0]
+    steps = [
+        _measure(found, baseline),
+        _scale_up(baseline, found.get("map-rivals")),
+        _keep_small(found),
+        with_sast(found),
+        with_convolution(found),
+        _compile(found),
     ]
-    steps: tuple[tuple[str, str, Callable[[Results], str]], ...] = (
-        ("The size of the frame values", "map-scale", scale),
-        ("Calibration at deployment, without training", "map-scale", calibration),
-        ("What SAST does at each input scale", "map-scale", sast),
-        ("Rivals at equal compute", "map-rivals", rivals),
-        ("What else matters", "map-network", network),
-        ("What 8 and 4 bits cost on top of hard spikes", "map-scale", precision),
+    body = "\n".join(
+        f"## {number}. {heading}\n\n{text}" for number, (heading, text) in enumerate(filter(None, steps), 1)
     )
-    for number, (heading, name, said) in enumerate(steps, 1):
-        results = found.get(name)
-        body = missing(name) if results is None else f"{about(results)}\n\n{said(results)}"
-        parts.append(f"### {number}. {heading}\n\n{body}")
-        if results is not None and results.done < len(results.experiment.trials):
-            parts.append(f"(From {results.done} of {len(results.experiment.trials)} trials of `{name}`.)\n")
-    there = [results for name in MAP if (results := found.get(name)) is not None]
-    parts += [
-        f"### Does the surrogate's tail predict the gap?\n\n{tail(there)}",
-        f"### Mechanism\n\n{mechanism(found)}",
+    named = [
+        f"- {about(r).replace('](#', '](RESULTS.md#')}\n" for r in there if f"`{r.experiment.name}`" in body
     ]
-    parts.append(f"## The paper's claims and these records\n\n{claims_table(rows, found)}")
-    return "\n".join(parts)
-
-
-def about(results: Results) -> str:
-    """Return how the experiment's networks were trained, and its notes."""
-    trials = results.experiment.trials
-    epochs, training = schedules(trials)
-    seeds = len({t.seed for t in trials})
-    return " ".join([
-        f"`{results.experiment.name}`: `{trials[0].dataset}`, {training} training recordings, {' or '.join(map(str, epochs))} epochs, "
-        f"{seeds} seed{'s' * (seeds > 1)}.", *results.experiment.notes,
+    return "\n".join([
+        "# Is your gap large, and what to do first\n",
+        "Written by `python benchmarks/experiments/assemble.py` from the records in `benchmarks/experiments/`; the tables behind it are in "
+        f"[RESULTS.md](RESULTS.md#the-map-of-the-gap). {recordings(trial for results in there for trial in results.experiment.trials)}\n",
+        _words(),
+        body,
+        *(["## The trainings behind it\n\n" + "".join(named)] if named else []),
     ])  # fmt: skip
 
 
-def in_short(found: dict[str, Results | None]) -> str:
-    """Return the page's advice as numbered steps; a sentence is there only where the records show what it says."""
-    in_scale, in_rivals = found.get("map-scale"), found.get("map-rivals")
-    baseline, with_sast = ([], []) if in_scale is None else lines(in_scale)
-    steps = [
-        _measure([results for name in MAP if (results := found.get(name)) is not None]),
-        _scale_up(baseline),
-        _keep_small(baseline, in_rivals, found.get("map-network")),
-        _with_sast(with_sast, [point for name in EQUAL_COMPUTE if (point := chosen_sast(found.get(name)))]),
-        _convolution(found.get("table2")),
-        "" if in_scale is None else _integers(in_scale),
-    ]
-    return "".join(f"{n}. {step}\n" for n, step in enumerate(filter(None, steps), 1))
-
-
-def _measure(there: Sequence[Results]) -> str:
-    marks = tail_marks(there)
-    text = (
-        "**Measure it.** `sastdeploy evaluate CHECKPOINT` prints the gap, `sastdeploy analyse CHECKPOINT` the tail: the share of the smooth output that "
-        "neurons send from below their threshold."
+def _words() -> str:
+    default = {name: field.default for name, field in Trial.__dataclass_fields__.items()}
+    return (
+        "## Words\n\n"
+        "- **Smooth and hard spikes**: training uses smooth spikes, numbers between 0 and 1 that have a gradient (the surrogate); hardware has hard spikes, 0 or 1.\n"
+        f"- **theta, k**: a neuron spikes where its membrane reaches the threshold theta (`--threshold`, {default['threshold']:g} unless given); k (`--slope`, "
+        f"{default['slope']:g} unless given) is how steeply the smooth spike rises there.\n"
+        f"- **Gap**: accuracy with smooth spikes less accuracy with hard spikes, same weights, in points; large means more than {LARGE:g} point. What is deployed is the "
+        "accuracy with hard spikes.\n"
+        "- **Frame value**: what the network is given for a pixel, polarity and time bin, min(count, clip) / divisor. The clip is the smallest count that 99 % of "
+        "the training recordings' non-zero counts do not exceed (127 at most), and the divisor is the clip unless `--divisor` says otherwise; so the largest frame "
+        "value, clip / divisor, is 1 unless you change it.\n"
+        "- **Tail**: the share of all smooth output that neurons send while they are below their threshold, where hard spikes send nothing.\n"
+        "- **Baseline, SAST, rho**: plain training, and sharpness-aware training (`--method sast`), which takes a second gradient a step of length rho away.\n"
+        "- **Equal compute**: as many gradient evaluations (or as much processor time), on the same network and as many time bins. SAST takes two per step, so what it is "
+        "compared with trains twice as many epochs. Elsewhere compute is told as gradient evaluations x synapses x time bins.\n"
+        "- **Shown**: a 95 % interval over seeds (Student's t, paired by seed) excludes the other case. Intervals are not corrected for their number, so a few of them err.\n"
+        f"- **The map**: the experiments {', '.join(f'`{name}`' for name in MAP)} in RESULTS.md.\n"
+        f"- **`{DIVISOR}`** in a command is your divisor, where it is not the clip. Commands leave out `--seed`, `--limit` and `--out`; "
+        "`sastdeploy train --help` explains every option.\n"
     )
-    if marks.below is not None:
-        text += f" Below a tail of {marks.below:.1f} % no training of the map had a large gap;"
-    if marks.above is not None:
-        text += f" above {marks.above:.1f} % every one had;"
-    return text[:-1] + (". Otherwise only the gap itself tells." if text.endswith(";") else ".")
 
 
-def _scale_up(baseline: Sequence[Point]) -> str:
-    said = []
+def _measure(found: dict[str, Results | None], baseline: Sequence[Point]) -> tuple[str, str]:
+    text = "`sastdeploy evaluate ckpt.pt` prints it. If it is not large, there is nothing to close: go to the last step."
     order = begins(baseline)
     if order is not None:
-        said.append(
-            f"With baseline training the gap is shown to be below {LARGE:g} point down to a largest frame value of {at(order[0])}, and above it at "
-            + ", ".join(f"{at(p)} ({p.samples[GAP].mean:.1f} points)" for p in beyond(baseline, 1))
-            + "."
+        text += (
+            f" Expect a large one if your largest frame value is small: with `{command(baseline[0].trial)}` the gap is shown to be below {LARGE:g} point down to "
+            f"{at(order[0])}, and above it at {', '.join(f'{at(p)} ({p.samples[GAP].mean:.1f} points)' for p in beyond(baseline, 1))}."
         )
+    marks, others = tail_marks(inside(found)), outside(found)
+    said = []
+    if marks.below is not None:
+        said.append(f"below {marks.below} % no training of the map had a large gap ({marks.safe} trainings)")
+    if marks.above is not None:
+        said.append(f"above {marks.above} % every one had ({marks.sure})")
+    if said and not contradicting(marks, others):
+        text += f" A hint, no test: `sastdeploy analyse ckpt.pt` prints the tail; {', '.join(said)}. Elsewhere it tells nothing"
+        text += (
+            f", and there lie {len(unmarked(marks, others))} of {len(others)} trainings outside the map."
+            if others
+            else "."
+        )
+    return "Measure the gap", f"{text}\n"
+
+
+def _scale_up(baseline: Sequence[Point], in_rivals: Results | None) -> tuple[str, str]:
+    text = (
+        "Leave `--divisor` out: `sastdeploy train --dataset NAME`. In another framework: count events per pixel, polarity and time bin; take as clip the smallest count "
+        "that 99 % of the training recordings' non-zero counts do not exceed; feed min(count, clip) / clip, in training and at deployment."
+    )
     well = well_scaled(baseline)
     worse = [p for p in baseline if well and direction(well.samples[HARD].less(p.samples[HARD])) == 1]
     if well is not None and worse:
-        said.append(
-            f"The same training reaches {well.samples[HARD].mean:.1f} % with hard spikes at 1, "
-            + ", ".join(f"{p.samples[HARD].mean:.1f} % at {at(p)}" for p in worse)
-            + "."
+        text += (
+            f" The same training, `{command(well.trial)}`, reaches {well.samples[HARD].mean:.1f} % with hard spikes at a largest frame value of 1, and is shown to be lower "
+            f"at {', '.join(f'{at(p)} ({p.samples[HARD].mean:.1f} %)' for p in worse)}."
         )
-    if not said:
-        return ""
-    return (
-        "**Scale the frames up and train again.** Leave `sastdeploy train --divisor` out, and the largest frame value is 1: "
-        f"a smaller one makes the gap. {' '.join(said)}"
-    )
+    return "Divide by the clip, and train again", f"{text}{_best_beside(in_rivals)}\n"
 
 
-def _keep_small(baseline: Sequence[Point], in_rivals: Results | None, in_network: Results | None) -> str:
-    said = []
-    large = beyond(baseline, 1)
-    mended = [p for p in large if direction(p.samples.get("recovered")) == 1]
-    if mended:
-        said.append(
-            "Factors on thresholds or input, chosen after training on validation recordings, raise hard-spike accuracy "
-            + "; ".join(
-                f"from {p.samples[HARD].mean:.1f} to {p.samples['calibrated'].mean:.1f} % at {at(p)}"
-                for p in mended
-            )
-            + "."
-        )
-    elif any("recovered" in p.samples for p in large):
-        said.append(
-            "Factors on thresholds or input after training are not shown to raise hard-spike accuracy where the gap is large."
-        )
+def _best_beside(in_rivals: Results | None) -> str:
+    """Return how far the way that validation chooses at a small scale stays below the baseline at 1, both at equal compute, where that is shown."""
     scales = [] if in_rivals is None else by_scale(in_rivals)
     well = well_scaled([points[0] for points in scales])
-    for points in scales:
-        plain = points[0]
-        if plain.trial.divisor_factor != 1 and plain.reference is None and len(points) > 1:
-            said += _of_rivals(points, well)
-    for points in [] if in_network is None else by_scale(in_network):
-        factor = points[0].trial.divisor_factor
-        raised = [short(p, factor) for p in points if direction(p.differences.get(HARD)) == 1]
-        if raised and factor != 1:
-            said.append(f"Against {short(points[0], factor)} at {at(points[0])}, higher hard-spike accuracy is shown for {', '.join(raised)}.")  # fmt: skip
-    return (
-        "**If the frames have to stay small**:\n" + "\n".join(f"   - {text}" for text in said) if said else ""
-    )
-
-
-def _of_rivals(points: Sequence[Point], well: Point | None) -> list[str]:
-    """Return what the rivals of one input scale show; the first point is the baseline."""
-    plain, rivals = points[0], points[1:]
-    factor = plain.trial.divisor_factor
-    chosen = max(points, key=lambda point: point.samples["validation hard"].mean)
-    said = [f"At {at(plain)} and equal compute (section 4)"]
-    if chosen is plain:
-        said[0] += (
-            f" no rival has a higher validation accuracy with hard spikes than {short(plain, factor)} itself."
-        )
-    elif direction(chosen.samples[HARD].less(plain.samples[HARD])) == 1:
-        said[0] += (
-            f" validation chooses {short(chosen, factor)}: {chosen.samples[HARD].mean:.1f} % with hard spikes against "
-            f"{plain.samples[HARD].mean:.1f} % of {short(plain, factor)}."
-        )
-    else:
-        said[0] += (
-            f" the way that validation chooses, {short(chosen, factor)}, is not shown to be better than {short(plain, factor)}."
-        )
-    closing = [p for p in rivals if learnt(p) and direction(p.samples[GAP].less(plain.samples[GAP])) == -1]
-    if closing:
-        said.append(
-            f"A smaller gap than that of {short(plain, factor)} ({_three(plain)}) is shown for "
-            + "; ".join(f"{short(p, factor)} ({_three(p)})" for p in closing)
-            + ": the deployed accuracy is the one with hard spikes, and a gap also closes where only the smooth one falls."
-        )
-    for text, side in (("higher", 1), ("lower", -1)):
-        named = [
-            short(p, factor) for p in rivals if direction(p.samples[HARD].less(plain.samples[HARD])) == side
-        ]
-        if named:
-            said.append(
-                f"Hard-spike accuracy {text} than that of {short(plain, factor)} is shown for {', '.join(named)}."
-            )
-    less = None if well is None else plain.samples[HARD].less(well.samples[HARD])
-    if direction(less) == -1:
-        said.append(
-            f"The same baseline trained at 1 is better than at {at(plain)} by {-less.mean:.1f} points (shown)."
-        )  # type: ignore[union-attr]
-    return said
-
-
-def _three(point: Point) -> str:
-    smooth, hard, gap = (point.samples[name].mean for name in ("surrogate", HARD, GAP))
-    return f"gap {gap:.1f} points, smooth {smooth:.1f}, hard {hard:.1f} %"
-
-
-def _with_sast(points: Sequence[Point], equal_compute: Sequence[Point]) -> str:
-    if not points:
-        return ""
-    gap = [(at(p), p.differences.get(GAP)) for p in points if learnt(p)]
-    hard, smooth = ([(at(p), p.differences.get(name)) for p in points] for name in (HARD, "surrogate"))
-    sides = ("higher at", "lower at", "no difference shown at")
-    return (
-        f"**SAST** (`sastdeploy train --method sast --rho {points[0].trial.rho:g}`) against the baseline at equal epochs, dense network. Gap. "
-        + sorted_by_direction(gap, ("larger at", "smaller at", "no difference shown at"))
-        + f" Hard-spike accuracy. {sorted_by_direction(hard, sides)} Smooth accuracy. {sorted_by_direction(smooth, sides)}"
-        + "".join(
-            f" At {at(p)} and equal compute (Table 3): hard-spike accuracy {difference(p.differences.get(HARD))} points, gap {difference(p.differences.get(GAP))}."
-            for p in equal_compute
-        )
-    )
-
-
-def _convolution(results: Results | None) -> str:
-    """Return what a convolution's pair of points tells: its gap may be large although its frames are not small."""
-    pair = None if results is None else ends(results)
-    if pair is None or not learnt(pair[0]) or pair[0].samples[GAP].mean <= LARGE:
-        return ""
-    baseline, with_sast = pair
-    told = {
-        1: "shown to be higher",
-        0: "no difference shown",
-        -1: "shown to be lower",
-        None: "fewer than two seeds in common, nothing shown",
-    }
-    gap, hard = (direction(with_sast.samples[name].less(baseline.samples[name])) for name in (GAP, HARD))
-    gaps = ", ".join(f"{value:.1f}" for value in baseline.samples[GAP].values)
-    text = (
-        f"**A convolution may have a large gap with well-scaled frames too.** After a short schedule the baseline has gaps of "
-        f"{gaps} points (one per seed; mean {baseline.samples[GAP].mean:.1f}); SAST ({with_sast.label.split(', ', 1)[1]}) of as many epochs, so with twice the gradients, "
-        f"{with_sast.samples[GAP].mean:.1f} ({told[gap]}), hard-spike accuracy {baseline.samples[HARD].mean:.1f} and {with_sast.samples[HARD].mean:.1f} % "
-        f"({told[hard]})."
-    )
-    if 1 in (hard, None if gap is None else -gap):
-        text += " Where your gap is large in spite of well-scaled frames, try SAST."
-    return text
-
-
-def _integers(results: Results) -> str:
     said = []
-    for profile in results.experiment.trials[0].profiles:
-        points = [p for p in lines(results)[0] if f"{profile} less hard" in p.samples and learnt(p)]
-        means = [p.samples[f"{profile} less hard"].mean for p in points]
-        if means:
-            said.append(f"`{profile}` {min(means):+.2f} to {max(means):+.2f} points")
+    for points in scales if well is not None else ():
+        best = max(points, key=lambda point: point.samples["validation hard"].mean)
+        less = best.samples[HARD].less(well.samples[HARD])  # type: ignore[union-attr]
+        if direction(less) == -1:
+            said.append(f"{difference(less)} at {at(best)} (`{command(best.trial)}`)")
     if not said:
         return ""
     return (
-        "**Then compile** (`sastdeploy compile CHECKPOINT --profile PROFILE`). Integer program less hard spikes in floating point, baseline networks that have "
-        f"learnt, means over the input scales: {', '.join(said)} (section 6)."
+        " At equal compute (`map-rivals`) the way that is best on validation with small frames is shown to have a lower hard-spike accuracy than the baseline at 1, "
+        f"points (95 %): {'; '.join(said)}."
+    )
+
+
+def _keep_small(found: dict[str, Results | None]) -> tuple[str, str] | None:
+    body = small_frames([found.get("map-rivals"), found.get("map-network")], _calibration(found))
+    return ("If the frames have to stay small", body) if body else None
+
+
+def _calibration(found: dict[str, Results | None]) -> str:
+    """Return what turning thresholds or the input's scale after training is shown to do; empty if it was not measured."""
+    points = with_measure(found)
+    if not points:
+        return ""
+    large = beyond(points, 1)
+    raised, of_large = (
+        restored(some, lambda p: f"`{command(p.trial)}` at {at(p)}") for some in (points, large)
+    )
+    lowered = sum(direction(p.samples["recovered"]) == -1 for p in points)
+    todo = "Do not count on" if 2 * len(raised) < len(points) else "Try"
+    text = (
+        f"**{todo} turning thresholds or the input's scale after training** (`measures: [calibration]` in a sweep's file; chosen on validation recordings). "
+        f"{tried()}. Hard-spike accuracy is shown to rise at {len(raised)} of {len(points)} points of the map ({counted(points)}), to fall at {lowered}"
+    )
+    if large:
+        text += f"; of those with a gap shown to be large ({counted(large)}) it is shown to rise at {len(of_large)} of {len(large)}"
+    return f"{text}{': ' if raised else ''}{'; '.join(raised)}.\n"
+
+
+def _compile(found: dict[str, Results | None]) -> tuple[str, str] | None:
+    table = integers(found)
+    if not table:
+        return None
+    return "Compile", (
+        "`sastdeploy compile ckpt.pt --profile loihi_int8` makes the integer program, and says what does not fit. What it loses, in baseline networks that have "
+        f"learnt:\n\n{table}"
     )

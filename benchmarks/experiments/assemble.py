@@ -1,9 +1,9 @@
-"""Write RESULTS.md and its figures from the experiments' files and their committed records; the same files give the same bytes.
+"""Write RESULTS.md with its figures, and ADVICE.md beside it, from the experiments' files and their committed records; the same files give the same bytes.
 
 python benchmarks/experiments/assemble.py [--check] [--data FOLDER]
 
 Records are found by their trials' addresses, which cover the data. ``data.json`` holds the data sets' hashes, so that neither
-this page nor its check needs the data; ``--data`` writes it anew from a folder that has them.
+these pages nor their check needs the data; ``--data`` writes it anew from a folder that has them.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ BENCHMARKS = HERE.parent
 """Holds the committed measurements of training's seconds and memory."""
 sys.path.insert(0, str(HERE))
 
-from advice import first_page  # noqa: E402
+from advice import advice  # noqa: E402
 from claims import EQUAL_COMPUTE  # noqa: E402
+from first_page import first_page  # noqa: E402
 from names import MAP, missing  # noqa: E402
 from overhead import overhead  # noqa: E402
 
@@ -36,6 +37,8 @@ FIRST = (
     "table1", "corruption", "table1-full", "table1-gestures", "corruption-gestures", "table2", "table2-gestures", *EQUAL_COMPUTE, *MAP
 )  # fmt: skip
 """The sections' order; what is not named follows by name."""
+ADVICE = "ADVICE.md"
+"""The page of steps, beside the page of results."""
 
 
 def experiments(folder: Path) -> list[Experiment]:
@@ -72,6 +75,7 @@ def page(found: dict[str, tuple[Experiment, Results | None]], pictures: dict[str
     """Return RESULTS.md. ``pictures``: by experiment the Markdown of its figures."""
     parts = [
         "# Results\n",
+        f"What to do about a gap in your own network: [{ADVICE}]({ADVICE}), one page.\n",
         "Written by `python benchmarks/experiments/assemble.py` from the files and records in `benchmarks/experiments/`; every number comes from "
         "the records, those of SAST's overhead from the files named beside them.\n",
         first_page({name: results for name, (_, results) in found.items()}, overhead(BENCHMARKS)),
@@ -86,8 +90,8 @@ def page(found: dict[str, tuple[Experiment, Results | None]], pictures: dict[str
     return "\n".join(parts)
 
 
-def assemble(folder: Path, records: Path, target: Path, figures: Path, canvas: Path) -> str:
-    """Return the page as it stands at ``target`` with its figures in ``figures``; draw them into ``canvas``."""
+def assemble(folder: Path, records: Path, target: Path, figures: Path, canvas: Path) -> dict[Path, str]:
+    """Return the pages by place: the results at ``target`` with their figures in ``figures``, drawn into ``canvas``; the advice beside it."""
     hashes = json.loads((folder / "data.json").read_text("utf-8")) if (folder / "data.json").exists() else {}
     found = {e.name: (e, results_of(e, hashes, records)) for e in experiments(folder)}
     there = {name: results for name, (_, results) in found.items() if results is not None}
@@ -95,7 +99,10 @@ def assemble(folder: Path, records: Path, target: Path, figures: Path, canvas: P
     tail = tail_and_gap([there[name] for name in MAP if name in there], canvas / "map-tail.svg")
     if tail is not None:
         pictures["tail"] = embed((tail,), figures, target)
-    return page(found, pictures)
+    return {
+        target: page(found, pictures),
+        target.with_name(ADVICE): advice({name: results for name, (_, results) in found.items()}),
+    }
 
 
 def main() -> None:
@@ -103,11 +110,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--check", action="store_true", help="fail if the page is not what the records give; write nothing"
+        "--check",
+        action="store_true",
+        help="fail if a page or figure is not what the records give; write nothing",
     )
     parser.add_argument("--data", type=Path, help="folder of the data sets: write data.json first")
     parser.add_argument("--records", type=Path, default=HERE / "records", help="folder of the records")
-    parser.add_argument("--out", type=Path, default=HERE.parent / "RESULTS.md", help="the page")
+    parser.add_argument("--out", type=Path, default=HERE.parent / "RESULTS.md", help="the page of results")
     parser.add_argument("--figures", type=Path, default=HERE.parent / "figures", help="folder of the figures")
     options = parser.parse_args()
     if options.data:
@@ -118,15 +127,17 @@ def main() -> None:
         )
     if options.check:
         with TemporaryDirectory() as canvas:
-            text = assemble(HERE, options.records, options.out, options.figures, Path(canvas))
-            drawn = {path.name: path.read_bytes() for path in Path(canvas).iterdir()}
-        kept = {name: options.figures / name for name in drawn}
-        same = options.out.exists() and options.out.read_text("utf-8") == text
-        same &= all(path.exists() and path.read_bytes() == drawn[name] for name, path in kept.items())
-        sys.exit(0 if same else f"{options.out}: differs from the committed records; run {sys.argv[0]}.")
-    text = assemble(HERE, options.records, options.out, options.figures, options.figures)
-    atomic.write_text(options.out, text)
-    print(f"wrote {options.out}")
+            pages = assemble(HERE, options.records, options.out, options.figures, Path(canvas))
+            drawn = {options.figures / path.name: path.read_bytes() for path in Path(canvas).iterdir()}
+        wanted = {**{path: text.encode() for path, text in pages.items()}, **drawn}
+        differing = [
+            path for path, content in wanted.items() if not path.exists() or path.read_bytes() != content
+        ]
+        told = ", ".join(str(path) for path in differing)
+        sys.exit(f"{told}: differs from the committed records; run {sys.argv[0]}." if differing else 0)
+    for path, text in assemble(HERE, options.records, options.out, options.figures, options.figures).items():
+        atomic.write_text(path, text)
+        print(f"wrote {path}")
 
 
 if __name__ == "__main__":

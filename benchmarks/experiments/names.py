@@ -1,10 +1,14 @@
-"""What the parts of the page share: names, and points in order."""
+"""What the parts of the pages share: names, and points in order."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from sastdeploy.events.catalog import dataset
+from sastdeploy.samples import Sample
+from sastdeploy.sweeps.experiment import Trial
 from sastdeploy.sweeps.points import Point, Results
+from sastdeploy.sweeps.report import schedules
 
 GAP, HARD = "gap", "hard"
 MAP = ("map-scale", "map-rivals", "map-network")
@@ -17,10 +21,43 @@ def missing(name: str) -> str:
     return f"Not run yet: `sastdeploy sweep run benchmarks/experiments/{name}.yaml`.\n"
 
 
+def recordings(trials: Iterable[Trial]) -> str:
+    """Return which data sets the trials used and whether they are simulated or real, as a sentence."""
+    names = sorted({trial.dataset for trial in trials})
+    told = {
+        kind: [f"`{n}`" for n in names if dataset(n).simulated == (kind == "simulated")]
+        for kind in ("simulated", "real")
+    }
+    said = [f"{kind} ({', '.join(of)})" for kind, of in told.items() if of]
+    if not said:
+        return "No experiment has a record yet."
+    return f"All recordings are {said[0]}." if len(said) == 1 else f"Recordings are {' and '.join(said)}."
+
+
+def about(results: Results) -> str:
+    """Return how the experiment's networks were trained, and its notes."""
+    trials = results.experiment.trials
+    epochs, training = schedules(trials)
+    seeds = len({t.seed for t in trials})
+    return " ".join([
+        f"`{results.experiment.name}`: `{trials[0].dataset}`, {training} training recordings, {' or '.join(map(str, epochs))} epochs, "
+        f"{seeds} seed{'s' * (seeds > 1)}.", *results.experiment.notes,
+    ])  # fmt: skip
+
+
+def largest(factor: float) -> str:
+    """Return the largest frame value of a divisor_factor."""
+    return "1" if factor == 1 else f"1/{factor:g}"
+
+
 def at(point: Point) -> str:
     """Return the largest frame value of a point."""
-    factor = point.trial.divisor_factor
-    return "1" if factor == 1 else f"1/{factor:g}"
+    return largest(point.trial.divisor_factor)
+
+
+def size(gap: Sample) -> Sample:
+    """Return the gaps without their signs: a gap closes as it nears 0, from either side."""
+    return Sample(gap.seeds, tuple(map(abs, gap.values)))
 
 
 def lines(results: Results) -> tuple[list[Point], list[Point]]:
@@ -42,3 +79,9 @@ def by_scale(results: Results) -> list[list[Point]]:
         [point for point in tested if point.trial.divisor_factor == factor]
         for factor in sorted({point.trial.divisor_factor for point in tested})
     ]
+
+
+def compared(results: Results | None) -> list[tuple[Point, list[Point]]]:
+    """Return per input scale the point that the others are compared with, and those others; scales that lack either are left out."""
+    scales = [] if results is None else by_scale(results)
+    return [(there[0], there[1:]) for there in scales if there[0].reference is None and len(there) > 1]

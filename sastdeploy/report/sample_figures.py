@@ -151,7 +151,7 @@ def scatter(clouds: Sequence[Cloud], path: Path, title: str, x: str, y: str) -> 
     axes.set_xlabel(x, fontsize=9)
     axes.set_ylabel(y, fontsize=9)
     axes.set_title(title, fontsize=10)
-    axes.legend(frameon=False, fontsize=8, loc="upper left")
+    axes.legend(frameon=False, fontsize=8, loc="best")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     save(figure, path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 from sastdeploy.report.figures import BASELINE, COLOURS, SAST, Bar, accuracy_bars, margin_histograms
@@ -222,21 +223,41 @@ def _robustness(results: Results, path: Path) -> str:
     return "Corruption x precision: the float network and its integer programs on corrupted test recordings."
 
 
+@dataclass(frozen=True)
+class Pair:
+    """Two figures of one training of an experiment whose frame values are at most 1 / ``factor``."""
+
+    experiment: str
+    factor: float
+    one: float
+    other: float
+
+
+ENOUGH = 10
+"""Trainings of one input scale from which on their rank correlation is told."""
+
+
 def tail_and_gap(all_results: Sequence[Results], path: Path) -> Picture | None:
-    """Write every tested trial's tail share against its gap, with the rank correlation over those that have learnt; None where no trial has both."""
-    marks = {r.experiment.name: look for r, look in zip(all_results, zip(COLOURS[1:], "osD^"))}
+    """Write every tested trial's tail share against its gap, with rank correlations of those that have learnt; None where no trial has both."""
     found = trials_with(all_results, "tail", "gap")
-    clouds = [Cloud(name, *marks[name], pairs) for name, pairs in found.items()]
-    if not clouds:
+    if not found:
         return None
-    xs, ys = zip(*(pair for cloud in clouds for pair in cloud.points))
-    idle = sum(trials_with(all_results, "tail", "gap", learnt=False).values(), ())
+    looks = zip(cycle(COLOURS[1:]), cycle("osD^vP<"))
+    clouds = [
+        Cloud(f"largest frame value 1/{factor:g}" if factor != 1 else "largest frame value 1", *look,
+              tuple((p.one, p.other) for p in found if p.factor == factor))
+        for factor, look in zip(sorted({p.factor for p in found}), looks)
+    ]  # fmt: skip
+    idle = tuple((p.one, p.other) for p in trials_with(all_results, "tail", "gap", learnt=False))
     if idle:
         clouds.append(Cloud(f"smooth accuracy below {LEARNT:g} %, not counted", BASELINE, "x", idle))
-    correlation = rank_correlation(xs, ys)
-    said = "" if correlation is None else f"rank correlation {correlation:+.2f} over {len(xs)} trials"
+    correlation = rank_correlation([p.one for p in found], [p.other for p in found])
+    within = [one for one, _ in correlations(found).values()]
+    said = "" if correlation is None else f"rank correlation {correlation:+.2f} over {len(found)} trainings"
+    if said and within:
+        said += f"; within one input scale {min(within):+.2f} to {max(within):+.2f}"
     scatter(
-        clouds, path, f"Does the surrogate's tail predict the gap? One point per trial\n{said}",
+        clouds, path, f"The surrogate's tail and the gap, one point per training\n{said}",
         "tail: smooth output from below threshold (%), validation recordings", "gap (points), test recordings",
     )  # fmt: skip
     return Picture(
@@ -245,24 +266,31 @@ def tail_and_gap(all_results: Sequence[Results], path: Path) -> Picture | None:
     )
 
 
-def trials_with(
-    all_results: Sequence[Results], one: str, other: str, learnt: bool = True
-) -> dict[str, tuple[tuple[float, float], ...]]:
-    """Return by experiment two figures of every tested trial that has both and has learnt (see `LEARNT`), or that has not.
+def correlations(pairs: Sequence[Pair]) -> dict[float, tuple[float, int]]:
+    """Return by factor the rank correlation of the two figures and the number of trainings, where they are `ENOUGH`."""
+    found = {}
+    for factor in sorted({pair.factor for pair in pairs}):
+        alike = [pair for pair in pairs if pair.factor == factor]
+        correlation = rank_correlation([p.one for p in alike], [p.other for p in alike])
+        if len(alike) >= ENOUGH and correlation is not None:
+            found[factor] = (correlation, len(alike))
+    return found
+
+
+def trials_with(all_results: Sequence[Results], one: str, other: str, learnt: bool = True) -> list[Pair]:
+    """Return two figures of every tested trial that has both and has learnt (see `LEARNT`), or that has not.
 
     A trial that several experiments share is counted in the first.
     """
-    found: dict[str, tuple[tuple[float, float], ...]] = {}
-    counted: set[str] = set()
+    found: dict[str, Pair] = {}
     for results in all_results:
-        pairs: list[tuple[float, float]] = []
         for point in results.points:
             for record in point.raw:
                 numbers = readings(record)
                 fits = one in numbers and other in numbers and "surrogate" in numbers
-                if fits and record["address"] not in counted and (numbers["surrogate"] >= LEARNT) == learnt:
-                    counted.add(record["address"])
-                    pairs.append((numbers[one], numbers[other]))
-        if pairs:
-            found[results.experiment.name] = tuple(pairs)
-    return found
+                if fits and (numbers["surrogate"] >= LEARNT) == learnt:
+                    pair = Pair(
+                        results.experiment.name, point.trial.divisor_factor, numbers[one], numbers[other]
+                    )
+                    found.setdefault(record["address"], pair)
+    return list(found.values())

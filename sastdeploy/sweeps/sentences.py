@@ -21,9 +21,12 @@ def direction(sample: Sample | None, mark: float = 0.0) -> int | None:
 
 
 def sorted_by_direction(
-    samples: Sequence[tuple[str, Sample | None]], texts: tuple[str, str, str], mark: float = 0.0
+    subject: str, samples: Sequence[tuple[str, Sample | None]], texts: tuple[str, str, str], mark: float = 0.0
 ) -> str:
-    """Return one sentence per direction that occurs: ``texts`` for above, below and neither, each followed by the names."""
+    """Return one sentence, its subject first: per direction that occurs ``texts`` for above, below and neither, and the names.
+
+    Without samples there is no sentence.
+    """
     sides: dict[int | None, list[str]] = {}
     for name, sample in samples:
         sides.setdefault(direction(sample, mark), []).append(name)
@@ -32,12 +35,10 @@ def sorted_by_direction(
         names = sides.get(side, [])
         many = side == 0 and len(names) > MANY and len(names) < len(samples)
         if names:
-            said.append(
-                f"{text[0].upper()}{text[1:]}: {f'the other {len(names)}' if many else ', '.join(names)}."
-            )
+            said.append(f"{text} {f'the other {len(names)}' if many else ', '.join(names)}")
     if None in sides:
-        said.append(f"Fewer than two seeds, nothing shown: {', '.join(sides[None])}.")
-    return " ".join(said)
+        said.append(f"fewer than two seeds, nothing shown: {', '.join(sides[None])}")
+    return f"{subject}: {'; '.join(said)}." if said else ""
 
 
 def learnt(point: Point) -> bool:
@@ -52,32 +53,32 @@ def against_reference(results: Results) -> str:
         return ""
     told = [point for point in compared if learnt(point)]
     failed = [short(point) for point in compared if not learnt(point)]
-    return (
-        "Hard-spike accuracy against the reference. "
-        + _sorted(compared, "hard", ("shown to be higher", "shown to be lower", "no difference shown"))
-        + (
-            " The gap. "
-            + _sorted(told, "gap", ("shown to be larger", "shown to be smaller", "no difference shown"))
-            if told
-            else ""
+    said = [
+        _sorted(
+            "Hard-spike accuracy against the reference", compared, "hard",
+            ("shown to be higher for", "shown to be lower for", "no difference shown for"),
+        ),
+        _sorted(
+            "The gap against the reference", told, "gap",
+            ("shown to be larger for", "shown to be smaller for", "no difference shown for"),
+        ),
+    ]  # fmt: skip
+    if failed:
+        said.append(
+            f"No gap is told of those that have not learnt in every seed (smooth spikes below {LEARNT:g} %): {', '.join(failed)}."
         )
-        + (
-            f" No gap is told of those that have not learnt in every seed (smooth spikes below {LEARNT:g} %): {', '.join(failed)}."
-            if failed
-            else ""
-        )
-        + "\n"
-    )
+    return " ".join(filter(None, said)) + "\n"
 
 
-def _sorted(points: Sequence[Point], key: str, texts: tuple[str, str, str]) -> str:
-    return sorted_by_direction([(short(point), point.differences.get(key)) for point in points], texts)
+def _sorted(subject: str, points: Sequence[Point], key: str, texts: tuple[str, str, str]) -> str:
+    return sorted_by_direction(subject, [(short(p), p.differences.get(key)) for p in points], texts)
 
 
 def short(point: Point, factor: float | None = None) -> str:
-    """Return a point's label as one word, without the method's name and the input scale ``factor`` that the sentence has named.
+    """Return a point's label as one word, without "method" and the input scale ``factor`` that the sentence has named.
 
-    A comma does not part lists.
+    A comma does not part lists. Where nothing is left, it is the method's name.
     """
     left_out = "" if factor is None else f"divisor_factor {factor:g}"
-    return "`" + " ".join(w for w in point.label.removeprefix("method ").split(", ") if w != left_out) + "`"
+    words = [w for w in point.label.removeprefix("method ").split(", ") if w != left_out]
+    return f"`{' '.join(words) or point.trial.method}`"
