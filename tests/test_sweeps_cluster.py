@@ -59,19 +59,19 @@ class Cluster:
             self.port = free.getsockname()[1]
         self.address = f"tcp://127.0.0.1:{self.port}"
 
-    def _start(self, *words, **variables):
+    def _start(self, *words, folder=None, **variables):
         with (self.home / "dask.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "dask", *words, "--no-dashboard"],
-                cwd=self.home, stdout=log, stderr=log, env={**os.environ, **variables},
+                cwd=folder or self.home, stdout=log, stderr=log, env={**os.environ, **variables},
             )  # fmt: skip
 
     def start_scheduler(self):
         self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", str(self.port))
 
-    def start_worker(self, *options, **variables):
+    def start_worker(self, *options, folder=None, **variables):
         words = ("--nthreads", "1", "--no-nanny", "--local-directory", str(self.home), *options)
-        self.workers.append(self._start("worker", self.address, *words, **variables))
+        self.workers.append(self._start("worker", self.address, *words, folder=folder, **variables))
 
     def ensure(self, count):
         """Have a scheduler and exactly this number of workers."""
@@ -191,6 +191,40 @@ def test_a_killed_workers_trial_goes_on_elsewhere_with_the_same_numbers(cluster,
     record = json.loads((tmp_path / "records" / f"{address}.json").read_text("utf-8"))
     assert steady(record) == steady(long_record)
     assert 2 <= len(kept[0].splitlines()) < 40 and log.read_text("utf-8").startswith(kept[0])
+
+
+def test_a_killed_workers_trial_starts_anew_where_the_work_folder_is_the_workers_own(
+    cluster, root, tmp_path, long_record
+):
+    # A relative work folder lies in each worker's own folder, as a local disk does on each machine.
+    cluster.ensure(0)
+    homes = [tmp_path / "one", tmp_path / "other"]
+    for home in homes:
+        home.mkdir()
+        cluster.start_worker(folder=home)
+    cluster.ensure(2)
+    _, trials = experiment(tmp_path, root, epochs=40, sast=False)
+    (address,) = trials
+    logs, kept = [home / "work" / address / "ckpt.pt.jsonl" for home in homes], {}
+
+    def kill(noted, epochs):
+        if epochs.count >= 2 and not kept:
+            (child,) = cluster.trials()
+            worker = next(w for w in cluster.workers if w.pid == child.ppid())
+            worker.send_signal(signal.SIGKILL)
+            worker.wait()
+            until(lambda: not child.is_running(), "the trial ends with its worker")
+            (begun,) = (log for log in logs if log.exists())
+            kept[begun] = begun.read_text("utf-8")
+
+    run_on_cluster(trials, root, Path("work"), tmp_path / "records", cluster.address, kill)
+    record = json.loads((tmp_path / "records" / f"{address}.json").read_text("utf-8"))
+    assert steady(record) == steady(long_record)
+    ((begun, lines),) = kept.items()
+    (anew,) = (log for log in logs if log != begun)
+    assert begun.read_text("utf-8") == lines and 2 <= len(lines.splitlines()) < 40
+    assert len(anew.read_text("utf-8").splitlines()) == 40
+    assert not anew.read_text("utf-8").startswith(lines.splitlines()[0])
 
 
 def test_a_scheduler_started_again_goes_on(cluster, root, tmp_path, long_record):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 
@@ -257,31 +256,15 @@ PROGRAM = """
 import sys
 from tests.test_training_loop import fit
 from sastdeploy.training.settings import TrainingSettings
-fit(sys.argv[1], TrainingSettings("sast", 0.3, epochs=6, batch_size=8), resume=True,
-    report=lambda r: (print(r["epoch"], flush=True), sys.stdin.readline()))
+fit(sys.argv[1], TrainingSettings("sast", 0.3, epochs=6, batch_size=8))
 """
-
-
-def test_a_killed_run_loses_at_most_one_epoch_and_ends_with_the_same_bits(tmp_path):
-    whole = fit(tmp_path / "whole.pt", TrainingSettings("sast", 0.3, epochs=6, batch_size=8))
-    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "killed.pt")]
-    running = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    while running.stdout.readline().strip() != "2":
-        running.stdin.write("go on\n")
-        running.stdin.flush()
-    running.send_signal(signal.SIGKILL)
-    running.communicate()
-    again = subprocess.run(command, input="", capture_output=True, text=True, check=True)
-    assert again.stdout.split() == ["3", "4", "5"]
-    killed = load_checkpoint(tmp_path / "killed.pt")
-    assert all(np.array_equal(killed.parameters[k], v) for k, v in whole.parameters.items())
 
 
 def test_kernels_just_compiled_and_from_the_cache_give_the_same_bits(tmp_path):
     hashes = []
     for name in ("compiled.pt", "cached.pt"):
         subprocess.run(
-            [sys.executable, "-c", PROGRAM, str(tmp_path / name)], input="", capture_output=True, text=True, check=True,
+            [sys.executable, "-c", PROGRAM, str(tmp_path / name)], capture_output=True, text=True, check=True,
             env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")},
         )  # fmt: skip
         hashes.append(checkpoint_hash(load_checkpoint(tmp_path / name)))
