@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
@@ -20,6 +18,7 @@ from sastdeploy.sweeps.progress import Watch
 from sastdeploy.sweeps.report import section
 from sastdeploy.sweeps.selection import choose, read_tests
 from sastdeploy.sweeps.trial import TAKEN, read_test_of
+from tests.test_events_formats import nmnist_tree
 
 FILE = """
 name: small
@@ -152,75 +151,6 @@ def test_a_measure_asked_for_later_is_taken_of_the_kept_checkpoint(file, root, t
     ):
         run_all(trials, root, work, records, 1)
     assert json.loads((records / f"{second}.json").read_text("utf-8")) == before[f"{second}.json"]
-
-
-def test_a_killed_trial_goes_on_and_ends_with_the_same_numbers(file, root, tmp_path, monkeypatch):
-    file.write_text(
-        FILE.replace("seeds: [0, 1]", "seeds: [0]")
-        .replace("epochs: 2", "epochs: 100")
-        .replace("[0.1, 0.3]", "[0.3]"),
-        "utf-8",
-    )
-    experiment = load_experiment(file)
-    trials = addresses(experiment, root)
-    run_all(trials, root, tmp_path / "whole", tmp_path / "whole-records", 2)
-    work, records, said = tmp_path / "work", tmp_path / "records", []
-    killed: list[int] = []
-    started, start = [], local.start
-    monkeypatch.setattr(local, "start", lambda *order: started.append(start(*order)) or started[-1])
-
-    def kill_once(running) -> None:
-        for address in trials:
-            log = work / address / "ckpt.pt.jsonl"
-            if not killed and log.exists() and len(log.read_text("utf-8").splitlines()) >= 2:
-                started[-1].kill()
-                killed.append(started[-1].pid)
-
-    run_all(trials, root, work, records, 1, kill_once, said.append)
-    assert (
-        killed
-        and len(said) == 1
-        and "its process was killed (signal 9); it goes on from its last epoch" in said[0]
-    )
-    for address in trials:
-        one, other = (
-            json.loads((folder / f"{address}.json").read_text("utf-8"))
-            for folder in (tmp_path / "whole-records", records)
-        )
-        assert all(
-            one[key] == other[key] for key in ("trial", "test", "validation", "programs", "checkpoint_hash")
-        )
-
-
-def test_a_killed_sweep_goes_on(file, root, tmp_path):
-    call = [
-        sys.executable,
-        "-m",
-        "sastdeploy",
-        "sweep",
-        "run",
-        str(file),
-        "--data",
-        str(root),
-        "--work",
-        str(tmp_path / "work"),
-        "--processes",
-        "1",
-    ]
-    process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    records = tmp_path / "records"
-    for _ in range(600):
-        if records.exists() and list(records.iterdir()):
-            break
-        time.sleep(0.1)
-    process.kill()
-    process.wait()
-    before = {path: path.stat().st_mtime_ns for path in records.glob("*.json")}
-    assert 1 <= len(before) < 6
-    done = subprocess.run(call, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert len(list(records.glob("*.json"))) == 6
-    assert all(path.stat().st_mtime_ns == time_ns for path, time_ns in before.items())
 
 
 def test_a_trial_that_outlives_its_sweep_is_not_started_twice(file, root, tmp_path, monkeypatch):
@@ -370,6 +300,43 @@ def test_a_lost_choice_is_not_made_again(file, root, tmp_path):
         read_tests(experiment, trials, root, work, records)
 
 
+def test_a_choice_under_a_new_name_says_that_the_test_recordings_were_read_before(
+    file, root, tmp_path, capsys
+):
+    work, records = tmp_path / "work", tmp_path / "records"
+    text = FILE.replace("seeds: [0, 1]", "seeds: [0]").replace("  - {method: sast, rho: [0.1, 0.3]}\n", "")
+    text = text.replace("epochs: 2", "epochs: 1")
+
+    def sweep(name, settings):
+        file.write_text(text.replace("small", name).replace("profiles: [loihi_int8]", settings), "utf-8")
+        with pytest.raises(SystemExit) as stop:
+            main_module.main(
+                [
+                    "sweep",
+                    "run",
+                    str(file),
+                    "--data",
+                    str(root),
+                    "--work",
+                    str(work),
+                    "--records",
+                    str(records),
+                ]
+            )
+        assert stop.value.code == 0
+        return tuple(addresses(load_experiment(file), root)), " ".join(capsys.readouterr().err.split())
+
+    (chosen,), said = sweep("one", "select_by: [method]")
+    assert "had been read before" not in said
+    assert json.loads((records / "one.selection.json").read_text("utf-8"))["read_before"] == []
+    (again,), said = sweep("renamed", "select_by: [method]")
+    assert (
+        again != chosen
+        and f"had been read before for 1 equal trainings of other experiments ({chosen}.json" in said
+    )
+    assert json.loads((records / "renamed.selection.json").read_text("utf-8"))["read_before"] == [chosen]
+
+
 def test_a_profile_files_content_is_part_of_the_address(tmp_path, file):
     profile = tmp_path / "mine.yaml"
     file.write_text(FILE.replace("profiles: [loihi_int8]", "profiles: [mine.yaml]"), "utf-8")
@@ -379,3 +346,19 @@ def test_a_profile_files_content_is_part_of_the_address(tmp_path, file):
     assert trial.profiles == (str(profile),)
     profile.write_text("a: 2\n", "utf-8")
     assert trial.address("d") != before
+
+
+def test_real_recordings_need_one_word(file, tmp_path):
+    file.write_text(
+        FILE.replace("nmnist-sim", "nmnist")
+        .replace("seeds: [0, 1]", "seeds: [0]")
+        .replace("[0.1, 0.3]", "0.3"),
+        "utf-8",
+    )
+    nmnist_tree(tmp_path / "data" / "nmnist")
+    experiment, records = load_experiment(file), tmp_path / "records"
+    trials = addresses(experiment, tmp_path / "data")
+    run_all(trials, tmp_path / "data", tmp_path / "work", records, 2)
+    text = section(aggregate(experiment, trials, records))
+    assert "2 of 2 trials. `nmnist`, 2 epochs" in text and "40 test recordings" in text
+    assert "simulated" not in text and "Reduced against the paper: at most 2 epochs instead of 200" in text

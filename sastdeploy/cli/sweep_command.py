@@ -91,12 +91,18 @@ def run(
 
             run_all(trials, data_folder(data), Path(work), folder, count, show, display.say)
     if experiment.select_by is not None:
-        from sastdeploy.sweeps.selection import read_tests
+        from sastdeploy.sweeps.selection import choose, read_tests
 
         chosen = read_tests(experiment, trials, data_folder(data), Path(work), folder)
         click.echo(
             f"Chosen by validation, test recordings read once: {len(chosen)} trials ({folder}/{experiment.name}.selection.json)."
         )
+        if before := choose(experiment, trials, folder).get("read_before"):
+            click.echo(
+                f"The test recordings had been read before for {len(before)} equal trainings of other experiments "
+                f"({before[0]}.json and others): say so where this choice is reported.",
+                err=True,
+            )
     lacking = without_measures(trials, folder)
     if lacking:
         click.echo(

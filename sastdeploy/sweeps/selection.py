@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from sastdeploy.errors import InputError
 from sastdeploy.provenance import git_commit
 from sastdeploy.sweeps.experiment import Experiment, Trial, label, varied
 from sastdeploy.sweeps.points import load
+from sastdeploy.sweeps.progress import finished
 from sastdeploy.sweeps.trial import read_test_of
 
 
@@ -21,7 +23,8 @@ def choose(experiment: Experiment, trials: dict[str, Trial], records: Path) -> d
     """Return the choice of an experiment whose trials all have records: made once, then read from ``NAME.selection.json``.
 
     Of the points that share their values of ``select_by``, the one with the highest mean validation accuracy with hard
-    spikes is chosen, the first on ties. The record holds every candidate's figure, and the addresses of the chosen.
+    spikes is chosen, the first on ties. The record holds every candidate's figure, the chosen points, and under
+    ``read_before`` the records of other experiments whose equal trainings had read the test recordings by then.
 
     Raises:
         InputError: a trial has no record, or the choice on disk was made between other trials or other figures.
@@ -65,9 +68,32 @@ def choose(experiment: Experiment, trials: dict[str, Trial], records: Path) -> d
             f"{records / f'{read[0]}.test.json'}: test recordings were read, but {target.name} is gone. Put it back: a choice is "
             "not made after test recordings were read."
         )
-    choice["commit"] = git_commit()
+    choice |= {"read_before": read_before(trials, records), "commit": git_commit()}
     atomic.write_text(target, json.dumps(choice, indent=1) + "\n")
     return choice
+
+
+def read_before(trials: dict[str, Trial], records: Path) -> list[str]:
+    """Return the addresses in the records' folder of trials that read the test recordings and train what one of these trains.
+
+    A training has one address in each experiment that makes a choice, which a new name also is: what such an experiment
+    chooses may have been seen elsewhere.
+    """
+    own = {_training(asdict(trial)) for trial in trials.values()}
+    found = []
+    for address in sorted(finished(records) - set(trials)):
+        record = load(records / f"{address}.json")
+        read = "test" in record or (records / f"{address}.test.json").exists()
+        if read and "trial" in record and _training(record["trial"]) in own:
+            found.append(address)
+    return found
+
+
+def _training(told: dict[str, Any]) -> str:
+    """Return the settings that decide a training's numbers, from a trial's."""
+    return json.dumps(
+        {k: v for k, v in told.items() if k not in ("select", "profiles", "measures")}, sort_keys=True
+    )
 
 
 def read_tests(
