@@ -1,7 +1,9 @@
 """Binning, the cache and the splits."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -185,6 +187,81 @@ def test_the_second_call_reads_the_cache_only(root, monkeypatch):
         load_frames("nmnist", "test", root=root)
     with pytest.raises(AssertionError, match="binned again"):
         load_frames("nmnist", "test", root=root, time_bins=5)
+
+
+def one_cache(root):
+    (folder,) = (p for p in (root / ".frames").iterdir() if p.is_dir())
+    return folder
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def halve(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("harm", [flip, halve, Path.unlink])
+@pytest.mark.parametrize("name", [*cache._FILES, cache._SUMS])
+def test_a_damaged_cache_is_binned_anew_and_named(root, name, harm):
+    said = []
+    first = load_frames("nmnist", "test", root=root)
+    expected, folder = first.frames.dense(), one_cache(root)
+    harm(folder / name)
+    again = load_frames("nmnist", "test", root=root, say=said.append)
+    assert np.array_equal(again.frames.dense(), expected)
+    assert (again.names, again.data_hash) == (first.names, first.data_hash)
+    (line,) = said
+    assert line.startswith(f"{folder}: is damaged ({name}") or name == cache._SUMS, line
+    assert line.endswith("; the recordings are binned anew.")
+    load_frames("nmnist", "test", root=root, say=said.append)
+    assert len(said) == 1
+
+
+def test_a_damage_that_keeps_size_and_time_is_found(root):
+    load_frames("nmnist", "test", root=root)
+    path, said = one_cache(root) / "count.bin", []
+    before = path.stat()
+    flip(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    load_frames("nmnist", "test", root=root, say=said.append)
+    assert "count.bin is not what was written" in said[0]
+
+
+@pytest.mark.parametrize("stamp", ["", "[]", None])
+def test_sums_are_read_once_per_state_of_the_files(root, monkeypatch, stamp):
+    load_frames("nmnist", "test", root=root)
+    summed, sum_of = [], cache._sum
+    monkeypatch.setattr(cache, "_sum", lambda path: summed.append(path.name) or sum_of(path))
+    load_frames("nmnist", "test", root=root)
+    assert summed == []
+    path = one_cache(root) / cache._VERIFIED
+    path.unlink() if stamp is None else path.write_text(stamp)
+    for _ in range(2):
+        load_frames("nmnist", "test", root=root)
+    assert summed == list(cache._FILES)
+
+
+def test_a_damaged_cache_that_cannot_be_removed_or_kept_is_an_error(root, monkeypatch):
+    load_frames("nmnist", "test", root=root)
+    folder = one_cache(root)
+    flip(folder / "index.bin")
+    with monkeypatch.context() as patch, pytest.raises(InputError) as caught:
+        patch.setattr(
+            cache.shutil,
+            "rmtree",
+            lambda path: (_ for _ in ()).throw(PermissionError(13, "Permission denied")),
+        )
+        load_frames("nmnist", "test", root=root)
+    assert str(caught.value) == (
+        f"{folder}: is damaged and cannot be removed (Permission denied). Remove it, and repeat the command."
+    )
+    monkeypatch.setattr(cache, "_fault", lambda folder: "index.bin is not what was written")
+    with pytest.raises(InputError, match=r"does not read back as it was written \(index.bin is not what"):
+        load_frames("nmnist", "test", root=root)
 
 
 def test_a_failure_leaves_no_half_cache(root, monkeypatch):

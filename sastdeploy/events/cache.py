@@ -1,4 +1,7 @@
-"""Binned splits on disk: compact, memory-mapped, keyed by all that matters, safe for two processes at once."""
+"""Binned splits on disk: compact, memory-mapped, keyed by all that matters, safe for two processes at once.
+
+Every file's sum is checked once, and again whenever a file's state has changed since; a damaged cache is binned anew.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sastdeploy import atomic
 from sastdeploy.errors import InputError
 from sastdeploy.events.catalog import Dataset
 from sastdeploy.events.frames import RULE, count_events, joined
@@ -24,8 +29,13 @@ from sastdeploy.frames import Frames, LabelledFrames, index_dtype
 if TYPE_CHECKING:
     from sastdeploy.events.digit_frames import DigitBinner
 
-FORMAT = 2
+FORMAT = 3
 _BATCH = 256
+_FILES = ("index.bin", "count.bin", "indptr.npy", "labels.npy", "groups.npy", "seconds.npy", "meta.json")
+_SUMS = "sums.json"
+"""SHA-256 of every one of these files."""
+_VERIFIED = "verified.json"
+"""State (size, times, number) of every file when all sums were last found right."""
 
 
 def cached_frames(
@@ -41,7 +51,11 @@ def cached_frames(
     """Return all frames of the train or test recordings, binning them first where no cache fits.
 
     The key covers data set, files (names, sizes, times of change), T, frame size, binning rule and ``skip_bad``. The
-    first process bins while others wait; a cache is complete or absent.
+    first process bins while others wait; a cache is complete or absent. One that is damaged is named through ``say``
+    and binned anew.
+
+    Raises:
+        InputError: a recording is bad, or a damaged cache cannot be replaced.
     """
     from filelock import FileLock
 
@@ -56,11 +70,70 @@ def cached_frames(
     key = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:24]
     home = _home(root)
     folder = home / f"{facts.name}-{recordings}-{key}"
-    if not (folder / "meta.json").exists():
+    if _fault(folder):
         with FileLock(home / f"{folder.name}.lock"):
-            if not (folder / "meta.json").exists():
+            # Asked again: another process may have binned it while this one waited.
+            if fault := _fault(folder):
+                if folder.exists():
+                    say(f"{folder}: is damaged ({fault}); the recordings are binned anew.")
+                    _remove(folder)
                 _fill(folder, facts, sources, time_bins, skip_bad, progress)
+                if fault := _fault(folder):
+                    raise InputError(
+                        f"{folder}: does not read back as it was written ({fault}). Check the disk, remove this folder, "
+                        f"and repeat the command."
+                    )
     return _open(folder, facts, say)
+
+
+def _fault(folder: Path) -> str | None:
+    """Return what is wrong with a cache; None where every file is as it was written."""
+    try:
+        sums = json.loads((folder / _SUMS).read_text("utf-8"))
+        state = {name: _state(folder / name) for name in (*_FILES, _SUMS)}
+        if state == _verified(folder):
+            return None
+        for name in _FILES:
+            if _sum(folder / name) != sums[name]:
+                return f"{name} is not what was written"
+    except OSError as error:
+        return f"{Path(str(error.filename)).name}: {error.strerror}"
+    except (ValueError, LookupError, TypeError):
+        return f"{_SUMS} cannot be understood"
+    # Where it cannot be noted, the next call checks again: slower, and as safe.
+    with suppress(InputError):
+        atomic.write_text(folder / _VERIFIED, json.dumps(state))
+    return None
+
+
+def _state(path: Path) -> list[int]:
+    facts = path.stat()
+    return [facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino]
+
+
+def _verified(folder: Path) -> object:
+    """Return the noted state of a cache's files; None where none can be read."""
+    try:
+        return json.loads((folder / _VERIFIED).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _sum(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _remove(folder: Path) -> None:
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: is damaged and cannot be removed ({error.strerror}). Remove it, and repeat the command."
+        ) from error
 
 
 def _listing_hash(sources: list[Source], root: Path) -> str:
@@ -136,6 +209,8 @@ def _fill(
         np.save(temporary / "seconds.npy", np.array(seconds, np.float64))
         meta = {"time_bins": time_bins, "names": names, "bad": bad, "data_hash": digest.hexdigest()}
         (temporary / "meta.json").write_text(json.dumps(meta), "utf-8")
+        sums = {name: _sum(temporary / name) for name in _FILES}
+        (temporary / _SUMS).write_text(json.dumps(sums), "utf-8")
         temporary.chmod(0o755)
         temporary.replace(folder)
     finally:

@@ -51,7 +51,7 @@ class SparseFrames:
         preprocessing: says what a count is worth.
 
     Raises:
-        InputError: an input's number outside the frame.
+        InputError: an input's number outside the frame, or row pointers that lead past the counts.
     """
 
     def __init__(self, frames: Frames, preprocessing: Preprocessing) -> None:
@@ -60,6 +60,10 @@ class SparseFrames:
         self._index, self._count = np.asarray(frames.index), np.asarray(frames.count)
         self._ends = np.asarray(frames.indptr, np.int64)
         # The kernels do not check bounds: this is the border where an index outside the frame must stop.
+        if self._ends[-1] > min(len(self._index), len(self._count)):
+            raise InputError(
+                "frames: fewer indices or counts than the row pointers name. Bin the recordings again."
+            )
         largest = int(self._index.max(initial=0))
         if largest >= frames.inputs:
             raise InputError(
