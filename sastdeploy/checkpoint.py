@@ -96,6 +96,7 @@ def load_tensors(path: Path | str) -> dict[str, Any]:
     """
     import pickle
     import warnings
+    import zipfile
 
     import torch
 
@@ -112,13 +113,23 @@ def load_tensors(path: Path | str) -> dict[str, Any]:
             f"{path}: is {'empty' if not magic else 'no checkpoint'}. Train one with 'sastdeploy train'."
         )
     try:
+        # torch does not look at the sums that its archives carry.
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (
+        Exception
+    ) as error:  # zipfile raises BadZipFile, RuntimeError, zlib.error, ... for damaged archives
+        raise InputError(f"{path}: is damaged or truncated. Copy or train it again.") from error
+    if damaged:
+        raise InputError(f"{path}: is damaged ({damaged} does not match its sum). Copy or train it again.")
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"{path}: holds something else than tensors and plain values, and was not loaded, because that could run "
-            f"foreign code. Only open checkpoints that sastdeploy has written."
+            f"{path}: holds something else than tensors and plain values, or is damaged, and was not loaded, because "
+            f"that could run foreign code. Only open checkpoints that sastdeploy has written."
         ) from error
     except Exception as error:  # torch raises RuntimeError, EOFError, KeyError, ... for damaged archives
         raise InputError(f"{path}: is damaged or truncated. Copy or train it again.") from error
@@ -132,7 +143,8 @@ def check_checkpoint(checkpoint: Checkpoint, where: str) -> None:
 
     Raises:
         InputError: a parameter is missing, unexpected, of another shape or type, not finite, or a threshold is not
-            positive; the classes or the frame shape do not fit the architecture.
+            positive; the training facts are not whole; a class name stands twice; the classes or the frame shape do
+            not fit the architecture.
     """
     expected = parameter_shapes(checkpoint.architecture)
     missing = sorted(expected.keys() - checkpoint.parameters.keys())
@@ -157,6 +169,10 @@ def check_checkpoint(checkpoint: Checkpoint, where: str) -> None:
             raise InputError(
                 f"{where}: {name}[{int(np.argmax(value <= 0))}]: is {value.min():g}; thresholds must be positive."
             )
+    _check_training(checkpoint.training, where)
+    twice = [name for name in checkpoint.classes if checkpoint.classes.count(name) > 1]
+    if twice:
+        raise InputError(f"{where}: class name '{twice[0]}' stands twice. Give every class its own name.")
     if len(checkpoint.classes) != checkpoint.architecture.classes:
         raise InputError(
             f"{where}: {len(checkpoint.classes)} class names for {checkpoint.architecture.classes} outputs."
@@ -196,8 +212,6 @@ def _from_content(content: dict[str, Any], where: str) -> Checkpoint:
     keys = {"architecture", "preprocessing", "classes", "dataset", "training", "provenance"}
     if not isinstance(manifest, dict) or set(manifest) != keys or not isinstance(tensors, dict):
         raise InputError(f"{where}: is damaged (its manifest is not whole). Copy or train it again.")
-    if not all(isinstance(name, str) and hasattr(value, "numpy") for name, value in tensors.items()):
-        raise InputError(f"{where}: is damaged (a parameter is no tensor). Copy or train it again.")
     classes, dataset = manifest["classes"], manifest["dataset"]
     if (
         not isinstance(classes, list)
@@ -217,7 +231,7 @@ def _from_content(content: dict[str, Any], where: str) -> Checkpoint:
         raise InputError(f"{where}: {error}") from error
     checkpoint = Checkpoint(
         architecture_from_dict(manifest["architecture"], where),
-        {name: value.detach().numpy() for name, value in tensors.items()},
+        {str(name): _array(name, value, where) for name, value in tensors.items()},
         preprocessing,
         tuple(classes),
         dataset,
@@ -226,6 +240,34 @@ def _from_content(content: dict[str, Any], where: str) -> Checkpoint:
     )
     check_checkpoint(checkpoint, where)
     return checkpoint
+
+
+def _array(name: Any, tensor: Any, where: str) -> NDArray:
+    try:
+        return tensor.detach().numpy()
+    except (AttributeError, TypeError, RuntimeError) as error:
+        raise InputError(
+            f"{where}: is damaged ({name} is no dense tensor of float32 numbers). Copy or train it again."
+        ) from error
+
+
+def _check_training(training: dict[str, Any], where: str) -> None:
+    """Accept training facts that name method, rho, seed, epochs and the chosen epoch, as `Checkpoint` says."""
+    if not isinstance(training, dict):
+        raise InputError(f"{where}: training: expected keys and values, found {type(training).__name__}.")
+    for key, wanted, fits in (
+        ("method", "a text", lambda value: isinstance(value, str)),
+        ("rho", "a number", lambda value: type(value) in (int, float)),
+        ("seed", "a whole number, at least 0", _counts),
+        ("epochs", "a whole number, at least 0", _counts),
+        ("selected", "keys and values with a whole 'epoch'", lambda value: isinstance(value, dict) and _counts(value.get("epoch"))),
+    ):  # fmt: skip
+        if not fits(training.get(key)):
+            raise InputError(f"{where}: training.{key}: expected {wanted}, found {training.get(key)!r}.")
+
+
+def _counts(value: Any) -> bool:
+    return type(value) is int and value >= 0
 
 
 def _plain(value: Any) -> bool:

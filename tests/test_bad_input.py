@@ -211,7 +211,7 @@ CASES = [
     ("inspect empty", write("bad.pt", b""), "inspect bad.pt", 3, f"bad.pt: is empty. {WAYS}"),
     ("inspect junk", write("bad.pt", "junk"), "inspect bad.pt", 3, f"bad.pt: is no checkpoint. {WAYS}"),
     ("inspect pickle", write("bad.pt", pickle.dumps([1])), "inspect bad.pt", 3, f"bad.pt: is no checkpoint. {WAYS}"),
-    ("inspect malicious", evil_checkpoint, "inspect bad.pt", 3, "bad.pt: holds something else than tensors and plain values, and was not loaded, because that could run foreign code. Only open checkpoints that sastdeploy has written."),
+    ("inspect malicious", evil_checkpoint, "inspect bad.pt", 3, "bad.pt: holds something else than tensors and plain values, or is damaged, and was not loaded, because that could run foreign code. Only open checkpoints that sastdeploy has written."),
     ("inspect truncated", cut("good.pt", "bad.pt"), "inspect bad.pt", 3, "bad.pt: is damaged or truncated. Copy or train it again."),
     ("inspect foreign", lambda home: torch.save({"state_dict": {}}, home / "bad.pt"), "inspect bad.pt", 3, "bad.pt: is a PyTorch file, but no sastdeploy checkpoint. Train one with 'sastdeploy train'."),
     ("inspect newer", raw_checkpoint(lambda c: c.update(format_version=9)), "inspect bad.pt", 3, "bad.pt: has format version 9; this sastdeploy reads version 1. Upgrade sastdeploy, or train again."),

@@ -106,7 +106,17 @@ def altered(tmp_path, change):
     (lambda c: c["manifest"].pop("classes"), "is damaged (its manifest is not whole)."),
     (lambda c: c["manifest"].update(classes=[1, 2, 3]), "is damaged (class names or data set are no text)."),
     (lambda c: c["manifest"].update(training={"a": float("nan")}), "is damaged (training facts are not plain values)."),
-    (lambda c: c["parameters"].update({"layers.0.bias": "text"}), "is damaged (a parameter is no tensor)."),
+    (lambda c: c["parameters"].update({"layers.0.bias": "text"}), "is damaged (layers.0.bias is no dense tensor of float32 numbers). Copy or train it again."),
+    (lambda c: c["parameters"].update({"layers.0.bias": torch.zeros(12).to_sparse()}), "is damaged (layers.0.bias is no dense tensor of float32 numbers)."),
+    (lambda c: c["parameters"].update({"layers.0.bias": torch.zeros(12, dtype=torch.bfloat16)}), "is damaged (layers.0.bias is no dense tensor of float32 numbers)."),
+    (lambda c: c["parameters"].update({"layers.0.bias": torch.zeros(12, dtype=torch.float64)}), "layers.0.bias: expected float32 [12], found float64 [12]."),
+    (lambda c: c["manifest"].update(classes=["a", "b", "a"]), "class name 'a' stands twice. Give every class its own name."),
+    (lambda c: c["manifest"].update(training=[]), "training: expected keys and values, found list."),
+    (lambda c: c["manifest"].update(training={}), "training.method: expected a text, found None."),
+    (lambda c: c["manifest"]["training"].update(rho=[1]), "training.rho: expected a number, found [1]."),
+    (lambda c: c["manifest"]["training"].update(seed=-1), "training.seed: expected a whole number, at least 0, found -1."),
+    (lambda c: c["manifest"]["training"].update(epochs=True), "training.epochs: expected a whole number, at least 0, found True."),
+    (lambda c: c["manifest"]["training"].update(selected=None), "training.selected: expected keys and values with a whole 'epoch', found None."),
     (lambda c: c["manifest"]["preprocessing"].update(c_clip=0), "c_clip 0: outside 1 to 127."),
     (lambda c: c["manifest"]["architecture"].update(classes=1), "1 classes; at least 2 are needed."),
     (lambda c: c["manifest"]["architecture"]["layers"][0].update(neurons=13), "layers.0.weight: expected float32 [13, 32], found float32 [12, 32]."),
@@ -143,9 +153,23 @@ def test_a_damaged_file_is_refused_or_equal(tmp_path_factory, data):
         content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     (folder / "a.pt").write_bytes(content)
     try:
-        load_checkpoint(folder / "a.pt")
+        after = load_checkpoint(folder / "a.pt")
     except InputError as error:
         assert str(folder / "a.pt") in str(error)
+    else:
+        assert checkpoint_hash(after) == checkpoint_hash(before)
+
+
+def test_a_flipped_bit_in_a_weight_is_named(tmp_path):
+    before = checkpoint_of()
+    save_checkpoint(tmp_path / "a.pt", before)
+    content, weights = (tmp_path / "a.pt").read_bytes(), before.parameters["layers.0.weight"].tobytes()
+    place = content.index(weights)
+    (tmp_path / "a.pt").write_bytes(content[:place] + bytes([weights[0] ^ 1]) + content[place + 1 :])
+    with pytest.raises(InputError) as caught:
+        load_checkpoint(tmp_path / "a.pt")
+    assert str(caught.value).startswith(f"{tmp_path}/a.pt: is damaged (")
+    assert str(caught.value).endswith(" does not match its sum). Copy or train it again.")
 
 
 def test_saving_never_half_overwrites(tmp_path, monkeypatch):

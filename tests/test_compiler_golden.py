@@ -39,7 +39,7 @@ def two_inputs(**changes) -> Checkpoint:
         "preprocessing": Preprocessing((1, 1, 2), (1, 1), 3, 2, 4.0),
         "classes": ("left", "right"),
         "dataset": "nmnist-sim",
-        "training": {"method": "baseline"},
+        "training": {"method": "baseline", "rho": 0.0, "seed": 0, "epochs": 1, "selected": {"epoch": 0}},
         "provenance": {"command": "by hand"},
     }
     return Checkpoint(**{**parts, **changes})
