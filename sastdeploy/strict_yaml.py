@@ -1,7 +1,7 @@
 """YAML without its traps, and records checked against a schema: every error names file, line or key, and a remedy.
 
 PyYAML keeps the last of two equal keys, reads ``no`` as false, ``010`` as 8 and ``1e3`` as text; all of these are
-refused here. Schemas are pydantic models (strict types, unknown keys forbidden).
+refused here, and so are aliases, merge keys and tags. Schemas are pydantic models (strict types, unknown keys forbidden).
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ _PITFALLS = (
     ),
     (re.compile(r"[-+]?[0-9]+(:[0-5]?[0-9])+(\.[0-9]*)?"), "would be read in base 60; put it in quotes"),
 )
+_DIGITS = 18
+"""Of a whole number: all that an int64 surely holds."""
 
 
 def load_strict_yaml(path: Path | str) -> Any:
@@ -47,6 +49,7 @@ def load_strict_yaml(path: Path | str) -> Any:
 def parse_strict_yaml(text: str, where: str) -> Any:
     """As `load_strict_yaml`, for a text; ``where`` names it in errors."""
     try:
+        _refuse_tags(text, where)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is None:
             raise InputError(f"{where}: is empty.")
@@ -57,6 +60,15 @@ def parse_strict_yaml(text: str, where: str) -> Any:
         raise InputError(f"{where}: line {line}: not valid YAML ({error.problem}).") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{where}: not valid YAML ({str(error).splitlines()[0]}).") from error
+
+
+def _refuse_tags(text: str, where: str) -> None:
+    for token in yaml.scan(text, Loader=yaml.SafeLoader):
+        if isinstance(token, yaml.TagToken):
+            raise InputError(
+                f"{where}: line {token.start_mark.line + 1}: tags (words that begin with !) are not allowed; "
+                f"write the plain value, or put it in quotes."
+            )
 
 
 def _refuse_traps(node: yaml.Node, where: str, seen: set[int]) -> None:
@@ -71,6 +83,11 @@ def _refuse_traps(node: yaml.Node, where: str, seen: set[int]) -> None:
             for pattern, remedy in _PITFALLS:
                 if pattern.fullmatch(node.value):
                     raise InputError(f"{where}: line {line}: {node.value} {remedy.format(node.value)}.")
+        if node.tag == "tag:yaml.org,2002:int" and len(node.value) > _DIGITS:
+            raise InputError(
+                f"{where}: line {line}: {node.value[:_DIGITS]}... has {len(node.value)} digits; a whole number may "
+                f"have at most {_DIGITS}."
+            )
         return
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
@@ -80,6 +97,10 @@ def _refuse_traps(node: yaml.Node, where: str, seen: set[int]) -> None:
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode):
             raise InputError(f"{where}: line {key.start_mark.line + 1}: a key must be a plain word.")
+        if key.tag == "tag:yaml.org,2002:merge":
+            raise InputError(
+                f"{where}: line {key.start_mark.line + 1}: merge keys (<<) are not allowed; write the keys out."
+            )
         if key.value in keys:
             raise InputError(
                 f"{where}: line {key.start_mark.line + 1}: key '{key.value}' stands twice. Keep one of them."

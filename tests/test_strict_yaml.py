@@ -7,8 +7,8 @@ from sastdeploy.strict_yaml import load_strict_yaml, parse_strict_yaml
 
 
 def test_plain_content():
-    assert parse_strict_yaml("a: 1\nb: [1.5, text, true, null]\nc: 1.0e+3\nd: '010'\n", "x") == {
-        "a": 1, "b": [1.5, "text", True, None], "c": 1000.0, "d": "010"}  # fmt: skip
+    assert parse_strict_yaml("a: 1\nb: [1.5, text, true, null]\nc: 1.0e+3\nd: '010'\n'<<': '!'\n", "x") == {
+        "a": 1, "b": [1.5, "text", True, None], "c": 1000.0, "d": "010", "<<": "!"}  # fmt: skip
 
 
 @pytest.mark.parametrize(("text", "message"), [
@@ -23,7 +23,14 @@ def test_plain_content():
     ("a: [1\n", "x: line 2: not valid YAML (expected ',' or ']', but got '<stream end>')."),
     ("? [1, 2]\n: 3\n", "x: line 1: a key must be a plain word."),
     ("a: &n [1]\nb: *n\n", "x: line 1: aliases are not allowed; write the value out."),
-    ("a: !!python/object/apply:os.system [ls]\n", "x: line 1: not valid YAML"),
+    ("a: !!python/object/apply:os.system [ls]\n", "x: line 1: tags (words that begin with !) are not allowed; write the plain value, or put it in quotes."),
+    ("b: 1\na: !!bool foo\n", "x: line 2: tags (words that begin with !) are not allowed"),
+    ("a: !!timestamp foo\n", "x: line 1: tags (words that begin with !) are not allowed"),
+    ('a: !!int ""\n', "x: line 1: tags (words that begin with !) are not allowed"),
+    ("a: ! 1\n", "x: line 1: tags (words that begin with !) are not allowed"),
+    ("a: 1\n<<: {a: 2, b: 3}\n", "x: line 2: merge keys (<<) are not allowed; write the keys out."),
+    ("a: " + "9" * 400, "x: line 1: 999999999999999999... has 400 digits; a whole number may have at most 18."),
+    ("a: -" + "9" * 5000, "x: line 1: -99999999999999999... has 5001 digits; a whole number may have at most 18."),
     ("a: 2026-13-45\n", "x: not valid YAML (month must be in 1..12"),
 ])  # fmt: skip
 def test_refused(text, message):
