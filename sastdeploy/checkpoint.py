@@ -116,9 +116,7 @@ def load_tensors(path: Path | str) -> dict[str, Any]:
         # torch does not look at the sums that its archives carry.
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-    except (
-        Exception
-    ) as error:  # zipfile raises BadZipFile, RuntimeError, zlib.error, ... for damaged archives
+    except Exception as error:  # BadZipFile, RuntimeError, zlib.error, ... for damaged archives
         raise InputError(f"{path}: is damaged or truncated. Copy or train it again.") from error
     if damaged:
         raise InputError(f"{path}: is damaged ({damaged} does not match its sum). Copy or train it again.")

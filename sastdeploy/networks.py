@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from math import prod
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -15,6 +17,8 @@ from sastdeploy.errors import InputError, did_you_mean
 from sastdeploy.strict_yaml import load_strict_yaml, validate
 
 BUILTIN = ("fc_0p40m", "conv_0p42m")
+MOST_VALUES, MOST_PARAMETERS = 1 << 24, 1 << 28
+"""Largest input or layer (64 MiB of float32 per recording and step), and largest network (1 GiB of float32)."""
 _HIDDEN = {(2, 34, 34): (168, 64), (2, 48, 48): (80, 336)}
 _CHANNELS = (68, 136, 272)
 
@@ -90,6 +94,10 @@ def load_architecture(
     """
     if not name.endswith((".yaml", ".yml")):
         return builtin(name, input_shape, classes, neuron)
+    if not Path(name).exists():
+        raise InputError(
+            f"architecture '{name}': there is no such file. Allowed: {', '.join(BUILTIN)}, or a YAML file."
+        )
     network = validate(_Network, load_strict_yaml(name), name)
     layers = _layers(network)
     readout = Readout(network.readout.global_average_pool)
@@ -122,8 +130,27 @@ def _checked(architecture: Architecture) -> Architecture:
             raise InputError(
                 f"{architecture.name}: layer {number} ({after}) follows a dense layer; only dense may."
             )
-    architecture.shapes()
+    _check_size(architecture)
     return architecture
+
+
+def _check_size(architecture: Architecture) -> None:
+    """Accept layers that fit one another and a network that fits a computer.
+
+    Raises:
+        InputError: a layer does not fit, or there are too many values in a step or parameters in all.
+    """
+    for number, shape in enumerate((architecture.input_shape, *architecture.shapes())):
+        if prod(shape) > MOST_VALUES:
+            where = f"layer {number - 1}" if number else "input"
+            raise InputError(
+                f"{architecture.name}: {where}: {prod(shape):,} values; at most {MOST_VALUES:,} are allowed."
+            )
+    parameters = sum(prod(shape) for shape in parameter_shapes(architecture).values())
+    if parameters > MOST_PARAMETERS:
+        raise InputError(
+            f"{architecture.name}: {parameters:,} parameters; at most {MOST_PARAMETERS:,} are allowed."
+        )
 
 
 @dataclass(frozen=True)
@@ -151,13 +178,13 @@ def parameter_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
     before = architecture.input_shape
     for i, (layer, after) in enumerate(zip(architecture.layers, architecture.shapes())):
         if isinstance(layer, Dense):
-            shapes[f"layers.{i}.weight"] = (layer.neurons, int(np.prod(before)))
+            shapes[f"layers.{i}.weight"] = (layer.neurons, prod(before))
         elif isinstance(layer, Conv):
             shapes[f"layers.{i}.weight"] = (layer.channels, before[0], layer.kernel, layer.kernel)
         if not isinstance(layer, SumPool):
             shapes[f"layers.{i}.bias"] = shapes[f"layers.{i}.threshold"] = (after[0],)
         before = after
-    features = before[0] if architecture.readout.global_average_pool else int(np.prod(before))
+    features = before[0] if architecture.readout.global_average_pool else prod(before)
     shapes["readout.weight"] = (architecture.classes, features)
     shapes["readout.bias"] = (architecture.classes,)
     return shapes
@@ -268,8 +295,10 @@ def architecture_from_dict(record: Any, where: str) -> Architecture:
             f"{where}: key 'input_shape': every size must be at least 1, found {stored.input_shape}."
         )
     channels, height, width = stored.input_shape
-    neuron = Neuron(**stored.neuron.model_dump())
     readout = Readout(stored.readout.global_average_pool)
-    return _checked(
-        Architecture(stored.name, (channels, height, width), _layers(stored), readout, stored.classes, neuron)
-    )
+    try:
+        neuron = Neuron(**stored.neuron.model_dump())
+        shape = (channels, height, width)
+        return _checked(Architecture(stored.name, shape, _layers(stored), readout, stored.classes, neuron))
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error

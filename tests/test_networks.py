@@ -96,6 +96,8 @@ def test_a_users_file(tmp_path):
 @pytest.mark.parametrize(("change", "message"), [
     (("kernel: 3", "kernal: 3"), "key 'layers.0.conv.kernal': unknown. Did you mean 'kernel'? Allowed: kind, channels, kernel, stride, padding."),
     (("neurons: 20", "neurons: many"), "key 'layers.2.dense.neurons': Input should be a valid integer, found 'many'."),
+    (("neurons: 20", "neurons: 999999999999"), "mine: layer 2: 999,999,999,999 values; at most 16,777,216 are allowed."),
+    (("neurons: 20", "neurons: 16000000"), "mine: 8,384,000,170 parameters; at most 268,435,456 are allowed."),
     (("neurons: 20", "neurons: 0"), "layer 2 (dense): neurons must be at least 1, found 0."),
     (("channels: 8, ", ""), "key 'layers.0.conv.channels': missing."),
     (("kind: dense", "kind: lstm"), "key 'layers.2': "),
@@ -112,6 +114,17 @@ def test_a_users_file_is_refused(tmp_path, change, message):
     with pytest.raises(InputError) as caught:
         load_architecture(str(path), (2, 34, 34), 10)
     assert str(caught.value).startswith(str(path)) and message in str(caught.value)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"classes": 1}, "a.pt: fc_0p40m: 1 classes; at least 2 are needed."),
+    ({"neuron": {"alpha": 2.0, "threshold": 1.0, "slope": 25.0}}, "a.pt: alpha 2.0: outside (0, 1). The paper uses 0.5."),
+    ({"input_shape": [2, 40000, 40000]}, "a.pt: fc_0p40m: input: 3,200,000,000 values; at most 16,777,216 are allowed."),
+])  # fmt: skip
+def test_a_stored_network_is_refused_with_its_files_name(change, message):
+    with pytest.raises(InputError) as caught:
+        architecture_from_dict({**architecture_to_dict(builtin("fc_0p40m", *NMNIST)), **change}, "a.pt")
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize(("values", "message"), [
