@@ -55,6 +55,24 @@ def replacing(path: Path | str) -> Iterator[Path]:
             temporary.unlink()
 
 
+def check_writable(path: Path | str) -> None:
+    """Accept a path that `replacing` can write, and make nothing.
+
+    Raises:
+        InputError: it is a folder, or no file can be made in its folder or in the first one above that exists.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder. Name the file to write.")
+        with tempfile.TemporaryFile(dir=next(folder for folder in path.parents if folder.exists())):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}). Choose a folder you may write to."
+        ) from error
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

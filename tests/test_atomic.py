@@ -33,6 +33,26 @@ def test_the_file_is_as_readable_as_any_other(tmp_path):
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == stat.S_IMODE((tmp_path / "b").stat().st_mode)
 
 
+def test_a_path_is_checked_without_making_anything(tmp_path, monkeypatch):
+    atomic.check_writable(tmp_path / "new" / "deep" / "a.pt")
+    monkeypatch.chdir(tmp_path)
+    atomic.check_writable("a.pt")
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "file").write_text("x")
+    for path, message in (
+        ("", ".: is a folder. Name the file to write."),
+        (tmp_path, f"{tmp_path}: is a folder. Name the file to write."),
+        ("file/a.pt", "file/a.pt: cannot be written (Not a directory). Choose a folder you may write to."),
+        (
+            "a" * 300,
+            f"{'a' * 300}: cannot be written (File name too long). Choose a folder you may write to.",
+        ),
+    ):
+        with pytest.raises(InputError) as caught:
+            atomic.check_writable(path)
+        assert str(caught.value) == message
+
+
 def test_a_folder_in_the_way_is_an_input_error(tmp_path):
     (tmp_path / "taken").mkdir()
     with pytest.raises(InputError, match="taken: cannot be replaced"):

@@ -153,6 +153,7 @@ def state_of_others(home):
 
 
 TRAIN = "train --dataset nmnist --arch net.yaml --data data --out new.pt"
+NO_DATA = "train --dataset nmnist-sim --arch net.yaml --data data"
 NETWORK = write("net.yaml", "name: tiny\nlayers: [{kind: dense, neurons: 4}]\n")
 COMPILE = "compile good.pt --out new.onnx --profile bad.yaml"
 WAYS = "Train one with 'sastdeploy train'."
@@ -175,6 +176,7 @@ CASES = [
     ("fetch simulated", nothing, "data fetch dvsgesture-sim --data data", 3, "data set 'dvsgesture-sim': is simulated, so there is nothing to download. Run 'sastdeploy data make dvsgesture-sim'."),
     ("make real", nothing, "data make nmnist", 2, "Invalid value for '{{nmnist-sim|dvsgesture-sim}}': 'nmnist' is not one of 'nmnist-sim', 'dvsgesture-sim'."),
     ("make too many", nothing, "data make nmnist-sim --data data --train 12001", 3, "train 12001: outside 1 to 12000, the number of train images. Choose fewer, or give the folder of the full MNIST files (60,000 and 10,000)."),
+    ("make none", nothing, "data make nmnist-sim --data data --train 0", 3, "train 0: outside 1 to 12000, the number of train images. Choose fewer, or give the folder of the full MNIST files (60,000 and 10,000)."),
     ("make into files of others", write("data/nmnist-sim/mine", "x"), "data make nmnist-sim --data data --train 10 --test 10", 3, "data/nmnist-sim: is not empty and holds no simulated set. Choose another folder, or empty this one."),
     ("make one performer", nothing, "data make dvsgesture-sim --data data --performers 1", 3, "performers 1: outside 2 to 29. Choose a number within that range (at least one trains and one tests)."),
     ("make no duration", nothing, "data make dvsgesture-sim --data data --duration 0", 3, "duration 0.0: outside 0.5 to 20 seconds per gesture. Choose one in that range."),
@@ -186,7 +188,9 @@ CASES = [
     ("train on images", nothing, "train --dataset mnist --data data", 3, "data set 'mnist': holds images, no recordings. Make recordings: sastdeploy data make nmnist-sim."),
     ("train damaged set", write("data/nmnist/Train/3/00001.bin", bytes(7)), TRAIN.replace("net.yaml", "fc_0p40m"), 3, "data/nmnist/Train/3/00001.bin: offset 5: truncated, 2 of 5 bytes of an event. The file is damaged; get it again or leave it out (--skip-bad). To go on without bad files: --skip-bad."),
     ("train unknown arch", nothing, TRAIN.replace("net.yaml", "fc"), 3, "architecture 'fc': unknown. Allowed: fc_0p40m, conv_0p42m, or a YAML file."),
-    ("train missing arch", nothing, TRAIN, 3, "net.yaml: cannot be read (No such file or directory)."),
+    ("train missing arch", nothing, TRAIN, 3, "architecture 'net.yaml': there is no such file. Allowed: fc_0p40m, conv_0p42m, or a YAML file."),
+    ("train huge arch", write("net.yaml", "name: a\nlayers: [{kind: dense, neurons: 999999999999}]\n"), TRAIN, 3, "net.yaml: a: layer 0: 999,999,999,999 values; at most 16,777,216 are allowed."),
+    ("inspect huge arch", write("net.yaml", "name: a\nlayers: [{kind: dense, neurons: 999999999999}]\n"), "inspect --arch net.yaml", 3, "net.yaml: a: layer 0: 999,999,999,999 values; at most 16,777,216 are allowed."),
     ("train misspelt arch", write("net.yaml", "name: a\nlayers: [{kind: dense, neuron: 4}]\n"), TRAIN, 3, "net.yaml: key 'layers.0.dense.neuron': unknown. Did you mean 'neurons'? Allowed: kind, neurons. (1 more)"),
     ("train arch with duplicates", write("net.yaml", "name: a\nname: b\n"), TRAIN, 3, "net.yaml: line 2: key 'name' stands twice. Keep one of them."),
     ("train negative epochs", NETWORK, TRAIN + " --epochs -1", 3, "epochs -1: must be at least 1."),
@@ -197,6 +201,13 @@ CASES = [
     ("train slope", NETWORK, TRAIN + " --slope nan", 3, "slope nan: must be a positive number. The paper uses 25."),
     ("train clip", NETWORK, TRAIN + " --clip 128", 3, "c_clip 128: outside 1 to 127. Choose a clip within that range."),
     ("train divisor", NETWORK, TRAIN + " --clip 4 --divisor 3", 3, "divisor 3: below c_clip 4, so frame values would exceed 1. Choose a divisor of at least 4."),
+    ("train divisor 0", NETWORK, TRAIN + " --clip 4 --divisor 0", 3, "divisor 0: below c_clip 4, so frame values would exceed 1. Choose a divisor of at least 4."),
+    ("train seed", NETWORK, TRAIN + " --seed 99999999999999999999999", 3, "seed 99999999999999999999999: outside 0 to 9223372036854775807."),
+    ("train into a folder", NETWORK, NO_DATA + " --out .", 3, ".: is a folder. Name the file to write."),
+    ("train into nothing", NETWORK, NO_DATA + " --out=", 3, ".: is a folder. Name the file to write."),
+    ("train below a file", NETWORK, NO_DATA + " --out good.pt/x.pt", 3, "good.pt/x.pt: cannot be written (Not a directory). Choose a folder you may write to."),
+    ("train into no place for files", NETWORK, NO_DATA + " --out /proc/x.pt", 3, "/proc/x.pt: cannot be written ("),
+    ("train over a checkpoint before data", NETWORK, NO_DATA + " --out good.pt --resume", 3, "good.pt: is finished, and there is no good.pt.state to resume. Use --force to train anew."),
     ("train limit", NETWORK, TRAIN + " --limit 0", 3, "limit 0: must be at least 1."),
     ("train bins", NETWORK, TRAIN + " --time-bins 0", 3, "time bins 0: outside 1 to 1000. The paper uses 10."),
     ("train not a number", NETWORK, TRAIN + " --lr fast", 2, "Invalid value for '--lr': 'fast' is not a valid float."),
@@ -217,6 +228,10 @@ CASES = [
     ("inspect newer", raw_checkpoint(lambda c: c.update(format_version=9)), "inspect bad.pt", 3, "bad.pt: has format version 9; this sastdeploy reads version 1. Upgrade sastdeploy, or train again."),
     ("inspect NaN weight", raw_checkpoint(lambda c: c["parameters"]["layers.0.weight"].fill_(float("nan"))), "inspect bad.pt", 3, "bad.pt: layers.0.weight[0, 0]: is nan; every parameter must be finite."),
     ("inspect lost parameter", raw_checkpoint(lambda c: c["parameters"].pop("readout.bias")), "inspect bad.pt", 3, "bad.pt: parameters do not fit tiny: missing readout.bias, unexpected none."),
+    ("inspect no training facts", raw_checkpoint(lambda c: c["manifest"].update(training={})), "inspect bad.pt", 3, "bad.pt: training.method: expected a text, found None."),
+    ("compile no selected epoch", raw_checkpoint(lambda c: c["manifest"]["training"].update(selected=None)), "compile bad.pt", 3, "bad.pt: training.selected: expected keys and values with a whole 'epoch', found None."),
+    ("inspect bfloat16", raw_checkpoint(lambda c: c["parameters"].update({"readout.bias": c["parameters"]["readout.bias"].bfloat16()})), "inspect bad.pt", 3, "bad.pt: is damaged (readout.bias is no dense tensor of float32 numbers). Copy or train it again."),
+    ("evaluate equal class names", raw_checkpoint(lambda c: c["manifest"].update(classes=list("0123456788"))), "evaluate bad.pt --data data", 3, "bad.pt: class name '8' stands twice. Give every class its own name."),
     ("inspect nothing", nothing, "inspect", 2, "Name a checkpoint, or an architecture with --arch."),
     ("evaluate on another sensor", nothing, "evaluate good.pt --dataset dvsgesture --data data", 3, "good.pt: was trained on nmnist (sensor (34, 34, 2), 10 classes) and does not fit dvsgesture ((128, 128, 2), 11)."),
     ("evaluate without data", nothing, "evaluate good.pt --dataset nmnist-sim --data data", 3, "data set 'nmnist-sim': not found (there is no folder data/nmnist-sim). Three ways to get it: (1) run 'sastdeploy data make nmnist-sim'; (2) name the folder that holds it with --data DIR; (3) set SASTDEPLOY_DATA to that folder."),
@@ -232,6 +247,9 @@ CASES = [
     ("profile too many bits", profile("{value: 8,", "{value: 9,"), COMPILE, 3, "bad.yaml: key 'weights.bits.value': "),
     ("profile trap", profile("{value: 8,", "{value: 08,"), COMPILE, 3, "08 would be read as an octal number; write it without the leading zero."),
     ("profile no format", profile("value: Q8.8", "value: int16"), COMPILE, 3, "not a fixed-point format. Write Qm.n"),
+    ("profile long number", profile("{value: 131072,", "{value: 1" + "0" * 400 + ","), COMPILE, 3, "100000000000000000... has 401 digits; a whole number may have at most 18."),
+    ("profile merge key", profile("title:", "<<: {title: other}\ntitle:"), COMPILE, 3, "merge keys (<<) are not allowed; write the keys out."),
+    ("profile tag", profile("value: Q8.8", "value: !!str Q8.8"), COMPILE, 3, "tags (words that begin with !) are not allowed; write the plain value, or put it in quotes."),
     ("profile check", profile("value: Q8.8", "value: Q30.8"), "profiles check bad.yaml", 3, "Q30.8: not a supported format."),
     ("profile new over a file", write("mine.yaml", "x"), "profiles new mine", 3, "mine.yaml: exists. Choose another name, or replace it with --force."),
     # compiling

@@ -124,7 +124,8 @@ def make(name: str, data: str | None, seed: int, train: int | None, test: int | 
             from sastdeploy.events.simulate import make_nmnist_sim
 
             folder = make_nmnist_sim(
-                root, images=images, train=train or (60000 if images else 12000), seed=seed, processes=processes,
+                root, images=images, seed=seed, processes=processes,
+                train=(60000 if images else 12000) if train is None else train,
                 test=(10000 if images else 2000) if test is None else test, progress=report, force=force,
             )  # fmt: skip
         else:

@@ -12,8 +12,8 @@ from sastdeploy.errors import SastdeployError, did_you_mean
 
 COMMANDS = {
     "quickstart": ("quickstart", "From nothing to a first result: simulate, train, compile, compare."),
-    "data": ("data", "List, fetch, make and show event recordings."),
-    "train": ("train", "Train a baseline or SAST network on frames."),
+    "data": ("data", "List, fetch, make, check and show event recordings."),
+    "train": ("train", "Train a network on frames: baseline, SAST, ASAM, or random steps."),
     "evaluate": ("evaluate", "Surrogate and hard accuracy of a checkpoint, and the gap."),
     "analyse": ("analyse", "Margins, contraction, activity and bounds of a checkpoint."),
     "inspect": ("inspect", "Layers, parameters, fan-outs and largest SynOps of a checkpoint."),

@@ -149,6 +149,7 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
     'torchrun --nproc-per-node N -m sastdeploy train ...' trains one network on N processes, which share each batch.
     """
     import json
+    import shlex
     import sys
     from pathlib import Path
 
@@ -172,8 +173,9 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
     import torch
 
     from sastdeploy.training.distributed import processes
-    from sastdeploy.training.loop import train
+    from sastdeploy.training.loop import check_out, train
 
+    check_out(Path(out), resume, force)
     with processes(device) as group:
         if group.size > 1 and threads is None:
             threads = torch.get_num_threads()  # read now: Numba's start sets it to the number of cores
@@ -184,8 +186,9 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
             )
             note_simulated(dataset, data)
         scale = find_scale(training.frames) if clip is None else clip
+        divided_by = float(scale if divisor is None else divisor)
         preprocessing = Preprocessing(
-            facts.sensor_size, facts.frame_size, time_bins, scale, float(divisor or scale), normalisation
+            facts.sensor_size, facts.frame_size, time_bins, scale, divided_by, normalisation
         )
         click.echo(
             f"{len(training):,} training and {len(validation):,} validation recordings; frame value = "
@@ -222,5 +225,5 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
         click.echo(
             f"{out}: epoch {chosen['epoch'] + 1} of {epochs}, validation accuracy {chosen['surrogate_accuracy']:.2%} with "
             f"surrogate spikes, {chosen['hard_accuracy']:.2%} with hard spikes (gap {100 * chosen['gap']:.2f} points).\n"
-            f"Next: sastdeploy compile {out} --profile loihi_int8"
+            f"Next: sastdeploy compile {shlex.quote(out)} --profile loihi_int8"
         )

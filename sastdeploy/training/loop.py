@@ -89,6 +89,7 @@ def train(
         SastdeployError: the processes have lost each other, or no longer hold the same parameters.
     """
     out = Path(out)
+    check_out(out, resume, force)
     state_path, log_path = out.with_name(out.name + ".state"), out.with_name(out.name + ".jsonl")
     _check_data(training, validation, architecture, preprocessing)
     kernels_for(group.device.type, settings.kernels)
@@ -109,7 +110,7 @@ def train(
     network.initialise(torch.Generator().manual_seed(settings.seed), settings.init_scale)
     network.to(group.device)
     optimiser = adam(network, settings.weight_decay)
-    progress = _begin(out, state_path, identity, network, optimiser, resume, force)
+    progress = _begin(state_path, identity, network, optimiser, resume)
     _check_equal(group, identity, network, progress)
     for epoch in range(progress.epoch, settings.epochs):
         network.slope = settings.slope(epoch, architecture.neuron.slope)
@@ -192,9 +193,22 @@ def _check_equal(group: Group, identity, network: SpikingNetwork, progress: _Pro
         )
 
 
-def _begin(out, state_path, identity, network, optimiser, resume: bool, force: bool) -> _Progress:
+def _begin(state_path, identity, network, optimiser, resume: bool) -> _Progress:
     if resume and state_path.exists():
         return _load_state(state_path, identity, network, optimiser)
+    return _Progress()
+
+
+def check_out(out: Path, resume: bool, force: bool) -> None:
+    """Accept a checkpoint's path that can be written, and a run there that may be begun or gone on with.
+
+    Raises:
+        InputError: it cannot be written; it exists, or an interrupted run is there, without ``force`` or ``resume``.
+    """
+    atomic.check_writable(out)
+    state_path = out.with_name(out.name + ".state")
+    if resume and state_path.exists():
+        return
     if out.exists() and not force:
         if resume:
             raise InputError(
@@ -205,7 +219,6 @@ def _begin(out, state_path, identity, network, optimiser, resume: bool, force: b
         raise InputError(
             f"{state_path}: an interrupted run is there. Go on with --resume, or start anew with --force."
         )
-    return _Progress()
 
 
 def batches(count: int, size: int, seed: int, stream: int, epoch: int) -> Iterator[NDArray[np.int64]]:

@@ -81,8 +81,8 @@ class TrainingSettings:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)}: must be at least 1.")
-        if self.seed < 0:
-            raise InputError(f"seed {self.seed}: must not be negative.")
+        if not 0 <= self.seed < 1 << 63:
+            raise InputError(f"seed {self.seed}: outside 0 to {(1 << 63) - 1}.")
         if self.quantize_bits and not 2 <= self.quantize_bits <= 8:
             raise InputError(f"quantize_bits {self.quantize_bits}: must be 2 to 8, or 0 for none.")
         if (self.quantize_bits == 0) != (self.quantize_epochs == 0):
