@@ -1,6 +1,7 @@
 """The whole road through the command line, in processes of its own: make, train, evaluate, compile, simulate."""
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ NETWORK = "name: road\nlayers:\n  - {kind: conv, channels: 4, kernel: 5, stride:
 
 
 def call(folder, line, **options):
-    return subprocess.run([sys.executable, "-m", "sastdeploy", *line.split()], cwd=folder, capture_output=True,
+    return subprocess.run([sys.executable, "-m", "sastdeploy", *shlex.split(line)], cwd=folder, capture_output=True,
                           text=True, timeout=300, **options)  # fmt: skip
 
 
@@ -83,6 +84,13 @@ def test_one_recording_answers_as_in_the_set(road):
     answer = json.loads(succeed(folder, f"simulate --recording {recording} --json"))
     assert answer["predicted_index"] == int(np.argmax(list(answer["scores"].values())))
     assert answer["predicted"] == str(answer["predicted_index"])
+
+
+def test_the_next_command_that_train_prints_can_be_pasted(road):
+    folder, _ = road
+    printed = succeed(folder, f"{TRAIN} --epochs 1 --out 'my net é.pt'").splitlines()[-1]
+    assert printed == "Next: sastdeploy compile 'my net é.pt' --profile loihi_int8"
+    succeed(folder, printed.removeprefix("Next: sastdeploy "))
 
 
 def _heed_interrupts():

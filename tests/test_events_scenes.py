@@ -3,6 +3,12 @@
 import gzip
 import hashlib
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from itertools import pairwise
 
 import numpy as np
@@ -161,6 +167,28 @@ def test_nmnist_files_do_not_depend_on_processes_and_resume(tmp_path):
     )
     make_nmnist_sim(tmp_path / "one", train=12, test=3, processes=1, force=True)
     assert len(list(one.rglob("*.bin"))) == 15
+
+
+def test_workers_end_with_a_command_that_is_killed(tmp_path):
+    command = [sys.executable, "-m", "sastdeploy", "data", "make", "nmnist-sim", "--processes", "2"]
+    with subprocess.Popen(
+        [*command, "--data", tmp_path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as running:
+        try:
+            give_up = time.monotonic() + 120
+            while not any(tmp_path.rglob("*.bin")) and running.poll() is None and time.monotonic() < give_up:
+                time.sleep(0.01)
+            running.kill()
+            # Returns when nobody holds the pipe any more: neither a worker nor what watches over them.
+            running.communicate(timeout=60)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
+    assert running.returncode == -signal.SIGKILL
+    assert any(tmp_path.rglob("*.bin")) and not any(tmp_path.rglob("simulated.json"))
 
 
 def test_nmnist_bytes_by_hand():

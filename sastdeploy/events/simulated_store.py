@@ -11,9 +11,10 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 from sastdeploy import __version__, atomic
@@ -126,13 +127,23 @@ def _stated(folder: Path) -> dict | None:
     return None
 
 
+def _follow_parent() -> None:
+    """Let this process end as soon as the one that started it has, be it killed."""
+    threading.Thread(target=_end_after, args=(parent_process(),), daemon=True).start()
+
+
+def _end_after(parent) -> None:
+    parent.join()
+    os._exit(1)
+
+
 def _spread(work, chunks: Iterable[tuple], processes: int | None):
     chunks = list(chunks)
     workers = min(processes or os.cpu_count() or 1, max(1, len(chunks)))
     if workers == 1:
         yield from map(work, chunks)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_follow_parent) as pool:
         try:
             yield from pool.map(work, chunks)
         except BaseException:
