@@ -22,7 +22,7 @@ def tested(trial, surrogate, hard, refused=()):
     """Return what the test recordings say of a trial."""
     program = {"accuracy": hard - 0.01, "ksynops": 100.0 + 10 * trial.seed, "largest_ksynops": 4000.0}
     return {
-        "test": {"recordings": 1000, "surrogate": surrogate, "hard": hard, "gap": surrogate - hard},
+        "format": 2, "test": {"recordings": 1000, "surrogate": surrogate, "hard": hard, "gap": surrogate - hard},
         "programs": {p: {"refused": "sums too wide"} if p in refused else program for p in trial.profiles},
         "data_hash": "d",
     }  # fmt: skip

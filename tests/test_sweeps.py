@@ -10,11 +10,13 @@ import pytest
 from sastdeploy.cli import main as main_module
 from sastdeploy.errors import InputError
 from sastdeploy.events.simulate import make_nmnist_sim
+from sastdeploy.hardware import builtin_profiles
 from sastdeploy.sweeps import local
 from sastdeploy.sweeps.experiment import Trial, load_experiment, varied
 from sastdeploy.sweeps.local import addresses, run_all
 from sastdeploy.sweeps.points import aggregate, without_measures
 from sastdeploy.sweeps.progress import Watch
+from sastdeploy.sweeps.record import load_record
 from sastdeploy.sweeps.report import section
 from sastdeploy.sweeps.selection import choose, read_tests
 from sastdeploy.sweeps.trial import TAKEN, read_test_of
@@ -76,8 +78,30 @@ def test_an_address_covers_every_setting_and_the_data():
     ("epochs: 2", "epoch: 2", "'epoch' is no setting of a trial. Allowed: arch, method, rho"),
     ("limit: 60", "limit: sixty", "limit is 'sixty', expected a whole number or null."),
     ("rho: [0.1, 0.3]", "rho: [0.1, 0.1]", "two points of the grid are the same."),
-    ("epochs: 2", "epochs: 2, divisor_factor: 0.5", "divisor_factor is 0.5; values must not exceed 1, so at least 1."),
+    ("epochs: 2", "epochs: 2, divisor_factor: 0.5", "divisor_factor 0.5: must be a finite number of at least 1,"),
+    ("epochs: 2", "epochs: 2, divisor_factor: .nan", "divisor_factor nan: must be a finite number of at least 1,"),
+    ("epochs: 2", "epochs: 2, divisor_factor: .inf", "divisor_factor inf: must be a finite number of at least 1,"),
+    ("epochs: 2", f"epochs: 2, slope: 1{400 * '0'}", "has 401 digits; a whole number may have at most 18."),
+    ("epochs: 2", f"epochs: 1{400 * '0'}", "has 401 digits; a whole number may have at most 18."),
+    ("epochs: 2", "epochs: 0", "epochs 0: must be at least 1."),
+    ("epochs: 2", "epochs: 2, alpha: .nan", "alpha nan: outside (0, 1)."),
+    ("epochs: 2", "epochs: 2, threshold: 0", "threshold 0.0: must be a positive number."),
+    ("epochs: 2", "epochs: 2, time_bins: 0", "time_bins 0: outside 1 to 1000."),
+    ("epochs: 2", "epochs: 2, arch: fc_0p4m", "architecture 'fc_0p4m': unknown. Did you mean 'fc_0p40m'?"),
+    ("epochs: 2", "epochs: 2, arch: nofile.yaml", "nofile.yaml"),
+    ("limit: 60", "limit: -3", "limit -3: must be at least 1, or null for all recordings."),
+    ("method: sast", "method: foo", "method 'foo': unknown. Allowed: baseline, sast, asam, random."),
+    ("rho: [0.1, 0.3]", "rho: [0.1, -1]", "rho -1: must be a non-negative number."),
+    ("rho: [0.1, 0.3]", "rho: []", "key 'grid': rho has no value."),
+    ("dataset: nmnist-sim", "dataset: nmnist-simm", "Did you mean 'nmnist-sim'?"),
+    ("[loihi_int8]", "[nope]", "profile 'nope': unknown."),
+    ("[loihi_int8]", "[nofile.yaml]", "nofile.yaml"),
+    ("[loihi_int8]", "[loihi_int8, loihi_int8]", "key 'profiles': loihi_int8 stands twice. Leave one of them out."),
     ("seeds: [0, 1]", "seeds: []", "seeds"),
+    ("seeds: [0, 1]", "seeds: [0, 1, 0]", "key 'seeds': 0 stands twice. Leave one of them out."),
+    ("seeds: [0, 1]", "seeds: [0, -1]", "seed -1: outside 0 to 9223372036854775807."),
+    ("seeds: [0, 1]", "seeds: [99999999999999999999999]", "has 23 digits; a whole number may have at most 18."),
+    ("profiles:", "paper: {a: [.nan]}\nprofiles:", "key 'paper.a.0': Input should be a finite number"),
     ("profiles:", "measures: [activty]\nprofiles:", "'activty' is no measure. Did you mean 'activity'? Allowed: activity, margins"),
     ("profiles:", "select_by: [rhoo]\nprofiles:", "'rhoo' is no setting of a trial."),
     ("title:", "tittle:", "tittle"),
@@ -180,11 +204,12 @@ def test_a_trial_that_outlives_its_sweep_is_not_started_twice(file, root, tmp_pa
 
 
 def test_a_trial_that_cannot_run_is_named_and_the_rest_is_kept(file, root, tmp_path):
-    file.write_text(
-        FILE.replace("rho: [0.1, 0.3]", "rho: [-1]").replace("seeds: [0, 1]", "seeds: [0]"), "utf-8"
-    )
+    file.write_text(FILE.replace("[0.1, 0.3]", "[0.1]").replace("seeds: [0, 1]", "seeds: [0]"), "utf-8")
     trials = addresses(load_experiment(file), root)
-    with pytest.raises(InputError, match=r"rho -1: must be a non-negative number.*finished trials are kept"):
+    _, second = trials
+    (tmp_path / "work" / second).mkdir(parents=True)
+    (tmp_path / "work" / second / "ckpt.pt").write_bytes(b"x")
+    with pytest.raises(InputError, match=rf"trial {second}: .*is no checkpoint.*finished trials are kept"):
         run_all(trials, root, tmp_path / "work", tmp_path / "records", 1)
     assert len(list((tmp_path / "records").iterdir())) == 1
 
@@ -237,6 +262,12 @@ def test_the_address_of_a_network_file_is_its_content(tmp_path):
     assert one.arch == str(tmp_path / "a" / "net.yaml") and one.address("d") == other.address("d")
     (tmp_path / "b" / "net.yaml").write_text("name: net\nlayers: [{kind: dense, neurons: 9}]\n", "utf-8")
     assert one.address("d") != other.address("d")
+    # Two files of the same content are one network, and so two points are one.
+    (tmp_path / "b" / "same.yaml").write_bytes((tmp_path / "b" / "net.yaml").read_bytes())
+    two = tmp_path / "b" / "e.yaml"
+    two.write_text(FILE.replace("method: baseline", "method: baseline, arch: [net.yaml, same.yaml]"), "utf-8")
+    with pytest.raises(InputError, match="two points of the grid are the same"):
+        load_experiment(two)
 
 
 def test_test_recordings_wait_for_the_choice_and_are_read_once(file, root, tmp_path):
@@ -340,11 +371,12 @@ def test_a_choice_under_a_new_name_says_that_the_test_recordings_were_read_befor
 def test_a_profile_files_content_is_part_of_the_address(tmp_path, file):
     profile = tmp_path / "mine.yaml"
     file.write_text(FILE.replace("profiles: [loihi_int8]", "profiles: [mine.yaml]"), "utf-8")
-    profile.write_text("a: 1\n", "utf-8")
+    built_in = builtin_profiles()["loihi_int8"].read_text("utf-8")
+    profile.write_text(built_in, "utf-8")
     trial = load_experiment(file).trials[0]
     before = trial.address("d")
     assert trial.profiles == (str(profile),)
-    profile.write_text("a: 2\n", "utf-8")
+    profile.write_text(built_in + "# changed\n", "utf-8")
     assert trial.address("d") != before
 
 
@@ -362,3 +394,31 @@ def test_real_recordings_need_one_word(file, tmp_path):
     text = section(aggregate(experiment, trials, records))
     assert "2 of 2 trials. `nmnist`, 2 epochs" in text and "40 test recordings" in text
     assert "simulated" not in text and "Reduced against the paper: at most 2 epochs instead of 200" in text
+
+
+def test_a_damaged_log_or_state_of_a_trial_is_named(file, root, tmp_path):
+    file.write_text(
+        FILE.replace("seeds: [0, 1]", "seeds: [0]").replace("  - {method: sast, rho: [0.1, 0.3]}\n", ""),
+        "utf-8",
+    )
+    trials, work, records = addresses(load_experiment(file), root), tmp_path / "work", tmp_path / "records"
+    (address,) = trials
+    run_all(trials, root, work, records, 1)
+    (records / f"{address}.json").unlink()
+    log, checkpoint = work / address / "ckpt.pt.jsonl", work / address / "ckpt.pt"
+    first = log.read_text("utf-8").splitlines(keepends=True)[0]
+    for content, text in (
+        (first, "has 1 of 2 epochs. Remove its folder to train the trial anew."),
+        ("{}\n{}\n", "no readable log of epochs"),
+    ):
+        log.write_text(content, "utf-8")
+        with pytest.raises(InputError, match=rf"ckpt\.pt\.jsonl: {text}"):
+            run_all(trials, root, work, records, 1)
+    checkpoint.rename(work / address / "ckpt.pt.state")
+    with pytest.raises(
+        InputError, match=r"ckpt\.pt\.state: is no training state of this version\. Remove it, or"
+    ):
+        run_all(trials, root, work, records, 1)
+    (work / address / "ckpt.pt.state").unlink()
+    run_all(trials, root, work, records, 1)
+    assert load_record(records / f"{address}.json", trials[address])["test"]["recordings"] == 30

@@ -35,7 +35,7 @@ seeds: [0]
 fixed: {epochs: EPOCHS, limit: 60}
 grid:
   - {method: baseline}
-  - {method: sast, rho: RHO}
+  - {method: sast, rho: 0.3}
 profiles: [loihi_int8]
 """
 DEADLINE = 120
@@ -119,10 +119,10 @@ def root(tmp_path_factory):
     return folder
 
 
-def experiment(folder, root, epochs=2, rho="0.3", sast=True):
-    text = FILE.replace("EPOCHS", str(epochs)).replace("RHO", rho)
+def experiment(folder, root, epochs=2, sast=True):
+    text = FILE.replace("EPOCHS", str(epochs))
     if not sast:
-        text = text.replace(f"  - {{method: sast, rho: {rho}}}\n", "")
+        text = text.replace("  - {method: sast, rho: 0.3}\n", "")
     path = folder / "small.yaml"
     path.write_text(text, "utf-8")
     return path, addresses(load_experiment(path), root)
@@ -299,10 +299,13 @@ def test_an_interrupted_client_ends_its_trials_and_the_same_call_goes_on(
 
 def test_a_trial_that_cannot_run_is_named_with_its_worker_and_the_rest_is_kept(cluster, root, tmp_path):
     cluster.ensure(2)
-    _, trials = experiment(tmp_path, root, rho="-1")
+    _, trials = experiment(tmp_path, root)
+    _, second = trials
+    (tmp_path / "work" / second).mkdir(parents=True)
+    (tmp_path / "work" / second / "ckpt.pt").write_bytes(b"x")
     with pytest.raises(
         InputError,
-        match=r"on worker tcp://127.*rho -1: must be a non-negative number.*finished trials are kept",
+        match=r"on worker tcp://127.*ckpt\.pt: is no checkpoint.*finished trials are kept",
     ):
         run_on_cluster(trials, root, tmp_path / "work", tmp_path / "records", cluster.address)
     assert len(list((tmp_path / "records").iterdir())) == 1

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import synthetic_records as synthetic
 from rich.console import Console
 
 from sastdeploy.errors import InputError
@@ -31,10 +32,9 @@ def write_log(work, address, seconds):
     return log
 
 
-def write_record(records, address, seconds):
-    records.mkdir(exist_ok=True)
-    content = {"seconds": {"training": seconds}, "validation": {"hard_accuracy": 0.75}}
-    (records / f"{address}.json").write_text(json.dumps(content), "utf-8")
+def write_record(records, address, trial, seconds):
+    content = synthetic.record(trial, 0.75, 0.75)
+    synthetic.write(records, address, content | {"seconds": {"training": seconds, "training_cpu": seconds}})
 
 
 def test_time_left_by_hand():
@@ -64,7 +64,16 @@ def test_a_log_is_read_again_only_when_it_changed(tmp_path, monkeypatch):
     assert logs.read("a") == Epochs(3, 7.0, 0.7) and len(reads) == 2
 
 
-@pytest.mark.parametrize("content", ["{", '{"seconds": 1.0}\n', "[1]\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        '{"seconds": 1.0}\n',
+        "[1]\n",
+        '{"seconds": NaN, "hard_accuracy": 0}\n',
+        '{"seconds": 1, "hard_accuracy": "x"}\n',
+    ],
+)
 def test_a_damaged_log_is_named(tmp_path, content):
     log = write_log(tmp_path, "a", [1.0])
     log.write_text(content, "utf-8")
@@ -76,7 +85,7 @@ def test_a_watch_judges_by_records_logs_and_what_it_is_told(tmp_path):
     work, records = tmp_path / "work", tmp_path / "records"
     trials = {name: replace(BASE, seed=i) for i, name in enumerate("abcd")}
     assert finished(records) == set()
-    write_record(records, "a", 40.0)
+    write_record(records, "a", trials["a"], 40.0)
     (records / ".b.json.x.json").write_text("{", "utf-8")  # a write that was interrupted
     write_log(work, "b", [1.0])
     watch = Watch(trials, work, records)
@@ -87,14 +96,14 @@ def test_a_watch_judges_by_records_logs_and_what_it_is_told(tmp_path):
     write_log(work, "b", [1.0, 1.0])
     watch.read({"b"})
     watch.note("c", Epochs(3, 6.0, 0.9))
-    write_record(records, "d", 20.0)
+    write_record(records, "d", trials["d"], 20.0)
     assert [(s.state, s.epochs.count) for s in watch.states()] == [
         ("done", 10),
         ("begun", 2),
         ("begun", 3),
         ("done", 10),
     ]
-    write_record(records, "b", 9.0)
+    write_record(records, "b", trials["b"], 9.0)
     (records / "b.json").write_text("{", "utf-8")
     with pytest.raises(InputError, match=r"b\.json: no readable record"):
         watch.states()
@@ -147,11 +156,11 @@ def test_without_a_terminal_there_are_few_plain_lines():
     )
 
 
-def test_a_done_trial_that_is_measured_runs_and_leaves_nobody_waiting():
+def test_a_trial_with_a_record_that_is_measured_counts_as_running_alone():
     text, _, display = shown(False)
     with display:
         display.update([state(BASE, 10, 20.0, done=True, address="a")], {"a"}, 1)
-    assert "small: 1 of 1 trials done, 1 running, 0 waiting; 10 of 10 epochs;" in text.getvalue()
+    assert "small: 0 of 1 trials done, 1 running, 0 waiting; 10 of 10 epochs;" in text.getvalue()
 
 
 def test_durations():

@@ -195,6 +195,27 @@ def test_other_settings_cannot_resume(tmp_path):
     )
 
 
+@pytest.mark.parametrize(("key", "value", "text"), [
+    ("identity", ..., "is no training state of this version."), ("identity", 3, "is no training state of this version."),
+    ("network", ..., "is damaged ('network')."), ("network", {}, "is damaged (Error(s) in loading state_dict"),
+    ("optimiser", {"steps": 1, "means": [], "squares": []}, "is damaged (zip() argument 2 is shorter than argument 1)."),
+    ("optimiser", {"steps": "x", "means": [], "squares": []}, "is damaged (invalid literal for int()"),
+    ("best", {}, "is damaged (the best epoch's parameters do not fit the network)."), ("best", 3, "is damaged ("),
+    ("epoch", 2, "is damaged (its epochs do not fit one another)."), ("epoch", "x", "is damaged ("),
+    ("best_epoch", 1, "is damaged (its epochs do not fit one another)."),
+    ("records", [], "is damaged (its epochs do not fit one another)."), ("records", ["x"], "is damaged ("),
+])  # fmt: skip
+def test_a_damaged_state_is_named_and_what_to_do(tmp_path, key, value, text):
+    interrupt(tmp_path / "a.pt", 0)
+    state = torch.load(tmp_path / "a.pt.state", weights_only=True)
+    torch.save({k: v for k, v in {**state, key: value}.items() if v is not ...}, tmp_path / "a.pt.state")
+    with pytest.raises(InputError) as caught:
+        fit(tmp_path / "a.pt", resume=True)
+    said = str(caught.value)
+    assert said.startswith(f"{tmp_path}/a.pt.state: {text}")
+    assert said.endswith("Remove it, or start anew with --force.")
+
+
 def test_nothing_is_overwritten_unasked(tmp_path):
     fit(tmp_path / "a.pt")
     for options, message in (({}, "exists. Choose another name, or replace it with --force."),

@@ -54,7 +54,7 @@ def of_records(folder: Path) -> dict:
     The rest comes from trials that ran in one process; of others the record does not tell it.
     """
     found: dict[str, list] = {}
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(path for path in folder.glob("*.json") if "." not in path.stem):
         record = json.loads(path.read_text("utf-8"))
         settings = record["trial"]
         key = f"{settings['method']}, {settings['arch']}, {settings['epochs']} epochs"

@@ -72,6 +72,7 @@ def run(
         )
     experiment, trials, folder = _loaded(file, data, records)
     watch = Watch(trials, Path(work), folder)
+    watch.states()  # A damaged record is told before anything runs.
     with SweepDisplay(experiment.name, varied(experiment)) as display:
         if scheduler:
             from sastdeploy.sweeps.cluster import run_on_cluster

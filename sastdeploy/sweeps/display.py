@@ -24,9 +24,9 @@ def duration(seconds: float | None) -> str:
 
 
 def summary(name: str, states: Sequence[State], running: set[str], elapsed: float, left: float | None) -> str:
-    """Return one line: trials done, running (by address; also done ones of which a measure is taken) and left, epochs, seconds elapsed and estimated."""
-    done = sum(state.state == "done" for state in states)
-    waiting = sum(state.state != "done" and state.address not in running for state in states)
+    """Return one line: trials done, running (by address; also one with a record, of which a measure is taken) and left, epochs, seconds elapsed and estimated."""
+    done = sum(state.state == "done" and state.address not in running for state in states)
+    waiting = len(states) - done - len(running)
     epochs, total = sum(s.epochs.count for s in states), sum(s.trial.epochs for s in states)
     return (
         f"{name}: {done} of {len(states)} trials done, {len(running)} running, {waiting} waiting; "

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sastdeploy.architecture import Architecture, Neuron
 from sastdeploy.errors import InputError, did_you_mean
+from sastdeploy.events.catalog import dataset
+from sastdeploy.frames import MAX_COUNT, Preprocessing
+from sastdeploy.hardware import load_profile
+from sastdeploy.networks import load_architecture
 from sastdeploy.strict_yaml import load_strict_yaml, validate
 from sastdeploy.sweeps.measures import MEASURES, NEED_TEST
+from sastdeploy.training.settings import TrainingSettings
 
 FILES = (".yaml", ".yml")
 FORMAT = 2
@@ -104,7 +111,7 @@ class _File(BaseModel):
     measures: list[str] = []
     select_by: list[str] | None = None
     compare_within: list[str] = []
-    paper: dict[str, list[float]] = {}
+    paper: dict[str, list[Annotated[float, Field(allow_inf_nan=False)]]] = {}
     notes: list[str] = []
 
 
@@ -140,9 +147,16 @@ def load_experiment(path: Path | str) -> Experiment:
     A network's or profile's YAML file is named relative to the experiment's.
 
     Raises:
-        InputError: the file is not such a record, or names a setting or measure that there is not.
+        InputError: the file is not such a record, names what there is not, or asks for a trial that could not be trained.
     """
     record = validate(_File, load_strict_yaml(path), str(path))
+    lists: dict[str, list[Any]] = {
+        "seeds": record.seeds, "profiles": record.profiles, "measures": record.measures,
+    }  # fmt: skip
+    for key, listed in lists.items():
+        for item in listed:
+            if listed.count(item) > 1:
+                raise InputError(f"{path}: key '{key}': {item} stands twice. Leave one of them out.")
     for settings in (record.fixed, *record.grid, record.select_by or (), record.compare_within):
         for name in settings:
             if name not in GRID:
@@ -168,10 +182,17 @@ def load_experiment(path: Path | str) -> Experiment:
     groups = []
     for point in record.grid:
         names, values = list(point), [v if isinstance(v, list) else [v] for v in point.values()]
+        if [] in values:
+            raise InputError(
+                f"{path}: key 'grid': {names[values.index([])]} has no value. Name one, or leave the setting out."
+            )
         for chosen in product(*values):
             settings = {**record.fixed, **dict(zip(names, chosen))}
             groups.append(tuple(_trial(path, {**common, **settings, "seed": seed}) for seed in record.seeds))
-    if len({group[0] for group in groups}) < len(groups):
+    points = [group[0] for group in groups]
+    _check(path, record.seeds, points)
+    # By address: two files of the same content are one network.
+    if len({point.address("") for point in points}) < len(points):
         raise InputError(f"{path}: two points of the grid are the same. Leave one of them out.")
     chosen_by = None if record.select_by is None else tuple(record.select_by)
     found = Experiment(
@@ -186,6 +207,41 @@ def load_experiment(path: Path | str) -> Experiment:
     return found
 
 
+def _check(path: Path | str, seeds: list[int], points: list[Trial]) -> None:
+    """Accept what every training of the file would accept; a point is checked with its first seed."""
+    try:
+        for seed in seeds:
+            TrainingSettings(seed=seed)
+        for profile in points[0].profiles:
+            load_profile(profile)
+        for trial in points:
+            training_of(trial)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def training_of(trial: Trial) -> tuple[Architecture, TrainingSettings]:
+    """Return the network and the settings that a trial is trained with.
+
+    Raises:
+        InputError: a setting is out of its range, or the network's name or file is wrong.
+    """
+    facts = dataset(trial.dataset)
+    frames = Preprocessing(facts.sensor_size, facts.frame_size, trial.time_bins)
+    if trial.limit is not None and trial.limit < 1:
+        raise InputError(f"limit {trial.limit}: must be at least 1, or null for all recordings.")
+    if not (trial.divisor_factor >= 1 and math.isfinite(MAX_COUNT * trial.divisor_factor)):
+        raise InputError(
+            f"divisor_factor {trial.divisor_factor:g}: must be a finite number of at least 1, so that values do not exceed 1."
+        )
+    neuron = Neuron(trial.alpha, trial.threshold, trial.slope)
+    architecture = load_architecture(trial.arch, frames.frame_shape, len(facts.classes), neuron)
+    told = asdict(trial)
+    return architecture, TrainingSettings(**{
+        name: told[name] for name in TrainingSettings.__dataclass_fields__ if name in told
+    })  # fmt: skip
+
+
 def _trial(path: Path | str, settings: dict[str, Any]) -> Trial:
     fields = Trial.__dataclass_fields__
     for name, value in settings.items():
@@ -198,12 +254,7 @@ def _trial(path: Path | str, settings: dict[str, Any]) -> Trial:
         settings[name] = float(value) if kind is float else value
     if "arch" in settings:
         settings["arch"] = _beside(Path(path).parent, settings["arch"])
-    trial = Trial(**settings)
-    if trial.divisor_factor < 1:
-        raise InputError(
-            f"{path}: divisor_factor is {trial.divisor_factor:g}; values must not exceed 1, so at least 1."
-        )
-    return trial
+    return Trial(**settings)
 
 
 def _beside(folder: Path, name: str) -> str:

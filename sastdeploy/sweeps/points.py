@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from sastdeploy.samples import Sample
 from sastdeploy.sweeps.experiment import Experiment, Trial, label, varied
 from sastdeploy.sweeps.measures import NEED_TEST
 from sastdeploy.sweeps.readings import readings, refusals
+from sastdeploy.sweeps.record import load_choice, load_record, load_tested
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def aggregate(experiment: Experiment, trials: dict[str, Trial], records: Path) -
     """
     by_trial = {trial: address for address, trial in trials.items()}
     whole = {
-        trial: _record(records, by_trial[trial])
+        trial: _record(records, by_trial[trial], trial)
         for trial in experiment.trials
         if (records / f"{by_trial[trial]}.json").exists()
     }
@@ -98,7 +98,7 @@ def aggregate(experiment: Experiment, trials: dict[str, Trial], records: Path) -
             f"experiment {experiment.name}: no trial has a record yet. Run it first: sastdeploy sweep run FILE."
         )
     choice_file = records / f"{experiment.name}.selection.json"
-    choice = load(choice_file) if choice_file.exists() else None
+    choice = load_choice(choice_file, experiment.name) if choice_file.exists() else None
     names = varied(experiment)
     samples = {
         group: _samples([(t.seed, found[t]) for t in sorted(group, key=lambda t: t.seed) if t in found])
@@ -145,29 +145,22 @@ def _asked(record: dict[str, Any], measures: tuple[str, ...]) -> dict[str, Any]:
 
 
 def without_measures(trials: dict[str, Trial], records: Path) -> list[str]:
-    """Return the addresses of finished trials whose records lack a measure that the trial asks for."""
+    """Return the addresses of finished trials whose records lack a measure that the trial asks for.
+
+    Raises:
+        InputError: a record is damaged.
+    """
     return [
         address for address, trial in trials.items()
-        if trial.measures and set(trial.measures) - set(load(records / f"{address}.json").get("measures", {}))
+        if set(trial.measures) - set(load_record(records / f"{address}.json", trial).get("measures", {}))
     ]  # fmt: skip
 
 
-def load(path: Path) -> dict[str, Any]:
-    """Return a JSON file of the records' folder.
-
-    Raises:
-        InputError: it is missing or damaged.
-    """
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: no readable record of a trial ({error}). Run the sweep again.") from error
-
-
-def _record(records: Path, address: str) -> dict[str, Any]:
+def _record(records: Path, address: str, trial: Trial) -> dict[str, Any]:
     """Return a trial's record together with what was read of the test recordings after a choice."""
     late = records / f"{address}.test.json"
-    return load(records / f"{address}.json") | (load(late) if late.exists() else {})
+    record = load_record(records / f"{address}.json", trial)
+    return record | (load_tested(late, trial) if late.exists() else {})
 
 
 def _samples(records: list[tuple[int, dict[str, Any]]]) -> dict[str, Sample]:

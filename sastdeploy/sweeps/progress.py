@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from sastdeploy.errors import InputError
 from sastdeploy.sweeps.experiment import Trial
-from sastdeploy.sweeps.points import load
+from sastdeploy.sweeps.record import load_record
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,23 @@ class Logs:
 
 
 def _epochs(log: Path) -> Epochs:
+    lines = log_lines(log, "seconds", "hard_accuracy")
+    seconds = sum(line["seconds"] for line in lines)
+    return Epochs(len(lines), seconds, lines[-1]["hard_accuracy"] if lines else None)
+
+
+def log_lines(log: Path, *names: str) -> list[dict[str, Any]]:
+    """Return the epochs of a training's log, each with finite numbers of these names.
+
+    Raises:
+        InputError: the log is missing or damaged.
+    """
     try:
         lines = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
-        seconds = sum(line["seconds"] for line in lines)
-        return Epochs(len(lines), seconds, lines[-1]["hard_accuracy"] if lines else None)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if not all(math.isfinite(line[name]) for line in lines for name in names):
+            raise ValueError("a number is not finite")
+        return lines
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise InputError(
             f"{log}: no readable log of epochs ({error!r}). Remove its folder to train the trial anew."
         ) from error
@@ -116,7 +130,7 @@ class Watch:
 
 
 def _of_record(path: Path, trial: Trial) -> Epochs:
-    record = load(path)
+    record = load_record(path, trial)
     return Epochs(trial.epochs, record["seconds"]["training"], record["validation"]["hard_accuracy"])
 
 

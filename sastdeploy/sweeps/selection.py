@@ -14,8 +14,8 @@ from sastdeploy import atomic
 from sastdeploy.errors import InputError
 from sastdeploy.provenance import git_commit
 from sastdeploy.sweeps.experiment import Experiment, Trial, label, varied
-from sastdeploy.sweeps.points import load
 from sastdeploy.sweeps.progress import finished
+from sastdeploy.sweeps.record import load_any, load_choice, load_record
 from sastdeploy.sweeps.trial import read_test_of
 
 
@@ -36,13 +36,13 @@ def choose(experiment: Experiment, trials: dict[str, Trial], records: Path) -> d
     for group in experiment.groups:
         addresses = [by_trial[trial] for trial in group]
         figures = []
-        for address in addresses:
+        for trial, address in zip(group, addresses):
             path = records / f"{address}.json"
             if not path.exists():
                 raise InputError(
                     f"{path}: missing; a choice needs every trial's record. Run the sweep to its end first."
                 )
-            figures.append(load(path)["validation"]["hard_accuracy"])
+            figures.append(load_record(path, trial)["validation"]["hard_accuracy"])
         shared = {name: getattr(group[0], name) for name in experiment.select_by or ()}
         candidates.append(
             {"point": label(group[0], names), "shared": shared, "addresses": addresses, "validation_hard": figures}
@@ -55,7 +55,7 @@ def choose(experiment: Experiment, trials: dict[str, Trial], records: Path) -> d
     chosen = [candidate["point"] for candidate in best.values()]
     choice: dict[str, Any] = {"experiment": experiment.name, "candidates": candidates, "chosen": chosen}
     if target.exists():
-        made = load(target)
+        made = load_choice(target, experiment.name)
         if {key: made.get(key) for key in choice} != choice:
             raise InputError(
                 f"{target}: this choice was made between other trials or figures. Give the changed experiment a new name: "
@@ -82,9 +82,11 @@ def read_before(trials: dict[str, Trial], records: Path) -> list[str]:
     own = {_training(asdict(trial)) for trial in trials.values()}
     found = []
     for address in sorted(finished(records) - set(trials)):
-        record = load(records / f"{address}.json")
+        if "." in address:
+            continue  # a choice, or what a chosen trial read
+        record = load_any(records / f"{address}.json")
         read = "test" in record or (records / f"{address}.test.json").exists()
-        if read and "trial" in record and _training(record["trial"]) in own:
+        if read and _training(record["trial"]) in own:
             found.append(address)
     return found
 

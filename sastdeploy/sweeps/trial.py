@@ -19,9 +19,10 @@ from typing import Any
 from sastdeploy import atomic
 from sastdeploy.errors import InputError, SastdeployError
 from sastdeploy.provenance import git_commit, versions
-from sastdeploy.sweeps.experiment import FORMAT, Trial
+from sastdeploy.sweeps.experiment import FORMAT, Trial, training_of
 from sastdeploy.sweeps.measures import MEASURED, MEASURES, NEED_TEST, Subject
-from sastdeploy.sweeps.points import load
+from sastdeploy.sweeps.progress import log_lines
+from sastdeploy.sweeps.record import load_record
 
 
 def run_trial(trial: Trial, address: str, root: Path | None, work: Path, records: Path) -> dict[str, Any]:
@@ -38,7 +39,11 @@ def run_trial(trial: Trial, address: str, root: Path | None, work: Path, records
         return _measured_again(trial, target, out, root)
     out.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = load_checkpoint(out) if out.exists() else _trained(trial, address, root, out)
-    log = [json.loads(line) for line in Path(f"{out}.jsonl").read_text("utf-8").splitlines()]
+    log = log_lines(Path(f"{out}.jsonl"), "gradient_evaluations", "seconds", "cpu_seconds")
+    if len(log) != trial.epochs:
+        raise InputError(
+            f"{out}.jsonl: has {len(log)} of {trial.epochs} epochs. Remove its folder to train the trial anew."
+        )
     record = {
         "format": FORMAT, "address": address, "trial": asdict(trial),
         "validation": {key: checkpoint.training["selected"][key] for key in ("epoch", "surrogate_accuracy", "hard_accuracy")},
@@ -74,7 +79,7 @@ def _measured_again(trial: Trial, target: Path, out: Path, root: Path | None) ->
     Raises:
         InputError: the checkpoint is not the one that the record is of.
     """
-    record = load(target)
+    record = load_record(target, trial)
     lacking = tuple(name for name in trial.measures if name not in record.get("measures", {}))
     if lacking:
         checkpoint = _kept(out, record)
@@ -108,7 +113,7 @@ def read_test_of(trial: Trial, address: str, root: Path | None, work: Path, reco
     target, out = records / f"{address}.test.json", work / address / "ckpt.pt"
     if target.exists():
         raise InputError(f"{target}: the test recordings were read for this trial, and are read only once.")
-    checkpoint = _kept(out, load(records / f"{address}.json"))
+    checkpoint = _kept(out, load_record(records / f"{address}.json", trial))
     record = {"format": FORMAT, "address": address, **tested(trial, checkpoint, _part(trial, "test", root)), "test_commit": git_commit()}  # fmt: skip
     atomic.write_text(target, json.dumps(record, indent=1) + "\n")
     return record
@@ -137,22 +142,13 @@ def _part(trial: Trial, split: str, root: Path | None, most: int | None = None):
 
 
 def _trained(trial: Trial, address: str, root: Path | None, out: Path):
-    from sastdeploy.architecture import Neuron
     from sastdeploy.events.catalog import dataset
     from sastdeploy.events.splits import find_scale
     from sastdeploy.frames import Preprocessing
-    from sastdeploy.networks import load_architecture
     from sastdeploy.training.loop import train
-    from sastdeploy.training.settings import TrainingSettings
 
     facts = dataset(trial.dataset)
-    shape = (facts.sensor_size[2], facts.frame_size[1], facts.frame_size[0])
-    neuron = Neuron(trial.alpha, trial.threshold, trial.slope)
-    architecture = load_architecture(trial.arch, shape, len(facts.classes), neuron)
-    told = asdict(trial)
-    settings = TrainingSettings(**{
-        name: told[name] for name in TrainingSettings.__dataclass_fields__ if name in told
-    })  # fmt: skip
+    architecture, settings = training_of(trial)
     training, validation = _part(trial, "train", root), _part(trial, "validation", root)
     clip = find_scale(training.frames)
     preprocessing = Preprocessing(

@@ -327,11 +327,16 @@ def _on_cpu(value: Any) -> Any:
 
 
 def _load_state(path: Path, identity, network, optimiser) -> _Progress:
-    content = load_tensors(path)
-    if content.get("format") != "sastdeploy.training-state" or content.get("format_version") != STATE_FORMAT:
-        raise InputError(
-            f"{path}: is no training state of this version. Remove it, or start anew with --force."
-        )
+    remedy = "Remove it, or start anew with --force."
+    try:
+        content = load_tensors(path)
+    except InputError as error:
+        raise InputError(f"{error} {remedy}") from error
+    known = (
+        content.get("format") == "sastdeploy.training-state" and content.get("format_version") == STATE_FORMAT
+    )
+    if not known or not isinstance(content.get("identity"), dict):
+        raise InputError(f"{path}: is no training state of this version. {remedy}")
     recorded = {"device": "cpu", **content["identity"]}  # earlier states name none, and are all of the CPU
     for part, now in identity.items():
         before = recorded.get(part)
@@ -339,10 +344,23 @@ def _load_state(path: Path, identity, network, optimiser) -> _Progress:
             raise InputError(
                 f"{path}: cannot be resumed, {_difference(part, before, now)}. Repeat the first call's options."
             )
-    network.load_state_dict(content["network"])
-    optimiser.load_state_dict(content["optimiser"])
-    best = {name: value.numpy() for name, value in content["best"].items()}
-    return _Progress(content["epoch"], content["records"], content["best_epoch"], best)
+    try:
+        network.load_state_dict(content["network"])
+        optimiser.load_state_dict(content["optimiser"])
+        best = {name: value.numpy() for name, value in content["best"].items()}
+        progress = _Progress(content["epoch"], content["records"], content["best_epoch"], best)
+        _check_whole(progress, network.parameters_as_arrays())
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path}: is damaged ({' '.join(str(error).split())}). {remedy}") from error
+    return progress
+
+
+def _check_whole(progress: _Progress, parameters: dict[str, NDArray]) -> None:
+    numbers = [record["epoch"] for record in progress.records if {"hard_accuracy", "slope"} <= record.keys()]
+    if numbers != list(range(progress.epoch)) or progress.best_epoch not in numbers:
+        raise ValueError("its epochs do not fit one another")
+    if {n: v.shape for n, v in progress.best.items()} != {n: v.shape for n, v in parameters.items()}:
+        raise ValueError("the best epoch's parameters do not fit the network")
 
 
 def _difference(part: str, before: Any, now: Any) -> str:

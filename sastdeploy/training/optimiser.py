@@ -106,9 +106,9 @@ class FusedAdam:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._steps = state["steps"]
+        self._steps = int(state["steps"])
         for part, kept in ((self._means, state["means"]), (self._squares, state["squares"])):
-            for mine, theirs in zip(part, kept):
+            for mine, theirs in zip(part, kept, strict=True):
                 mine[:] = theirs.numpy()
 
 
