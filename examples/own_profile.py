@@ -1,8 +1,8 @@
-"""A hardware profile of one's own: six-bit weights, a leak of three quarters of what Loihi resolves, and what they cost.
+"""Hardware profiles of one's own: weights of 8 to 2 bits, a leak of three quarters of what Loihi resolves, and what they cost.
 
     python examples/own_profile.py CHECKPOINT [--work FOLDER] [--data FOLDER]
 
-Writes a profile file, checks it, compiles the checkpoint for every weight width from 8 down to 2 bits, and simulates each.
+Writes a profile file for every weight width from 8 down to 2 bits, checks it, compiles the checkpoint for it, and simulates.
 """
 
 from __future__ import annotations
