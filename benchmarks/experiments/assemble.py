@@ -21,6 +21,7 @@ sys.path.insert(0, str(HERE))
 
 from advice import advice  # noqa: E402
 from claims import EQUAL_COMPUTE  # noqa: E402
+from confirmed import confirmed  # noqa: E402
 from first_page import first_page  # noqa: E402
 from names import MAP, missing  # noqa: E402
 from overhead import overhead  # noqa: E402
@@ -87,6 +88,7 @@ def page(found: dict[str, tuple[Experiment, Results | None]], pictures: dict[str
             parts.append(f"## {experiment.title}\n\n{missing(name)}")
         else:
             parts.append(section(results, pictures.get(name, "")))
+    parts.append(confirmed(HERE / "confirmed.json"))
     return "\n".join(parts)
 
 

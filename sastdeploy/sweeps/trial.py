@@ -82,7 +82,7 @@ def _measured_again(trial: Trial, target: Path, out: Path, root: Path | None) ->
     record = load_record(target, trial)
     lacking = tuple(name for name in trial.measures if name not in record.get("measures", {}))
     if lacking:
-        checkpoint = _kept(out, record)
+        checkpoint = kept_checkpoint(out, record)
         test = _part(trial, "test", root) if set(lacking) & set(NEED_TEST) else None
         found = _measures(trial, lacking, checkpoint, record, test, root)
         record["measures"] = record.get("measures", {}) | found
@@ -91,8 +91,12 @@ def _measured_again(trial: Trial, target: Path, out: Path, root: Path | None) ->
     return record
 
 
-def _kept(out: Path, record: dict[str, Any]):
-    """Return the checkpoint that a record is of."""
+def kept_checkpoint(out: Path, record: dict[str, Any]):
+    """Return the checkpoint that a record is of.
+
+    Raises:
+        InputError: the file is unreadable, or is another checkpoint.
+    """
     from sastdeploy.checkpoint import checkpoint_hash, load_checkpoint
 
     checkpoint = load_checkpoint(out)
@@ -113,7 +117,7 @@ def read_test_of(trial: Trial, address: str, root: Path | None, work: Path, reco
     target, out = records / f"{address}.test.json", work / address / "ckpt.pt"
     if target.exists():
         raise InputError(f"{target}: the test recordings were read for this trial, and are read only once.")
-    checkpoint = _kept(out, load_record(records / f"{address}.json", trial))
+    checkpoint = kept_checkpoint(out, load_record(records / f"{address}.json", trial))
     record = {"format": FORMAT, "address": address, **tested(trial, checkpoint, _part(trial, "test", root)), "test_commit": git_commit()}  # fmt: skip
     atomic.write_text(target, json.dumps(record, indent=1) + "\n")
     return record

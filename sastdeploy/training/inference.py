@@ -95,16 +95,22 @@ def network_inputs(
     return lambda chosen: frame_values(frames, chosen, preprocessing).to(network.device)
 
 
+def class_scores(
+    network: SpikingNetwork, frames: Frames, preprocessing: Preprocessing, hard: bool
+) -> NDArray[np.float32]:
+    """Return the scores ``[N, K]`` of every recording, in the form in which the network runs fastest."""
+    scores, draw = [], network_inputs(network, frames, preprocessing)
+    with torch.inference_mode():
+        for start in range(0, len(frames), _BATCH):
+            scores.append(network(draw(slice(start, start + _BATCH)), hard).cpu().numpy())
+    return np.concatenate([np.empty((0, network.architecture.classes), np.float32), *scores])
+
+
 def predict(
     network: SpikingNetwork, frames: Frames, preprocessing: Preprocessing, hard: bool
 ) -> NDArray[np.int64]:
     """Return the predicted class of every recording; ties go to the lowest class."""
-    answers, draw = [], network_inputs(network, frames, preprocessing)
-    with torch.inference_mode():
-        for start in range(0, len(frames), _BATCH):
-            scores = network(draw(slice(start, start + _BATCH)), hard)
-            answers.append(scores.cpu().numpy().argmax(1))
-    return np.concatenate([np.empty(0, np.int64), *answers])
+    return class_scores(network, frames, preprocessing, hard).argmax(1)
 
 
 @dataclass(frozen=True)
