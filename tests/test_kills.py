@@ -16,7 +16,7 @@ from sastdeploy.sweeps import local
 from sastdeploy.sweeps.experiment import load_experiment
 from sastdeploy.sweeps.local import addresses, run_all
 
-DEADLINE = 120
+DEADLINE = 300
 pytestmark = pytest.mark.slow
 
 
@@ -148,8 +148,8 @@ dataset: nmnist-sim
 seeds: [0]
 grid:
   - {method: baseline, epochs: 2}
-  - {method: baseline, epochs: 40}
-  - {method: sast, epochs: 40}
+  - {method: baseline, epochs: 30}
+  - {method: sast, epochs: 30}
 profiles: [loihi_int8]
 """
 
@@ -190,6 +190,7 @@ def alive(process):
         return False
 
 
+@pytest.mark.timeout(1200)  # some fifteen processes: minutes on a machine that is busy with other work
 def test_a_sweep_killed_with_its_trials_repeats_at_most_their_running_epochs(undisturbed, root, tmp_path):
     file, trials, expected = undisturbed
     work, records = tmp_path / "work", tmp_path / "records"
@@ -213,8 +214,9 @@ def test_a_sweep_killed_with_its_trials_repeats_at_most_their_running_epochs(und
 
     killed_when(lambda: (records / f"{short}.json").exists() and finished_epochs(), "a record and an epoch")
     made = (records / f"{short}.json").stat().st_mtime_ns
-    wanted = finished_epochs() + int(rng.integers(5, 20))
-    killed_when(lambda: finished_epochs() >= wanted, f"{wanted} epochs", rng.random() * seconds(logs[1]))
+    pace = seconds(next(log for log in logs[1:] if read(log)))
+    wanted = finished_epochs() + int(rng.integers(3, 12))
+    killed_when(lambda: finished_epochs() >= wanted, f"{wanted} epochs", rng.random() * pace)
     # Trained, and killed in the evaluation on the test recordings: the network is kept, not trained again.
     trained = [work / address / "ckpt.pt" for address in long]
     killed_when(lambda: any(path.exists() for path in trained), "a checkpoint")
@@ -245,6 +247,6 @@ def test_a_killed_trial_goes_on_from_its_last_epoch_within_its_sweep(
 
     run_all({address: trials[address]}, root, work, records, 1, kill_once, said.append)
     ((before,), (told,)) = killed.values(), said
-    assert 2 <= len(before.splitlines()) < 40 and read(log).startswith(before)
+    assert 2 <= len(before.splitlines()) < 30 and read(log).startswith(before)
     assert "its process was killed (signal 9); it goes on from its last epoch" in told
     assert steady(records, address) == expected[address]
