@@ -34,17 +34,22 @@ from sastdeploy.networks import load_architecture
 from sastdeploy.simulator import engine
 from sastdeploy.training import inference
 from sastdeploy.training.networks import SpikingNetwork
-from sastdeploy.training.sharpness import plain_gradient
+from sastdeploy.training.sharpness import plain_gradient, sharpness_aware_gradient
 rng = np.random.default_rng(0)
-architecture = load_architecture('fc_0p40m', (2, 34, 34), 10, Neuron())
-network = SpikingNetwork(architecture)
-network.initialise(torch.Generator().manual_seed(0))
 preprocessing = Preprocessing((34, 34, 2), (34, 34), 10, 2, 2.0)
 training = {'method': 'baseline', 'rho': 0.0, 'seed': 0, 'epochs': 1, 'selected': {'epoch': 0}}
-arrays = network.parameters_as_arrays()
-checkpoint = Checkpoint(architecture, arrays, preprocessing, tuple('0123456789'), 'nmnist-sim', training, {'command': 'random'})
-program = compile_checkpoint(checkpoint, load_profile('loihi_int8'))
+
+def random(arch, scale):
+    network = SpikingNetwork(load_architecture(arch, (2, 34, 34), 10, Neuron()))
+    network.initialise(torch.Generator().manual_seed(0))
+    arrays = {name: scale * a if name.endswith('weight') else a for name, a in network.parameters_as_arrays().items()}
+    checkpoint = Checkpoint(network.architecture, arrays, preprocessing, tuple('0123456789'), 'nmnist-sim', training, {'command': 'random'})
+    return network, [compile_checkpoint(checkpoint, load_profile(profile)) for profile in ('loihi_int8', 'aggressive_int4')]
+
+network, (program, program4) = random('fc_0p40m', 1)
+conv, (conv_program, _) = random('conv_0p42m', 6)
 frames = Frames.from_dense((rng.random((1024, 10, 2, 34, 34)) < 0.08).astype(np.uint8))
+few = frames.select(slice(0, 64))
 chosen = np.arange(128)
 if hasattr(inference, 'network_inputs'):
     draw = inference.network_inputs(network, frames, preprocessing)
@@ -52,8 +57,8 @@ else:
     def draw(chosen):
         return inference.network_input(network, frames, chosen, preprocessing)
 
-def step():
-    plain_gradient(network, lambda: network(draw(chosen)).square().mean())
+def loss():
+    return network(draw(chosen)).square().mean()
 
 def best(call, turns):
     call()
@@ -64,8 +69,13 @@ def best(call, turns):
         times.append(time.perf_counter() - began)
     return min(times)
 
-print(json.dumps({'inference, 1,024 recordings': best(lambda: engine.run(program, frames, threads=1), 5),
-                  'training, forward and backward, batch 128': best(step, 10)}))
+print(json.dumps({
+    'INT8, fc_0p40m, 1,024 recordings': best(lambda: engine.run(program, frames, threads=1), 5),
+    'INT4, the same': best(lambda: engine.run(program4, frames, threads=1), 5),
+    'INT8, conv_0p42m, 64 recordings': best(lambda: engine.run(conv_program, few, threads=1), 3),
+    'baseline gradient, batch 128': best(lambda: plain_gradient(network, loss), 10),
+    'SAST gradient, batch 128': best(lambda: sharpness_aware_gradient(network, loss, loss, 0.3), 10),
+}))
 """
 
 

@@ -95,6 +95,8 @@ def exponent(x: list[float], y: list[float]) -> float:
 
 
 THREADS, AT_ONCE = 2, 16384
+SHARED = (64, 200, 1024, 4096)
+"""Numbers of recordings that two threads share."""
 
 
 def c_run(recordings: int) -> Callable:
@@ -127,7 +129,23 @@ def two_at_once(turns: int) -> dict:
         name: {kind: work * seconds[f"{name}, 1"][kind] / seconds[f"{name}, 2"][kind] for kind in ("min", "median")}
         for name, work in (("threads", 1), ("C", THREADS), ("engines", THREADS))
     }  # fmt: skip
-    return {"recordings": AT_ONCE, "seconds": seconds, "times_as_fast": times, "block": block(10 * turns)}
+    return {
+        "recordings": AT_ONCE,
+        "seconds": seconds,
+        "times_as_fast": times,
+        "by_recordings": by_recordings(5 * turns),
+        "block": block(10 * turns),
+    }
+
+
+def by_recordings(turns: int) -> dict[int, dict[str, float]]:
+    """Return how many times as fast two threads are as one, by the number of recordings that they share."""
+    found = {}
+    for count in SHARED:
+        calls = {f"{n}": point({**BASE, "recordings": count, "threads": n})[2] for n in (1, THREADS)}
+        seconds = interleaved(calls, turns)
+        found[count] = {kind: seconds["1"][kind] / seconds[f"{THREADS}"][kind] for kind in ("min", "median")}
+    return found
 
 
 def block(turns: int) -> dict:

@@ -10,45 +10,79 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from peers import PACKAGES, agreement, available, definition
+from peers import PACKAGES, agreement, available, definition, laid_out
 from subject import SEED, checkpoint, program, recordings
 from timing import interleaved, one_thread, save
 from yardstick import Yardstick
 from yardstick_conv import ConvYardstick
 
+from sastdeploy.architecture import Conv
 from sastdeploy.frames import Frames
+from sastdeploy.ir.importer import graph_from_checkpoint
+from sastdeploy.ir.interpreter import interpret
 from sastdeploy.simulator import engine
 from sastdeploy.training.inference import frame_values
 
-BATCHES = (32, 128, 512)
+BATCHES = (1, 4, 8, 16, 32, 64, 128, 256, 512)
+ENOUGH = 0.995
+"""Share of recordings on which a peer must predict as plain torch does under the same rule, before it is timed."""
+INTERPRETED = 32
+"""Recordings on which plain torch is held against this package's float64 interpreter."""
 
 
-def float_candidates(trained, x) -> tuple[dict, dict]:
-    """Return per float peer a call on all recordings, with its best batch size, and the checked agreement."""
-    candidates, notes = {}, {}
-    models = {"torch": definition(trained, "delayed", False)}
+class FloatRun:
+    """A float model's call on all recordings, in batches that lie ready in the order that the model takes."""
+
+    def __init__(self, model, x, time_first: bool, batch: int) -> None:
+        self.model = model
+        self.parts = [laid_out(x[start : start + batch], time_first) for start in range(0, len(x), batch)]
+
+    def __call__(self) -> None:
+        with torch.inference_mode():
+            for part in self.parts:
+                self.model(part).argmax(1)
+
+
+def float_models(trained, x, counts) -> tuple[dict, dict]:
+    """Return by name the float models with the order that they take, and of each what was checked before timing.
+
+    Raises:
+        SystemExit: a model predicts otherwise than it should.
+    """
+    models = {"torch": (definition(trained, "delayed", False), True)}
+    notes: dict[str, dict] = {
+        "torch": {"agreement": interpreted(trained, models["torch"][0], x, counts), "rule": "delayed"}
+    }
+    if any(isinstance(layer, Conv) for layer in trained.architecture.layers):
+        models["torch, channels last"] = (definition(trained, "delayed", False, channels_last=True), True)
+        notes["torch, channels last"] = notes["torch"]
     for name, peer in available().items():
-        share = agreement(trained, name, x[:256])
-        if share < 0.995:
-            raise SystemExit(f"{name}: predicts as plain torch on {share:.1%} of recordings only; not timed.")
-        notes[name] = {"agreement": share, "rule": peer.rule}
-        models[name] = peer(trained).eval()
+        models[name] = (peer(trained).eval(), peer.time_first)
+        notes[name] = {"agreement": agreement(trained, name, x[:256]), "rule": peer.rule}
+    for name, note in notes.items():
+        if note["agreement"] < ENOUGH:
+            raise SystemExit(
+                f"{name}: predicts as the definition on {note['agreement']:.1%} of recordings only; not timed."
+            )
+    return models, {name: dict(note) for name, note in notes.items()}
 
-    def call(model, batch, part):
-        def run() -> None:
-            with torch.inference_mode():
-                for start in range(0, len(part), batch):
-                    model(part[start : start + batch]).argmax(1)
 
-        return run
+def interpreted(trained, scores, x, counts) -> float:
+    """Return the share of recordings on which plain torch predicts what the float64 interpreter does."""
+    theirs = interpret(graph_from_checkpoint(trained), counts).scores.argmax(1)
+    with torch.inference_mode():
+        ours = scores(laid_out(x[:INTERPRETED], True)).argmax(1).numpy()
+    return float((ours == theirs).mean())
 
-    for name, model in models.items():
-        usable = [batch for batch in BATCHES if batch <= len(x)]
-        tried = interleaved({str(b): call(model, b, x[: max(BATCHES)]) for b in usable}, 2)
-        best = min(tried, key=lambda batch: tried[batch]["min"])
-        notes.setdefault(name, {"agreement": 1.0, "rule": "delayed"})["batch"] = int(best)
-        candidates[name] = call(model, int(best), x)
-    return candidates, notes
+
+def batch_sizes(models: dict, x) -> dict[str, int]:
+    """Return for every model the batch size that it is fastest with."""
+    found = {}
+    for name, (model, time_first) in models.items():
+        sizes = [size for size in BATCHES if size <= len(x)]
+        tried = interleaved({str(size): FloatRun(model, x, time_first, size) for size in sizes}, 2)
+        found[name] = int(min(tried, key=lambda size: tried[size]["min"]))
+    return found
 
 
 def with_activity(frames: Frames, share: float, rng: np.random.Generator) -> Frames:
@@ -75,21 +109,29 @@ def main() -> None:
             f"{share:g}": with_activity(data.frames, share, rng) for share in (0.01, 0.05, 0.2, 0.5, 1.0)
         }
     result: dict = {"arch": options.arch, "recordings": options.recordings, "seed": SEED, "cases": {}}
+    batches: dict[str, int] = {}
     for case, frames in cases.items():
         x = frame_values(frames, slice(None), trained.preprocessing)
-        candidates, notes = float_candidates(trained, x)
-        facts = {}
+        models, notes = float_models(trained, x, frames.select(slice(0, INTERPRETED)).dense())
+        batches = batches or batch_sizes(models, x[: max(BATCHES)])
+        candidates: dict = {}
+        for name, (model, time_first) in models.items():
+            notes[name]["batch"] = batches[name]
+            candidates[name] = FloatRun(model, x, time_first, batches[name])
+        facts: dict = {}
         for name, compiled in programs.items():
             candidates[name] = lambda p=compiled, f=frames: engine.run(p, f, threads=1)
             run = engine.run(compiled, frames, threads=1)
-            facts[name] = {"synops": int(run.synops.sum()), "stages": run.stages}
+            facts[name] = {"synops": int(run.synops.sum()), "stages": run.stages, "active_inputs": int(run.active[:, 0].sum()), "spikes": run.spikes.sum(0).tolist()}  # fmt: skip
         kind = {"fc_0p40m": Yardstick, "conv_0p42m": ConvYardstick}.get(options.arch)
         if kind is not None:
-            yard = kind(programs["loihi_int8"], frames)
-            yard.check(engine.run(programs["loihi_int8"], frames, threads=1))
-            candidates["C yardstick"] = yard.run
-            candidates["C row loads only"] = yard.touch
-            facts["row_bytes"] = yard.row_bytes()
+            for profile, name in (("loihi_int8", "C yardstick"), ("aggressive_int4", "C yardstick, INT4")):
+                yard = kind(programs[profile], frames)
+                yard.check(engine.run(programs[profile], frames, threads=1))
+                candidates[name] = yard.run
+                if profile == "loihi_int8":
+                    candidates |= yard.parts()
+                    facts["row_bytes"] = yard.row_bytes()
         measured = interleaved(candidates, options.turns)
         fastest = min((n for n in measured if n in notes), key=lambda n: measured[n]["min"])
         result["cases"][case] = {

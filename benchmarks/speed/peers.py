@@ -21,12 +21,17 @@ from sastdeploy.checkpoint import Checkpoint
 Scores = Callable[[Tensor], Tensor]
 
 
-def definition(checkpoint: Checkpoint, rule: str, strict: bool) -> Scores:
-    """Return class scores in plain torch of values ``[B, T, P, H, W]``; ``strict``: a spike needs u > theta."""
+def definition(checkpoint: Checkpoint, rule: str, strict: bool, channels_last: bool = False) -> Scores:
+    """Return class scores in plain torch of values ``[T, B, P, H, W]``.
+
+    ``strict``: a spike needs u > theta. ``channels_last``: how a convolution's weights, and with them its output, lie in memory.
+    """
     neuron, stages = checkpoint.architecture.neuron, _modules(checkpoint)
+    if channels_last:
+        stages = [stage.to(memory_format=torch.channels_last) for stage in stages]
 
     def scores(x: Tensor) -> Tensor:
-        s = x.transpose(0, 1)
+        s = x
         for apply in stages[:-1]:
             current = _over_time(apply, s)
             u, fired, spikes = torch.zeros_like(current[0]), torch.zeros_like(current[0]), []
@@ -72,9 +77,12 @@ def _modules(checkpoint: Checkpoint) -> list[nn.Module]:
 
 
 class _Peer(nn.Module):
-    """Stages and the peer's neurons between them; `forward` as the peer's guides write it."""
+    """Stages and the peer's neurons between them; `forward` as the peer's guides write it.
 
-    rule, strict = "at once", False
+    ``time_first``: it takes values ``[T, B, P, H, W]``, else ``[B, T, P, H, W]``.
+    """
+
+    rule, strict, time_first = "at once", False, True
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__()
@@ -103,15 +111,15 @@ class SnnTorch(_Peer):
     def forward(self, x: Tensor) -> Tensor:
         states: list[Any] = [neuron.reset_mem() for neuron in self.neurons]
         total: Any = 0.0
-        for s in x.transpose(0, 1):
+        for s in x:
             for k, (stage, neuron) in enumerate(zip(self.stages, self.neurons)):
                 s, states[k] = neuron(stage(s), states[k])
             total = total + s
-        return self.readout(_pooled(total / x.shape[1]))
+        return self.readout(_pooled(total / len(x)))
 
 
 class SpikingJelly(_Peer):
-    """Multi-step mode, which evaluates through the package's compiled CPU kernels."""
+    """Multi-step mode; on a CPU its neurons are a loop over time in torch."""
 
     def make(self) -> nn.Module:
         from spikingjelly.activation_based import neuron, surrogate
@@ -123,7 +131,7 @@ class SpikingJelly(_Peer):
     def forward(self, x: Tensor) -> Tensor:
         from spikingjelly.activation_based import functional
 
-        s = x.transpose(0, 1)
+        s = x
         for stage, neuron in zip(self.stages, self.neurons):
             s = neuron(_over_time(stage, s))
         functional.reset_net(self)
@@ -131,7 +139,9 @@ class SpikingJelly(_Peer):
 
 
 class Sinabs(_Peer):
-    """Layers over all time steps, ``[B, T, ...]``."""
+    """Layers over all time steps."""
+
+    time_first = False
 
     def make(self) -> nn.Module:
         from sinabs.activation import SingleSpike
@@ -170,11 +180,11 @@ class Norse(_Peer):
         states: list[Any] = [None] * len(self.neurons)
         total: Any = 0.0
         scale = 1 / (1 - self.neuron.alpha)
-        for s in x.transpose(0, 1):
+        for s in x:
             for k, (stage, neuron) in enumerate(zip(self.stages, self.neurons)):
                 s, states[k] = neuron(stage(s) * scale, states[k])
             total = total + s
-        return self.readout(_pooled(total / x.shape[1]))
+        return self.readout(_pooled(total / len(x)))
 
 
 PEERS: dict[str, type[_Peer]] = {
@@ -191,11 +201,16 @@ def available() -> dict[str, type[_Peer]]:
 
 
 def agreement(checkpoint: Checkpoint, name: str, x: Tensor) -> float:
-    """Return the share of recordings on which a peer predicts what plain torch does under the peer's own rule."""
+    """Return the share of recordings ``[B, T, P, H, W]`` on which a peer predicts what plain torch does under the peer's own rule."""
     peer = PEERS[name](checkpoint).eval()
     with torch.inference_mode():
-        ours = definition(checkpoint, peer.rule, peer.strict)(x).argmax(1)
-        return float((peer(x).argmax(1) == ours).float().mean())
+        ours = definition(checkpoint, peer.rule, peer.strict)(laid_out(x, True)).argmax(1)
+        return float((peer(laid_out(x, peer.time_first)).argmax(1) == ours).float().mean())
+
+
+def laid_out(x: Tensor, time_first: bool) -> Tensor:
+    """Return values ``[B, T, ...]`` as a block of memory in the order that a peer takes."""
+    return (x.transpose(0, 1) if time_first else x).contiguous()
 
 
 def loss_of(scores: Tensor, labels: Tensor) -> Tensor:

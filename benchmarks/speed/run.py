@@ -3,13 +3,15 @@
     python benchmarks/speed/run.py --work FOLDER           the short set, without other frameworks (about a minute)
     python benchmarks/speed/run.py --work FOLDER --peers   everything, then PERFORMANCE.md (about 10 minutes)
 
-The short set writes to FOLDER/results and leaves the committed results alone.
+Results go to FOLDER/results; those of the whole set are copied to benchmarks/speed/results when all of it is done, so that one that
+is interrupted leaves the committed results alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,8 +28,8 @@ ALL = (
     ("xylo.py", "--turns", "41"),
     ("growth.py", "--turns", "5"),
     ("start_memory.py", "--work", "{work}"),
-    ("training.py", "--work", "{work}", "--arch", "conv_0p42m", "--turns", "3", "--steps", "1"),
-    ("inference.py", "--work", "{work}", "--arch", "conv_0p42m", "--recordings", "64", "--turns", "3"),
+    ("training.py", "--work", "{work}", "--arch", "conv_0p42m", "--turns", "5", "--steps", "1"),
+    ("inference.py", "--work", "{work}", "--arch", "conv_0p42m", "--recordings", "128", "--turns", "5"),
     ("limits.py", "--work", "{work}"),
     ("data_path.py", "--work", "{work}", "--files", "1000", "--turns", "7"),
 )
@@ -43,9 +45,8 @@ def main() -> None:
     options = parser.parse_args()
     work = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    environment = dict(os.environ)
-    if not options.peers:
-        environment["SASTDEPLOY_BENCH_RESULTS"] = str(work / "results")
+    results = work / "results"
+    environment = {**os.environ, "SASTDEPLOY_BENCH_RESULTS": str(results)}
     for script, *words in ALL if options.peers else SHORT:
         call = [sys.executable, str(HERE / script), *(word.format(work=work) for word in words)]
         if script == "data_path.py" and options.images:
@@ -53,6 +54,8 @@ def main() -> None:
         print("\n==", script, *words, flush=True)
         subprocess.run(call, check=True, env=environment)
     if options.peers:
+        for path in sorted(results.glob("*.json")):
+            shutil.copy(path, HERE / "results")
         subprocess.run([sys.executable, str(HERE / "report.py")], check=True)
 
 

@@ -71,9 +71,12 @@ program = compile_checkpoint(checkpoint, profile)
 compiled, compiling = peak(), time.perf_counter() - began
 del checkpoint, arrays
 counts = (rng.random((64, 10, 2, 34, 34)) < 0.08).astype(np.uint8)
+frames = Frames.from_dense(counts)
 began = time.perf_counter()
-result = engine.run(program, Frames.from_dense(counts), threads=1)
-simulating = time.perf_counter() - began
+engine.run(program, frames, threads=1)
+first = time.perf_counter() - began
+result = engine.run(program, frames, threads=1)
+stored = sum(layer.weight.nbytes for layer in program.layers) + program.readout.weight.nbytes
 """
 
 
@@ -112,17 +115,39 @@ def early(call: list[str], turns: int) -> dict[str, float]:
     return facts(times)
 
 
-def start(work: Path, path: Path) -> dict:
+def cold(call: list[str], turns: int = 3) -> dict[str, float]:
+    """Return the seconds of a command whose kernels are compiled anew; frames and Python's bytecode are there."""
+    times = []
+    for _ in range(turns):
+        with tempfile.TemporaryDirectory() as empty:
+            times.append(timed(call, 1, NUMBA_CACHE_DIR=empty)["min"])
+    return facts(times)
+
+
+def start(work: Path, path: Path, conv: Path) -> dict:
     recording = next((work / "data" / "nmnist-sim" / "Test").glob("*/*.bin"))
     many = ["simulate", str(path), "--dataset", "nmnist-sim", "--data", str(work / "data")]
     timed([*many, "--limit", "100"], 1)
-    with tempfile.TemporaryDirectory() as cold:
-        first = timed([*many, "--limit", "100"], 1, NUMBA_CACHE_DIR=cold)
+    with_conv = ["simulate", str(conv), *many[2:], "--limit", "100"]
+    timed(with_conv, 1)
+    training = [
+        "train",
+        *many[2:],
+        "--limit",
+        "200",
+        "--epochs",
+        "1",
+        "--force",
+        "--out",
+        str(work / "cold.pt"),
+    ]
     return {
         "one recording, warm": timed(["simulate", str(path), "--recording", str(recording)], 7),
         "2,000 recordings, warm, the first of them": early(many, 5),
         "2,000 recordings, warm": timed(many, 5),
-        "100 recordings, first run after an install": first,
+        "100 recordings, first run after an install": cold([*many, "--limit", "100"]),
+        "the same, conv_0p42m": cold(with_conv),
+        "training, one epoch of 200 recordings, the same": cold(training),
         "help": timed(["--help"], 5),
     }
 
@@ -137,7 +162,9 @@ def main() -> None:
     recordings(options.work, limit=1)
     path = options.work / "start.onnx"
     save_program(path, program(options.work, "loihi_int8"))
-    result: dict = {"start": start(options.work, path), "stream": {}}
+    conv = options.work / "start-conv.onnx"
+    save_program(conv, program(options.work, "loihi_int8", "conv_0p42m"))
+    result: dict = {"start": start(options.work, path, conv), "stream": {}}
     per_row = 185
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory(dir=options.work) as folder:
@@ -169,13 +196,14 @@ def main() -> None:
                 "seconds": seconds, "peak_bytes": peak, "own_bytes": own, "mapped_bytes": count * 10 * (per_row * 3 + 8),
                 "result_bytes": arrays,
             }  # fmt: skip
-    values = "[int(weights), made, compiled, compiling, peak(), simulating, float(result.synops.sum())]"
-    (weights, made, compiled, compiling, simulated, simulating, operations), *_ = measured(
+    values = "[int(weights), stored, made, compiled, compiling, peak(), first, result.seconds, float(result.synops.sum())]"
+    (weights, stored, made, compiled, compiling, simulated, first, simulating, operations), *_ = measured(
         LARGE.format(), values
     )
     result["large"] = {
-        "weights": weights, "peak_bytes_with_the_float_net": made, "peak_bytes_after_compiling": compiled,
-        "compile_seconds": compiling, "peak_bytes_after_simulating": simulated, "simulate_64_recordings_seconds": simulating,
+        "weights": weights, "program_bytes": stored, "peak_bytes_with_the_float_net": made, "peak_bytes_after_compiling": compiled,
+        "compile_seconds": compiling, "peak_bytes_after_simulating": simulated, "recordings": 64, "first_run_seconds": first,
+        "simulate_seconds": simulating,
         "gsynops_per_second": operations / simulating / 1e9,
     }  # fmt: skip
     save("start-memory", result)

@@ -22,14 +22,15 @@ RESULTS = Path(os.environ.get("SASTDEPLOY_BENCH_RESULTS") or Path(__file__).pare
 def interleaved(candidates: dict[str, Callable[[], Any]], turns: int) -> dict[str, dict[str, float]]:
     """Return per candidate the seconds of its calls: minimum, median and spread (third over first quartile).
 
-    Every candidate runs once unmeasured, then all take ``turns`` turns, in an order that rotates.
+    Every candidate runs once unmeasured, then all take ``turns`` turns, each in a random order: no candidate always follows
+    the same other one.
     """
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for call in candidates.values():
         call()
-    names = list(candidates)
-    for turn in range(turns):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+    rng = np.random.default_rng(0)
+    for _ in range(turns):
+        for name in rng.permutation(list(candidates)).tolist():
             began = time.perf_counter()
             candidates[name]()
             seconds[name].append(time.perf_counter() - began)
@@ -103,12 +104,12 @@ _FOLDERS = ("--work", "--data", "--images")
 
 
 def _relative(words: list[str]) -> list[str]:
-    """Return the command without the reader's own folders."""
-    kept, skip = [], False
+    """Return the command with FOLDER for the reader's own folders."""
+    kept: list[str] = []
     for word in words:
-        if skip or word in _FOLDERS:
-            skip = not skip
-            continue
         path = Path(word)
-        kept.append(f"benchmarks/speed/{path.name}" if path.suffix == ".py" else word)
+        if kept and kept[-1] in _FOLDERS:
+            kept.append("FOLDER")
+        else:
+            kept.append(f"benchmarks/speed/{path.name}" if path.suffix == ".py" else word)
     return kept

@@ -126,3 +126,33 @@ int64_t touch(const layer *one, int64_t events, const uint16_t *index) {
     }
     return _mm512_reduce_add_epi64(_mm512_xor_si512(a, _mm512_xor_si512(b, c)));
 }
+
+/* Parts of `run`, apart. The first layer's sums of every step and nothing else; `out`: int32 [192], what the last step gives. */
+void sums(const layer *one, int64_t rows, const int64_t *start, const uint16_t *index, const uint8_t *value, int32_t *out) {
+    _Alignas(64) int32_t acc[192];
+    for (int64_t r = 0; r < rows; r++) sum_rows_3(one, index + start[r], value + start[r], start[r + 1] - start[r], acc);
+    memcpy(out, acc, sizeof acc);
+}
+
+/* The same sums in another order: a row is loaded and widened once per recording and added for every step in which its input is
+   active. The events of a recording come sorted by input, `step` says when; sums stay in int16, without the widening that INT8
+   weights need, so that this is less work than a run has. steps: at most 64. out: int16 [steps][192] of the last recording. */
+void once(const layer *one, int64_t n, int64_t steps, const int64_t *start, const uint16_t *index, const uint8_t *value,
+          const uint8_t *step, int16_t *out) {
+    _Alignas(64) int16_t acc[64 * 192];
+    for (int64_t i = 0; i < n; i++) {
+        memset(acc, 0, steps * 192 * sizeof(int16_t));
+        int64_t k = start[i * steps], end = start[(i + 1) * steps];
+        while (k < end) {
+            uint16_t input = index[k];
+            const __m256i *row = (const __m256i *)(one->weight + (int64_t)input * 192);
+            __m512i wide[6];
+            for (int v = 0; v < 6; v++) wide[v] = _mm512_cvtepi8_epi16(_mm256_load_si256(row + v));
+            for (; k < end && index[k] == input; k++) {
+                __m512i factor = _mm512_set1_epi16(value[k]), *to = (__m512i *)(acc + 192 * step[k]);
+                for (int v = 0; v < 6; v++) to[v] = _mm512_add_epi16(to[v], _mm512_mullo_epi16(wide[v], factor));
+            }
+        }
+    }
+    memcpy(out, acc, steps * 192 * sizeof(int16_t));
+}

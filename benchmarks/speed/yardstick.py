@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,44 @@ class Yardstick:
             ctypes.c_int64(len(self._index)),
             ctypes.c_void_p(self._index.ctypes.data),
         )
+
+    def parts(self) -> dict[str, Callable[[], object]]:
+        """Return by name what `run` does in part, or would do in another order; the two ways of the sums are held against one another.
+
+        Raises:
+            SystemExit: they differ, modulo 2^16.
+        """
+        steps, events = self._program.preprocessing.time_bins, np.diff(self._start)
+        step = np.repeat(np.tile(np.arange(steps, dtype=np.uint8), self._n), events)
+        owner = np.repeat(np.repeat(np.arange(self._n), steps), events)
+        order = np.lexsort((step, self._index, owner))
+        by_input = [np.ascontiguousarray(array[order]) for array in (self._index, self._value, step)]
+        last, sums = aligned_zeros((steps, 192), np.int16), np.zeros(192, np.int32)
+
+        def call(name: str, *values: int | np.ndarray) -> None:
+            getattr(self._library, name)(
+                ctypes.byref(self._layers[0]),
+                *(
+                    ctypes.c_int64(v) if isinstance(v, int) else ctypes.c_void_p(v.ctypes.data)
+                    for v in values
+                ),
+            )
+
+        def in_steps() -> None:
+            call("sums", self._n * steps, self._start, self._index, self._value, sums)
+
+        def once() -> None:
+            call("once", self._n, steps, self._start, *by_input, last)
+
+        in_steps()
+        once()
+        # The rows' bytes are stored in another order than sum_rows gives them back.
+        if (last[-1].reshape(3, 64)[:, paired_order(64).argsort()].ravel() != sums.astype(np.int16)).any():
+            raise SystemExit("the two ways of the first layer's sums differ; nothing is timed.")
+        return {
+            "C row loads only": self.touch, "C, sums of the first layer only": in_steps,
+            "C, these sums, a row loaded once per recording": once,
+        }  # fmt: skip
 
     def row_bytes(self) -> int:
         """Return the bytes of weight rows that all recordings touch in the first layer."""

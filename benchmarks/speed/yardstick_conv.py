@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +151,10 @@ class ConvYardstick:
             )
             for layer, rows, membrane in zip(self._layers, self._named, self._membranes)
         )  # fmt: skip
+
+    def parts(self) -> dict[str, Callable[[], object]]:
+        """Return by name what `run` does in part."""
+        return {"C row loads only": self.touch}
 
     def row_bytes(self) -> int:
         """Return the bytes of weight rows that all recordings touch."""
