@@ -140,7 +140,12 @@ def test_a_changed_checkpoint_and_other_recordings_are_refused(confirm, tmp_path
     monkeypatch.setattr(confirm, "HERE", tmp_path)
     baseline, sast = confirm.chosen(results_of(tmp_path), {})
     for _, trial, record in (baseline, sast):
-        whole = {"format": 2, "address": record["address"], "trial": record["trial"], "validation": record["validation"]}
+        whole = {
+            "format": 2,
+            "address": record["address"],
+            "trial": record["trial"],
+            "validation": record["validation"],
+        }
         whole |= {"seconds": record["seconds"], "gradient_evaluations": 1, "commit": "c", "peak_bytes": 1}
         whole |= {"checkpoint_hash": checkpoint_hash(checkpoint), **sweep.tested(trial, checkpoint, test)}
         synthetic.write(tmp_path / "r", record["address"], whole)

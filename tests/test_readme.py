@@ -43,3 +43,25 @@ def test_make_has_the_readmes_targets():
 def test_the_examples_network_is_the_readmes():
     (block,) = re.findall(r"```yaml\n(.*?)```", README, re.S)
     assert block in (HOME / "examples" / "network.yaml").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("heading", "pages"),
+    [
+        ("What the experiments say", ("RESULTS.md", "ADVICE.md")),
+        ("Speed", ("PERFORMANCE.md",)),
+    ],
+)
+def test_figures_are_quoted_as_the_pages_print_them(heading, pages):
+    (section,) = re.findall(rf"(?ms)^## {heading}\n(.*?)^## ", README)
+    prose = re.sub(r"(?s)```.*?```", "", section)
+    page = " ".join((HOME / "benchmarks" / name).read_text("utf-8") for name in pages)
+    figures = set(re.findall(r"[+-]?\d+\.\d+", prose))
+    printed = set(re.findall(r"[+-]?\d+\.\d+", page))
+    assert len(figures) > 10 and not figures - printed
+
+
+def test_the_number_of_trainings_is_that_of_the_records():
+    records = (HOME / "benchmarks" / "experiments" / "records").glob("*.json")
+    trainings = [path for path in records if re.fullmatch(r"[0-9a-f]{16}\.json", path.name)]
+    assert f"is written from {len(trainings)} trainings" in README
