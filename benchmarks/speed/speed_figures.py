@@ -84,7 +84,7 @@ def _roofline(found: dict[str, Any], axes) -> None:
         title="whole runs",
         ylim=(0, 1.1 * top),
     )
-    left.legend()
+    left.legend(loc="lower right")
 
     engine = facts["loihi_int8"]
     hidden = engine["spikes"][0] * 64
