@@ -120,7 +120,11 @@ def here(tmp_path_factory):
     """A folder with 40 simulated test recordings and an untrained network for them, whose seed is 5."""
     folder = tmp_path_factory.mktemp("robust")
     make_nmnist_sim(folder / "data", train=40, test=40, seed=1, processes=1)
-    checkpoint = checkpoint_of(DIGITS, time_bins=10, training={"seed": 5})
+    checkpoint = checkpoint_of(
+        DIGITS,
+        time_bins=10,
+        training={"method": "baseline", "rho": 0.0, "seed": 5, "epochs": 1, "selected": {"epoch": 0}},
+    )
     save_checkpoint(folder / "ckpt.pt", checkpoint)
     return folder, checkpoint
 

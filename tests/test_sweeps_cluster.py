@@ -281,7 +281,11 @@ def test_an_interrupted_client_ends_its_trials_and_the_same_call_goes_on(
         sys.executable, "-m", "sastdeploy", "sweep", "run", str(file), "--data", str(root), "--work", str(work),
         "--scheduler", cluster.address,
     ]  # fmt: skip
-    client = subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A shell starts background jobs with SIGINT ignored, and children inherit that: also those of a test run.
+    interruptible = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    client = subprocess.Popen(
+        call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=interruptible
+    )
     log = work / address / "ckpt.pt.jsonl"
     until(lambda: log.exists() and len(log.read_text("utf-8").splitlines()) >= 2, "two epochs")
     client.send_signal(signal.SIGINT)
