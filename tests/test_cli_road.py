@@ -12,6 +12,7 @@ import pytest
 
 from sastdeploy.checkpoint import load_checkpoint
 from sastdeploy.events.simulate import make_nmnist_sim
+from tests.interrupts import heed_interrupts
 
 TRAIN = "train --dataset nmnist-sim --arch net.yaml --method sast --rho 0.1 --epochs 40 --batch-size 32 --seed 3 --threads 1 --threshold 0.2"
 NETWORK = "name: road\nlayers:\n  - {kind: conv, channels: 4, kernel: 5, stride: 3, padding: 1}\n  - {kind: dense, neurons: 12}\n"
@@ -93,11 +94,6 @@ def test_the_next_command_that_train_prints_can_be_pasted(road):
     succeed(folder, printed.removeprefix("Next: sastdeploy "))
 
 
-def _heed_interrupts():
-    # A shell starts background jobs with SIGINT ignored, and children inherit that: also those of a test run.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.mark.parametrize("signal_sent", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_training_resumes_to_the_same_bits(road, signal_sent):
     folder, _ = road
@@ -105,7 +101,7 @@ def test_an_interrupted_training_resumes_to_the_same_bits(road, signal_sent):
     log = folder / f"{out}.jsonl"
     with subprocess.Popen([sys.executable, "-m", "sastdeploy", *f"{TRAIN} --out {out}".split()], cwd=folder,
                           stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-                          preexec_fn=_heed_interrupts) as running:  # fmt: skip
+                          preexec_fn=heed_interrupts) as running:  # fmt: skip
         give_up = time.monotonic() + 120
         while not log.exists() and running.poll() is None and time.monotonic() < give_up:
             time.sleep(0.005)

@@ -26,6 +26,7 @@ from sastdeploy.sweeps import cluster as cluster_module
 from sastdeploy.sweeps.cluster import differences, run_on_cluster
 from sastdeploy.sweeps.experiment import load_experiment
 from sastdeploy.sweeps.local import addresses, run_all
+from tests.interrupts import heed_interrupts
 
 FILE = """
 name: small
@@ -97,6 +98,14 @@ class Cluster:
             except psutil.Error:
                 continue
         return found
+
+    def kill_the_trials_worker(self):
+        """Kill the worker of the one trial that runs, and wait until the trial has ended with it."""
+        (child,) = self.trials()
+        worker = next(w for w in self.workers if w.pid == child.ppid())
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+        until(lambda: not child.is_running(), "the trial ends with its worker")
 
     def stop(self):
         for process in [*self.workers, self.scheduler]:
@@ -180,11 +189,7 @@ def test_a_killed_workers_trial_goes_on_elsewhere_with_the_same_numbers(cluster,
 
     def kill(noted, epochs):
         if epochs.count >= 2 and not kept:
-            (child,) = cluster.trials()
-            worker = next(w for w in cluster.workers if w.pid == child.ppid())
-            worker.send_signal(signal.SIGKILL)
-            worker.wait()
-            until(lambda: not child.is_running(), "the trial ends with its worker")
+            cluster.kill_the_trials_worker()
             kept.append(log.read_text("utf-8"))
 
     run_on_cluster(trials, root, tmp_path / "work", tmp_path / "records", cluster.address, kill)
@@ -209,12 +214,8 @@ def test_a_killed_workers_trial_starts_anew_where_the_work_folder_is_the_workers
 
     def kill(noted, epochs):
         if epochs.count >= 2 and not kept:
-            (child,) = cluster.trials()
-            worker = next(w for w in cluster.workers if w.pid == child.ppid())
-            worker.send_signal(signal.SIGKILL)
-            worker.wait()
-            until(lambda: not child.is_running(), "the trial ends with its worker")
-            (begun,) = (log for log in logs if log.exists())
+            (begun,) = (log for log in logs if log.exists())  # before the other worker takes it up
+            cluster.kill_the_trials_worker()
             kept[begun] = begun.read_text("utf-8")
 
     run_on_cluster(trials, root, Path("work"), tmp_path / "records", cluster.address, kill)
@@ -281,10 +282,8 @@ def test_an_interrupted_client_ends_its_trials_and_the_same_call_goes_on(
         sys.executable, "-m", "sastdeploy", "sweep", "run", str(file), "--data", str(root), "--work", str(work),
         "--scheduler", cluster.address,
     ]  # fmt: skip
-    # A shell starts background jobs with SIGINT ignored, and children inherit that: also those of a test run.
-    interruptible = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
     client = subprocess.Popen(
-        call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=interruptible
+        call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
     )
     log = work / address / "ckpt.pt.jsonl"
     until(lambda: log.exists() and len(log.read_text("utf-8").splitlines()) >= 2, "two epochs")
