@@ -380,15 +380,51 @@ def test_what_a_task_ends_with_is_kept_queued_again_or_named(tmp_path):
     assert take("error", killed) == (False, ["trial a: 4 workers died while they had it"])
     assert take("error", InputError("trial a on worker w: no")) == (False, ["trial a on worker w: no"])
     assert take("error", KeyError("x")) == (False, ["trial a: KeyError: 'x'"])
+    # Once taken for a lost connection: the sweep connected again and queued the trial without end.
+    assert take("error", OSError("No space left")) == (False, ["trial a: OSError: No space left"])
     for lost in (
         ("cancelled",),
         ("lost",),
         ("finished", OSError("gone")),
         ("finished", asyncio.TimeoutError()),
         ("finished", CancelledError()),
+        ("finished", RuntimeError("ConnectionPool is closed")),
     ):
         with pytest.raises(cluster_module._Lost):
             take(*lost)
+
+
+class Client:
+    """A client of a given status, whose every call fails as given."""
+
+    def __init__(self, status, error):
+        self.status, self.error = status, error
+
+    def fail(self, *_, **__):
+        raise self.error
+
+    close = wait_for_workers = run = subscribe_topic = map = nthreads = cancel = fail
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "lost"),
+    [
+        ("closed", RuntimeError("Cannot change state of expiring Timeout"), True),
+        ("connecting", AttributeError("'NoneType' object has no attribute 'ncores'"), True),
+        ("running", OSError("Timed out trying to connect"), True),
+        ("running", RuntimeError("a fault"), False),
+    ],
+)
+def test_every_error_of_a_lost_connection_is_one(tmp_path, status, error, lost):
+    client = Client(status, error)
+    with pytest.raises(cluster_module._Lost if lost else RuntimeError):
+        cluster_module._check_workers(client, "tcp://h:1", {}, tmp_path, 1.0)
+    with pytest.raises(cluster_module._Lost if lost else RuntimeError):
+        cluster_module._run_tasks(client, {}, None, tmp_path, tmp_path, {}, None, None, None)
+
+
+def test_a_client_that_cannot_be_closed_holds_nothing_up():
+    cluster_module._close(Client("closing", RuntimeError("Cannot change state of expiring Timeout")))
 
 
 def test_what_differs_is_said(root, tmp_path, monkeypatch):

@@ -21,8 +21,7 @@ import os
 import queue
 import subprocess
 import time
-from collections.abc import Callable
-from concurrent.futures import CancelledError
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -98,8 +97,20 @@ def run_on_cluster(
 
 
 def _close(client) -> None:
-    with contextlib.suppress(OSError, asyncio.TimeoutError):
+    # Its errors are of many kinds where the client is ending by itself meanwhile; nothing depends on it any more.
+    with contextlib.suppress(Exception):
         client.close(timeout=5)
+
+
+@contextlib.contextmanager
+def _connection(client) -> Iterator[None]:
+    """Raise _Lost for what a call raises whose scheduler is gone: distributed knows many errors there, not only OSError."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) or client.status != "running":
+            raise _Lost from error
+        raise
 
 
 def _distributed():
@@ -198,19 +209,15 @@ async def _look(facts: dict[str, Any], work: str) -> list[str]:
 
 
 def _check_workers(client, scheduler: str, facts: dict[str, Any], work: Path, wait: float) -> None:
-    try:
-        client.wait_for_workers(1, timeout=wait)
-    except (TimeoutError, asyncio.TimeoutError) as error:
-        raise InputError(
-            f"scheduler {scheduler}: has no workers after {wait:.0f} s. Start them: dask worker {scheduler} --nworkers 1 "
-            "--nthreads TRIALS_AT_A_TIME; then run the same call: finished trials are kept."
-        ) from error
-    except OSError as error:
-        raise _Lost from error
-    try:
+    with _connection(client):
+        try:
+            client.wait_for_workers(1, timeout=wait)
+        except (TimeoutError, asyncio.TimeoutError) as error:
+            raise InputError(
+                f"scheduler {scheduler}: has no workers after {wait:.0f} s. Start them: dask worker {scheduler} --nworkers 1 "
+                "--nthreads TRIALS_AT_A_TIME; then run the same call: finished trials are kept."
+            ) from error
         answers = client.run(_look, facts, str(work), on_error="return")
-    except OSError as error:
-        raise _Lost from error
     for worker, answer in sorted(answers.items()):
         if isinstance(answer, OSError):
             continue  # Gone meanwhile; its successor is checked with its first trial.
@@ -230,7 +237,8 @@ def _unlike(worker: str, found: list[str]) -> str:
 def _run_tasks(client, trials, root, work, records, facts, note, show, say) -> None:
     """Queue the trials and write their records as they come."""
     inbox: queue.SimpleQueue = queue.SimpleQueue()
-    client.subscribe_topic(TOPIC, lambda event: inbox.put(event[1]))
+    with _connection(client):
+        client.subscribe_topic(TOPIC, lambda event: inbox.put(event[1]))
     pending: dict[str, Any] = {}
     running: set[str] = set()
     failed: list[str] = []
@@ -242,7 +250,8 @@ def _run_tasks(client, trials, root, work, records, facts, note, show, say) -> N
         ]  # fmt: skip
         # Keys of one group with no dependencies: Dask keeps those that no thread is free for at the scheduler.
         keys = [("sastdeploy-trial", address) for address in addresses]
-        futures = client.map(run_task, orders, key=keys, pure=False, batch_size=1000)
+        with _connection(client):
+            futures = client.map(run_task, orders, key=keys, pure=False, batch_size=1000)
         for address, future in zip(addresses, futures):
             pending[address] = future
             future.add_done_callback(lambda future, address=address: inbox.put((address, future)))
@@ -273,7 +282,8 @@ def _run_tasks(client, trials, root, work, records, facts, note, show, say) -> N
             now = time.monotonic()
             if now - counted >= 10:
                 counted, before = now, threads
-                threads = _threads(client)
+                with _connection(client):
+                    threads = sum(client.nthreads().values())
                 if before and not threads:
                     say("the cluster has no worker left; its trials wait for one")
             if now - looked >= 1:
@@ -290,13 +300,6 @@ def _run_tasks(client, trials, root, work, records, facts, note, show, say) -> N
         )
 
 
-def _threads(client) -> int:
-    try:
-        return sum(client.nthreads().values())
-    except (OSError, ValueError, AttributeError) as error:
-        raise _Lost from error
-
-
 def _take(future, address: str, records: Path, failed: list[str]) -> bool:
     """Write an ended task's record or note its failure; return whether the trial must be queued again."""
     from distributed import KilledWorker
@@ -309,9 +312,9 @@ def _take(future, address: str, records: Path, failed: list[str]) -> bool:
         failed.append(f"trial {address}: {error.allowed_failures + 1} workers died while they had it")
     except InputError as error:
         failed.append(str(error))
-    except (asyncio.CancelledError, CancelledError, asyncio.TimeoutError, OSError) as error:
-        raise _Lost from error
-    except Exception as error:
+    except (Exception, asyncio.CancelledError) as error:
+        if future.status != "error":
+            raise _Lost from error  # The task had ended well; its result did not arrive.
         failed.append(f"trial {address}: {type(error).__name__}: {error}")
     else:
         if text is None:
