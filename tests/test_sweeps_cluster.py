@@ -423,8 +423,19 @@ def test_every_error_of_a_lost_connection_is_one(tmp_path, status, error, lost):
         cluster_module._run_tasks(client, {}, None, tmp_path, tmp_path, {}, None, None, None)
 
 
-def test_a_client_that_cannot_be_closed_holds_nothing_up():
-    cluster_module._close(Client("closing", RuntimeError("Cannot change state of expiring Timeout")))
+def test_a_client_that_fails_to_close_is_closed_again_and_holds_nothing_up():
+    client = Client("closing", RuntimeError("Cannot change state of expiring Timeout"))
+    cluster_module._close(client)
+    calls = []
+
+    def close(timeout):
+        calls.append(timeout)
+        if len(calls) < 2:
+            raise client.error
+
+    client.close = close
+    cluster_module._close(client)
+    assert len(calls) == 2
 
 
 def test_what_differs_is_said(root, tmp_path, monkeypatch):

@@ -97,9 +97,13 @@ def run_on_cluster(
 
 
 def _close(client) -> None:
-    # Its errors are of many kinds where the client is ending by itself meanwhile; nothing depends on it any more.
-    with contextlib.suppress(Exception):
-        client.close(timeout=5)
+    # Where the client is ending by itself meanwhile, distributed's close can fail, with errors of many kinds, and succeeds
+    # a moment later. One left open would be closed by the garbage collector, at any time and in any thread.
+    for _ in range(3):
+        with contextlib.suppress(Exception):
+            client.close(timeout=5)
+            return
+        time.sleep(0.2)
 
 
 @contextlib.contextmanager
