@@ -37,6 +37,12 @@ def over(seconds: dict[str, dict[str, float]], slow: str, fast: str) -> tuple[fl
     return tuple(seconds[slow][kind] / seconds[fast][kind] for kind in KINDS)  # type: ignore[return-value]
 
 
+def sast_floor(record: dict[str, Any]) -> float:
+    """Return two gradients and one Adam step over one of each, by fastest turns: a SAST step whose moves take no time."""
+    gradient, step = (record["seconds"][f"fused {part}"]["min"] for part in ("gradient", "baseline"))
+    return (gradient + step) / step
+
+
 def targets(found: dict[str, Any]) -> list[list[str]]:
     """Return the rows: what, target, measured, verdict, measured limit.
 
@@ -49,8 +55,8 @@ def targets(found: dict[str, Any]) -> list[list[str]]:
     data, making, memory = found["data-path"], found["making"], found["memory"]
     start, stream, large = (found["start-memory"][part] for part in ("start", "stream", "large"))
     limits, times = found["limits"], two["times_as_fast"]
-    kinds = [tuple(record[name][kind] for kind in KINDS) for record in (train, train_conv) for name in ("baseline_over_fastest_peer", "sast_over_baseline", "two_gradients_over_baseline")]  # fmt: skip
-    step, sast, twice, step_conv, sast_conv, twice_conv = kinds
+    kinds = [tuple(record[name][kind] for kind in KINDS) for record in (train, train_conv) for name in ("baseline_over_fastest_peer", "sast_over_baseline")]  # fmt: skip
+    step, sast, step_conv, sast_conv = kinds
     slowest = min((ratios(case, "loihi_int8") for case in conv.values()), key=min)
     peaks = {name: each["fused_over_plain"]["peak_mib"] for name, each in memory.items()}
     own = {
@@ -81,8 +87,8 @@ def targets(found: dict[str, Any]) -> list[list[str]]:
         ["conv_0p42m, slowest at any activity up to 100 %", "1x", *both(1, *slowest, "{:.1f}x"), ""],
         ["two threads against one", "1.8x", *both(1.8, *(times["threads"][kind] for kind in KINDS)), f"{times['C']['min']:.2f}x (medians {times['C']['median']:.2f}x), two processes of hand-written C"],
         ["training step against the fastest framework", "4x", *both(4, *step), ""],
-        ["SAST step over a baseline step", "1.9", *both(1.9, *sast, "{:.2f}", least=False), f"{twice[0]:.2f}, two gradients of ours and nothing else"],
-        ["the same, conv_0p42m", "1.9", *both(1.9, *sast_conv, "{:.2f}", least=False), f"{twice_conv[0]:.2f}, two gradients of ours and nothing else"],
+        ["SAST step over a baseline step", "1.9", *both(1.9, *sast, "{:.2f}", least=False), f"{sast_floor(train):.2f}, two gradients and an Adam step of ours"],
+        ["the same, conv_0p42m", "1.9", *both(1.9, *sast_conv, "{:.2f}", least=False), f"{sast_floor(train_conv):.2f}, two gradients and an Adam step of ours"],
         ["conv_0p42m training step against the fastest framework", "faster", *both(1, *step_conv), ""],
         ["peak memory of a training process against plain torch, fc_0p40m; conv_0p42m", "not above", *one(f"{peaks['fc_0p40m']:.2f}; {peaks['conv_0p42m']:.2f}", round(max(peaks.values()), 2) <= 1), ""],
         ["N-MNIST files to frames, against tonic", "10x", *both(10, *(data["ratio"][kind] for kind in KINDS), "{:.1f}x"), ""],

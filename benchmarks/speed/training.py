@@ -196,7 +196,6 @@ def main() -> None:
         "baseline_over_csr": {k: measured[CSR][k] / ours[k] for k in ("min", "median")} if CSR in measured else None,
         "baseline_over_plain_torch": {k: measured["torch baseline"][k] / ours[k] for k in ("min", "median")},
         "sast_over_baseline": {k: measured["fused SAST"][k] / ours[k] for k in ("min", "median")},
-        "two_gradients_over_baseline": {k: 2 * measured["fused gradient"][k] / ours[k] for k in ("min", "median")},
     }, *[PACKAGES[n] for n in available()])  # fmt: skip
 
 
