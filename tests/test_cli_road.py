@@ -14,7 +14,7 @@ from sastdeploy.checkpoint import load_checkpoint
 from sastdeploy.events.simulate import make_nmnist_sim
 from tests.interrupts import heed_interrupts
 
-TRAIN = "train --dataset nmnist-sim --arch net.yaml --method sast --rho 0.1 --epochs 40 --batch-size 32 --seed 3 --threads 1 --threshold 0.2"
+TRAIN = "train --dataset nmnist-sim --arch 'my net.yaml' --method sast --rho 0.1 --epochs 40 --batch-size 32 --seed 3 --threads 1 --threshold 0.2"
 NETWORK = "name: road\nlayers:\n  - {kind: conv, channels: 4, kernel: 5, stride: 3, padding: 1}\n  - {kind: dense, neurons: 12}\n"
 
 
@@ -37,7 +37,7 @@ def road(tmp_path_factory):
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("SASTDEPLOY_DATA", str(folder / "data"))
         make_nmnist_sim(folder / "data", train=160, test=40, seed=4, processes=1)
-        (folder / "net.yaml").write_text(NETWORK)
+        (folder / "my net.yaml").write_text(NETWORK)
         said = {
             "train": succeed(folder, f"{TRAIN} --out ckpt.pt --json"),
             "evaluate": succeed(folder, "evaluate ckpt.pt --json"),
@@ -56,7 +56,7 @@ def test_the_checkpoint_holds_what_the_command_said(road):
     folder, said = road
     checkpoint = load_checkpoint(folder / "ckpt.pt")
     assert checkpoint.training["selected"] == said["train"]["selected"]
-    assert "--rho 0.1" in checkpoint.provenance["command"]
+    assert "--arch 'my net.yaml' --method sast --rho 0.1" in checkpoint.provenance["command"]
     assert [layer.kind for layer in checkpoint.architecture.layers] == ["conv", "dense"]
 
 
@@ -99,7 +99,7 @@ def test_an_interrupted_training_resumes_to_the_same_bits(road, signal_sent):
     folder, _ = road
     out = f"stopped{int(signal_sent)}.pt"
     log = folder / f"{out}.jsonl"
-    with subprocess.Popen([sys.executable, "-m", "sastdeploy", *f"{TRAIN} --out {out}".split()], cwd=folder,
+    with subprocess.Popen([sys.executable, "-m", "sastdeploy", *shlex.split(f"{TRAIN} --out {out}")], cwd=folder,
                           stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
                           preexec_fn=heed_interrupts) as running:  # fmt: skip
         give_up = time.monotonic() + 120

@@ -211,7 +211,7 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
 
             checkpoint = train(
                 training, validation, architecture, preprocessing, settings, Path(out), dataset=dataset,
-                command="sastdeploy " + " ".join(sys.argv[1:]), resume=resume, force=force, report=report,
+                command=shlex.join(["sastdeploy", *sys.argv[1:]]), resume=resume, force=force, report=report,
                 group=group,
             )  # fmt: skip
         chosen = checkpoint.training["selected"]
