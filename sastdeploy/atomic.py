@@ -10,6 +10,10 @@ from pathlib import Path
 
 from sastdeploy.errors import InputError
 
+_UMASK = os.umask(0o077)
+"""What new files' rights lack. Read once: it can only be read by setting it, which other threads' files would meet."""
+os.umask(_UMASK)
+
 
 def write_bytes(path: Path | str, content: bytes) -> None:
     """Replace ``path`` by ``content`` in one step; a failure leaves the old file as it was.
@@ -43,7 +47,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~_UMASK)
         try:
             temporary.replace(path)
         except OSError as error:
@@ -71,9 +75,3 @@ def check_writable(path: Path | str) -> None:
         raise InputError(
             f"{path}: cannot be written ({error.strerror}). Choose a folder you may write to."
         ) from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

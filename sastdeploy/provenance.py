@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import platform
 import subprocess
+from functools import lru_cache
 from pathlib import Path
 
 from sastdeploy import __version__
@@ -27,14 +28,20 @@ def code_hash() -> str:
     return digest.hexdigest()
 
 
+@lru_cache(maxsize=1)
 def git_commit() -> str | None:
-    """Return the commit of the checkout that this code runs from, with ``+`` where it was changed; None outside one."""
+    """Return the commit of the checkout that this code runs from, with ``+`` where it was changed; None outside one.
+
+    Asked once per process, before its work: what is committed meanwhile did not do the work.
+    """
     home = Path(__file__).resolve().parents[1]
     if not (home / ".git").exists():
         return None
     try:
         commit = _git(home, "rev-parse", "HEAD")
-        return commit + ("+" if _git(home, "status", "--porcelain", "--untracked-files=no") else "")
+        return commit + (
+            "+" if _git(home, "--no-optional-locks", "status", "--porcelain", "--untracked-files=no") else ""
+        )
     except (OSError, subprocess.SubprocessError):
         return None
 

@@ -78,6 +78,7 @@ def test_an_address_covers_every_setting_and_the_data():
     ("epochs: 2", "epoch: 2", "'epoch' is no setting of a trial. Allowed: arch, method, rho"),
     ("limit: 60", "limit: sixty", "limit is 'sixty', expected a whole number or null."),
     ("rho: [0.1, 0.3]", "rho: [0.1, 0.1]", "two points of the grid are the same."),
+    ("rho: [0.1, 0.3]", "rho: [0.1234567, 0.1234568]", "two points of the grid would both be called 'method sast, rho 0.123457'."),
     ("epochs: 2", "epochs: 2, divisor_factor: 0.5", "divisor_factor 0.5: must be a finite number of at least 1,"),
     ("epochs: 2", "epochs: 2, divisor_factor: .nan", "divisor_factor nan: must be a finite number of at least 1,"),
     ("epochs: 2", "epochs: 2, divisor_factor: .inf", "divisor_factor inf: must be a finite number of at least 1,"),
@@ -201,6 +202,35 @@ def test_a_trial_that_outlives_its_sweep_is_not_started_twice(file, root, tmp_pa
     run_all(trials, root, work, records, 1)
     assert orphan.wait() == 0 and len(list(records.iterdir())) == 1
     assert codes and codes[0].returncode == TAKEN
+
+
+def test_two_sweeps_that_start_one_trial_at_once_keep_their_own_orders(file, root, tmp_path):
+    file.write_text(FILE.replace("epochs: 2", "epochs: 100"), "utf-8")
+    address, trial = next(iter(addresses(load_experiment(file), root).items()))
+    records = [tmp_path / name for name in ("one", "other")]
+    started = [local.start(address, trial, root, tmp_path / "work", folder) for folder in records]
+    codes = [process.wait() for process in started]
+    assert sorted(codes) == [0, TAKEN]
+    assert [(folder / f"{address}.json").exists() for folder in records] == [code == 0 for code in codes]
+
+
+def test_a_network_file_that_changes_under_a_sweep_is_not_trained_under_the_old_address(file, root, tmp_path):
+    network = tmp_path / "net.yaml"
+    network.write_text("name: net\nlayers: [{kind: dense, neurons: 8}]\n", "utf-8")
+    file.write_text(FILE.replace("fixed: {", "fixed: {arch: net.yaml, "), "utf-8")
+    address, trial = next(iter(addresses(load_experiment(file), root).items()))
+    network.write_text("name: net\nlayers: [{kind: dense, neurons: 16}]\n", "utf-8")
+    with pytest.raises(
+        InputError, match=rf"trial {address}: its network's .* file, .* changed after the sweep"
+    ):
+        run_all({address: trial}, root, tmp_path / "work", tmp_path / "records", 1)
+    assert not (tmp_path / "records").exists()
+
+
+def test_what_a_process_said_last_is_told_in_any_encoding(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "errors.txt").write_bytes(b"first\nno \xff room\n")
+    assert local.failure("a", 1, tmp_path) == "no \ufffd room"
 
 
 def test_a_trial_that_cannot_run_is_named_and_the_rest_is_kept(file, root, tmp_path):
@@ -360,6 +390,10 @@ def test_a_choice_under_a_new_name_says_that_the_test_recordings_were_read_befor
     (chosen,), said = sweep("one", "select_by: [method]")
     assert "had been read before" not in said
     assert json.loads((records / "one.selection.json").read_text("utf-8"))["read_before"] == []
+    # As a version without this setting wrote it: the same training.
+    record = json.loads((records / f"{chosen}.json").read_text("utf-8"))
+    del record["trial"]["kernels"]
+    (records / f"{chosen}.json").write_text(json.dumps(record), "utf-8")
     (again,), said = sweep("renamed", "select_by: [method]")
     assert (
         again != chosen

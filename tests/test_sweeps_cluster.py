@@ -11,7 +11,9 @@ import subprocess
 import sys
 import time
 from concurrent.futures import CancelledError
+from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import distributed
 import psutil
@@ -26,7 +28,7 @@ from sastdeploy.sweeps import cluster as cluster_module
 from sastdeploy.sweeps.cluster import differences, run_on_cluster
 from sastdeploy.sweeps.experiment import load_experiment
 from sastdeploy.sweeps.local import addresses, run_all
-from tests.interrupts import heed_interrupts
+from tests.interrupts import alive, heed_interrupts
 
 FILE = """
 name: small
@@ -40,6 +42,8 @@ grid:
 profiles: [loihi_int8]
 """
 DEADLINE = 120
+LONG = 150
+"""Epochs of a trial that is still at work when its first ones are seen, on a quick machine too."""
 pytestmark = pytest.mark.slow
 
 
@@ -77,6 +81,7 @@ class Cluster:
     def ensure(self, count):
         """Have a scheduler and exactly this number of workers."""
         if self.scheduler is None or self.scheduler.poll() is not None:
+            self.stop()  # Workers of a scheduler that is gone may take a moment to see it.
             self.start_scheduler()
         self.workers = [worker for worker in self.workers if worker.poll() is None]
         for worker in self.workers[count:]:
@@ -105,7 +110,7 @@ class Cluster:
         worker = next(w for w in self.workers if w.pid == child.ppid())
         worker.send_signal(signal.SIGKILL)
         worker.wait()
-        until(lambda: not child.is_running(), "the trial ends with its worker")
+        until(lambda: not alive(child), "the trial ends with its worker")
 
     def stop(self):
         for process in [*self.workers, self.scheduler]:
@@ -141,7 +146,7 @@ def experiment(folder, root, epochs=2, sast=True):
 def long_record(root, tmp_path_factory):
     """The record of one longer trial, run on this machine without a cluster."""
     folder = tmp_path_factory.mktemp("long")
-    _, trials = experiment(folder, root, epochs=40, sast=False)
+    _, trials = experiment(folder, root, epochs=LONG, sast=False)
     run_all(trials, root, folder / "work", folder / "records", 1)
     (address,) = trials
     return json.loads((folder / "records" / f"{address}.json").read_text("utf-8"))
@@ -183,7 +188,7 @@ def test_two_workers_give_the_local_records(cluster, root, tmp_path):
 
 def test_a_killed_workers_trial_goes_on_elsewhere_with_the_same_numbers(cluster, root, tmp_path, long_record):
     cluster.ensure(2)
-    _, trials = experiment(tmp_path, root, epochs=40, sast=False)
+    _, trials = experiment(tmp_path, root, epochs=LONG, sast=False)
     (address,) = trials
     log, kept = tmp_path / "work" / address / "ckpt.pt.jsonl", []
 
@@ -195,7 +200,7 @@ def test_a_killed_workers_trial_goes_on_elsewhere_with_the_same_numbers(cluster,
     run_on_cluster(trials, root, tmp_path / "work", tmp_path / "records", cluster.address, kill)
     record = json.loads((tmp_path / "records" / f"{address}.json").read_text("utf-8"))
     assert steady(record) == steady(long_record)
-    assert 2 <= len(kept[0].splitlines()) < 40 and log.read_text("utf-8").startswith(kept[0])
+    assert 2 <= len(kept[0].splitlines()) < LONG and log.read_text("utf-8").startswith(kept[0])
 
 
 def test_a_killed_workers_trial_starts_anew_where_the_work_folder_is_the_workers_own(
@@ -208,7 +213,7 @@ def test_a_killed_workers_trial_starts_anew_where_the_work_folder_is_the_workers
         home.mkdir()
         cluster.start_worker(folder=home)
     cluster.ensure(2)
-    _, trials = experiment(tmp_path, root, epochs=40, sast=False)
+    _, trials = experiment(tmp_path, root, epochs=LONG, sast=False)
     (address,) = trials
     logs, kept = [home / "work" / address / "ckpt.pt.jsonl" for home in homes], {}
 
@@ -223,14 +228,14 @@ def test_a_killed_workers_trial_starts_anew_where_the_work_folder_is_the_workers
     assert steady(record) == steady(long_record)
     ((begun, lines),) = kept.items()
     (anew,) = (log for log in logs if log != begun)
-    assert begun.read_text("utf-8") == lines and 2 <= len(lines.splitlines()) < 40
-    assert len(anew.read_text("utf-8").splitlines()) == 40
+    assert begun.read_text("utf-8") == lines and 2 <= len(lines.splitlines()) < LONG
+    assert len(anew.read_text("utf-8").splitlines()) == LONG
     assert not anew.read_text("utf-8").startswith(lines.splitlines()[0])
 
 
 def test_a_scheduler_started_again_goes_on(cluster, root, tmp_path, long_record):
     cluster.ensure(2)
-    _, trials = experiment(tmp_path, root, epochs=40, sast=False)
+    _, trials = experiment(tmp_path, root, epochs=LONG, sast=False)
     (address,) = trials
     said, killed = [], []
 
@@ -259,7 +264,7 @@ def test_a_scheduler_started_again_goes_on(cluster, root, tmp_path, long_record)
 
 def test_a_scheduler_that_stays_away_ends_the_sweep_with_a_word(cluster, root, tmp_path):
     cluster.ensure(1)
-    _, trials = experiment(tmp_path, root, epochs=40, sast=False)
+    _, trials = experiment(tmp_path, root, epochs=LONG, sast=False)
 
     def kill(noted, epochs):
         cluster.scheduler.kill()
@@ -275,7 +280,7 @@ def test_an_interrupted_client_ends_its_trials_and_the_same_call_goes_on(
     cluster, root, tmp_path, long_record
 ):
     cluster.ensure(2)
-    file, trials = experiment(tmp_path, root, epochs=40, sast=False)
+    file, trials = experiment(tmp_path, root, epochs=LONG, sast=False)
     (address,) = trials
     work = tmp_path / "work"
     call = [
@@ -292,7 +297,7 @@ def test_an_interrupted_client_ends_its_trials_and_the_same_call_goes_on(
     assert client.returncode == 130 and "Interrupted." in errors
     until(lambda: not cluster.trials(), "the trial's process ends")
     before = log.read_text("utf-8")
-    assert len(before.splitlines()) < 40 and not (tmp_path / "records").exists()
+    assert len(before.splitlines()) < LONG and not (tmp_path / "records").exists()
     done = subprocess.run(call, capture_output=True, text=True, timeout=DEADLINE)
     assert done.returncode == 0 and "1 trials have records" in done.stdout, done.stderr
     assert log.read_text("utf-8").startswith(before)
@@ -369,19 +374,19 @@ class Ended:
         return self.outcome
 
 
-def test_what_a_task_ends_with_is_kept_queued_again_or_named(tmp_path):
+def test_what_a_task_ends_with_is_kept_or_named(tmp_path):
     def take(*ended):
         failed = []
-        return cluster_module._take(Ended(*ended), "a", tmp_path, failed), failed
+        cluster_module._take(Ended(*ended), "a", tmp_path, failed)
+        return failed
 
-    assert take("finished", "{}") == (False, []) and (tmp_path / "a.json").read_text("utf-8") == "{}"
-    assert take("finished", None) == (True, [])
+    assert take("finished", "{}") == [] and (tmp_path / "a.json").read_text("utf-8") == "{}"
     killed = KilledWorker(task="a", last_worker=None, allowed_failures=3)
-    assert take("error", killed) == (False, ["trial a: 4 workers died while they had it"])
-    assert take("error", InputError("trial a on worker w: no")) == (False, ["trial a on worker w: no"])
-    assert take("error", KeyError("x")) == (False, ["trial a: KeyError: 'x'"])
+    assert take("error", killed) == ["trial a: 4 workers died while they had it"]
+    assert take("error", InputError("trial a on worker w: no")) == ["trial a on worker w: no"]
+    assert take("error", KeyError("x")) == ["trial a: KeyError: 'x'"]
     # Once taken for a lost connection: the sweep connected again and queued the trial without end.
-    assert take("error", OSError("No space left")) == (False, ["trial a: OSError: No space left"])
+    assert take("error", OSError("No space left")) == ["trial a: OSError: No space left"]
     for lost in (
         ("cancelled",),
         ("lost",),
@@ -392,6 +397,26 @@ def test_what_a_task_ends_with_is_kept_queued_again_or_named(tmp_path):
     ):
         with pytest.raises(cluster_module._Lost):
             take(*lost)
+
+
+def test_a_task_that_is_no_longer_wanted_goes_back_and_its_process_ends(root, tmp_path, monkeypatch):
+    _, trials = experiment(tmp_path, root)
+    address, trial = next(iter(trials.items()))
+    worker = SimpleNamespace(
+        address="tcp://w:1", status=distributed.Status.running, get_current_task=lambda: "key", state=SimpleNamespace(tasks={})
+    )  # fmt: skip
+    started, start = [], cluster_module.start
+    monkeypatch.setattr(distributed, "get_worker", lambda: worker)
+    monkeypatch.setattr(
+        cluster_module, "start", lambda *of, **more: started.append(start(*of, **more)) or started[-1]
+    )
+    order = {
+        "address": address, "trial": asdict(trial), "root": str(root), "work": str(tmp_path / "work"),
+        "facts": cluster_module._facts(trials, root),
+    }  # fmt: skip
+    with pytest.raises(distributed.Reschedule):
+        cluster_module.run_task(order)
+    assert started[0].returncode == -signal.SIGKILL
 
 
 class Client:
@@ -490,13 +515,16 @@ def test_a_failed_client_does_not_hold_up_the_next(monkeypatch):
 
 
 def test_a_cluster_without_workers_is_said(cluster, root, tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster_module, "CONNECT", 1.0)
     other = Cluster(tmp_path)
     other.start_scheduler()
     try:
         other.ensure(0)
+        wait = distributed.Client.wait_for_workers
+        monkeypatch.setattr(
+            distributed.Client, "wait_for_workers", lambda client, n, timeout: wait(client, n, 1)
+        )
         _, trials = experiment(tmp_path, root)
-        with pytest.raises(InputError, match=r"has no workers after 1 s. Start them: dask worker tcp"):
+        with pytest.raises(InputError, match=r"has no workers after 10 s. Start them: dask worker tcp"):
             run_on_cluster(trials, root, tmp_path / "work", tmp_path / "records", other.address)
     finally:
         other.stop()

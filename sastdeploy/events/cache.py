@@ -25,6 +25,7 @@ from sastdeploy.events.frames import RULE, count_events, joined
 from sastdeploy.events.nmnist import file_content, label_of
 from sastdeploy.events.reading import Source, list_sources, read_split
 from sastdeploy.frames import Frames, LabelledFrames, index_dtype
+from sastdeploy.locks import held
 
 if TYPE_CHECKING:
     from sastdeploy.events.digit_frames import DigitBinner
@@ -57,8 +58,6 @@ def cached_frames(
     Raises:
         InputError: a recording is bad, or a damaged cache cannot be replaced.
     """
-    from filelock import FileLock
-
     if not 1 <= time_bins <= 1000:
         raise InputError(f"time bins {time_bins}: outside 1 to 1000. The paper uses 10.")
     sources = list_sources(facts, root, recordings)
@@ -71,7 +70,7 @@ def cached_frames(
     home = _home(root)
     folder = home / f"{facts.name}-{recordings}-{key}"
     if _fault(folder):
-        with FileLock(home / f"{folder.name}.lock"):
+        with held(home / f"{folder.name}.lock"):
             # Asked again: another process may have binned it while this one waited.
             if fault := _fault(folder):
                 if folder.exists():

@@ -247,21 +247,18 @@ def _run_tasks(client, trials, root, work, records, facts, note, show, say) -> N
     running: set[str] = set()
     failed: list[str] = []
 
-    def submit(addresses: list[str]) -> None:
+    try:
         orders = [
-            {"address": a, "trial": asdict(trials[a]), "root": str(root) if root else None, "work": str(work), "facts": facts}
-            for a in addresses
+            {"address": a, "trial": asdict(trial), "root": str(root) if root else None, "work": str(work), "facts": facts}
+            for a, trial in trials.items()
         ]  # fmt: skip
         # Keys of one group with no dependencies: Dask keeps those that no thread is free for at the scheduler.
-        keys = [("sastdeploy-trial", address) for address in addresses]
+        keys = [("sastdeploy-trial", address) for address in trials]
         with _connection(client):
             futures = client.map(run_task, orders, key=keys, pure=False, batch_size=1000)
-        for address, future in zip(addresses, futures):
+        for address, future in zip(trials, futures):
             pending[address] = future
             future.add_done_callback(lambda future, address=address: inbox.put((address, future)))
-
-    try:
-        submit(list(trials))
         looked = counted = -1e9
         threads = 0
         while pending:
@@ -275,10 +272,8 @@ def _run_tasks(client, trials, root, work, records, facts, note, show, say) -> N
                     address, future = item
                     del pending[address]
                     running.discard(address)
-                    again = _take(future, address, records, failed)
+                    _take(future, address, records, failed)
                     future.release()
-                    if again and not failed:
-                        submit([address])
                     if failed:
                         # As in a local sweep: what runs comes to its end, nothing new begins.
                         for other in set(pending) - running:
@@ -304,8 +299,12 @@ def _run_tasks(client, trials, root, work, records, facts, note, show, say) -> N
         )
 
 
-def _take(future, address: str, records: Path, failed: list[str]) -> bool:
-    """Write an ended task's record or note its failure; return whether the trial must be queued again."""
+def _take(future, address: str, records: Path, failed: list[str]) -> None:
+    """Write an ended task's record or note its failure.
+
+    Raises:
+        _Lost: the task was cancelled by someone else, or its result did not arrive.
+    """
     from distributed import KilledWorker
 
     if future.status in ("cancelled", "lost"):
@@ -321,49 +320,46 @@ def _take(future, address: str, records: Path, failed: list[str]) -> bool:
             raise _Lost from error  # The task had ended well; its result did not arrive.
         failed.append(f"trial {address}: {type(error).__name__}: {error}")
     else:
-        if text is None:
-            return True
         atomic.write_text(records / f"{address}.json", text)
-    return False
 
 
-def run_task(order: dict[str, Any]) -> str | None:
-    """Run a trial in a child process of this worker and return its record's text; None where the task was cancelled.
+def run_task(order: dict[str, Any]) -> str:
+    """Run a trial in a child process of this worker and return its record's text.
 
     The record also stays in the trial's work folder: a result that is lost on its way is not computed again.
 
     Raises:
         InputError: this worker is not as the client, or the trial failed.
+        distributed.Reschedule: the task was cancelled, or the worker ends; the scheduler gives it to another if it is still wanted.
     """
-    from distributed import get_worker
+    from distributed import Reschedule, get_worker
 
     worker = get_worker()
     key = worker.get_current_task()
-    address, work = order["address"], Path(order["work"])
+    address, work = order["address"], Path(order["work"]).absolute()
     if found := differences(order["facts"]):
         raise InputError(_unlike(worker.address, found))
     trial = Trial(**{**order["trial"], "profiles": tuple(order["trial"]["profiles"])})
     root = Path(order["root"]) if order["root"] else None
     logs, told, tries = Logs(work), None, 0
     while True:
-        process = start(
+        with start(
             address, trial, root, work, work / address, follow=True,
             folder=Path(order["facts"]["folder"]) if order["facts"]["files"] else None,
-        )  # fmt: skip
-        try:
-            code = None
-            while code is None:
-                if not _wanted(worker, key):
-                    return None
-                epochs = logs.read(address)
-                if epochs != told:
-                    told = epochs
-                    worker.log_event(TOPIC, {"address": address, **asdict(epochs)})
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    code = process.wait(timeout=_POLL)
-        finally:
-            process.kill()
-            process.wait()
+        ) as process:  # fmt: skip
+            try:
+                code = None
+                while code is None:
+                    if not _wanted(worker, key):
+                        raise Reschedule
+                    epochs = logs.read(address)
+                    if epochs != told:
+                        told = epochs
+                        worker.log_event(TOPIC, {"address": address, **asdict(epochs)})
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        code = process.wait(timeout=_POLL)
+            finally:
+                process.kill()
         if code == 0:
             return (work / address / f"{address}.json").read_text("utf-8")
         if code == TAKEN:

@@ -198,6 +198,13 @@ def load_experiment(path: Path | str) -> Experiment:
     found = Experiment(
         record.name, record.title, tuple(groups), chosen_by, record.paper, tuple(record.notes), tuple(record.compare_within)
     )  # fmt: skip
+    labels = [label(point, varied(found)) for point in points]
+    for said in labels:
+        if labels.count(said) > 1:
+            raise InputError(
+                f"{path}: two points of the grid would both be called '{said}'. Give network files names of their own, and values "
+                "that differ in their first six digits."
+            )
     for name in found.compare_within:
         if name not in varied(found):
             raise InputError(

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from sastdeploy import atomic
 from sastdeploy.errors import InputError
 from sastdeploy.sweeps.experiment import Experiment, Trial
 from sastdeploy.sweeps.points import without_measures
@@ -139,16 +138,15 @@ def start(
         follow: the process ends when this one does; otherwise it outlives it.
         folder: where relative paths of the trial's own files begin; None for this process's folder.
     """
-    order = work / address / "trial.json"
-    order.parent.mkdir(parents=True, exist_ok=True)
-    content = {
+    order = {
         "address": address, "trial": asdict(trial), "root": str(root) if root else None, "work": str(work),
         "records": str(records), "follow": follow,
     }  # fmt: skip
-    atomic.write_text(order, json.dumps(content, indent=1))
-    with (work / address / "errors.txt").open("wb") as errors:
+    (work / address).mkdir(parents=True, exist_ok=True)
+    # Appended: another sweep may be at the same trial, and the process that has its lock empties the file.
+    with (work / address / "errors.txt").open("ab") as errors:
         return subprocess.Popen(
-            [sys.executable, "-m", "sastdeploy.sweeps.trial", str(order)],
+            [sys.executable, "-m", "sastdeploy.sweeps.trial", json.dumps(order)],
             stdin=subprocess.PIPE if follow else subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True, cwd=folder,
         )  # fmt: skip
@@ -156,5 +154,5 @@ def start(
 
 def failure(address: str, code: int, work: Path) -> str:
     """Return why a trial's process ended with this code: the last line of its errors."""
-    text = (work / address / "errors.txt").read_text("utf-8").strip()
+    text = (work / address / "errors.txt").read_text("utf-8", errors="replace").strip()
     return text.splitlines()[-1] if text else f"ended with code {code}"

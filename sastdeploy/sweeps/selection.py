@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
 from sastdeploy import atomic
 from sastdeploy.errors import InputError
+from sastdeploy.locks import held
 from sastdeploy.provenance import git_commit
 from sastdeploy.sweeps.experiment import Experiment, Trial, label, varied
 from sastdeploy.sweeps.progress import finished
@@ -92,9 +92,10 @@ def read_before(trials: dict[str, Trial], records: Path) -> list[str]:
 
 
 def _training(told: dict[str, Any]) -> str:
-    """Return the settings that decide a training's numbers, from a trial's."""
+    """Return the settings that decide a training's numbers, from a trial's; older records lack some, at their defaults."""
+    full = asdict(Trial(told["dataset"])) | told
     return json.dumps(
-        {k: v for k, v in told.items() if k not in ("select", "profiles", "measures")}, sort_keys=True
+        {k: v for k, v in full.items() if k not in ("select", "profiles", "measures")}, sort_keys=True
     )
 
 
@@ -102,7 +103,7 @@ def read_tests(
     experiment: Experiment, trials: dict[str, Trial], root: Path | None, work: Path, records: Path
 ) -> list[str]:
     """Make the choice, read the test recordings for the chosen trials that have none yet, and return their addresses."""
-    with FileLock(records / f"{experiment.name}.selection.lock"):
+    with held(records / f"{experiment.name}.selection.lock"):
         choice = choose(experiment, trials, records)
         chosen = [a for c in choice["candidates"] if c["point"] in choice["chosen"] for a in c["addresses"]]
         for address in chosen:

@@ -1,8 +1,8 @@
 """One trial: train (or go on), evaluate on the test recordings once, and leave a small record.
 
-    python -m sastdeploy.sweeps.trial TRIAL.json
+    python -m sastdeploy.sweeps.trial ORDER
 
-is what a sweep starts, one process per trial: killed at any moment, it loses at most one epoch.
+is what a sweep starts, one process per trial, with the order as JSON: killed at any moment, it loses at most one epoch.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from sastdeploy import atomic
 from sastdeploy.errors import InputError, SastdeployError
+from sastdeploy.locks import held
 from sastdeploy.provenance import git_commit, versions
 from sastdeploy.sweeps.experiment import FORMAT, Trial, training_of
 from sastdeploy.sweeps.measures import MEASURED, MEASURES, NEED_TEST, Subject
@@ -195,14 +197,17 @@ TAKEN = 75
 
 
 def main() -> None:
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
-    order = json.loads(Path(sys.argv[1]).read_text("utf-8"))
+    git_commit()  # Before anything can change it.
+    order = json.loads(sys.argv[1])
     if order["follow"]:
         threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         # Held by the one that trains, not by the sweep: a trial outlives a sweep that is killed.
-        with FileLock(Path(order["work"]) / order["address"] / "lock", timeout=0):
+        with held(Path(order["work"]) / order["address"] / "lock", wait=False):
+            with suppress(OSError):  # Not a file.
+                os.ftruncate(sys.stderr.fileno(), 0)
             _run(order)
     except Timeout:
         sys.exit(TAKEN)
@@ -212,6 +217,21 @@ def _end_with_parent() -> None:
     """Wait until the other end of stdin is closed, which a process that is killed does too; then end at once."""
     os.read(0, 1)
     os._exit(1)
+
+
+def _check_address(trial: Trial, address: str, root: Path | None) -> None:
+    """Accept the trial whose settings, files and recordings are still what its address was made of.
+
+    Raises:
+        InputError: one of them was changed after the sweep had started.
+    """
+    from sastdeploy.sweeps.local import data_hash
+
+    if trial.address(data_hash(trial.dataset, trial.time_bins, root)) != address:
+        raise InputError(
+            f"trial {address}: its network's or profile's file, or the recordings, changed after the sweep had started. Start the "
+            "sweep again: it runs what is there now."
+        )
 
 
 def _run(order: dict[str, Any]) -> None:
@@ -225,6 +245,7 @@ def _run(order: dict[str, Any]) -> None:
     trial = Trial(**{**told, "profiles": tuple(told["profiles"]), "measures": tuple(told["measures"])})
     root = Path(order["root"]) if order["root"] else None
     try:
+        _check_address(trial, order["address"], root)
         run_trial(trial, order["address"], root, Path(order["work"]), Path(order["records"]))
     except SastdeployError as error:
         sys.exit(str(error))

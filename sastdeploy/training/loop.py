@@ -88,6 +88,7 @@ def train(
             not fit the device, or processes that were given different things.
         SastdeployError: the processes have lost each other, or no longer hold the same parameters.
     """
+    git_commit()  # Asked before the work; the checkpoint tells it.
     out = Path(out)
     check_out(out, resume, force)
     state_path, log_path = out.with_name(out.name + ".state"), out.with_name(out.name + ".jsonl")
