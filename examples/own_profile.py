@@ -43,7 +43,8 @@ def main() -> None:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     checkpoint = load_checkpoint(options.checkpoint)
-    test = load_frames(checkpoint.dataset, "test", root=options.data, limit=options.limit)
+    bins = checkpoint.preprocessing.time_bins
+    test = load_frames(checkpoint.dataset, "test", root=options.data, limit=options.limit, time_bins=bins)
     print(f"{'bits':>4}{'accuracy':>10}{'kSynOps':>10}{'bytes':>10}{'saturated':>11}")
     for bits in range(8, 1, -1):
         profile = load_profile(str(write_profile(options.work, bits)))

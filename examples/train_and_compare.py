@@ -3,7 +3,7 @@
     python examples/train_and_compare.py [--work FOLDER] [--train 4000] [--epochs 10]
 
 Simulated N-MNIST recordings of the digits that ship with sastdeploy; no network needed. Prints one line per step of the
-way: smooth spikes, hard spikes, INT8, INT4. Interrupted, it goes on where it stopped.
+way: smooth spikes, hard spikes, INT8, INT4. Interrupted in a training, the same call goes on from its last epoch; a finished training is made anew.
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ def trained(
     clip = find_scale(sets["train"].frames)
     preprocessing = Preprocessing((34, 34, 2), (34, 34), 10, clip, float(clip))
     out = work / f"{settings.method}.pt"
+    goes_on = out.with_name(f"{out.name}.state").exists() or not out.exists()
     return train(
         sets["train"], sets["validation"], architecture, preprocessing, settings, out, dataset="nmnist-sim",
-        command="examples/train_and_compare.py", resume=not out.exists(), force=out.exists(),
+        command="examples/train_and_compare.py", resume=goes_on, force=not goes_on,
     )  # fmt: skip
 
 

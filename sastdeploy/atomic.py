@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,7 +33,11 @@ def write_text(path: Path | str, content: str) -> None:
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; on success it is synced and takes the place of ``path``."""
+    """Yield a temporary path in the same folder; on success it is synced and takes the place of ``path``.
+
+    Raises:
+        InputError: the folder is missing or cannot be written, or the disk is full.
+    """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,9 +49,15 @@ def replacing(path: Path | str) -> Iterator[Path]:
         ) from error
     temporary = Path(name)
     try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        try:
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+        except OSError as error:
+            raise InputError(
+                f"{path}: cannot be written ({error.strerror or error}). The file there, if any, is as it was; make room, or "
+                "choose another folder."
+            ) from error
         temporary.chmod(0o666 & ~_UMASK)
         try:
             temporary.replace(path)
@@ -57,6 +68,26 @@ def replacing(path: Path | str) -> Iterator[Path]:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder in one step for whoever looks for it; an interruption leaves at most a hidden remnant beside it.
+
+    Raises:
+        InputError: it cannot be moved aside.
+    """
+    try:
+        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent))
+        try:
+            folder.rename(aside / folder.name)
+        except OSError:
+            aside.rmdir()
+            raise
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be removed ({error.strerror}). Remove it, or choose another folder."
+        ) from error
+    shutil.rmtree(aside)
 
 
 def check_writable(path: Path | str) -> None:

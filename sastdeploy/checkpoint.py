@@ -64,8 +64,22 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
             for name, value in checkpoint.parameters.items()
         },
     }
+    save_tensors(path, content)
+
+
+def save_tensors(path: Path | str, content: dict[str, Any]) -> None:
+    """Write what `load_tensors` reads, in one step.
+
+    Raises:
+        InputError: the path cannot be written, or the disk is full.
+    """
+    import torch
+
     with atomic.replacing(path) as temporary:
-        torch.save(content, temporary)
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # What torch makes of a full disk.
+            raise OSError(str(error).splitlines()[0]) from error
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
@@ -80,7 +94,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
             f"{path}: is a PyTorch file, but no sastdeploy checkpoint. Train one with 'sastdeploy train'."
         )
     version = content.get("format_version")
-    if version != FORMAT_VERSION:
+    if type(version) is not int or version != FORMAT_VERSION:
         raise InputError(
             f"{path}: has format version {version!r}; this sastdeploy reads version {FORMAT_VERSION}. "
             f"Upgrade sastdeploy, or train again."
@@ -167,6 +181,10 @@ def check_checkpoint(checkpoint: Checkpoint, where: str) -> None:
             raise InputError(
                 f"{where}: {name}[{int(np.argmax(value <= 0))}]: is {value.min():g}; thresholds must be positive."
             )
+    if not _plain(checkpoint.training) or not _plain(checkpoint.provenance):
+        raise InputError(
+            f"{where}: training facts are not plain values: text that is valid Unicode, finite numbers, lists, dicts. Copy or train it again."
+        )
     _check_training(checkpoint.training, where)
     twice = [name for name in checkpoint.classes if checkpoint.classes.count(name) > 1]
     if twice:
@@ -219,10 +237,6 @@ def _from_content(content: dict[str, Any], where: str) -> Checkpoint:
         raise InputError(
             f"{where}: is damaged (class names or data set are no text). Copy or train it again."
         )
-    if not _plain(manifest["training"]) or not _plain(manifest["provenance"]):
-        raise InputError(
-            f"{where}: is damaged (training facts are not plain values). Copy or train it again."
-        )
     try:
         preprocessing = Preprocessing.from_dict(manifest["preprocessing"])
     except InputError as error:
@@ -274,8 +288,6 @@ def _plain(value: Any) -> bool:
         return all(isinstance(key, str) and _plain(item) for key, item in value.items())
     if isinstance(value, list):
         return all(_plain(item) for item in value)
-    return (
-        value is None
-        or isinstance(value, bool | int | str)
-        or (isinstance(value, float) and math.isfinite(value))
-    )
+    if isinstance(value, str):
+        return value.isascii() or value == value.encode("utf-8", "replace").decode("utf-8")
+    return value is None or type(value) in (bool, int) or (type(value) is float and math.isfinite(value))

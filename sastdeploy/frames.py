@@ -89,7 +89,7 @@ class Preprocessing:
                 divisor=float(record["divisor"]),
                 normalisation=str(record["normalisation"]),
             )
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise InputError(f"preprocessing: a value has the wrong type ({error}).") from error
 
 

@@ -24,7 +24,7 @@ def held(path: Path, wait: bool = True) -> Iterator[None]:
     try:
         lock.acquire()
     except OSError as error:
-        if error.errno != errno.ENOSYS:
+        if error.errno not in (errno.ENOSYS, errno.ENOLCK):
             raise
     try:
         yield

@@ -144,15 +144,13 @@ def energy(program: Program, result: RunResult) -> dict[str, Any] | None:
     figures = program.profile.get("energy")
     if not isinstance(figures, dict) or len(result) == 0:
         return None
-    neurons = sum(
-        int(np.prod(shape))
-        for layer, shape in zip(program.layers, program.shapes()[1:])
-        if not isinstance(layer, SumPool)
-    )
+    # A pool has no neurons: it passes spikes on.
+    spiking = [not isinstance(layer, SumPool) for layer in program.layers]
+    neurons = sum(int(np.prod(shape)) for own, shape in zip(spiking, program.shapes()[1:]) if own)
     amounts = {
         "synop_pj": float(result.synops.sum()) / len(result),
         "neuron_update_pj": float(neurons * program.preprocessing.time_bins),
-        "spike_pj": float(result.spikes.sum()) / len(result),
+        "spike_pj": float(result.spikes[:, spiking].sum()) / len(result),
     }
     terms = {name: _times(_figure(figures.get(name)), amount) for name, amount in amounts.items()}
     known = [value for value in terms.values() if value is not None]

@@ -81,8 +81,6 @@ def run(
 
 def _claim(out: Path, settings: QuickstartSettings, force: bool) -> None:
     """Take the folder for these settings; a folder of other settings is cleared only by force."""
-    import shutil
-
     marker = out / "settings.json"
     wanted = json.dumps(asdict(settings))
     if marker.is_file() and marker.read_text("utf-8") != wanted:
@@ -90,7 +88,7 @@ def _claim(out: Path, settings: QuickstartSettings, force: bool) -> None:
             raise InputError(
                 f"{out}: holds a quickstart of other settings. Choose another --out, or replace it with --force."
             )
-        shutil.rmtree(out)
+        atomic.remove_folder(out)
     elif not marker.is_file() and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: exists and holds no quickstart. Choose another folder with --out.")
     atomic.write_text(marker, wanted)

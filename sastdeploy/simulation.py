@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,16 @@ class DatasetRun:
     summary: dict[str, Any]
 
 
+def _newest_first(folder: Path) -> list[Path]:
+    """Return the folder's ONNX files; hidden ones are half-written files and editors' marks, and one may vanish meanwhile."""
+    dated = []
+    for path in folder.glob("*.onnx"):
+        if not path.name.startswith("."):
+            with suppress(OSError):
+                dated.append((-path.stat().st_mtime_ns, path.name, path))
+    return [path for *_, path in sorted(dated)]
+
+
 def choose_program(
     folder: Path,
     dataset: str | None = None,
@@ -64,7 +75,7 @@ def choose_program(
 
     facts = facts_of(dataset) if dataset else None
     others = []
-    for path in sorted(folder.glob("*.onnx"), key=lambda file: (-file.stat().st_mtime_ns, file.name)):
+    for path in _newest_first(folder):
         try:
             manifest = read_manifest(path)
             sensor = tuple(manifest["preprocessing"]["sensor_size"])
@@ -138,7 +149,7 @@ def simulate_dataset(
     """Return the program's run on a split, with its summary.
 
     Args:
-        limit: at most this many recordings, a seeded stratified draw. engine: one of the engines, or `AUTO`. root: folder of the data sets.
+        limit: at most this many recordings, drawn (as the validation split is) by the seed of the training: what `evaluate` takes. engine: one of the engines, or `AUTO`. root: folder of the data sets.
         say: remarks for the user. binning: (files binned, in all). progress: (recordings simulated, in all).
         early: told what `early_answer` finds before the compiled kernels are loaded; the run itself does not change.
 
@@ -164,6 +175,7 @@ def simulate_dataset(
         time_bins=program.preprocessing.time_bins,
         root=root,
         limit=limit,
+        seed=program.provenance.get("training", {}).get("seed", 0),
         skip_bad=skip_bad,
         say=say,
         progress=binning,

@@ -60,3 +60,37 @@ def test_a_folder_in_the_way_is_an_input_error(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match="cannot be written"):
         atomic.write_text(tmp_path / "file" / "below", "x")
+
+
+def test_a_full_disk_is_told_and_the_old_file_stays(tmp_path, monkeypatch):
+    target = tmp_path / "a"
+    target.write_text("old")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match=r"a: cannot be written \(No space left on device\)"):
+        atomic.write_text(target, "new")
+    assert target.read_text() == "old" and os.listdir(tmp_path) == ["a"]
+
+
+def test_a_removed_folder_is_gone_at_once_whatever_happens(tmp_path, monkeypatch):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "a").write_text("x")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(atomic.shutil, "rmtree", interrupted)
+        atomic.remove_folder(folder)
+    assert not folder.exists()
+    folder.mkdir()
+    atomic.remove_folder(folder)
+    assert not folder.exists()
+    before = os.listdir(tmp_path)
+    with pytest.raises(InputError, match="set: cannot be removed"):
+        atomic.remove_folder(folder)
+    assert os.listdir(tmp_path) == before

@@ -70,6 +70,7 @@ def without_parameter(name):
     return lambda c: dataclasses.replace(c, parameters={k: v for k, v in c.parameters.items() if k != name})
 
 
+NOT_PLAIN = "training facts are not plain values: text that is valid Unicode, finite numbers, lists, dicts. Copy or train it again."
 NAN, INF = np.full((12,), np.nan, np.float32), np.full((3,), np.inf, np.float32)
 
 
@@ -82,6 +83,9 @@ NAN, INF = np.full((12,), np.nan, np.float32), np.full((3,), np.inf, np.float32)
     (with_parameter("readout.bias", INF), "readout.bias[0]: is inf; every parameter must be finite."),
     (with_parameter("layers.1.threshold", np.array([1] * 7 + [0], np.float32)), "layers.1.threshold[7]: is 0; thresholds must be positive."),
     (changed(classes=("a", "b")), "2 class names for 3 outputs."),
+    (changed(training={"gradient_norm": float("inf")}), NOT_PLAIN),
+    (changed(training={"gradient_norm": np.float64(1)}), NOT_PLAIN),
+    (changed(provenance={"command": "--out /d/\udce9"}), NOT_PLAIN),
     (lambda c: dataclasses.replace(c, preprocessing=checkpoint_of(POOL).preprocessing), "frames (1, 8, 8) do not fit the network's input (2, 4, 4)."),
 ])  # fmt: skip
 def test_a_checkpoint_that_is_not_whole_is_refused_and_nothing_is_written(tmp_path, change, message):
@@ -101,11 +105,13 @@ def altered(tmp_path, change):
 
 @pytest.mark.parametrize(("change", "message"), [
     (lambda c: c.update(format="other"), "is a PyTorch file, but no sastdeploy checkpoint. Train one with 'sastdeploy train'."),
+    (lambda c: c.update(format_version=torch.ones(2)), "has format version tensor([1., 1.]); this sastdeploy reads version 1."),
+    (lambda c: c["manifest"]["preprocessing"].update(divisor=10**400), "preprocessing: a value has the wrong type"),
     (lambda c: c.update(format_version=2), "has format version 2; this sastdeploy reads version 1. Upgrade sastdeploy, or train again."),
     (lambda c: c.pop("manifest"), "is damaged (its manifest is not whole)."),
     (lambda c: c["manifest"].pop("classes"), "is damaged (its manifest is not whole)."),
     (lambda c: c["manifest"].update(classes=[1, 2, 3]), "is damaged (class names or data set are no text)."),
-    (lambda c: c["manifest"].update(training={"a": float("nan")}), "is damaged (training facts are not plain values)."),
+    (lambda c: c["manifest"].update(training={"a": float("nan")}), "training facts are not plain values: "),
     (lambda c: c["parameters"].update({"layers.0.bias": "text"}), "is damaged (layers.0.bias is no dense tensor of float32 numbers). Copy or train it again."),
     (lambda c: c["parameters"].update({"layers.0.bias": torch.zeros(12).to_sparse()}), "is damaged (layers.0.bias is no dense tensor of float32 numbers)."),
     (lambda c: c["parameters"].update({"layers.0.bias": torch.zeros(12, dtype=torch.bfloat16)}), "is damaged (layers.0.bias is no dense tensor of float32 numbers)."),

@@ -28,7 +28,7 @@ from sastdeploy.frames import Preprocessing
 from sastdeploy.metrics import speed as rates
 from sastdeploy.program import DenseLif
 from sastdeploy.program_file import save_program
-from sastdeploy.simulation import MAX_TRACE_BYTES, EarlyAnswer, choose_program, early_answer
+from sastdeploy.simulation import MAX_TRACE_BYTES, EarlyAnswer, choose_program, early_answer, simulate_dataset
 from sastdeploy.simulator import engine
 from sastdeploy.simulator.engine import COMPILING_AGAIN
 from sastdeploy.simulator.result import empty_result
@@ -233,6 +233,24 @@ def test_the_newest_program_that_fits_is_taken(here, capsys):
     assert code == 0
     assert "program: newer.onnx, the newest here that fits" in err
     assert "passed over junk.onnx" in err
+
+
+def test_half_written_files_and_editors_marks_are_no_programs(here, capsys):
+    shutil.copy("net.onnx", ".net.onnx.x1y2.onnx")
+    os.symlink("nowhere", ".#net.onnx")
+    os.symlink("nowhere", "gone.onnx")
+    said = []
+    assert choose_program(here, "nmnist-sim", say=said.append) == here / "net.onnx" and said == []
+
+
+def test_recordings_are_drawn_as_evaluate_draws_them(here, root):
+    program = replace(digits_program(), provenance={"training": {"seed": 3}})
+    for split, limit in (("test", 12), ("validation", None)):
+        expected, others = (
+            load_frames("nmnist-sim", split, root=root, limit=limit, seed=seed) for seed in (3, 0)
+        )
+        taken = simulate_dataset(program, "nmnist-sim", split=split, limit=limit, root=root).labelled
+        assert taken.names == expected.names != others.names
 
 
 def test_no_program_says_how_to_make_one(here, capsys):

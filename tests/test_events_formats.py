@@ -4,6 +4,7 @@ import io
 import struct
 import tarfile
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sastdeploy.errors import InputError
+from sastdeploy.events import gestures
 from sastdeploy.events.aedat31 import aedat31_bytes, parse_aedat31
 from sastdeploy.events.gestures import list_gestures, parse_labels, parse_packed, read_gestures
-from sastdeploy.events.nmnist import list_nmnist, nmnist_bytes, parse_nmnist, read_nmnist
+from sastdeploy.events.nmnist import file_content, list_nmnist, nmnist_bytes, parse_nmnist, read_nmnist
 from sastdeploy.events.reading import read_recording
 from sastdeploy.events.recording import EVENT_DTYPE
 
@@ -217,6 +219,32 @@ def test_a_truncated_archive_is_refused(tmp_path):
     assert not (tmp_path / "DvsGesture").exists()
 
 
+def test_a_process_that_unpacked_first_is_no_error_and_a_full_disk_is_told_as_one(tmp_path, monkeypatch):
+    archive = tmp_path / "DvsGesture.tar.gz"
+    archive_of(gesture_folder(tmp_path / "raw"), archive)
+    for _ in range(2):
+        assert gestures.unpack(archive, tmp_path, "DvsGesture") == tmp_path / "DvsGesture"
+    assert sorted(p.name for p in (tmp_path / "DvsGesture").iterdir()) == sorted(
+        p.name for p in (tmp_path / "raw").iterdir()
+    )
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tarfile.TarFile, "extractall", full)
+    with pytest.raises(
+        InputError, match=r"cannot be unpacked into .* \(No space left on device\). Make room"
+    ):
+        gestures.unpack(archive, tmp_path, "DvsGesture")
+
+
+def test_a_trial_list_that_is_no_text_is_refused(tmp_path):
+    folder = gesture_folder(tmp_path)
+    (folder / "trials_to_train.txt").write_bytes(b"user07_led\xff.aedat\n")
+    with pytest.raises(InputError, match=r"is not the name of an \.aedat file"):
+        list_gestures(folder, "train")
+
+
 def test_a_trial_list_cannot_name_a_file_elsewhere(tmp_path):
     folder = gesture_folder(tmp_path)
     (folder / "trials_to_train.txt").write_text("../other.aedat\n")
@@ -240,8 +268,10 @@ def test_tonics_repacking_counts_milliseconds(tmp_path):
     (np.zeros((3, 5)), r"expected numbers \[events, 4\]"),
     (np.array([["a"] * 4]), r"expected numbers \[events, 4\]"),
     (np.array([[1, 2, np.nan, 5.0]]), "a value is not finite"),
+    (np.array([[1, 2, 1, -5]]), "a value is not finite, negative, or no pixel, polarity or time"),
+    (np.array([[1.5, 2, 1, 5]]), "no pixel, polarity or time"),
     (np.array([[-1, 2, 1, 5]]), "a value is not finite, negative"),
-    (np.array([[1, 2, 2, 5]]), "no pixel or polarity"),
+    (np.array([[1, 2, 2, 5]]), "no pixel, polarity or time"),
     (np.array([[128, 2, 1, 5]]), r"event 0: pixel \(128, 2\) lies outside"),
     (np.array([[1, 2, 1, 5], [1, 2, 1, 4]]), "event 1: time runs backwards"),
     (np.zeros((0, 4)), "holds no event"),
@@ -249,6 +279,26 @@ def test_tonics_repacking_counts_milliseconds(tmp_path):
 def test_tonics_repacking_refuses(array, message):
     with pytest.raises(InputError, match=message):
         parse_packed(array, "0.npy")
+
+
+def test_a_repacked_recording_is_read_as_the_data_set_bins_it(tmp_path):
+    # 300 ms in 16 bits: a thousand times as many microseconds do not fit them.
+    rows = np.array([[1, 2, 1, 5000], [3, 33, 0, 5300]], np.uint16)
+    path = tmp_path / "user03_natural" / "4.npy"
+    path.parent.mkdir()
+    np.save(path, rows)
+    (trial,) = read_gestures(path)
+    assert trial.events["t"].tolist() == [5000000, 5300000] and trial.start_us == 5000000
+    assert read_recording(path)["t"].tolist() == [0, 300000]
+    with pytest.raises(InputError, match=r"event 1: pixel \(3, 33\) lies outside"):
+        read_recording(path, sensor_size=(32, 32, 2))
+
+
+def test_an_archive_of_arrays_is_no_recording(tmp_path):
+    with (tmp_path / "0.npy").open("wb") as file:
+        np.savez(file, a=np.zeros((3, 4)))
+    with pytest.raises(InputError, match=r"is not a readable .npy file of plain numbers \(it is an archive"):
+        read_recording(tmp_path / "0.npy")
 
 
 def test_a_pickle_in_an_npy_file_is_never_executed(tmp_path):
@@ -282,6 +332,17 @@ def test_the_published_zip_is_read_in_place_and_equals_the_folder(tmp_path):
         == [d for d in range(10) for _ in range(4)]
     )
     assert all(np.array_equal(a.events, b.events) for a, b in zip(from_zip, from_folder))
+
+
+def test_a_damaged_member_of_a_zip_is_refused(tmp_path, monkeypatch):
+    def broken(*_):
+        raise zlib.error("Error -3 while decompressing data")
+
+    with zipfile.ZipFile(tmp_path / "Train.zip", "w") as archive:
+        archive.writestr("Train/0/00000.bin", b"12345")
+    monkeypatch.setattr(zipfile.ZipFile, "read", broken)
+    with pytest.raises(InputError, match=r"Train.zip:Train/0/00000.bin: cannot be read \(Error -3"):
+        file_content(tmp_path / "Train.zip", "Train/0/00000.bin")
 
 
 def test_a_damaged_zip_is_refused(tmp_path):

@@ -167,6 +167,10 @@ def test_nmnist_files_do_not_depend_on_processes_and_resume(tmp_path):
     )
     make_nmnist_sim(tmp_path / "one", train=12, test=3, processes=1, force=True)
     assert len(list(one.rglob("*.bin"))) == 15
+    # Killed between the manifest and its note of an unfinished set: the set is whole.
+    (one / "simulated.partial.json").write_bytes((one / "simulated.json").read_bytes())
+    make_nmnist_sim(tmp_path / "one", train=12, test=3)
+    assert not (one / "simulated.partial.json").exists()
 
 
 def test_workers_end_with_a_command_that_is_killed(tmp_path):

@@ -1,6 +1,7 @@
 """Binning, the cache and the splits."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ from sastdeploy.errors import InputError
 from sastdeploy.events import cache
 from sastdeploy.events import frames as frames_module
 from sastdeploy.events.catalog import CATALOG, dataset
+from sastdeploy.events.corrupted_frames import corrupted_frames
+from sastdeploy.events.corruption import Corruption
 from sastdeploy.events.frames import bin_events, bin_trials, find_scale
 from sastdeploy.events.recording import EVENT_DTYPE, Trial
 from sastdeploy.events.splits import load_frames
@@ -170,6 +173,54 @@ def test_a_bad_file_stops_or_is_left_out_and_named(tmp_path):
             "nmnist", "train", root=tmp_path, skip_bad=True, validation_fraction=0.25, say=said.append
         )
         assert len(data) == 29 and said[0] == "1 bad files left out:" and "00001.bin" in said[1]
+
+
+def test_a_listed_file_that_is_absent_is_told_or_left_out(tmp_path):
+    folder = gesture_folder(tmp_path / "dvsgesture")
+    for user in (1, 2):
+        for part in (".aedat", "_labels.csv"):
+            shutil.copy(folder / f"user07_led{part}", folder / f"user0{user}_led{part}")
+    listed = "user01_led.aedat\nuser02_led.aedat\nuser09_led.aedat\n"
+    (folder / "trials_to_train.txt").write_text(listed)
+    with pytest.raises(InputError, match=r"user09_led.aedat: cannot be read \(No such file"):
+        load_frames("dvsgesture", "train", root=tmp_path)
+    said = []
+    load_frames("dvsgesture", "train", root=tmp_path, skip_bad=True, say=said.append)
+    assert said[0] == "1 bad files left out:" and "user09_led.aedat" in said[1]
+
+
+def test_changed_labels_of_gestures_are_read(tmp_path):
+    labels = gesture_folder(tmp_path / "dvsgesture") / "user07_led_labels.csv"
+    before = load_frames("dvsgesture", "test", root=tmp_path)
+    labels.write_text(labels.read_text().replace("3,10,30", "5,10,30"))
+    after = load_frames("dvsgesture", "test", root=tmp_path)
+    assert (before.labels.tolist(), after.labels.tolist()) == ([2, 10], [4, 10])
+
+
+def test_names_do_not_depend_on_how_the_folder_is_written(tmp_path, monkeypatch):
+    root = tmp_path / "nmnist" / "data"
+    nmnist_tree(root / "nmnist")
+    monkeypatch.chdir(root)
+    for written in (root, Path("."), Path("../data")):
+        shutil.rmtree(root / ".frames", ignore_errors=True)
+        clean = load_frames("nmnist", "test", root=written)
+        assert clean.names[0] == "Test/0/00000.bin"
+    corrupt = Corruption.parse("drop:0.5")
+    one, other = (corrupted_frames(clean, "nmnist", "test", corrupt, root=at) for at in (root, Path(".")))
+    assert np.array_equal(one.frames.dense(), other.frames.dense())
+
+
+def test_a_quicker_process_is_no_error_where_the_file_system_has_no_locks(root, monkeypatch):
+    first = load_frames("nmnist", "test", root=root)
+    fault, remove, said = cache._fault, cache._remove, []
+    # The other process's cache appears between this one's second look and its last step.
+    answers = iter(["absent", "absent"])
+    monkeypatch.setattr(cache, "_fault", lambda folder: next(answers, None) or fault(folder))
+    monkeypatch.setattr(cache, "_remove", lambda folder: None)
+    again = load_frames("nmnist", "test", root=root, say=said.append)
+    assert remove is not cache._remove and next(answers, None) is None
+    assert again.data_hash == first.data_hash
+    assert not [p for p in (root / ".frames").iterdir() if p.name.startswith(".binning")]
 
 
 def test_the_second_call_reads_the_cache_only(root, monkeypatch):

@@ -136,6 +136,19 @@ def test_energy_needs_figures_and_shows_each_term():
     }
 
 
+def test_a_pool_sends_no_spikes_of_its_own():
+    layers = (
+        conv := ConvLif("conv", np.full((1, 1, 1, 1), 100, np.int8), 8, (1, 1), (0, 0), tiny_lif()),
+        SumPool("pool", 2),
+    )
+    program = tiny_program(layers, tiny_readout(1), frame=(1, 2, 2))
+    program = replace(program, profile={"energy": {"spike_pj": 1.0}})
+    result = reference.run(program, Frames.from_dense(np.ones((1, 5, 1, 2, 2), np.uint8)))
+    sent, passed = result.spikes[0]
+    assert conv.name == "conv" and sent > 0 and passed > 0
+    assert energy(program, result)["terms_pj"]["spike_pj"] == float(sent)
+
+
 def test_summary_is_plain_json_with_every_figure():
     program = one_neuron()
     frames = Frames.from_dense(np.array([(1, 4, 0, 2, 5), (0, 0, 0, 0, 0)]).reshape(2, 5, 1, 1, 1))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from sastdeploy.errors import CompileError
-from sastdeploy.fixedpoint import weight_limit
+from sastdeploy.fixedpoint import QFormat, weight_limit
 from sastdeploy.hardware import load_profile
 from sastdeploy.ir.graph import Graph
 from sastdeploy.ir.nodes import AveragePool, Conv2d, Dense, Input, Lif, Readout, SumPool
@@ -166,6 +166,14 @@ def test_gains_take_the_scale_the_fold_and_the_membranes_fraction():
     graph = quantize_weights(graph_of([[127 / 64, 0.5]], gain=1 / 3), LOIHI)
     node = fit_gains(graph, LOIHI).nodes[1]
     assert (node.multiplier.tolist(), node.shift.tolist()) == ([21845], [14])
+
+
+def test_a_channel_without_weights_needs_no_gain():
+    # Scale 1 for zeros: 2^16 units, more than any multiplier holds, of a sum that is always 0.
+    fine = replace(LOIHI, membrane=QFormat(6, 16), granularity="per_channel")
+    graph = quantize_weights(graph_of([[1.0, 0.5], [0.0, 0.0]]), fine)
+    node = fit_gains(graph, fine).nodes[1]
+    assert (node.multiplier[1], node.shift[1]) == (1, 0) and node.multiplier[0] > 1
 
 
 @settings(max_examples=100, deadline=None)

@@ -262,6 +262,26 @@ def test_frames_of_another_shape_are_refused():
     )
 
 
+@pytest.mark.parametrize("name", engine.ENGINES)
+@pytest.mark.parametrize(("entries", "text"), [
+    ({"count": [1, 0]}, r"count of 0; counts are 1 to 255\. Bin the recordings again\."),
+    ({"index": [0, 0]}, r"inputs .*twice or out of order within a bin\. Bin the recordings again\."),
+    ({"index": [1, 0]}, r"inputs .*twice or out of order within a bin\. Bin the recordings again\."),
+    ({"index": [0, 2]}, r"input 2 .*lies outside the frame's 2 inputs\. Bin the recordings again\."),
+])  # fmt: skip
+def test_every_engine_refuses_the_same_entries(name, entries, text):
+    program = tiny_program(
+        (DenseLif("a", np.array([[1, 2]], np.int8), 8, tiny_lif()),), tiny_readout(), frame=(2, 1, 1)
+    )
+    good = Frames.from_dense(np.ones((2, 5, 2, 1, 1), np.uint8))
+    engine.run(program, good, engine=name)
+    parts = {part: getattr(good, part).copy() for part in entries}
+    for part, values in entries.items():
+        parts[part][6:8] = values
+    with pytest.raises(InputError, match=text):
+        engine.run(program, replace(good, **parts), engine=name)
+
+
 def test_an_index_outside_the_frame_never_reaches_a_kernel():
     good = counts(1, 4, 0, 2, 5)
     bad = replace(good, index=np.full_like(good.index, 1))

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ import torch.nn.functional as F
 
 from sastdeploy.checkpoint import checkpoint_hash, load_checkpoint
 from sastdeploy.errors import InputError
+from sastdeploy.frames import Frames
 from sastdeploy.training import loop
-from sastdeploy.training.inference import evaluate, frame_values
+from sastdeploy.training.inference import evaluate, frame_values, run
 from sastdeploy.training.loop import batches, train
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.settings import TrainingSettings
@@ -145,6 +147,18 @@ def test_it_learns_and_selects_the_first_best_hard_accuracy(tmp_path):
     assert checkpoint.training["selected"]["epoch"] == int(np.argmax(hard))
     assert max(hard) > 0.8
     assert evaluate(checkpoint, labelled(seed=1)).hard == max(hard)
+
+
+def test_frames_in_another_number_of_bins_are_refused(tmp_path):
+    checkpoint = fit(tmp_path / "a.pt", TrainingSettings(epochs=1, batch_size=8))
+    data = labelled()
+    frames = data.frames
+    other = Frames(frames.shape, 1, frames.indptr, frames.index, frames.count)
+    for call in (evaluate, lambda c, d: run(c, d.frames)):
+        with pytest.raises(
+            InputError, match=r"frames: .* in 1 bins do not fit the network's .* in as many time bins"
+        ):
+            call(checkpoint, replace(data, frames=other))
 
 
 def test_the_log_has_one_line_per_epoch(tmp_path):

@@ -46,11 +46,11 @@ def command(
 
     hardware = load_profile(profile)
     trained = load_checkpoint(checkpoint)
-    path = Path(out) if out else Path(checkpoint).with_suffix(f".{hardware.name}.onnx")
+    path = Path(out) if out else Path(f"{checkpoint.removesuffix('.pt')}.{hardware.name}.onnx")
     for source in (checkpoint, profile):
         if path.exists() and Path(source).exists() and path.samefile(source):
             raise InputError(f"{path}: is itself what is compiled. Choose another --out.")
-    _guard(path, force or out is None)
+    _guard(path, force)
     program = compile_checkpoint(trained, hardware, dump=Path(dump_passes) if dump_passes else None)
     save_program(path, program)
     report = compile_report(program)

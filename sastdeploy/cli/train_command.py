@@ -209,9 +209,13 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
                     f"epoch {record['epoch'] + 1}: loss {record['loss']:.3f}, surrogate {record['surrogate_accuracy']:.1%}, "
                     f"hard {record['hard_accuracy']:.1%}"))  # fmt: skip
 
+            # A path may hold bytes that are no text.
+            command_line = (
+                shlex.join(["sastdeploy", *sys.argv[1:]]).encode("utf-8", "backslashreplace").decode()
+            )
             checkpoint = train(
                 training, validation, architecture, preprocessing, settings, Path(out), dataset=dataset,
-                command=shlex.join(["sastdeploy", *sys.argv[1:]]), resume=resume, force=force, report=report,
+                command=command_line, resume=resume, force=force, report=report,
                 group=group,
             )  # fmt: skip
         chosen = checkpoint.training["selected"]

@@ -22,6 +22,7 @@ from sastdeploy import atomic
 from sastdeploy.errors import InputError
 from sastdeploy.events.catalog import Dataset
 from sastdeploy.events.frames import RULE, count_events, joined
+from sastdeploy.events.gestures import labels_of
 from sastdeploy.events.nmnist import file_content, label_of
 from sastdeploy.events.reading import Source, list_sources, read_split
 from sastdeploy.frames import Frames, LabelledFrames, index_dtype
@@ -30,7 +31,7 @@ from sastdeploy.locks import held
 if TYPE_CHECKING:
     from sastdeploy.events.digit_frames import DigitBinner
 
-FORMAT = 3
+FORMAT = 4
 _BATCH = 256
 _FILES = ("index.bin", "count.bin", "indptr.npy", "labels.npy", "groups.npy", "seconds.npy", "meta.json")
 _SUMS = "sums.json"
@@ -76,7 +77,7 @@ def cached_frames(
                 if folder.exists():
                     say(f"{folder}: is damaged ({fault}); the recordings are binned anew.")
                     _remove(folder)
-                _fill(folder, facts, sources, time_bins, skip_bad, progress)
+                _fill(folder, facts, sources, root, time_bins, skip_bad, progress)
                 if fault := _fault(folder):
                     raise InputError(
                         f"{folder}: does not read back as it was written ({fault}). Check the disk, remove this folder, "
@@ -136,16 +137,17 @@ def _remove(folder: Path) -> None:
 
 
 def _listing_hash(sources: list[Source], root: Path) -> str:
-    """Hash every file's name, size and time of change."""
+    """Hash every file's name, size and time of change; one that is absent is told when it is read."""
     digest, above = hashlib.sha256(), os.path.join(root, "")
     # As text: for 60,000 files, taking paths apart takes longer than asking the disk.
     for path in dict.fromkeys(os.fspath(source.path) for source in sources):
-        try:
-            facts = os.stat(path)
-        except OSError as error:
-            raise InputError(f"{path}: is listed but cannot be read ({error.strerror}).") from error
-        name = path.removeprefix(above)
-        digest.update(f"{name}\t{facts.st_size}\t{facts.st_mtime_ns}\n".encode())
+        for part in (path, labels_of(path)) if path.endswith(".aedat") else (path,):
+            try:
+                facts = os.stat(part)
+                state = f"{facts.st_size}\t{facts.st_mtime_ns}"
+            except OSError:
+                state = "absent"
+            digest.update(f"{part.removeprefix(above)}\t{state}\n".encode())
     return digest.hexdigest()
 
 
@@ -167,7 +169,7 @@ def _home(root: Path) -> Path:
 
 
 def _fill(
-    folder: Path, facts: Dataset, sources: list[Source], time_bins: int, skip_bad: bool, progress
+    folder: Path, facts: Dataset, sources: list[Source], root: Path, time_bins: int, skip_bad: bool, progress
 ) -> None:
     """Bin every file into a temporary folder, then give it its name."""
     bad: list[str] = []
@@ -192,7 +194,7 @@ def _fill(
                 labels += [fact.label for fact in facts_of]
                 groups += [fact.group for fact in facts_of]
                 seconds += [fact.seconds for fact in facts_of]
-                names += [short_name(fact.name, facts.name) for fact in facts_of]
+                names += [short_name(fact.name, root / facts.name) for fact in facts_of]
                 digest.update(frames.indptr.tobytes() + frames.index.tobytes() + frames.count.tobytes())
                 progress(min(start + _BATCH, len(sources)), len(sources))
         if not labels:
@@ -211,7 +213,12 @@ def _fill(
         sums = {name: _sum(temporary / name) for name in _FILES}
         (temporary / _SUMS).write_text(json.dumps(sums), "utf-8")
         temporary.chmod(0o755)
-        temporary.replace(folder)
+        try:
+            temporary.replace(folder)
+        except OSError:
+            # Another process was quicker, on a file system without locks.
+            if _fault(folder):
+                raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -254,9 +261,9 @@ def _fast(source: Source, binner: DigitBinner):
         return None
 
 
-def short_name(name: str, dataset: str) -> str:
-    """Return the part of a trial's name below its data set's folder."""
-    return name.split(f"/{dataset}/", 1)[-1]
+def short_name(name: str, folder: Path) -> str:
+    """Return the part of a trial's name below its data set's folder, however that is written."""
+    return name.removeprefix(os.path.join(folder, ""))
 
 
 def _open(folder: Path, facts: Dataset, say: Callable[[str], None]) -> LabelledFrames:

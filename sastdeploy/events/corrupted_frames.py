@@ -39,13 +39,14 @@ def corrupted_frames(
         InputError: a recording of ``clean`` is no longer there or is damaged, or a level that this sensor cannot have.
     """
     facts, wanted = dataset(name), set(clean.names)
+    root = root or data_root()
     files = {label.rsplit("@", 1)[0] for label in wanted}
     rows: dict[str, tuple] = {}
-    for source in list_sources(facts, root or data_root(), "test" if split == "test" else "train"):
-        if short_name(source.name, name) not in files:
+    for source in list_sources(facts, root, "test" if split == "test" else "train"):
+        if short_name(source.name, root / name) not in files:
             continue
         for trial in source.trials():
-            label = short_name(trial.name, name)
+            label = short_name(trial.name, root / name)
             if label in wanted:
                 worse = corrupted(replace(trial, name=label), corruption, facts.sensor_size, seed)
                 span = trial.start_us, trial.stop_us

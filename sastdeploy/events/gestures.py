@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
+import os
 import re
-import shutil
 import tarfile
 import tempfile
 import zlib
@@ -38,7 +39,7 @@ def list_gestures(folder: Path, split: str) -> list[tuple[Path, str]]:
     for place in (folder, folder / "DvsGesture"):
         listing = place / f"trials_to_{split}.txt"
         if listing.is_file():
-            return [(place / name, "") for name in _trials(listing.read_text("utf-8"), str(listing))]
+            return [(place / name, "") for name in _trials(listing)]
     archive = folder / "DvsGesture.tar.gz"
     if archive.is_file():
         return [(place, "") for place in _unpacked(archive, folder, split)]
@@ -51,11 +52,12 @@ def list_gestures(folder: Path, split: str) -> list[tuple[Path, str]]:
     )
 
 
-def _trials(text: str, where: str) -> list[str]:
+def _trials(listing: Path) -> list[str]:
+    text = _read(listing).decode("utf-8", "replace")
     names = [line.strip() for line in text.splitlines() if line.strip()]
     for name in names:
         if not re.fullmatch(r"[\w.-]+\.aedat", name):
-            raise InputError(f"{where}: '{name}' is not the name of an .aedat file in the same folder.")
+            raise InputError(f"{listing}: '{name}' is not the name of an .aedat file in the same folder.")
     return names
 
 
@@ -65,7 +67,7 @@ def _unpacked(archive: Path, folder: Path, split: str) -> list[Path]:
     listing = target / f"trials_to_{split}.txt"
     if not listing.is_file():
         raise InputError(f"{archive}: holds no DvsGesture/trials_to_{split}.txt, so it is not DVS Gesture.")
-    return [target / name for name in _trials(listing.read_text("utf-8"), str(listing))]
+    return [target / name for name in _trials(listing)]
 
 
 def unpack(archive: Path, folder: Path, inner: str) -> Path:
@@ -74,19 +76,29 @@ def unpack(archive: Path, folder: Path, inner: str) -> Path:
     Raises:
         InputError: the archive is damaged, lacks that folder, or a member would leave it.
     """
-    with tempfile.TemporaryDirectory(prefix=".unpack-", dir=folder) as temporary:
-        try:
+    try:
+        with tempfile.TemporaryDirectory(prefix=".unpack-", dir=folder) as temporary:
             with tarfile.open(archive, "r:gz") as opened:
                 # Python before 3.10.12 and 3.11.4 has no filters; the members are checked either way.
                 filters: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
                 opened.extractall(temporary, members=_safe_members(opened, str(archive)), **filters)
-        except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-            raise InputError(f"{archive}: cannot be unpacked ({error}). Download it again.") from error
-        if not (Path(temporary) / inner).is_dir():
-            raise InputError(
-                f"{archive}: holds no folder {inner}, so it is not DVS Gesture. Download it again."
-            )
-        shutil.move(Path(temporary) / inner, folder / inner)
+            if not (Path(temporary) / inner).is_dir():
+                raise InputError(
+                    f"{archive}: holds no folder {inner}, so it is not DVS Gesture. Download it again."
+                )
+            try:
+                os.rename(Path(temporary) / inner, folder / inner)
+            except OSError:
+                # Another process was quicker.
+                if not (folder / inner).is_dir():
+                    raise
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{archive}: cannot be unpacked ({error}). Download it again.") from error
+    except OSError as error:
+        raise InputError(
+            f"{archive}: cannot be unpacked into {folder} ({error.strerror or error}). Make room there, or name a folder "
+            "that you may write to with --data."
+        ) from error
     return folder / inner
 
 
@@ -113,7 +125,7 @@ def read_gestures(path: Path, member: str = "") -> Iterator[Trial]:
     user = _user(path.name, path)
     content = _read(path)
     events = parse_aedat31(content, SENSOR, str(path))
-    labels = path.with_name(f"{path.stem}_labels.csv")
+    labels = Path(labels_of(str(path)))
     for label, start, stop in parse_labels(_read(labels).decode("utf-8", "replace"), str(labels)):
         first, last = np.searchsorted(events["t"], (start, stop))
         if first == last:
@@ -122,6 +134,11 @@ def read_gestures(path: Path, member: str = "") -> Iterator[Trial]:
             )
         name = f"{path}@{start}-{stop}us"
         yield Trial(name, label, user, start, stop, events[first:last])
+
+
+def labels_of(path: str) -> str:
+    """Return the path of the labels that belong to an .aedat file."""
+    return f"{path.removesuffix('.aedat')}_labels.csv"
 
 
 def parse_labels(text: str, where: str) -> list[tuple[int, int, int]]:
@@ -156,7 +173,26 @@ def parse_labels(text: str, where: str) -> list[tuple[int, int, int]]:
     return result
 
 
-def parse_packed(array: NDArray, where: str) -> NDArray:
+def read_packed(path: Path, sensor_size: tuple[int, int, int] = SENSOR) -> NDArray:
+    """Return the events of one file of tonic's re-packing.
+
+    Raises:
+        InputError: it cannot be read, holds objects, or is not as `parse_packed` wants it.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{path}: is not a readable .npy file of plain numbers ({error}).") from error
+    if not isinstance(array, np.ndarray):
+        raise InputError(
+            f"{path}: is not a readable .npy file of plain numbers (it is an archive of several)."
+        )
+    return parse_packed(array, str(path), sensor_size)
+
+
+def parse_packed(array: NDArray, where: str, sensor_size: tuple[int, int, int] = SENSOR) -> NDArray:
     """Return the events of tonic's re-packing: ``[E, 4]`` numbers x, y, p, t with t in milliseconds.
 
     Raises:
@@ -168,26 +204,25 @@ def parse_packed(array: NDArray, where: str) -> NDArray:
         )
     if (
         not np.isfinite(array).all()
-        or (array[:, :3] < 0).any()
+        or (array < 0).any()
+        or (array[:, :3] % 1 != 0).any()
         or (array[:, :2] >= 1 << 15).any()
         or (array[:, 2] > 1).any()
+        or (array[:, 3] >= 1e15).any()
     ):
         raise InputError(
-            f"{where}: a value is not finite, negative, or no pixel or polarity. The file is damaged."
+            f"{where}: a value is not finite, negative, or no pixel, polarity or time. The file is damaged."
         )
     events = np.empty(len(array), EVENT_DTYPE)
     events["x"], events["y"], events["p"] = array[:, 0], array[:, 1], array[:, 2]
-    events["t"] = array[:, 3] * 1000
-    check_events(events, SENSOR, where)
+    # In float64: a short whole type of the file's would overflow.
+    events["t"] = array[:, 3].astype(np.float64) * 1000
+    check_events(events, sensor_size, where)
     return events
 
 
 def _packed_trial(path: Path) -> Trial:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: is not a readable .npy file of plain numbers ({error}).") from error
-    events = parse_packed(array, str(path))
+    events = read_packed(path)
     if not path.stem.isdigit() or not 0 <= int(path.stem) < CLASSES:
         raise InputError(f"{path}: expected the class, 0 to {CLASSES - 1}, as the file's name, as in 3.npy.")
     start = int(events["t"][0])

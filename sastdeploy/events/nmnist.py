@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -119,7 +120,7 @@ def file_content(path: Path, member: str) -> bytes:
         finally:
             os.close(handle)
         return content
-    except (OSError, zipfile.BadZipFile, RuntimeError, KeyError) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, KeyError) as error:
         name = f"{path}:{member}" if member else str(path)
         raise InputError(f"{name}: cannot be read ({error}).") from error
 

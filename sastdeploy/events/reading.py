@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
@@ -78,7 +77,7 @@ def read_split(
 
 
 def read_recording(path: Path | str, sensor_size: tuple[int, int, int] | None = None) -> NDArray:
-    """Return the events of one file: ``.bin`` (N-MNIST), ``.aedat`` (AEDAT 3.1) or ``.npy`` (tonic's DVS Gesture).
+    """Return the events of one file: ``.bin`` (N-MNIST), ``.aedat`` (AEDAT 3.1) or ``.npy`` (tonic's DVS Gesture, times from its first event).
 
     Raises:
         InputError: another suffix, a missing or a damaged file.
@@ -90,13 +89,14 @@ def read_recording(path: Path | str, sensor_size: tuple[int, int, int] | None = 
             f"(N-MNIST, AEDAT 3.1, tonic's DVS Gesture)."
         )
     size = sensor_size or SUFFIXES[path.suffix]
+    if path.suffix == ".npy":
+        events = gestures.read_packed(path, size)
+        # The data set's frames begin at the first event.
+        events["t"] -= events["t"][0]
+        return events
     try:
-        if path.suffix == ".npy":
-            return gestures.parse_packed(np.load(path, allow_pickle=False), str(path))
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path}: is not a readable .npy file of plain numbers ({error}).") from error
     parse = nmnist.parse_nmnist if path.suffix == ".bin" else None
     return parse(content, str(path), size) if parse else parse_aedat31(content, size, str(path))

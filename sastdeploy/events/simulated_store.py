@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -60,7 +59,7 @@ def make_set(
     parameters = json.loads(json.dumps(parameters))
     stated = _stated(folder)
     if force and stated is not None and stated != parameters:
-        shutil.rmtree(folder)
+        atomic.remove_folder(folder)
         stated = None
     if stated is not None and stated != parameters:
         different = sorted(k for k in {*stated, *parameters} if stated.get(k) != parameters.get(k))
@@ -69,6 +68,8 @@ def make_set(
             f"Choose another folder, or force it to be replaced."
         )
     if (folder / MANIFEST).exists():
+        # Left by a process that was killed between the two, it would say that the set is not finished.
+        (folder / _PARTIAL).unlink(missing_ok=True)
         return folder
     if stated is None and folder.exists() and any(folder.iterdir()):
         raise InputError(

@@ -38,7 +38,13 @@ def _fit(node: Synapses, profile: HardwareProfile) -> Synapses:
         gain = np.exp2(np.rint(np.log2(gain)))
     multiplier, shift = (np.zeros(len(gain), np.int32) for _ in range(2))
     for channel, g in enumerate(gain):
-        multiplier[channel], shift[channel] = fit_gain(float(g), f"{node.name}, channel {channel}")
+        try:
+            multiplier[channel], shift[channel] = fit_gain(float(g), f"{node.name}, channel {channel}")
+        except CompileError:
+            # The sum of a channel without weights is 0, whatever its gain.
+            if node.weight_q is None or node.weight_q[channel].any():
+                raise
+            multiplier[channel], shift[channel] = 1, 0
     return replace(node, fraction_bits=n, multiplier=multiplier, shift=shift)
 
 

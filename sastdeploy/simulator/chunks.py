@@ -167,6 +167,11 @@ class Chunks:
                 f"frames: input {largest} in recordings {start} to {stop - 1} lies outside the frame's "
                 f"{self._inputs} inputs. Bin the recordings again."
             )
+        if value.min(initial=1) < 1:
+            raise InputError(
+                f"frames: recordings {start} to {stop - 1} list an input with a count of 0; counts are 1 to 255. "
+                "Bin the recordings again."
+            )
         starts, stops = indptr[:-1] - first, indptr[1:] - first
         # An input named twice in a row would be added twice, past what the widths were proven for.
         if descents(index, starts, stops):

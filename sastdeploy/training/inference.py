@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sastdeploy.architecture import Architecture
 from sastdeploy.checkpoint import Checkpoint
+from sastdeploy.errors import InputError
 from sastdeploy.frames import Frames, LabelledFrames, Preprocessing
 from sastdeploy.metrics import wilson_interval
 from sastdeploy.training.networks import SpikingNetwork
@@ -60,6 +62,20 @@ class FloatRun:
     membranes: tuple[NDArray, ...] = ()
 
 
+def check_fit(architecture: Architecture, preprocessing: Preprocessing, frames: Frames) -> None:
+    """Accept frames of the network's shape and number of time bins.
+
+    Raises:
+        InputError: another shape or number of time bins.
+    """
+    shape, bins = architecture.input_shape, preprocessing.time_bins
+    if frames.shape != shape or frames.time_bins != bins:
+        raise InputError(
+            f"frames: {frames.shape} in {frames.time_bins} bins do not fit the network's "
+            f"{shape} in {bins} bins. Load the data set that it was trained on, in as many time bins."
+        )
+
+
 def run(
     checkpoint: Checkpoint,
     frames: Frames,
@@ -69,6 +85,7 @@ def run(
     record: bool = False,
 ) -> FloatRun:
     """Return the network's answer on every recording; with ``record`` also every spike and membrane."""
+    check_fit(checkpoint.architecture, checkpoint.preprocessing, frames)
     network = network_of(checkpoint, dtype)
     scores, recorded = [], []
     with torch.inference_mode():
@@ -99,6 +116,7 @@ def class_scores(
     network: SpikingNetwork, frames: Frames, preprocessing: Preprocessing, hard: bool
 ) -> NDArray[np.float32]:
     """Return the scores ``[N, K]`` of every recording, in the form in which the network runs fastest."""
+    check_fit(network.architecture, preprocessing, frames)
     scores, draw = [], network_inputs(network, frames, preprocessing)
     with torch.inference_mode():
         for start in range(0, len(frames), _BATCH):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sastdeploy import atomic
 from sastdeploy.architecture import Architecture
-from sastdeploy.checkpoint import Checkpoint, load_tensors, save_checkpoint
+from sastdeploy.checkpoint import Checkpoint, load_tensors, save_checkpoint, save_tensors
 from sastdeploy.errors import InputError, SastdeployError
 from sastdeploy.frames import LabelledFrames, Preprocessing
 from sastdeploy.networks import architecture_to_dict
@@ -314,8 +314,7 @@ def _save_state(path: Path, identity, network, optimiser, progress: _Progress) -
         "network": network.state_dict(),
         "optimiser": optimiser.state_dict(),
     }
-    with atomic.replacing(path) as temporary:
-        torch.save(_on_cpu(content), temporary)
+    save_tensors(path, _on_cpu(content))
 
 
 def _on_cpu(value: Any) -> Any:

@@ -13,7 +13,7 @@ from sastdeploy.architecture import SumPool
 from sastdeploy.checkpoint import Checkpoint
 from sastdeploy.errors import InputError
 from sastdeploy.frames import Frames
-from sastdeploy.training.inference import frame_values, network_of
+from sastdeploy.training.inference import check_fit, frame_values, network_of
 
 _MOST_STATES, _MOST_RECORDINGS = 2**21, 256
 """Per batch: membranes of the largest layer (16 MiB in float64), and recordings."""
@@ -74,12 +74,7 @@ def check_frames(checkpoint: Checkpoint, frames: Frames) -> None:
     """
     if len(frames) == 0:
         raise InputError("analysis: no recordings; at least one is needed.")
-    shape, bins = checkpoint.architecture.input_shape, checkpoint.preprocessing.time_bins
-    if frames.shape != shape or frames.time_bins != bins:
-        raise InputError(
-            f"analysis: frames {frames.shape} in {frames.time_bins} bins do not fit the checkpoint's "
-            f"{shape} in {bins} bins. Load the data set that it was trained on."
-        )
+    check_fit(checkpoint.architecture, checkpoint.preprocessing, frames)
 
 
 def lif_layers(checkpoint: Checkpoint) -> tuple[str, ...]:
