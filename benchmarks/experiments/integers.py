@@ -43,11 +43,18 @@ def integers(found: Mapping[str, Results | None]) -> str:
 
 
 def _baselines(found: Mapping[str, Results | None]) -> dict[str, list[Point]]:
-    """Return by experiment the learnt baselines: of the map's first part, over the input scales, and of every pair of a convolution."""
+    """Return by experiment the learnt baselines: of the map's first part, over the input scales, and of every pair of a convolution.
+
+    Networks that two experiments have in common stand under the first.
+    """
     in_scale = found.get("map-scale")
     kept = {} if in_scale is None else {"map-scale": [p for p in lines(in_scale)[0] if learnt(p)]}
+    told = set()
     for name, results in found.items():
         pair = None if results is None or name in (*MAP, *EQUAL_COMPUTE) else ends(results)
         if pair is not None and "conv" in kinds(pair[0].trial) and learnt(pair[0]):
-            kept[name] = [pair[0]]
+            networks = frozenset(record["address"] for record in pair[0].raw)
+            if networks not in told:
+                kept[name] = [pair[0]]
+            told.add(networks)
     return kept
