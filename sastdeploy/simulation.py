@@ -149,7 +149,8 @@ def simulate_dataset(
     """Return the program's run on a split, with its summary.
 
     Args:
-        limit: at most this many recordings, drawn (as the validation split is) by the seed of the training: what `evaluate` takes. engine: one of the engines, or `AUTO`. root: folder of the data sets.
+        limit: at most this many recordings. They, and the validation split, are drawn by the training's seed, as `evaluate` draws them.
+        engine: one of the engines, or `AUTO`. root: folder of the data sets.
         say: remarks for the user. binning: (files binned, in all). progress: (recordings simulated, in all).
         early: told what `early_answer` finds before the compiled kernels are loaded; the run itself does not change.
 
@@ -175,7 +176,7 @@ def simulate_dataset(
         time_bins=program.preprocessing.time_bins,
         root=root,
         limit=limit,
-        seed=program.provenance.get("training", {}).get("seed", 0),
+        seed=_training_seed(program),
         skip_bad=skip_bad,
         say=say,
         progress=binning,
@@ -196,6 +197,13 @@ def simulate_dataset(
         recorded_seconds=None if labelled.seconds is None else float(labelled.seconds.sum()),
     )
     return DatasetRun(program, labelled, result, {**summary, "limit": limit})
+
+
+def _training_seed(program: Program) -> int:
+    """Return the seed that its network was trained with; 0 for a program that does not tell of a training."""
+    training = program.provenance.get("training")
+    seed = training.get("seed") if isinstance(training, dict) else None
+    return seed if type(seed) is int and seed >= 0 else 0
 
 
 def early_answer(program: Program, labelled: LabelledFrames) -> EarlyAnswer | None:

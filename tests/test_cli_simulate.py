@@ -243,11 +243,14 @@ def test_half_written_files_and_editors_marks_are_no_programs(here, capsys):
     assert choose_program(here, "nmnist-sim", say=said.append) == here / "net.onnx" and said == []
 
 
-def test_recordings_are_drawn_as_evaluate_draws_them(here, root):
-    program = replace(digits_program(), provenance={"training": {"seed": 3}})
+@pytest.mark.parametrize(
+    ("training", "seed"), [({"seed": 3}, 3), ({"seed": -1}, 0), ({"seed": True}, 0), ([], 0), (None, 0)]
+)
+def test_recordings_are_drawn_as_evaluate_draws_them(here, root, training, seed):
+    program = replace(digits_program(), provenance={} if training is None else {"training": training})
     for split, limit in (("test", 12), ("validation", None)):
         expected, others = (
-            load_frames("nmnist-sim", split, root=root, limit=limit, seed=seed) for seed in (3, 0)
+            load_frames("nmnist-sim", split, root=root, limit=limit, seed=s) for s in (seed, seed + 1)
         )
         taken = simulate_dataset(program, "nmnist-sim", split=split, limit=limit, root=root).labelled
         assert taken.names == expected.names != others.names
