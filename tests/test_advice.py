@@ -319,6 +319,9 @@ def test_what_integer_programs_cost_is_told_by_kind_of_network(script, results):
     assert "| convolution | `table2` | `aggressive_int4` | -1.00 | 1 |" in text.replace(
         " (-1.00 to -1.00)", ""
     )
+    # Another experiment that measures more of the same networks tells nothing new here.
+    again = results(file("states", CONV, more="profiles: [aggressive_int4]\n"), pair_of(MIXED))
+    assert script("integers").integers({**found, "states": again}) == text
     assert script("integers").integers({}) == ""
 
 

@@ -35,7 +35,8 @@ from sastdeploy.sweeps.points import Results, aggregate  # noqa: E402
 from sastdeploy.sweeps.report import section  # noqa: E402
 
 FIRST = (
-    "table1", "corruption", "table1-full", "table1-gestures", "corruption-gestures", "table2", "corruption-convolution", "table2-gestures", *EQUAL_COMPUTE, *MAP
+    "table1", "corruption", "table1-full", "table1-gestures", "corruption-gestures", "table2", "table2-states", "table2-gestures",
+    *EQUAL_COMPUTE, *MAP,
 )  # fmt: skip
 """The sections' order; what is not named follows by name."""
 ADVICE = "ADVICE.md"
