@@ -3,7 +3,8 @@
     python examples/train_and_compare.py [--work FOLDER] [--train 4000] [--epochs 10]
 
 Simulated N-MNIST recordings of the digits that ship with sastdeploy; no network needed. Prints one line per step of the
-way: smooth spikes, hard spikes, INT8, INT4. Interrupted in a training, the same call goes on from its last epoch; a finished training is made anew.
+way: smooth spikes, hard spikes, INT8, INT4. Interrupted in a training, the same call goes on from its last epoch; a
+finished training is made anew.
 """
 
 from __future__ import annotations

@@ -149,11 +149,32 @@ class Frames:
         )
 
     def dense(self) -> NDArray[np.uint8]:
-        """Return the counts as uint8 ``[N, T, P, H, W]``."""
+        """Return the counts as uint8 ``[N, T, P, H, W]``.
+
+        Raises:
+            InputError: a listed input lies outside the frame, has no count, or stands twice or out of order within its bin.
+        """
         counts = np.zeros((len(self) * self.time_bins, self.inputs), np.uint8)
         rows = np.repeat(np.arange(len(counts)), np.diff(self.indptr))
+        self._check_entries(rows)
         counts[rows, self.index] = self.count
         return counts.reshape(len(self), self.time_bins, *self.shape)
+
+    def _check_entries(self, rows: NDArray[np.integer]) -> None:
+        index = self.index
+        outside = (index < 0) | (index >= self.inputs)
+        if outside.any():
+            raise InputError(
+                f"frames: input {index[outside][0]} lies outside the frame's {self.inputs} inputs. Bin the recordings again."
+            )
+        if self.count.min(initial=1) < 1:
+            raise InputError(
+                "frames: an input is listed with a count of 0; counts are 1 to 255. Bin the recordings again."
+            )
+        if ((rows[1:] == rows[:-1]) & (index[1:] <= index[:-1])).any():
+            raise InputError(
+                "frames: inputs are named twice or out of order within a bin. Bin the recordings again."
+            )
 
     @classmethod
     def from_dense(cls, counts: NDArray) -> Frames:

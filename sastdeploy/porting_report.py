@@ -110,9 +110,7 @@ def _gain_error(node: Synapses, profile: HardwareProfile) -> float:
         raise CompileError(f"{node.name}: an integer is missing; a pass was left out.")
     gain = node.gain * node.weight_scale * 2.0**profile.membrane.fraction_bits
     achieved = node.multiplier / np.exp2(node.shift.astype(np.float64))
-    weighted = (
-        np.ones(len(gain), bool) if node.weight_q is None else node.weight_q.reshape(len(gain), -1).any(1)
-    )
+    weighted = node.effective_weight.reshape(len(gain), -1).any(1)
     return float(np.abs(achieved / gain - 1).max(initial=0.0, where=weighted))
 
 

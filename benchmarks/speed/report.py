@@ -18,12 +18,12 @@ from targets import sast_floor, targets
 from timing import RESULTS
 
 from sastdeploy import atomic
+from sastdeploy.sweeps.experiment import load_experiment
+from sastdeploy.sweeps.points import aggregate
 
 HERE = Path(__file__).parent
 PAGE, FIGURES = HERE.parent / "PERFORMANCE.md", HERE.parent / "figures"
-RECORDS = HERE.parent / "experiments" / "records"
-FULL = {"dataset": "nmnist-sim", "arch": "fc_0p40m", "epochs": 200, "limit": None}
-"""What the trials of the experiment `table1-full` have in common."""
+EXPERIMENTS = HERE.parent / "experiments"
 MEMORY = HERE.parent / "TRAINING_MEMORY.json"
 QUESTIONS = {
     "inference-fc_0p40m", "inference-conv_0p42m", "training-fc_0p40m", "training-conv_0p42m", "xylo", "growth", "limits", "data-path", "making",
@@ -50,26 +50,24 @@ def source(record: dict[str, Any]) -> str:
 
 def full_length() -> str:
     """Return the section of the trainings with the paper's schedule, from their records."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for path in sorted(RECORDS.glob("*.json")):
-        record = json.loads(path.read_text("utf-8"))
-        trial = record.get("trial", {})  # Not in the notes of a choice.
-        if all(trial.get(name, "absent") == value for name, value in FULL.items()):
-            rho = f", rho {trial['rho']:g}" if trial["rho"] else ""
-            found.setdefault(trial["method"] + rho, []).append(record)
+    experiment = load_experiment(EXPERIMENTS / "table1-full.yaml")
+    hashes = json.loads((EXPERIMENTS / "data.json").read_text("utf-8"))
+    first = experiment.trials[0]
+    data = hashes[f"{first.dataset}, {first.time_bins} bins"]
+    trials = {trial.address(data): trial for trial in experiment.trials}
     rows, commits = [], set()
-    for label, records in sorted(found.items()):
-        cells = [label, len(records)]
+    for point in aggregate(experiment, trials, EXPERIMENTS / "records").points:
+        cells = [point.label, len(point.raw)]
         for kind in ("training_cpu", "training"):
-            minutes = [record["seconds"][kind] / 60 for record in records]
+            minutes = [record["seconds"][kind] / 60 for record in point.raw]
             cells.append(f"{median(minutes):.1f} ({min(minutes):.1f} to {max(minutes):.1f})")
         rows.append(cells)
-        commits |= {record["commit"][:12] for record in records}
+        commits |= {record["commit"][:12] for record in point.raw}
     return (
         "## Full-length trainings\n\n"
         + table(["method", "trainings", "minutes of processor time", "minutes of wall clock"], rows)
         + f"""
-Median and range. {FULL["epochs"]} epochs of 54,001 recordings of simulated N-MNIST, evaluation on 6,000 after each one included, one thread. Several ran at once and shared
+Median and range. {first.epochs} epochs of 54,001 recordings of simulated N-MNIST, evaluation on 6,000 after each one included, one thread. Several ran at once and shared
 the two cores with other work, so processor time is what to compare. `sastdeploy sweep run benchmarks/experiments/table1-full.yaml`, commits {", ".join(sorted(commits))};
 accuracies are in [RESULTS.md](RESULTS.md).
 """

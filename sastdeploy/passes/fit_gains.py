@@ -42,7 +42,7 @@ def _fit(node: Synapses, profile: HardwareProfile) -> Synapses:
             multiplier[channel], shift[channel] = fit_gain(float(g), f"{node.name}, channel {channel}")
         except CompileError:
             # The sum of a channel without weights is 0, whatever its gain.
-            if node.weight_q is None or node.weight_q[channel].any():
+            if node.effective_weight[channel].any():
                 raise
             multiplier[channel], shift[channel] = 1, 0
     return replace(node, fraction_bits=n, multiplier=multiplier, shift=shift)

@@ -55,8 +55,6 @@ def run(
     digest = _verified(program)
     names = check_options(program, engine, threads, trace)
     check_frames(program, frames)
-    if engine != "numba":  # Which looks at every recording's entries when it comes to them.
-        check_entries(frames)
     threads = threads or usable_cores()
     begin = time.perf_counter()
     if engine == "reference":
@@ -115,34 +113,6 @@ def check_frames(program: Program, frames: Frames) -> None:
     if not indptr[-1] <= len(frames.index) == len(frames.count):
         raise InputError(
             "frames: fewer indices or counts than the row pointers name. Bin the recordings again."
-        )
-
-
-def check_entries(frames: Frames) -> None:
-    """Guarantee that every listed input lies inside the frame, has a count, and stands once and in order within its bin.
-
-    Raises:
-        InputError: one does not.
-    """
-    indptr = np.asarray(frames.indptr, np.int64)
-    first, last = indptr[0], indptr[-1]
-    index, count = np.asarray(frames.index[first:last], np.int64), np.asarray(frames.count[first:last])
-    if len(index) == 0:
-        return
-    if index.min() < 0 or index.max() >= frames.inputs:
-        raise InputError(
-            f"frames: input {index.min() if index.min() < 0 else index.max()} lies outside the frame's {frames.inputs} "
-            "inputs. Bin the recordings again."
-        )
-    if count.min() < 1:
-        raise InputError(
-            "frames: an input is listed with a count of 0; counts are 1 to 255. Bin the recordings again."
-        )
-    begins = np.zeros(len(index) + 1, bool)
-    begins[indptr - first] = True
-    if (~begins[1:-1] & (index[1:] <= index[:-1])).any():
-        raise InputError(
-            "frames: inputs are named twice or out of order within a bin. Bin the recordings again."
         )
 
 
