@@ -47,6 +47,9 @@ def copied(tmp_path):
     """Return a copy of the benchmarks with the committed results, so that nothing of the repository is written to."""
     folder = tmp_path / "benchmarks"
     shutil.copytree(BENCHMARKS / "speed", folder / "speed", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        BENCHMARKS / "experiments", folder / "experiments", ignore=shutil.ignore_patterns("__pycache__")
+    )
     shutil.copy(BENCHMARKS / "TRAINING_MEMORY.json", folder)
     (folder / "figures").mkdir()
     return folder
@@ -73,5 +76,6 @@ def test_scripts_measure_without_other_frameworks_and_the_page_takes_their_resul
             written = (results / f"{question}.json").read_bytes()
             assert written != committed and json.loads(written)
     run(str(copied / "speed" / "report.py"))
-    assert (copied / "PERFORMANCE.md").read_text("utf-8").startswith("# Speed\n")
+    page = (copied / "PERFORMANCE.md").read_text("utf-8")
+    assert page.startswith("# Speed\n") and "| method baseline | 5 |" in page
     assert list((copied / "figures").glob("speed-*.svg"))
