@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sastdeploy.events.splits import load_frames
-from sastdeploy.program_file import load_program, program_hash
+from sastdeploy.program.file import load_program, program_hash
 from sastdeploy.provenance import git_commit
+from sastdeploy.recordings.splits import load_frames
 from sastdeploy.simulator.engine import ENGINES, run
 from sastdeploy.simulator.result import RunResult
 

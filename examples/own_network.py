@@ -8,15 +8,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sastdeploy.compiler import compile_checkpoint
-from sastdeploy.events.simulate import make_nmnist_sim
-from sastdeploy.events.splits import find_scale, load_frames
-from sastdeploy.frames import Preprocessing
-from sastdeploy.hardware import load_profile
-from sastdeploy.metrics import summarise
-from sastdeploy.networks import describe, load_architecture
-from sastdeploy.program_file import save_program
+from sastdeploy.compiler.compile import compile_checkpoint
+from sastdeploy.compiler.profiles import load_profile
+from sastdeploy.networks.builtin import describe, load_architecture
+from sastdeploy.program.file import save_program
+from sastdeploy.recordings.frames import Preprocessing
+from sastdeploy.recordings.splits import find_scale, load_frames
 from sastdeploy.simulator import engine
+from sastdeploy.simulator.metrics import summarise
+from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
 from sastdeploy.training.loop import train
 from sastdeploy.training.settings import TrainingSettings
 

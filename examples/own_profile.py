@@ -12,13 +12,13 @@ from pathlib import Path
 
 import yaml
 
-from sastdeploy.checkpoint import load_checkpoint
-from sastdeploy.compiler import compile_checkpoint
+from sastdeploy.compiler.compile import compile_checkpoint
+from sastdeploy.compiler.profiles import load_profile, profile_path
 from sastdeploy.errors import CompileError
-from sastdeploy.events.splits import load_frames
-from sastdeploy.hardware import load_profile, profile_path
-from sastdeploy.metrics import summarise
+from sastdeploy.networks.checkpoint import load_checkpoint
+from sastdeploy.recordings.splits import load_frames
 from sastdeploy.simulator import engine
+from sastdeploy.simulator.metrics import summarise
 
 
 def write_profile(folder: Path, bits: int) -> Path:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sastdeploy.events.nmnist import nmnist_bytes
-from sastdeploy.events.recording import EVENT_DTYPE, check_events
-from sastdeploy.program_file import load_program
-from sastdeploy.simulation import simulate_recording
+from sastdeploy.program.file import load_program
+from sastdeploy.recordings.events import EVENT_DTYPE, check_events
+from sastdeploy.recordings.nmnist import nmnist_bytes
+from sastdeploy.simulator.simulate import simulate_recording
 
 
 def swinging_bar(milliseconds: int = 300) -> np.ndarray:

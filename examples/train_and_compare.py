@@ -12,15 +12,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sastdeploy.architecture import Architecture
-from sastdeploy.compiler import compile_checkpoint
-from sastdeploy.events.simulate import make_nmnist_sim
-from sastdeploy.events.splits import find_scale, load_frames
-from sastdeploy.frames import LabelledFrames, Preprocessing
-from sastdeploy.hardware import load_profile
-from sastdeploy.metrics import summarise
-from sastdeploy.networks import load_architecture
+from sastdeploy.compiler.compile import compile_checkpoint
+from sastdeploy.compiler.profiles import load_profile
+from sastdeploy.networks.architecture import Architecture
+from sastdeploy.networks.builtin import load_architecture
+from sastdeploy.recordings.frames import LabelledFrames, Preprocessing
+from sastdeploy.recordings.splits import find_scale, load_frames
 from sastdeploy.simulator import engine
+from sastdeploy.simulator.metrics import summarise
+from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
 from sastdeploy.training.inference import evaluate
 from sastdeploy.training.loop import train
 from sastdeploy.training.settings import TrainingSettings

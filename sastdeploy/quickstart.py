@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sastdeploy import atomic
+from sastdeploy._files import atomic
 from sastdeploy.errors import InputError
 from sastdeploy.provenance import git_commit, versions
 
@@ -41,10 +42,25 @@ FULL = QuickstartSettings(train=4000, test=2000, epochs=15)
 SMALL = QuickstartSettings(train=400, test=200, epochs=3)
 
 Say = Callable[[str], None]
+Advance = Callable[[int], None]
+"""Told how much of a step is done."""
+Bar = Callable[[str, int], AbstractContextManager[Advance]]
+"""Makes a progress bar: what is done, and how much there is."""
+
+
+@contextmanager
+def no_bar(description: str, total: int) -> Iterator[Advance]:
+    """Show nothing."""
+    yield lambda done: None
 
 
 def run(
-    out: Path, settings: QuickstartSettings, *, force: bool = False, say: Say = lambda text: None
+    out: Path,
+    settings: QuickstartSettings,
+    *,
+    force: bool = False,
+    say: Say = lambda text: None,
+    bar: Bar = no_bar,
 ) -> dict[str, Any]:
     """Do everything below ``out`` and return the summary that it also writes to ``out/summary.json``.
 
@@ -57,10 +73,10 @@ def run(
     _claim(out, settings, force)
     seconds: dict[str, float] = {}
     root = out / "data"
-    _timed(seconds, "simulate recordings", partial(_make, root, settings), say)
+    _timed(seconds, "simulate recordings", partial(_make, root, settings, bar), say)
     picture = _timed(seconds, "draw", partial(_draw_one, root, out), say)
     for method in METHODS:
-        _timed(seconds, f"train {method}", partial(_train, out, root, method, settings), say)
+        _timed(seconds, f"train {method}", partial(_train, out, root, method, settings, bar), say)
     rows = _timed(seconds, "compile and simulate", partial(_programs, out, root), say)
     accuracies = _timed(seconds, "evaluate", partial(_evaluate, out, root), say)
     summary = {
@@ -102,34 +118,31 @@ def _timed(seconds: dict[str, float], name: str, work: Callable[[], Any], say: S
     return result
 
 
-def _make(root: Path, settings: QuickstartSettings) -> None:
-    from sastdeploy.events.simulate import make_nmnist_sim
-    from sastdeploy.report.terminal import progress
+def _make(root: Path, settings: QuickstartSettings, bar: Bar) -> None:
+    from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
 
-    with progress() as bar:
-        task = bar.add_task("simulated recordings", total=settings.train + settings.test)
+    with bar("simulated recordings", settings.train + settings.test) as advance:
         make_nmnist_sim(
             root, train=settings.train, test=settings.test, seed=settings.seed,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=lambda done, total: advance(done),
         )  # fmt: skip
 
 
 def _draw_one(root: Path, out: Path) -> Path:
-    from sastdeploy.events.drawing import draw_recording
-    from sastdeploy.events.reading import read_recording
+    from sastdeploy.recordings.reading import read_recording
+    from sastdeploy.report.recording_figures import draw_recording
 
     path = min((root / DATASET / "Test" / "7").glob("*.bin"))
     title = f"simulated N-MNIST recording {path.relative_to(root / DATASET)}"
     return draw_recording(read_recording(path), (34, 34, 2), out / "recording.png", title=title)
 
 
-def _train(out: Path, root: Path, method: str, settings: QuickstartSettings) -> None:
-    from sastdeploy.checkpoint import load_checkpoint
-    from sastdeploy.events.catalog import dataset
-    from sastdeploy.events.splits import find_scale, load_frames
-    from sastdeploy.frames import Preprocessing
-    from sastdeploy.networks import load_architecture
-    from sastdeploy.report.terminal import progress
+def _train(out: Path, root: Path, method: str, settings: QuickstartSettings, bar: Bar) -> None:
+    from sastdeploy.networks.builtin import load_architecture
+    from sastdeploy.networks.checkpoint import load_checkpoint
+    from sastdeploy.recordings.catalog import dataset
+    from sastdeploy.recordings.frames import Preprocessing
+    from sastdeploy.recordings.splits import find_scale, load_frames
     from sastdeploy.training.loop import train
     from sastdeploy.training.settings import TrainingSettings
 
@@ -148,24 +161,23 @@ def _train(out: Path, root: Path, method: str, settings: QuickstartSettings) -> 
         method=method, rho=settings.rho if method == "sast" else 0.0, epochs=settings.epochs,
         batch_size=settings.batch_size, seed=settings.seed,
     )  # fmt: skip
-    with progress() as bar:
-        task = bar.add_task(f"training {method}", total=settings.epochs)
+    with bar(f"training {method}", settings.epochs) as advance:
         train(
             training, validation, architecture, preprocessing, chosen, path, dataset=DATASET,
             command="sastdeploy quickstart", resume=True,
-            report=lambda record: bar.update(task, completed=record["epoch"] + 1),
+            report=lambda record: advance(record["epoch"] + 1),
         )  # fmt: skip
 
 
 def _programs(out: Path, root: Path) -> list[dict[str, Any]]:
     """Compile both checkpoints for both profiles, simulate the four programs, and return Table 4's rows."""
-    from sastdeploy.checkpoint import load_checkpoint
-    from sastdeploy.compiler import compile_checkpoint
-    from sastdeploy.events.splits import load_frames
-    from sastdeploy.hardware import load_profile
-    from sastdeploy.metrics import summarise
-    from sastdeploy.program_file import load_program, program_hash, save_program
+    from sastdeploy.compiler.compile import compile_checkpoint
+    from sastdeploy.compiler.profiles import load_profile
+    from sastdeploy.networks.checkpoint import load_checkpoint
+    from sastdeploy.program.file import load_program, program_hash, save_program
+    from sastdeploy.recordings.splits import load_frames
     from sastdeploy.simulator.engine import run as simulate
+    from sastdeploy.simulator.metrics import summarise
 
     test = load_frames(DATASET, "test", root=root)
     rows: list[dict[str, Any]] = []
@@ -189,8 +201,8 @@ def _programs(out: Path, root: Path) -> list[dict[str, Any]]:
 
 
 def _evaluate(out: Path, root: Path) -> dict[str, Any]:
-    from sastdeploy.checkpoint import checkpoint_hash, load_checkpoint
-    from sastdeploy.events.splits import load_frames
+    from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
+    from sastdeploy.recordings.splits import load_frames
     from sastdeploy.training.inference import evaluate
 
     test = load_frames(DATASET, "test", root=root)
@@ -202,10 +214,11 @@ def _evaluate(out: Path, root: Path) -> dict[str, Any]:
 
 
 def _bars(out: Path, rows: list[dict[str, Any]]) -> Path:
-    from sastdeploy.report.figures import Bar, accuracy_bars
+    from sastdeploy.report.figures import Bar as DrawnBar
+    from sastdeploy.report.figures import accuracy_bars
 
     bars = [
-        Bar(
+        DrawnBar(
             row["profile"],
             row["method"],
             row["accuracy"]["value"],

@@ -7,11 +7,11 @@ import math
 import numpy as np
 from hypothesis import strategies as st
 
-from sastdeploy.fixedpoint import Overflow, QFormat, Rounding, weight_limit
-from sastdeploy.frames import Frames, Preprocessing, index_dtype
-from sastdeploy.program import RESETS, SPIKE_TESTS, ConvLif, DenseLif, Lif, Program, Readout, SumPool
-from sastdeploy.program import output_shape as shape_after
-from sastdeploy.program_check import INT32_END, worst_gained, worst_sums
+from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding, weight_limit
+from sastdeploy.program.records import RESETS, SPIKE_TESTS, ConvLif, DenseLif, Lif, Program, Readout, SumPool
+from sastdeploy.program.records import output_shape as shape_after
+from sastdeploy.program.verify import INT32_END, worst_gained, worst_sums
+from sastdeploy.recordings.frames import Frames, Preprocessing, index_dtype
 
 MEMBRANES = ("Q8.8", "Q4.4", "Q1.1", "Q2.0", "Q12.12", "Q1.23", "Q6.10", "Q3.2")
 WEIGHT_KINDS = ("uniform", "uniform", "sparse", "signs", "largest", "smallest", "zero")

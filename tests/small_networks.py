@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from sastdeploy.architecture import Architecture, Conv, Dense, Neuron, Readout, SumPool
-from sastdeploy.checkpoint import Checkpoint
-from sastdeploy.frames import Frames, LabelledFrames, Preprocessing
-from sastdeploy.networks import parameter_shapes
+from sastdeploy.networks.architecture import Architecture, Conv, Dense, Neuron, Readout, SumPool
+from sastdeploy.networks.builtin import parameter_shapes
+from sastdeploy.networks.checkpoint import Checkpoint
+from sastdeploy.recordings.frames import Frames, LabelledFrames, Preprocessing
 
 DENSE = Architecture("tiny_fc", (2, 4, 4), (Dense(12), Dense(8)), Readout(), 3)
 CONV = Architecture("tiny_conv", (2, 9, 9), (Conv(4, 3, 2, 1), Conv(5, 3, 1, 0)), Readout(True), 3)

@@ -9,22 +9,22 @@ import pytest
 import synthetic_records as synthetic
 
 from sastdeploy.cli.main import cli
-from sastdeploy.samples import Sample
-from sastdeploy.sweeps.experiment import Trial, load_experiment
-from sastdeploy.sweeps.pictures import Pair, correlations
-from sastdeploy.sweeps.points import aggregate
-from sastdeploy.sweeps.selection import choose
-from sastdeploy.sweeps.sentences import sorted_by_direction
+from sastdeploy.experiments.figures import Pair, correlations
+from sastdeploy.experiments.results import aggregate
+from sastdeploy.experiments.selection import choose
+from sastdeploy.experiments.sentences import sorted_by_direction
+from sastdeploy.experiments.spec import Trial, load_experiment
+from sastdeploy.statistics import Sample
 from sastdeploy.training.settings import kernels_for
 
 HOME = Path(__file__).parents[1]
-EXPERIMENTS = HOME / "benchmarks" / "experiments"
+EXPERIMENTS = HOME / "benchmarks" / "paper"
 
 
 @pytest.fixture
 def script(benchmark_script):
     """Return a function that imports a module of the experiments' folder."""
-    benchmark_script("experiments/assemble.py")
+    benchmark_script("paper/assemble.py")
     return importlib.import_module
 
 
@@ -171,7 +171,7 @@ def test_a_bigger_network_is_more_work(script, results):
     # (2312 x 504 + 504 x 192 + 192 x 10) / (2312 x 168 + 168 x 64 + 64 x 10)
     assert "`arch wide` 3.2 times" in script("findings").network(there)
     assert script("ways").command(there.points[-1].trial) == (
-        "sastdeploy train --dataset nmnist-sim --arch benchmarks/experiments/networks/wide.yaml --epochs 2"
+        "sastdeploy train --dataset nmnist-sim --arch benchmarks/paper/networks/wide.yaml --epochs 2"
     )
 
 

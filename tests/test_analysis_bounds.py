@@ -17,9 +17,9 @@ from sastdeploy.analysis.contraction import surrogate_slope
 from sastdeploy.analysis.convergence import convergence_floor
 from sastdeploy.analysis.lipschitz import geometric_sum, lipschitz_bound
 from sastdeploy.analysis.power import operator_norm
-from sastdeploy.architecture import Neuron
 from sastdeploy.errors import InputError
-from sastdeploy.frames import Frames
+from sastdeploy.networks.architecture import Neuron
+from sastdeploy.recordings.frames import Frames
 from sastdeploy.training.derivatives import (
     attack,
     hessian_product,

@@ -7,20 +7,20 @@ import numpy as np
 import pytest
 
 from sastdeploy.analysis.robustness import DEFAULT, _paired, grid, robustness
-from sastdeploy.architecture import Architecture, Dense, Readout
-from sastdeploy.checkpoint import save_checkpoint
 from sastdeploy.cli import main as main_module
-from sastdeploy.compiler import compile_checkpoint
+from sastdeploy.compiler.compile import compile_checkpoint
+from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.errors import CompileError, InputError
-from sastdeploy.events.corrupted_frames import corrupted_frames
-from sastdeploy.events.corruption import KINDS, Corruption
-from sastdeploy.events.simulate import make_nmnist_sim
-from sastdeploy.events.splits import load_frames
-from sastdeploy.frames import Frames
-from sastdeploy.hardware import load_profile
-from sastdeploy.metrics import wilson_interval
-from sastdeploy.report.robustness import draw
+from sastdeploy.networks.architecture import Architecture, Dense, Readout
+from sastdeploy.networks.checkpoint import save_checkpoint
+from sastdeploy.recordings.corrupted_frames import corrupted_frames
+from sastdeploy.recordings.corruption import KINDS, Corruption
+from sastdeploy.recordings.frames import Frames
+from sastdeploy.recordings.splits import load_frames
+from sastdeploy.report.robustness_figures import draw
 from sastdeploy.simulator import engine
+from sastdeploy.simulator.metrics import wilson_interval
+from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
 from sastdeploy.training.inference import evaluate
 from tests.small_networks import checkpoint_of, labelled
 
@@ -231,7 +231,9 @@ def test_a_figure_begins_at_clean_and_ascends(tmp_path, monkeypatch):
                 "programs": {"chip": answer(value / 4)}}  # fmt: skip
 
     drawn = []
-    monkeypatch.setattr("sastdeploy.report.robustness.accuracy_lines", lambda *parts: drawn.append(parts))
+    monkeypatch.setattr(
+        "sastdeploy.report.robustness_figures.accuracy_lines", lambda *parts: drawn.append(parts)
+    )
     records = [record(None, None, 0.8), record("drop", 0.4, 0.2), record("jitter", 2.0, 0.7),
                record("drop", 0.1, 0.6), record("drop", 0.0, 0.8)]  # fmt: skip
     paths = draw(records, tmp_path, "net")

@@ -13,8 +13,8 @@ from sastdeploy.analysis.activity import activity
 from sastdeploy.analysis.contraction import contraction, forbidden_band, surrogate_slope
 from sastdeploy.analysis.margins import margins
 from sastdeploy.analysis.tally import Tally
-from sastdeploy.architecture import Architecture, Dense, Readout
 from sastdeploy.errors import InputError
+from sastdeploy.networks.architecture import Architecture, Dense, Readout
 from sastdeploy.training import states
 from sastdeploy.training.inference import run
 

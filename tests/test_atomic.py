@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from sastdeploy import atomic
+from sastdeploy._files import atomic
 from sastdeploy.errors import InputError
 
 

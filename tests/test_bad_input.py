@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from sastdeploy.architecture import Architecture, Dense, Readout
-from sastdeploy.checkpoint import load_checkpoint, save_checkpoint
 from sastdeploy.cli import main as main_module
-from sastdeploy.compiler import compile_checkpoint
-from sastdeploy.hardware import builtin_profiles, load_profile
-from sastdeploy.program_file import save_program
+from sastdeploy.compiler.compile import compile_checkpoint
+from sastdeploy.compiler.profiles import builtin_profiles, load_profile
+from sastdeploy.networks.architecture import Architecture, Dense, Readout
+from sastdeploy.networks.checkpoint import load_checkpoint, save_checkpoint
+from sastdeploy.program.file import save_program
 from tests.small_networks import checkpoint_of
 from tests.test_events_formats import nmnist_tree
 

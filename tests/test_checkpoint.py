@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sastdeploy.checkpoint import checkpoint_hash, load_checkpoint, save_checkpoint
 from sastdeploy.errors import InputError
+from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint, save_checkpoint
 from tests.small_networks import CONV, DENSE, POOL, checkpoint_of
 
 

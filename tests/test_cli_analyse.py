@@ -7,11 +7,11 @@ from small_networks import checkpoint_of
 
 from sastdeploy.analysis.bounds import bounds
 from sastdeploy.analysis.margins import margins
-from sastdeploy.checkpoint import load_checkpoint, save_checkpoint
 from sastdeploy.cli.main import main
-from sastdeploy.events.simulate import make_nmnist_sim
-from sastdeploy.events.splits import load_frames
-from sastdeploy.networks import builtin
+from sastdeploy.networks.builtin import builtin
+from sastdeploy.networks.checkpoint import load_checkpoint, save_checkpoint
+from sastdeploy.recordings.splits import load_frames
+from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sastdeploy.cli import main as main_module
-from sastdeploy.events.nmnist import nmnist_bytes
-from sastdeploy.events.recording import EVENT_DTYPE
+from sastdeploy.recordings.events import EVENT_DTYPE
+from sastdeploy.recordings.nmnist import nmnist_bytes
 
 
 def run(arguments, capsys):

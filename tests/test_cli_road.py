@@ -10,8 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from sastdeploy.checkpoint import load_checkpoint
-from sastdeploy.events.simulate import make_nmnist_sim
+from sastdeploy.networks.checkpoint import load_checkpoint
+from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
 from tests.interrupts import heed_interrupts
 
 TRAIN = "train --dataset nmnist-sim --arch 'my net.yaml' --method sast --rho 0.1 --epochs 40 --batch-size 32 --seed 3 --threads 1 --threshold 0.2"

@@ -17,21 +17,27 @@ from tiny_programs import tiny_lif, tiny_program, tiny_readout
 from without_jit import JIT_ONLY
 
 import sastdeploy
-from sastdeploy import simulation_files
 from sastdeploy.cli import main as main_module
 from sastdeploy.cli.simulate_command import _print_speed, _say_early, without
 from sastdeploy.errors import InputError
-from sastdeploy.events.simulate import make_nmnist_sim
-from sastdeploy.events.splits import load_frames
-from sastdeploy.fixedpoint import QFormat
-from sastdeploy.frames import Preprocessing
-from sastdeploy.metrics import speed as rates
-from sastdeploy.program import DenseLif
-from sastdeploy.program_file import save_program
-from sastdeploy.simulation import MAX_TRACE_BYTES, EarlyAnswer, choose_program, early_answer, simulate_dataset
+from sastdeploy.program.file import save_program
+from sastdeploy.program.fixedpoint import QFormat
+from sastdeploy.program.records import DenseLif
+from sastdeploy.recordings.frames import Preprocessing
+from sastdeploy.recordings.splits import load_frames
 from sastdeploy.simulator import engine
+from sastdeploy.simulator import result_folder as simulation_files
 from sastdeploy.simulator.engine import COMPILING_AGAIN
+from sastdeploy.simulator.metrics import speed as rates
 from sastdeploy.simulator.result import empty_result
+from sastdeploy.simulator.simulate import (
+    MAX_TRACE_BYTES,
+    EarlyAnswer,
+    choose_program,
+    early_answer,
+    simulate_dataset,
+)
+from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
 
 PACKAGE = Path(sastdeploy.__file__).parent
 
@@ -90,7 +96,7 @@ def test_json_is_one_object_with_every_figure(here, capsys):
     code, out, err = simulate(capsys, "--dataset", "nmnist-sim", "--json", "--threads", "2")
     assert code == 0, err
     summary = json.loads(out)
-    assert summary["schema"] == "sastdeploy.simulation/1"
+    assert summary["schema"] == "sastdeploy.simulator.simulate/1"
     assert summary["recordings"] == 30
     assert np.sum(summary["confusion"]) == 30
     assert summary["provenance"]["threads"] == 2
@@ -162,11 +168,11 @@ def test_an_early_answer_is_the_same_integers_and_costs_little(monkeypatch, root
     full = engine.run(program, frames.frames, engine="numba")
     work = (2312 * 12 + 12 * 8) * 10
     for most, count in ((8 * work, 8), (8 * work - 1, 7), (work, 1)):
-        monkeypatch.setattr("sastdeploy.simulation.EARLY_WORK", most)
+        monkeypatch.setattr("sastdeploy.simulator.simulate.EARLY_WORK", most)
         answer = early_answer(program, frames)
         correct = int((full.predicted[:count] == frames.labels[:count]).sum())
         assert answer == EarlyAnswer(count, correct, full.synops[:count].sum() / count)
-    monkeypatch.setattr("sastdeploy.simulation.EARLY_WORK", work - 1)
+    monkeypatch.setattr("sastdeploy.simulator.simulate.EARLY_WORK", work - 1)
     assert early_answer(program, frames) is None
 
 
@@ -427,7 +433,7 @@ def test_wrong_trace_is_refused_before_any_data_is_read(here, capsys):
 
 
 def test_a_trace_that_would_fill_memory_is_refused(here, capsys, monkeypatch):
-    monkeypatch.setattr("sastdeploy.simulation.MAX_TRACE_BYTES", 1200)
+    monkeypatch.setattr("sastdeploy.simulator.simulate.MAX_TRACE_BYTES", 1200)
     assert MAX_TRACE_BYTES > 1 << 30
     code, _, err = simulate(capsys, "net.onnx", "--trace", "fc1")
     assert code == 3

@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 from small_networks import CONV, DENSE, POOL, checkpoint_of, labelled
 
-from sastdeploy.architecture import Architecture, Dense, Neuron, Readout
-from sastdeploy.checkpoint import Checkpoint, checkpoint_hash
-from sastdeploy.compiler import PASSES, compile_checkpoint, compile_report, run_passes
+from sastdeploy.compiler.compile import PASSES, compile_checkpoint, compile_report, run_passes
+from sastdeploy.compiler.ir.graph import Graph
+from sastdeploy.compiler.ir.importer import graph_from_checkpoint
+from sastdeploy.compiler.ir.interpreter import interpret
+from sastdeploy.compiler.ir.text import parse_graph
+from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.errors import CompileError, InputError
-from sastdeploy.fixedpoint import Overflow, QFormat, Rounding
-from sastdeploy.frames import Frames, Preprocessing
-from sastdeploy.hardware import load_profile
-from sastdeploy.ir.graph import Graph
-from sastdeploy.ir.importer import graph_from_checkpoint
-from sastdeploy.ir.interpreter import interpret
-from sastdeploy.ir.text import parse_graph
-from sastdeploy.program_check import verify_program
-from sastdeploy.program_file import load_program, program_hash, save_program
+from sastdeploy.networks.architecture import Architecture, Dense, Neuron, Readout
+from sastdeploy.networks.checkpoint import Checkpoint, checkpoint_hash
+from sastdeploy.program.file import load_program, program_hash, save_program
+from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
+from sastdeploy.program.verify import verify_program
+from sastdeploy.recordings.frames import Frames, Preprocessing
 from sastdeploy.simulator import reference
 
 LOIHI, SMALL = load_profile("loihi_int8"), load_profile("aggressive_int4")
@@ -189,7 +189,7 @@ def test_an_invalid_graph_enters_no_pass():
     [(DENSE, 4.0, "input"), (POOL, 1.0, "layers.1"), (CONV, 1.0, "readout")],
 )
 def test_no_divisor_is_lost(architecture, divisor, name, monkeypatch):
-    monkeypatch.setattr("sastdeploy.compiler.PASSES", PASSES[1:])
+    monkeypatch.setattr("sastdeploy.compiler.compile.PASSES", PASSES[1:])
     with pytest.raises(CompileError) as caught:
         compile_checkpoint(checkpoint_of(architecture, c_clip=1, divisor=divisor), LOIHI)
     assert str(caught.value) == f"{name}: its divisor is not folded into a gain; a pass was left out."
@@ -198,7 +198,7 @@ def test_no_divisor_is_lost(architecture, divisor, name, monkeypatch):
 @pytest.mark.parametrize("left_out", range(5))
 def test_no_pass_can_be_left_out_unnoticed(left_out, monkeypatch):
     passes = PASSES[:left_out] + PASSES[left_out + 1 :]
-    monkeypatch.setattr("sastdeploy.compiler.PASSES", passes)
+    monkeypatch.setattr("sastdeploy.compiler.compile.PASSES", passes)
     with pytest.raises(CompileError, match=r"Order the passes so|a pass was left out"):
         compile_checkpoint(two_inputs(), LOIHI)
 

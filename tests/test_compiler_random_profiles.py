@@ -7,12 +7,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from small_networks import CONV, DENSE, POOL, checkpoint_of, labelled
 
-from sastdeploy.compiler import compile_checkpoint, compile_report
+from sastdeploy.compiler.compile import compile_checkpoint, compile_report
+from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.errors import CompileError
-from sastdeploy.fixedpoint import Overflow, QFormat, Rounding, weight_limit
-from sastdeploy.hardware import load_profile
-from sastdeploy.program import SumPool
-from sastdeploy.program_check import verify_program, worst_sums
+from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding, weight_limit
+from sastdeploy.program.records import SumPool
+from sastdeploy.program.verify import verify_program, worst_sums
 from sastdeploy.simulator import reference
 
 LOIHI = load_profile("loihi_int8")

@@ -8,14 +8,14 @@ import pytest
 from click.testing import CliRunner
 from small_networks import CONV, DENSE, POOL, checkpoint_of
 
-from sastdeploy.checkpoint import save_checkpoint
 from sastdeploy.cli.compile_command import command
-from sastdeploy.compiler import compile_checkpoint, compile_report
+from sastdeploy.compiler.compile import compile_checkpoint, compile_report
+from sastdeploy.compiler.profiles import builtin_profiles, load_profile
 from sastdeploy.errors import CompileError, InputError
-from sastdeploy.fixedpoint import QFormat
-from sastdeploy.hardware import builtin_profiles, load_profile
-from sastdeploy.networks import describe
-from sastdeploy.program_file import load_program
+from sastdeploy.networks.builtin import describe
+from sastdeploy.networks.checkpoint import save_checkpoint
+from sastdeploy.program.file import load_program
+from sastdeploy.program.fixedpoint import QFormat
 
 LOIHI, SMALL = load_profile("loihi_int8"), load_profile("aggressive_int4")
 

@@ -9,13 +9,13 @@ import pytest
 import small_networks
 import synthetic_records as synthetic
 
-from sastdeploy.checkpoint import checkpoint_hash, save_checkpoint
 from sastdeploy.errors import InputError
-from sastdeploy.events import splits
+from sastdeploy.experiments import trial as sweep
+from sastdeploy.experiments.results import aggregate
+from sastdeploy.experiments.spec import Trial, load_experiment
+from sastdeploy.networks.checkpoint import checkpoint_hash, save_checkpoint
+from sastdeploy.recordings import splits
 from sastdeploy.simulator import reference
-from sastdeploy.sweeps import trial as sweep
-from sastdeploy.sweeps.experiment import Trial, load_experiment
-from sastdeploy.sweeps.points import aggregate
 from sastdeploy.training import inference
 
 FILE = """name: table1
@@ -33,12 +33,12 @@ TRIAL = Trial("nmnist-sim", profiles=("loihi_int8",))
 
 @pytest.fixture
 def confirm(benchmark_script):
-    return benchmark_script("experiments/confirm.py")
+    return benchmark_script("paper/confirm.py")
 
 
 @pytest.fixture
 def page(benchmark_script):
-    return benchmark_script("experiments/confirmed.py")
+    return benchmark_script("paper/confirmed.py")
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +181,7 @@ def test_the_page_tells_what_agrees_and_what_does_not(page, confirm, made, tmp_p
         "checkpoints": [row],
     }
     path = tmp_path / "confirmed.json"
-    assert "Not made yet: `python benchmarks/experiments/confirm.py" in page.confirmed(path)
+    assert "Not made yet: `python benchmarks/paper/confirm.py" in page.confirmed(path)
     path.write_text(json.dumps(content), "utf-8")
     text = page.confirmed(path)
     assert "`python x.py` at commit 0123456789ab (torch 2)" in text

@@ -6,7 +6,8 @@ import shutil
 
 import pytest
 
-from sastdeploy import doctor, jit
+from sastdeploy._kernels import jit
+from sastdeploy.cli import doctor
 from sastdeploy.cli import main as main_module
 
 

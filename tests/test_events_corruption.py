@@ -10,11 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sastdeploy.errors import InputError
-from sastdeploy.events.corrupted_frames import corrupted_frames
-from sastdeploy.events.corruption import KINDS, Corruption, corrupted, drop, flip, hot_pixels, jitter, noise
-from sastdeploy.events.frames import count_events
-from sastdeploy.events.recording import EVENT_DTYPE, Trial
-from sastdeploy.events.splits import load_frames
+from sastdeploy.recordings.binning import count_events
+from sastdeploy.recordings.corrupted_frames import corrupted_frames
+from sastdeploy.recordings.corruption import (
+    KINDS,
+    Corruption,
+    corrupted,
+    drop,
+    flip,
+    hot_pixels,
+    jitter,
+    noise,
+)
+from sastdeploy.recordings.events import EVENT_DTYPE, Trial
+from sastdeploy.recordings.splits import load_frames
 from tests.test_events_formats import gesture_folder, nmnist_tree
 
 SENSOR = (6, 4, 2)

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sastdeploy.events.digit_frames import DigitBinner
-from sastdeploy.events.frames import count_events
-from sastdeploy.events.nmnist import SENSOR, nmnist_bytes, parse_nmnist
-from sastdeploy.events.recording import EVENT_DTYPE
+from sastdeploy.recordings.binning import count_events
+from sastdeploy.recordings.events import EVENT_DTYPE
+from sastdeploy.recordings.fast_binning import DigitBinner
+from sastdeploy.recordings.nmnist import SENSOR, nmnist_bytes, parse_nmnist
 
 
 def defined(content, frame, bins):

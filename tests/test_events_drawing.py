@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from sastdeploy.errors import InputError
-from sastdeploy.events.drawing import draw_recording
-from sastdeploy.events.recording import EVENT_DTYPE
+from sastdeploy.recordings.events import EVENT_DTYPE
+from sastdeploy.report.recording_figures import draw_recording
 
 
 def some_events(count: int = 200) -> np.ndarray:

@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from sastdeploy.errors import InputError
-from sastdeploy.events.catalog import RemoteFile, dataset
-from sastdeploy.events.fetch import fetch
+from sastdeploy.recordings.catalog import RemoteFile, dataset
+from sastdeploy.recordings.download import fetch
 
 CONTENT = bytes(range(256)) * 4096
 HALF = len(CONTENT) // 2
@@ -54,7 +54,7 @@ def facts(server, content=CONTENT):
 
 def test_a_file_is_downloaded_once(server, tmp_path):
     for _ in range(2):
-        folder = fetch(facts(server), tmp_path, show_progress=False)
+        folder = fetch(facts(server), tmp_path)
     assert [file.name for file in folder.iterdir()] == ["Train.zip"]
     assert (folder / "Train.zip").read_bytes() == CONTENT
     assert server.asked == [None]
@@ -64,10 +64,10 @@ def test_a_file_is_downloaded_once(server, tmp_path):
 def test_a_download_that_broke_off_goes_on(server, tmp_path, ranges):
     server.break_after = HALF
     with pytest.raises(InputError, match="could not be downloaded"):
-        fetch(facts(server), tmp_path, show_progress=False)
+        fetch(facts(server), tmp_path)
     assert (tmp_path / "nmnist" / ".Train.zip.part").stat().st_size == HALF
     server.break_after, server.ranges = None, ranges
-    folder = fetch(facts(server), tmp_path, show_progress=False)
+    folder = fetch(facts(server), tmp_path)
     assert server.asked == [None, f"bytes={HALF}-"]
     assert [file.name for file in folder.iterdir()] == ["Train.zip"]
     assert (folder / "Train.zip").read_bytes() == CONTENT

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sastdeploy.errors import InputError
-from sastdeploy.events import gestures
-from sastdeploy.events.aedat31 import aedat31_bytes, parse_aedat31
-from sastdeploy.events.gestures import list_gestures, parse_labels, parse_packed, read_gestures
-from sastdeploy.events.nmnist import file_content, list_nmnist, nmnist_bytes, parse_nmnist, read_nmnist
-from sastdeploy.events.reading import read_recording
-from sastdeploy.events.recording import EVENT_DTYPE
+from sastdeploy.recordings import dvsgesture as gestures
+from sastdeploy.recordings.aedat31 import aedat31_bytes, parse_aedat31
+from sastdeploy.recordings.dvsgesture import list_gestures, parse_labels, parse_packed, read_gestures
+from sastdeploy.recordings.events import EVENT_DTYPE
+from sastdeploy.recordings.nmnist import file_content, list_nmnist, nmnist_bytes, parse_nmnist, read_nmnist
+from sastdeploy.recordings.reading import read_recording
 
 DVS = (128, 128, 2)
 
@@ -354,7 +354,7 @@ def test_a_damaged_zip_is_refused(tmp_path):
 def test_the_real_recording(shared_data):
     events = read_recording(shared_data / "recordings" / "sample_nmnist.bin")
     assert (len(events), events["t"][0], events["t"][-1]) == (4325, 654, 311175)
-    from sastdeploy.events.frames import bin_events
+    from sastdeploy.recordings.binning import bin_events
 
     counts = bin_events(events, (34, 34, 2), (34, 34), 10)
     assert (counts > 0).sum((1, 2, 3)).tolist() == [109, 277, 185, 133, 244, 184, 126, 191, 289, 154]

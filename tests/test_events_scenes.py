@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 
 from sastdeploy.errors import InputError
-from sastdeploy.events import scenes_gestures
-from sastdeploy.events.body import draw_performer, pose
-from sastdeploy.events.catalog import GESTURES
-from sastdeploy.events.digit_images import (
+from sastdeploy.recordings.catalog import GESTURES
+from sastdeploy.synthesis import gestures as scenes_gestures
+from sastdeploy.synthesis.body import draw_performer, pose
+from sastdeploy.synthesis.dvsgesture_sim import aedat31_bytes, make_dvsgesture_sim, performer_split
+from sastdeploy.synthesis.gestures import draw_gesture
+from sastdeploy.synthesis.mnist import (
     encode_images,
     encode_labels,
     load_digits,
@@ -26,11 +28,9 @@ from sastdeploy.events.digit_images import (
     parse_labels,
     stratified,
 )
-from sastdeploy.events.scenes_digits import NMNIST_SENSOR, SaccadeScene, draw_digit, saccade_path
-from sastdeploy.events.scenes_gestures import draw_gesture
-from sastdeploy.events.sensor import play_images
-from sastdeploy.events.simulate import make_nmnist_sim, nmnist_bytes
-from sastdeploy.events.simulate_gestures import aedat31_bytes, make_dvsgesture_sim, performer_split
+from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim, nmnist_bytes
+from sastdeploy.synthesis.saccades import NMNIST_SENSOR, SaccadeScene, draw_digit, saccade_path
+from sastdeploy.synthesis.sensor import play_images
 
 
 def contents(folder):
@@ -196,7 +196,7 @@ def test_workers_end_with_a_command_that_is_killed(tmp_path):
 
 
 def test_nmnist_bytes_by_hand():
-    from sastdeploy.events.recording import EVENT_DTYPE
+    from sastdeploy.recordings.events import EVENT_DTYPE
 
     # x 5, y 33, ON, t 70000 = 0x011170: 0x05 0x21 (0x80 | 0x01) 0x11 0x70
     events = np.array([(5, 33, 70000, 1)], EVENT_DTYPE)
@@ -284,7 +284,7 @@ def test_gesture_files(tmp_path):
 
 
 def test_aedat_bytes_by_hand():
-    from sastdeploy.events.recording import EVENT_DTYPE
+    from sastdeploy.recordings.events import EVENT_DTYPE
 
     # x 3, y 2, ON, t 258: word = 1 | 1 << 1 | 2 << 2 | 3 << 17 = 0x0006000B
     content = aedat31_bytes(np.array([(3, 2, 258, 1)], EVENT_DTYPE))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sastdeploy.errors import InputError
-from sastdeploy.events.sensor import SensorModel, lin_log, play_images, sensor_from_dict
+from sastdeploy.synthesis.sensor import SensorModel, lin_log, play_images, sensor_from_dict
 
 QUIET = SensorModel(
     threshold_on=0.2, threshold_off=0.2, mismatch=0.0, cutoff_hz=0.0, refractory_us=0.0, leak_hz=0.0,

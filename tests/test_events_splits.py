@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sastdeploy.errors import InputError
-from sastdeploy.events import cache
-from sastdeploy.events import frames as frames_module
-from sastdeploy.events.catalog import CATALOG, dataset
-from sastdeploy.events.corrupted_frames import corrupted_frames
-from sastdeploy.events.corruption import Corruption
-from sastdeploy.events.frames import bin_events, bin_trials, find_scale
-from sastdeploy.events.recording import EVENT_DTYPE, Trial
-from sastdeploy.events.splits import load_frames
-from sastdeploy.frames import Frames
+from sastdeploy.recordings import binning as frames_module
+from sastdeploy.recordings import cache
+from sastdeploy.recordings.binning import bin_events, bin_trials, find_scale
+from sastdeploy.recordings.catalog import CATALOG, dataset
+from sastdeploy.recordings.corrupted_frames import corrupted_frames
+from sastdeploy.recordings.corruption import Corruption
+from sastdeploy.recordings.events import EVENT_DTYPE, Trial
+from sastdeploy.recordings.frames import Frames
+from sastdeploy.recordings.splits import load_frames
 from tests.test_events_formats import gesture_folder, nmnist_tree
 
 
@@ -323,7 +323,7 @@ def test_a_failure_leaves_no_half_cache(root, monkeypatch):
 
 
 def test_two_processes_at_once_make_one_cache(root):
-    program = f"from pathlib import Path; from sastdeploy.events.splits import load_frames; print(load_frames('nmnist', 'test', root=Path({str(root)!r})).data_hash)"
+    program = f"from pathlib import Path; from sastdeploy.recordings.splits import load_frames; print(load_frames('nmnist', 'test', root=Path({str(root)!r})).data_hash)"
     running = [
         subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]

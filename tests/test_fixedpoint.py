@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sastdeploy.errors import InputError
-from sastdeploy.fixedpoint import QFormat, to_integer, to_real, weight_limit
+from sastdeploy.program.fixedpoint import QFormat, to_integer, to_real, weight_limit
 
 
 def test_q8_8_is_a_16_bit_integer_with_lsb_one_256th():

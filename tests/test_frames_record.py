@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sastdeploy.errors import InputError
-from sastdeploy.frames import Frames, LabelledFrames, Preprocessing, index_dtype
+from sastdeploy.recordings.frames import Frames, LabelledFrames, Preprocessing, index_dtype
 
 COUNTS = hnp.arrays(
     np.uint8,

@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 from sastdeploy.cli.profiles_command import command
+from sastdeploy.compiler.profiles import builtin_profiles, load_profile, profile_path
 from sastdeploy.errors import InputError
-from sastdeploy.fixedpoint import Overflow, QFormat, Rounding
-from sastdeploy.hardware import builtin_profiles, load_profile, profile_path
+from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
 
 LOIHI = builtin_profiles()["loihi_int8"]
 

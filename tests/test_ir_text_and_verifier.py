@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_networks import CONV, DENSE, POOL, checkpoint_of
 
-from sastdeploy.compiler import PASSES, run_passes
+from sastdeploy.compiler.compile import PASSES, run_passes
+from sastdeploy.compiler.ir.graph import Graph, shapes, verify
+from sastdeploy.compiler.ir.importer import graph_from_checkpoint
+from sastdeploy.compiler.ir.nodes import Conv2d, Dense, Input, Lif, Readout, SumPool
+from sastdeploy.compiler.ir.text import parse_graph, print_graph
+from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.errors import InputError
-from sastdeploy.hardware import load_profile
-from sastdeploy.ir.graph import Graph, shapes, verify
-from sastdeploy.ir.importer import graph_from_checkpoint
-from sastdeploy.ir.nodes import Conv2d, Dense, Input, Lif, Readout, SumPool
-from sastdeploy.ir.text import parse_graph, print_graph
 
 
 def tiny() -> Graph:

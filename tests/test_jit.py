@@ -16,12 +16,12 @@ from numba.core.dispatcher import Dispatcher
 from without_jit import JIT_ONLY
 
 import sastdeploy
-from sastdeploy import jit
+from sastdeploy._kernels import jit
 
 PACKAGE = Path(sastdeploy.__file__).parent
 
 USE = (
-    "import numpy as np; from sastdeploy.simulator.kernels import clip_counts as k; from sastdeploy.jit import cache_folder\n"
+    "import numpy as np; from sastdeploy.simulator.numba_engine.kernels import clip_counts as k; from sastdeploy._kernels.jit import cache_folder\n"
     "v = np.zeros(2, np.uint8); a = np.array([3, 9], np.uint16); c = np.array([1, 9], np.uint8)\n"
     "print(k(a, c, np.uint8(4), v), v.tolist(), sum(k.stats.cache_hits.values()), cache_folder() is not None)"
 )
@@ -140,9 +140,9 @@ def test_without_a_folder_to_write_to_kernels_are_compiled_every_time(tmp_path):
 def test_a_change_in_any_file_gives_another_folder(tmp_path, monkeypatch):
     before = jit.content_hash()
     for name in jit.SOURCES:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes((PACKAGE / name).read_bytes())
-    monkeypatch.setattr(jit, "__file__", str(tmp_path / "jit.py"))
+    monkeypatch.setattr(jit, "PACKAGE", tmp_path)
     assert jit.content_hash() == before
     for name in jit.SOURCES:
         with (tmp_path / name).open("a") as file:
@@ -163,6 +163,6 @@ def test_another_version_of_numpy_or_numba_gives_another_folder(package, monkeyp
 def test_the_users_own_setting_of_numba_is_left_alone():
     import numba
 
-    import sastdeploy.simulator.kernels  # noqa: F401
+    import sastdeploy.simulator.numba_engine.kernels  # noqa: F401
 
     assert (numba.config.CACHE_DIR or "") == os.environ.get("NUMBA_CACHE_DIR", "")

@@ -10,11 +10,11 @@ import numpy as np
 import psutil
 import pytest
 
-from sastdeploy.checkpoint import checkpoint_hash, load_checkpoint
-from sastdeploy.events.simulate import make_nmnist_sim
-from sastdeploy.sweeps import local
-from sastdeploy.sweeps.experiment import load_experiment
-from sastdeploy.sweeps.local import addresses, run_all
+from sastdeploy.experiments import runner as local
+from sastdeploy.experiments.runner import addresses, run_all
+from sastdeploy.experiments.spec import load_experiment
+from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
+from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
 from tests.interrupts import alive
 
 DEADLINE = 300

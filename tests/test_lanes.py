@@ -5,8 +5,20 @@ import pytest
 from numba import njit
 from without_jit import JIT_ONLY, assert_numpys_pass_without_the_compiler
 
-from sastdeploy.lanes import append, at_least, below, bits, load, narrow, population, put, sized, spread, wide
-from sastdeploy.vectors import shape
+from sastdeploy._kernels.lanes import (
+    append,
+    at_least,
+    below,
+    bits,
+    load,
+    narrow,
+    population,
+    put,
+    sized,
+    spread,
+    wide,
+)
+from sastdeploy._kernels.vectors import shape
 
 
 @njit

@@ -7,12 +7,12 @@ import sys
 import filelock
 import pytest
 
-from sastdeploy.locks import held
+from sastdeploy._files.locks import held
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from sastdeploy.locks import held
+from sastdeploy._files.locks import held
 with held(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from tiny_programs import counts, one_neuron, tiny_lif, tiny_program, tiny_readout
 
 from sastdeploy.errors import InputError
-from sastdeploy.frames import Frames
-from sastdeploy.metrics import (
+from sastdeploy.program.records import ConvLif, DenseLif, SumPool
+from sastdeploy.recordings.frames import Frames
+from sastdeploy.simulator import reference
+from sastdeploy.simulator.metrics import (
     accuracy,
     activation_sparsity,
     confusion_matrix,
@@ -22,8 +24,6 @@ from sastdeploy.metrics import (
     summarise,
     wilson_interval,
 )
-from sastdeploy.program import ConvLif, DenseLif, SumPool
-from sastdeploy.simulator import reference
 
 
 def test_wilson_interval_of_published_examples():
@@ -155,7 +155,7 @@ def test_summary_is_plain_json_with_every_figure():
     result = reference.run(program, frames)
     summary = summarise(program, result, np.array([0, 1]), dataset="nmnist-sim", split="test", data_hash="d")
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
-    assert summary["schema"] == "sastdeploy.simulation/1"
+    assert summary["schema"] == "sastdeploy.simulator.simulate/1"
     # silence scores 1 * 5 = 5 against 0: class 0, so one of two is right
     assert summary["accuracy"]["correct"] == 1
     assert summary["confusion"] == [[1, 0], [1, 0]]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from sastdeploy.architecture import Architecture, Conv, Dense, Neuron, Readout, SumPool
 from sastdeploy.errors import InputError
-from sastdeploy.networks import (
+from sastdeploy.networks.architecture import Architecture, Conv, Dense, Neuron, Readout, SumPool
+from sastdeploy.networks.builtin import (
     architecture_from_dict,
     architecture_to_dict,
     builtin,

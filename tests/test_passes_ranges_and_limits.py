@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from small_networks import CONV, POOL, checkpoint_of
 
-from sastdeploy.compiler import PASSES, run_passes
+from sastdeploy.compiler.compile import PASSES, run_passes
+from sastdeploy.compiler.ir.graph import Graph
+from sastdeploy.compiler.ir.importer import graph_from_checkpoint
+from sastdeploy.compiler.ir.nodes import Conv2d, Dense, Input, Lif, Readout, SumPool
+from sastdeploy.compiler.passes.check_limits import check_limits, fan_out
+from sastdeploy.compiler.passes.fit_thresholds_and_biases import fit_thresholds_and_biases
+from sastdeploy.compiler.passes.prove_ranges import prove_ranges, signed_width, worst_sums
+from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.errors import CompileError
-from sastdeploy.fixedpoint import QFormat
-from sastdeploy.hardware import load_profile
-from sastdeploy.ir.graph import Graph
-from sastdeploy.ir.importer import graph_from_checkpoint
-from sastdeploy.ir.nodes import Conv2d, Dense, Input, Lif, Readout, SumPool
-from sastdeploy.passes.check_limits import check_limits, fan_out
-from sastdeploy.passes.fit_thresholds_and_biases import fit_thresholds_and_biases
-from sastdeploy.passes.prove_ranges import prove_ranges, signed_width, worst_sums
+from sastdeploy.program.fixedpoint import QFormat
 
 LOIHI = load_profile("loihi_int8")
 

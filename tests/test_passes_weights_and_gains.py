@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from sastdeploy.compiler.ir.graph import Graph
+from sastdeploy.compiler.ir.nodes import AveragePool, Conv2d, Dense, Input, Lif, Readout, SumPool
+from sastdeploy.compiler.passes.fit_gains import LARGEST_SHIFT, fit_gain, fit_gains
+from sastdeploy.compiler.passes.fit_leaks import fit_leaks
+from sastdeploy.compiler.passes.fold_scales import fold_scales
+from sastdeploy.compiler.passes.quantize_weights import quantize_weights
+from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.errors import CompileError
-from sastdeploy.fixedpoint import QFormat, weight_limit
-from sastdeploy.hardware import load_profile
-from sastdeploy.ir.graph import Graph
-from sastdeploy.ir.nodes import AveragePool, Conv2d, Dense, Input, Lif, Readout, SumPool
-from sastdeploy.passes.fit_gains import LARGEST_SHIFT, fit_gain, fit_gains
-from sastdeploy.passes.fit_leaks import fit_leaks
-from sastdeploy.passes.fold_scales import fold_scales
-from sastdeploy.passes.quantize_weights import quantize_weights
+from sastdeploy.program.fixedpoint import QFormat, weight_limit
 
 LOIHI = load_profile("loihi_int8")
 

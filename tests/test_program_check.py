@@ -12,10 +12,10 @@ from program_strategies import frames_for, programs
 from test_program_file import conv_program, int32, lif, small_program
 
 from sastdeploy.errors import InputError
-from sastdeploy.fixedpoint import Overflow, QFormat, Rounding
-from sastdeploy.frames import Preprocessing
-from sastdeploy.program import ConvLif, DenseLif, Program, Readout, SumPool
-from sastdeploy.program_check import verify_program, worst_gained, worst_sums
+from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
+from sastdeploy.program.records import ConvLif, DenseLif, Program, Readout, SumPool
+from sastdeploy.program.verify import verify_program, worst_gained, worst_sums
+from sastdeploy.recordings.frames import Preprocessing
 from sastdeploy.simulator import reference
 
 LAST = ". Compile the checkpoint again, or mend the tool that wrote the program."

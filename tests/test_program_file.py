@@ -16,14 +16,11 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 from program_strategies import frames_for, programs
 
-import sastdeploy.program
+import sastdeploy.program.records
 from sastdeploy import __version__
 from sastdeploy.errors import InputError
-from sastdeploy.fixedpoint import Overflow, QFormat, Rounding
-from sastdeploy.frames import Preprocessing
-from sastdeploy.program import ConvLif, DenseLif, Lif, Program, Readout, SumPool
-from sastdeploy.program_arrays import from_raw, to_raw
-from sastdeploy.program_file import (
+from sastdeploy.program.arrays import from_raw, to_raw
+from sastdeploy.program.file import (
     HASH_KEY,
     MANIFEST_KEY,
     VERSION_KEY,
@@ -33,6 +30,9 @@ from sastdeploy.program_file import (
     read_manifest,
     save_program,
 )
+from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
+from sastdeploy.program.records import ConvLif, DenseLif, Lif, Program, Readout, SumPool
+from sastdeploy.recordings.frames import Preprocessing
 from sastdeploy.simulator import reference
 
 quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -191,7 +191,7 @@ def test_onnx_own_evaluator_gives_the_same_integers(data):
 
 
 def test_the_specifications_example_runs_as_written(tmp_path, monkeypatch):
-    lines = sastdeploy.program.__doc__.split("line of ours::\n\n")[1].split("\n\n")[0]
+    lines = sastdeploy.program.records.__doc__.split("line of ours::\n\n")[1].split("\n\n")[0]
     monkeypatch.chdir(tmp_path)
     save_program("ckpt.loihi_int8.onnx", small_program())
     names: dict = {}
@@ -503,7 +503,7 @@ NOT_IN_GRAPH = {
 @pytest.mark.parametrize("make", [small_program, conv_program])
 def test_no_manifest_breaks_the_reader(make, tmp_path, monkeypatch):
     # The hash is held constant, so that every wrong value reaches the records, the verifier and the graph.
-    monkeypatch.setattr("sastdeploy.program_file.program_hash", lambda program: "0")
+    monkeypatch.setattr("sastdeploy.program.file.program_hash", lambda program: "0")
     path = tmp_path / "p.onnx"
     save_program(path, make())
     good = path.read_bytes()

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from program_strategies import frames_for, frames_from_dense, programs
 
 from sastdeploy.errors import SimulationError
-from sastdeploy.fixedpoint import Overflow, QFormat, Rounding
-from sastdeploy.frames import Preprocessing
-from sastdeploy.program import ConvLif, DenseLif, Lif, Program, Readout, SumPool
-from sastdeploy.program_check import verify_program
+from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
+from sastdeploy.program.records import ConvLif, DenseLif, Lif, Program, Readout, SumPool
+from sastdeploy.program.verify import verify_program
+from sastdeploy.recordings.frames import Preprocessing
 from sastdeploy.simulator import onnxruntime_engine, reference
 from sastdeploy.simulator.result import differences
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from sastdeploy.cli.quickstart_tables import print_summary
 from sastdeploy.errors import InputError
 from sastdeploy.quickstart import METHODS, PROFILES, QuickstartSettings, run
-from sastdeploy.report.quickstart import print_summary
 
 TINY = QuickstartSettings(train=60, test=20, epochs=1)
 

@@ -62,6 +62,6 @@ def test_figures_are_quoted_as_the_pages_print_them(heading, pages):
 
 
 def test_the_number_of_trainings_is_that_of_the_records():
-    records = (HOME / "benchmarks" / "experiments" / "records").glob("*.json")
+    records = (HOME / "benchmarks" / "paper" / "records").glob("*.json")
     trainings = [path for path in records if re.fullmatch(r"[0-9a-f]{16}\.json", path.name)]
     assert f"is written from {len(trainings)} trainings" in README

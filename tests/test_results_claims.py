@@ -7,11 +7,11 @@ import re
 import pytest
 import synthetic_records as synthetic
 
-from sastdeploy.sweeps.experiment import load_experiment
-from sastdeploy.sweeps.pictures import draw
-from sastdeploy.sweeps.points import aggregate
-from sastdeploy.sweeps.report import section
-from sastdeploy.sweeps.selection import choose
+from sastdeploy.experiments.figures import draw
+from sastdeploy.experiments.report import section
+from sastdeploy.experiments.results import aggregate
+from sastdeploy.experiments.selection import choose
+from sastdeploy.experiments.spec import load_experiment
 from tests.test_sweeps_report import (
     EXPERIMENTS,
     GESTURES,
@@ -69,8 +69,8 @@ def test_the_first_lines_sort_the_claims_by_their_verdicts(assembled):
         "- **Not shown, radii differ**", f"{told}.",
         "- **Not shown, refused by the hardware**", f"{told}.",
         "- **Measured, without an interval**",
-        "  - Overhead: peak memory (of the whole process, Python and its libraries included) (paper: no increase). `benchmarks/TRAINING_MEMORY.json` "
-        "`fc_0p40m` 396.0 to 398.0 MiB, ratio 1.0050; `benchmarks/TRAINING_MEMORY.json` `fc_0p40m` 2.0 to 4.0 MiB, ratio 2.0000.",
+        "  - Overhead: peak memory (of the whole process, Python and its libraries included) (paper: no increase). `benchmarks/speed/TRAINING_MEMORY.json` "
+        "`fc_0p40m` 396.0 to 398.0 MiB, ratio 1.0050; `benchmarks/speed/TRAINING_MEMORY.json` `fc_0p40m` 2.0 to 4.0 MiB, ratio 2.0000.",
         "  - Overhead: wall-clock of a training step (paper: 2.1 and 1.8 (gestures) times a baseline step). `benchmarks/speed/results/` "
         "`fc_0p40m` 8.0 to 20.0 ms, ratio of medians 2.50 (of minima 2.40, 3 turns).",
         "- **Not run**",

@@ -10,15 +10,15 @@ from kernel_allocations import counted_allocations
 from tiny_programs import tiny_lif, tiny_program, tiny_readout
 from without_jit import JIT_ONLY
 
+from sastdeploy._kernels.vectors import aligned_zeros
 from sastdeploy.errors import InputError
-from sastdeploy.fixedpoint import QFormat, Rounding
-from sastdeploy.frames import Frames
-from sastdeploy.program import ConvLif, DenseLif, SumPool
+from sastdeploy.program.fixedpoint import QFormat, Rounding
+from sastdeploy.program.records import ConvLif, DenseLif, SumPool
+from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator import engine
-from sastdeploy.simulator.chunks import Chunks
-from sastdeploy.simulator.plan import make_plan
+from sastdeploy.simulator.numba_engine.chunks import Chunks
+from sastdeploy.simulator.numba_engine.plan import make_plan
 from sastdeploy.simulator.result import differences, empty_result
-from sastdeploy.vectors import aligned_zeros
 
 
 def digits_net(bits=8, clip=6):

@@ -17,10 +17,11 @@ from program_strategies import frames_for, programs
 from tiny_programs import counts, one_neuron, tiny_lif, tiny_program, tiny_readout
 
 from sastdeploy.errors import InputError, SimulationError
-from sastdeploy.frames import Frames
-from sastdeploy.program import ConvLif, DenseLif, SumPool
-from sastdeploy.simulator import engine, plan
-from sastdeploy.simulator.plan import make_plan
+from sastdeploy.program.records import ConvLif, DenseLif, SumPool
+from sastdeploy.recordings.frames import Frames
+from sastdeploy.simulator import engine
+from sastdeploy.simulator.numba_engine import plan as plan
+from sastdeploy.simulator.numba_engine.plan import make_plan
 from sastdeploy.simulator.result import differences
 
 PROGRAMS = int(os.environ.get("SASTDEPLOY_PROGRAMS", "60"))

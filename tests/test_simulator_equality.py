@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from program_strategies import frames_for, programs
 
-from sastdeploy.program import SumPool
+from sastdeploy.program.records import SumPool
 from sastdeploy.simulator import engine
 from sastdeploy.simulator.result import differences
 

@@ -5,9 +5,9 @@ import pytest
 from tiny_programs import counts, one_neuron, tiny_lif, tiny_program, tiny_readout
 
 from sastdeploy.errors import SimulationError
-from sastdeploy.fixedpoint import Overflow, QFormat, Rounding
-from sastdeploy.frames import Frames
-from sastdeploy.program import ConvLif, DenseLif, SumPool
+from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
+from sastdeploy.program.records import ConvLif, DenseLif, SumPool
+from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator import reference
 from sastdeploy.simulator.result import differences
 

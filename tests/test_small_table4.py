@@ -17,7 +17,7 @@ SAME = {"sast.chip": ROW, "conv.sast.chip": ROW}
 
 @pytest.fixture
 def small(benchmark_script):
-    return benchmark_script("small_table4.py")
+    return benchmark_script("paper/small_table4.py")
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 from llvmlite import binding
 from without_jit import JIT_ONLY
 
-from sastdeploy.checkpoint import save_checkpoint
-from sastdeploy.events.simulate import make_nmnist_sim
-from sastdeploy.networks import builtin
+from sastdeploy.networks.builtin import builtin
+from sastdeploy.networks.checkpoint import save_checkpoint
+from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
 from tests.small_networks import checkpoint_of
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -47,11 +47,7 @@ def copied(tmp_path):
     """Return a copy of the benchmarks with the committed results, so that nothing of the repository is written to."""
     folder = tmp_path / "benchmarks"
     shutil.copytree(BENCHMARKS / "speed", folder / "speed", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(
-        BENCHMARKS / "experiments", folder / "experiments", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    shutil.copy(BENCHMARKS / "TRAINING_MEMORY.json", folder)
-    (folder / "figures").mkdir()
+    shutil.copytree(BENCHMARKS / "paper", folder / "paper", ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
 
@@ -76,6 +72,6 @@ def test_scripts_measure_without_other_frameworks_and_the_page_takes_their_resul
             written = (results / f"{question}.json").read_bytes()
             assert written != committed and json.loads(written)
     run(str(copied / "speed" / "report.py"))
-    page = (copied / "PERFORMANCE.md").read_text("utf-8")
+    page = (copied / "speed" / "PERFORMANCE.md").read_text("utf-8")
     assert page.startswith("# Speed\n") and "| method baseline | 5 |" in page
-    assert list((copied / "figures").glob("speed-*.svg"))
+    assert list((copied / "speed" / "figures").glob("speed-*.svg"))

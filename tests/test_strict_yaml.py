@@ -2,8 +2,8 @@
 
 import pytest
 
+from sastdeploy._files.strict_yaml import load_strict_yaml, parse_strict_yaml
 from sastdeploy.errors import InputError
-from sastdeploy.strict_yaml import load_strict_yaml, parse_strict_yaml
 
 
 def test_plain_content():

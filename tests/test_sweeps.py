@@ -8,18 +8,18 @@ from dataclasses import replace
 import pytest
 
 from sastdeploy.cli import main as main_module
+from sastdeploy.compiler.profiles import builtin_profiles
 from sastdeploy.errors import InputError
-from sastdeploy.events.simulate import make_nmnist_sim
-from sastdeploy.hardware import builtin_profiles
-from sastdeploy.sweeps import local
-from sastdeploy.sweeps.experiment import Trial, load_experiment, varied
-from sastdeploy.sweeps.local import addresses, run_all
-from sastdeploy.sweeps.points import aggregate, without_measures
-from sastdeploy.sweeps.progress import Watch
-from sastdeploy.sweeps.record import load_record
-from sastdeploy.sweeps.report import section
-from sastdeploy.sweeps.selection import choose, read_tests
-from sastdeploy.sweeps.trial import TAKEN, read_test_of
+from sastdeploy.experiments import runner as local
+from sastdeploy.experiments.progress import Watch
+from sastdeploy.experiments.record import load_record
+from sastdeploy.experiments.report import section
+from sastdeploy.experiments.results import aggregate, without_measures
+from sastdeploy.experiments.runner import addresses, run_all
+from sastdeploy.experiments.selection import choose, read_tests
+from sastdeploy.experiments.spec import Trial, load_experiment, varied
+from sastdeploy.experiments.trial import TAKEN, read_test_of
+from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
 from tests.test_events_formats import nmnist_tree
 
 FILE = """

@@ -23,11 +23,11 @@ from distributed import KilledWorker
 import sastdeploy
 from sastdeploy.cli import main as main_module
 from sastdeploy.errors import InputError
-from sastdeploy.events.simulate import make_nmnist_sim
-from sastdeploy.sweeps import cluster as cluster_module
-from sastdeploy.sweeps.cluster import differences, run_on_cluster
-from sastdeploy.sweeps.experiment import load_experiment
-from sastdeploy.sweeps.local import addresses, run_all
+from sastdeploy.experiments import cluster as cluster_module
+from sastdeploy.experiments.cluster import differences, run_on_cluster
+from sastdeploy.experiments.runner import addresses, run_all
+from sastdeploy.experiments.spec import load_experiment
+from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
 from tests.interrupts import alive, heed_interrupts
 
 FILE = """
@@ -99,7 +99,7 @@ class Cluster:
         for worker in self.workers:
             try:
                 children = psutil.Process(worker.pid).children()
-                found += [child for child in children if "sastdeploy.sweeps.trial" in child.cmdline()]
+                found += [child for child in children if "sastdeploy.experiments.trial" in child.cmdline()]
             except psutil.Error:
                 continue
         return found

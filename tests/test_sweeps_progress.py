@@ -10,10 +10,10 @@ import synthetic_records as synthetic
 from rich.console import Console
 
 from sastdeploy.errors import InputError
-from sastdeploy.sweeps import progress
-from sastdeploy.sweeps.display import SweepDisplay, duration
-from sastdeploy.sweeps.experiment import Trial
-from sastdeploy.sweeps.progress import Epochs, Logs, State, Watch, finished, seconds_left
+from sastdeploy.experiments import progress
+from sastdeploy.experiments.display import SweepDisplay, duration
+from sastdeploy.experiments.progress import Epochs, Logs, State, Watch, finished, seconds_left
+from sastdeploy.experiments.spec import Trial
 
 BASE = Trial("nmnist-sim", epochs=10)
 SAST = replace(BASE, method="sast", rho=0.3)

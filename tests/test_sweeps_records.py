@@ -11,13 +11,13 @@ import synthetic_records as synthetic
 
 from sastdeploy.cli import main as main_module
 from sastdeploy.errors import InputError
-from sastdeploy.sweeps.experiment import Trial, load_experiment
-from sastdeploy.sweeps.points import aggregate, without_measures
-from sastdeploy.sweeps.progress import Watch
-from sastdeploy.sweeps.record import load_choice, load_record, load_tested
-from sastdeploy.sweeps.selection import choose
+from sastdeploy.experiments.progress import Watch
+from sastdeploy.experiments.record import load_choice, load_record, load_tested
+from sastdeploy.experiments.results import aggregate, without_measures
+from sastdeploy.experiments.selection import choose
+from sastdeploy.experiments.spec import Trial, load_experiment
 
-RECORDS = Path(__file__).parents[1] / "benchmarks" / "experiments" / "records"
+RECORDS = Path(__file__).parents[1] / "benchmarks" / "paper" / "records"
 TRIAL = Trial("nmnist-sim", arch="net.yaml", method="sast", rho=0.3, epochs=2, profiles=("loihi_int8",))
 ADDRESS = "0123456789abcdef"
 ANEW = "Remove the file: 'sastdeploy sweep run' makes it anew."
@@ -199,8 +199,8 @@ def test_the_commands_tell_of_a_damaged_record_before_anything_runs(
     first, second = trials
     (records / f"{second}.json").unlink()
     (records / f"{first}.json").write_text("[]", "utf-8")
-    monkeypatch.setattr("sastdeploy.sweeps.local.data_hash", lambda *key: "h")
-    monkeypatch.setattr("sastdeploy.sweeps.local.start", lambda *order: pytest.fail("a trial began"))
+    monkeypatch.setattr("sastdeploy.experiments.runner.data_hash", lambda *key: "h")
+    monkeypatch.setattr("sastdeploy.experiments.runner.start", lambda *order: pytest.fail("a trial began"))
     with pytest.raises(SystemExit) as stop:
         main_module.main(
             ["sweep", words[0], str(tmp_path / "small.yaml"), "--work", str(tmp_path), *words[1:]]
@@ -211,8 +211,8 @@ def test_the_commands_tell_of_a_damaged_record_before_anything_runs(
 
 def test_an_experiment_and_its_records_are_checked_without_torch(sweep, tmp_path):
     code = (
-        "import sys; from pathlib import Path; from sastdeploy.sweeps.experiment import load_experiment; "
-        "from sastdeploy.sweeps.progress import Watch; e = load_experiment('small.yaml'); "
+        "import sys; from pathlib import Path; from sastdeploy.experiments.spec import load_experiment; "
+        "from sastdeploy.experiments.progress import Watch; e = load_experiment('small.yaml'); "
         "Watch({t.address('h'): t for t in e.trials}, Path('w'), Path('records')).states(); "
         "sys.exit(str({'torch', 'numba'} & set(sys.modules) or ''))"
     )

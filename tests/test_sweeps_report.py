@@ -11,14 +11,14 @@ import synthetic_records as synthetic
 from sastdeploy.analysis import convergence as analysis_convergence
 from sastdeploy.analysis import lipschitz as analysis_lipschitz
 from sastdeploy.errors import InputError
-from sastdeploy.samples import Sample, interval, rank_correlation
-from sastdeploy.sweeps.experiment import load_experiment
-from sastdeploy.sweeps.pictures import draw, embed, tail_and_gap
-from sastdeploy.sweeps.points import aggregate
-from sastdeploy.sweeps.report import section
-from sastdeploy.sweeps.selection import choose
+from sastdeploy.experiments.figures import draw, embed, tail_and_gap
+from sastdeploy.experiments.report import section
+from sastdeploy.experiments.results import aggregate
+from sastdeploy.experiments.selection import choose
+from sastdeploy.experiments.spec import load_experiment
+from sastdeploy.statistics import Sample, interval, rank_correlation
 
-EXPERIMENTS = Path(__file__).parents[1] / "benchmarks" / "experiments"
+EXPERIMENTS = Path(__file__).parents[1] / "benchmarks" / "paper"
 
 FILE = """
 name: small
@@ -346,7 +346,7 @@ def test_vacuous_is_what_the_measure_calls_so(file, tmp_path, over, ratio):
 
 @pytest.fixture
 def assembled(benchmark_script):
-    return benchmark_script("experiments/assemble.py")
+    return benchmark_script("paper/assemble.py")
 
 
 def scale_file(folder):
@@ -364,7 +364,7 @@ def page_of(assembled, folder):
 
 def test_a_claim_is_made_only_where_the_records_show_it(assembled, tmp_path):
     experiment = scale_file(tmp_path)
-    assert "Not run yet: `sastdeploy sweep run benchmarks/experiments/map-scale.yaml`." in page_of(
+    assert "Not run yet: `sastdeploy sweep run benchmarks/paper/map-scale.yaml`." in page_of(
         assembled, tmp_path
     )
     # At 7 a clear gap, at 33 one that varies so much over seeds that nothing is shown.
@@ -442,7 +442,7 @@ def test_the_page_is_checked_against_the_records(assembled, tmp_path, monkeypatc
 def test_the_committed_experiments_give_a_page_without_any_record(assembled, tmp_path):
     found = {e.name: (e, None) for e in assembled.experiments(EXPERIMENTS)}
     text = assembled.page(found, {})
-    assert all(f"benchmarks/experiments/{name}.yaml" in text for name in found)
+    assert all(f"benchmarks/paper/{name}.yaml" in text for name in found)
 
 
 def claim_rows(assembled, folder, name, file, made):

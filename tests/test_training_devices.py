@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from sastdeploy.checkpoint import checkpoint_hash, load_checkpoint
 from sastdeploy.cli import main as main_module
 from sastdeploy.errors import InputError
+from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
 from sastdeploy.training import distributed, loop
 from sastdeploy.training.devices import CPU, device_of
 from sastdeploy.training.distributed import Group, backend, group_from, processes

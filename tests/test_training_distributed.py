@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sastdeploy.checkpoint import checkpoint_hash, load_checkpoint
 from sastdeploy.errors import InputError, SastdeployError
+from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
 from sastdeploy.training import distributed, loop
 from sastdeploy.training.distributed import ALONE, Group, group_from, processes
 from sastdeploy.training.inference import network_inputs
@@ -217,7 +217,7 @@ def test_a_failing_and_a_killed_process_end_all_and_the_run_resumes_with_the_sam
 
 @pytest.mark.slow
 def test_the_command_line_trains_under_torchrun_and_speaks_once(tmp_path):
-    from sastdeploy.events.simulate import make_nmnist_sim
+    from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
 
     make_nmnist_sim(tmp_path / "data", train=40, test=10, seed=4, processes=1)
     (tmp_path / "net.yaml").write_text("name: tiny\nlayers:\n  - {kind: dense, neurons: 8}\n")

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from kernel_allocations import counted_allocations
 from without_jit import JIT_ONLY
 
-from sastdeploy.architecture import Architecture, Dense, Neuron, Readout
 from sastdeploy.errors import InputError
-from sastdeploy.frames import Frames, Preprocessing
-from sastdeploy.networks import builtin
+from sastdeploy.networks.architecture import Architecture, Dense, Neuron, Readout
+from sastdeploy.networks.builtin import builtin
+from sastdeploy.recordings.frames import Frames, Preprocessing
 from sastdeploy.training.fused import fits, run_lif_fused
 from sastdeploy.training.inference import frame_values, network_inputs
 from sastdeploy.training.networks import SpikingNetwork

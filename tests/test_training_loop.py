@@ -11,9 +11,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sastdeploy.checkpoint import checkpoint_hash, load_checkpoint
 from sastdeploy.errors import InputError
-from sastdeploy.frames import Frames
+from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
+from sastdeploy.recordings.frames import Frames
 from sastdeploy.training import loop
 from sastdeploy.training.inference import evaluate, frame_values, run
 from sastdeploy.training.loop import batches, train

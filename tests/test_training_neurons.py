@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sastdeploy.architecture import Architecture, Conv, Dense, Neuron, Readout, SumPool
+from sastdeploy.networks.architecture import Architecture, Conv, Dense, Neuron, Readout, SumPool
 from sastdeploy.training.inference import frame_values, network_of, run
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.neurons import heaviside, run_lif, surrogate
@@ -110,7 +110,7 @@ def test_frame_values_by_hand():
 
 
 def test_a_recording_without_events_is_all_zero():
-    from sastdeploy.frames import Frames
+    from sastdeploy.recordings.frames import Frames
 
     empty = Frames.from_dense(np.zeros((2, 6, 2, 4, 4), np.uint8))
     assert not frame_values(empty, slice(None), checkpoint_of().preprocessing).any()
@@ -119,7 +119,7 @@ def test_a_recording_without_events_is_all_zero():
 
 @pytest.mark.parametrize("normalisation", ["fixed", "sample_max"])
 def test_sparse_frames_give_the_dense_sums_and_gradients(normalisation):
-    from sastdeploy.frames import Preprocessing
+    from sastdeploy.recordings.frames import Preprocessing
     from sastdeploy.training.sparse import SparseFrames
 
     data = labelled(count=9)
@@ -144,7 +144,7 @@ def test_sparse_frames_give_the_dense_sums_and_gradients(normalisation):
 def test_sparse_sums_do_not_depend_on_the_number_of_threads():
     import numba
 
-    from sastdeploy.architecture import Architecture
+    from sastdeploy.networks.architecture import Architecture
     from sastdeploy.training.sparse import SparseFrames
 
     wide = Architecture("wide", (2, 4, 4), (Dense(150),), Readout(), 3)

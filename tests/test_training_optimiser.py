@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from sastdeploy.architecture import Architecture, Dense, Neuron, Readout
+from sastdeploy.networks.architecture import Architecture, Dense, Neuron, Readout
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.optimiser import _PIECE, FusedAdam, PlainAdam, adam
 from sastdeploy.training.sharpness import gradient_norm

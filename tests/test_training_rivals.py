@@ -8,10 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sastdeploy.compiler import compile_checkpoint
+from sastdeploy.compiler.compile import compile_checkpoint
+from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.errors import InputError
-from sastdeploy.fixedpoint import tensor_scale, weight_codes
-from sastdeploy.hardware import load_profile
+from sastdeploy.program.fixedpoint import tensor_scale, weight_codes
 from sastdeploy.training.fused import run_lif_fused
 from sastdeploy.training.inference import frame_values
 from sastdeploy.training.networks import SpikingNetwork
@@ -165,7 +165,7 @@ def test_quantized_epochs_are_selected_and_compile_without_further_rounding(tmp_
     {"quantize_bits": 4, "quantize_epochs": 3}, {"weight_decay": 0.1},
 ])  # fmt: skip
 def test_every_rival_resumes_with_the_same_bits(tmp_path, options):
-    from sastdeploy.checkpoint import checkpoint_hash
+    from sastdeploy.networks.checkpoint import checkpoint_hash
 
     settings = TrainingSettings(epochs=4, batch_size=16, **options)
     whole = fit(tmp_path / "a.pt", settings)

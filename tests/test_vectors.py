@@ -6,7 +6,7 @@ from numba import njit
 from numba.core.errors import TypingError
 from without_jit import JIT_ONLY, assert_numpys_pass_without_the_compiler
 
-from sastdeploy.vectors import (
+from sastdeploy._kernels.vectors import (
     add_pair,
     add_scaled,
     float32_sums,

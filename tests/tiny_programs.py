@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from sastdeploy.fixedpoint import Overflow, QFormat, Rounding
-from sastdeploy.frames import Frames, Preprocessing
-from sastdeploy.program import DenseLif, Lif, Program, Readout
+from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
+from sastdeploy.program.records import DenseLif, Lif, Program, Readout
+from sastdeploy.recordings.frames import Frames, Preprocessing
 
 
 def tiny_lif(channels=1, **changes):

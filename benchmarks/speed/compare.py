@@ -25,12 +25,12 @@ import numpy as np
 import torch, numba
 torch.set_num_threads(1)
 numba.set_num_threads(1)
-from sastdeploy.architecture import Neuron
-from sastdeploy.checkpoint import Checkpoint
-from sastdeploy.compiler import compile_checkpoint
-from sastdeploy.frames import Frames, Preprocessing
-from sastdeploy.hardware import load_profile
-from sastdeploy.networks import load_architecture
+from sastdeploy.networks.architecture import Neuron
+from sastdeploy.networks.checkpoint import Checkpoint
+from sastdeploy.compiler.compile import compile_checkpoint
+from sastdeploy.recordings.frames import Frames, Preprocessing
+from sastdeploy.compiler.profiles import load_profile
+from sastdeploy.networks.builtin import load_architecture
 from sastdeploy.simulator import engine
 from sastdeploy.training import inference
 from sastdeploy.training.networks import SpikingNetwork

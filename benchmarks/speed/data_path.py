@@ -14,11 +14,11 @@ import numpy as np
 from subject import recordings
 from timing import interleaved, one_thread, save
 
-from sastdeploy.events.catalog import dataset
-from sastdeploy.events.digit_frames import DigitBinner
-from sastdeploy.events.frames import joined
-from sastdeploy.events.nmnist import file_content
-from sastdeploy.events.reading import list_sources
+from sastdeploy.recordings.binning import joined
+from sastdeploy.recordings.catalog import dataset
+from sastdeploy.recordings.fast_binning import DigitBinner
+from sastdeploy.recordings.nmnist import file_content
+from sastdeploy.recordings.reading import list_sources
 
 CACHED = 60_000
 """Recordings whose indices are read from a file that is opened as the cache is; its pages are in the system's memory."""
@@ -77,7 +77,7 @@ def main() -> None:
         "cached_recordings": times * len(data), "cached_bytes": held.nbytes,
     }, "tonic")  # fmt: skip
     if options.images:
-        from sastdeploy.events.simulate import make_nmnist_sim
+        from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
 
         began = time.perf_counter()
         make_nmnist_sim(

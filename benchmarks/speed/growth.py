@@ -18,16 +18,16 @@ from at_once import at_once
 from timing import interleaved, save
 from yardstick import Yardstick
 
-from sastdeploy.architecture import Architecture, Dense, Neuron, Readout
-from sastdeploy.checkpoint import Checkpoint
-from sastdeploy.compiler import compile_checkpoint
-from sastdeploy.frames import Frames, Preprocessing
-from sastdeploy.hardware import load_profile
-from sastdeploy.networks import parameter_shapes
-from sastdeploy.program import Program
+from sastdeploy.compiler.compile import compile_checkpoint
+from sastdeploy.compiler.profiles import load_profile
+from sastdeploy.networks.architecture import Architecture, Dense, Neuron, Readout
+from sastdeploy.networks.builtin import parameter_shapes
+from sastdeploy.networks.checkpoint import Checkpoint
+from sastdeploy.program.records import Program
+from sastdeploy.recordings.frames import Frames, Preprocessing
 from sastdeploy.simulator import engine
-from sastdeploy.simulator.chunks import Chunks
-from sastdeploy.simulator.plan import make_plan
+from sastdeploy.simulator.numba_engine.chunks import Chunks
+from sastdeploy.simulator.numba_engine.plan import make_plan
 from sastdeploy.simulator.result import empty_result
 
 SEED = 0

@@ -16,10 +16,10 @@ from timing import interleaved, one_thread, save
 from yardstick import Yardstick
 from yardstick_conv import ConvYardstick
 
-from sastdeploy.architecture import Conv
-from sastdeploy.frames import Frames
-from sastdeploy.ir.importer import graph_from_checkpoint
-from sastdeploy.ir.interpreter import interpret
+from sastdeploy.compiler.ir.importer import graph_from_checkpoint
+from sastdeploy.compiler.ir.interpreter import interpret
+from sastdeploy.networks.architecture import Conv
+from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator import engine
 from sastdeploy.training.inference import frame_values
 

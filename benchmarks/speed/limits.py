@@ -68,14 +68,14 @@ def start_parts(turns: int) -> dict[str, dict[str, float]]:
     """Return seconds of processes that do ever more of what a run on many recordings needs."""
     hidden = f"import sys; sys.modules.update(dict.fromkeys({UNUSED}))\n"
     load = (
-        "import numpy as np; from sastdeploy.simulator.kernels import clip_counts as k\n"
+        "import numpy as np; from sastdeploy.simulator.numba_engine.kernels import clip_counts as k\n"
         "k(np.zeros(1, np.uint16), np.ones(1, np.uint8), np.uint8(1), np.zeros(1, np.uint8))"
     )
     scripts = {
         "Python alone": "pass",
         "import numpy": "import numpy",
         "import numba": "import numba",
-        "import the kernels": "import sastdeploy.simulator.chunks",
+        "import the kernels": "import sastdeploy.simulator.numba_engine.chunks",
         "load the smallest kernel from the cache": load,
         "the same, SciPy and cffi hidden": hidden + load,
     }

@@ -17,14 +17,14 @@ from speed_figures import figures
 from targets import sast_floor, targets
 from timing import RESULTS
 
-from sastdeploy import atomic
-from sastdeploy.sweeps.experiment import load_experiment
-from sastdeploy.sweeps.points import aggregate
+from sastdeploy._files import atomic
+from sastdeploy.experiments.results import aggregate
+from sastdeploy.experiments.spec import load_experiment
 
 HERE = Path(__file__).parent
-PAGE, FIGURES = HERE.parent / "PERFORMANCE.md", HERE.parent / "figures"
-EXPERIMENTS = HERE.parent / "experiments"
-MEMORY = HERE.parent / "TRAINING_MEMORY.json"
+PAGE, FIGURES = HERE / "PERFORMANCE.md", HERE / "figures"
+EXPERIMENTS = HERE.parent / "paper"
+MEMORY = HERE / "TRAINING_MEMORY.json"
 QUESTIONS = {
     "inference-fc_0p40m", "inference-conv_0p42m", "training-fc_0p40m", "training-conv_0p42m", "xylo", "growth", "limits", "data-path", "making",
     "start-memory",
@@ -68,7 +68,7 @@ def full_length() -> str:
         + table(["method", "trainings", "minutes of processor time", "minutes of wall clock"], rows)
         + f"""
 Median and range. {first.epochs} epochs of 54,001 recordings of simulated N-MNIST, evaluation on 6,000 after each one included, one thread. Several ran at once and shared
-the two cores with other work, so processor time is what to compare. `sastdeploy sweep run benchmarks/experiments/table1-full.yaml`, commits {", ".join(sorted(commits))};
+the two cores with other work, so processor time is what to compare. `sastdeploy sweep run benchmarks/paper/table1-full.yaml`, commits {", ".join(sorted(commits))};
 accuracies are in [RESULTS.md](RESULTS.md).
 """
     )
@@ -291,7 +291,7 @@ and the last event and drops the last.
             [[f"{int(n):,}", f"{s['seconds']:.2f}", f"{(s['peak_bytes'] - s['mapped_bytes'] - s['result_bytes']) / 1e6:.0f}", f"{s['result_bytes'] / 1e6:.1f}", f"{s['mapped_bytes'] / 1e6:.0f}"] for n, s in stream.items()],
         ) + f"\n`engine.run` on frames that are mapped from disk. A net of {large['weights']:,} weights ({4 * large['weights'] / 1e6:,.0f} MB in float32, {large['program_bytes'] / 1e6:,.0f} MB as the program's arrays): {large['peak_bytes_with_the_float_net'] / 1e6:,.0f} MB with its float32 checkpoint in memory, {large['peak_bytes_after_compiling'] / 1e6:,.0f} MB at the peak of compiling "
         f"({large['compile_seconds']:.1f} s: weights are scaled and rounded in float64), {large['peak_bytes_after_simulating'] / 1e6:,.0f} MB after simulating it. {large['recordings']} recordings take {large['simulate_seconds'] * 1e3:.0f} ms ({large['gsynops_per_second']:.0f} GSynOp/s), the first time {large['first_run_seconds']:.1f} s: checks, tables, and kernels that were not in the cache.\n\n"
-        "Peak memory of trainings: `python benchmarks/training_memory.py --data FOLDER` (`TRAINING_MEMORY.json`), of whole processes "
+        "Peak memory of trainings: `python benchmarks/speed/training_memory.py --data FOLDER` (`TRAINING_MEMORY.json`), of whole processes "
         "that train on few recordings; mapped pages of the frame cache come on top with more.\n\n" + table(["start", "median, s", "turns"], [[k, f"{v['median']:.2f}", v["turns"]] for k, v in start["start"].items()])
         + f"\nFirst runs compile every kernel; frames and Python's own bytecode are there.\n\n{source(start)}",
     ]  # fmt: skip

@@ -29,8 +29,8 @@ MEASURED = "import json; print(json.dumps([{}, memory('VmHWM'), memory('RssAnon'
 
 STREAM = """
 import numpy as np, time
-from sastdeploy.frames import Frames
-from sastdeploy.program_file import load_program
+from sastdeploy.recordings.frames import Frames
+from sastdeploy.program.file import load_program
 from sastdeploy.simulator import engine
 program = load_program({path!r})
 rows, per_row, inputs = {count} * 10, {per_row}, 2312
@@ -45,12 +45,12 @@ held = sum(value.nbytes for value in vars(result).values() if isinstance(value, 
 LARGE = """
 import numpy as np, time
 from dataclasses import replace
-from sastdeploy.architecture import Architecture, Dense, Neuron, Readout
-from sastdeploy.checkpoint import Checkpoint
-from sastdeploy.networks import parameter_shapes
-from sastdeploy.frames import Frames, Preprocessing
-from sastdeploy.compiler import compile_checkpoint
-from sastdeploy.hardware import load_profile
+from sastdeploy.networks.architecture import Architecture, Dense, Neuron, Readout
+from sastdeploy.networks.checkpoint import Checkpoint
+from sastdeploy.networks.builtin import parameter_shapes
+from sastdeploy.recordings.frames import Frames, Preprocessing
+from sastdeploy.compiler.compile import compile_checkpoint
+from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.simulator import engine
 peak = lambda: memory('VmHWM')
 architecture = Architecture('wide', (2, 34, 34), (Dense(6000), Dense(5900)), Readout(), 10, Neuron())
@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--recordings", type=int, default=100_000)
     options = parser.parse_args()
-    from sastdeploy.program_file import save_program
+    from sastdeploy.program.file import save_program
 
     recordings(options.work, limit=1)
     path = options.work / "start.onnx"

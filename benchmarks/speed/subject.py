@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sastdeploy.checkpoint import Checkpoint, load_checkpoint
-from sastdeploy.compiler import compile_checkpoint
-from sastdeploy.frames import LabelledFrames, Preprocessing
-from sastdeploy.program import Program
+from sastdeploy.compiler.compile import compile_checkpoint
+from sastdeploy.networks.checkpoint import Checkpoint, load_checkpoint
+from sastdeploy.program.records import Program
+from sastdeploy.recordings.frames import LabelledFrames, Preprocessing
 
 TRAIN, TEST, SEED, EPOCHS = 6000, 2000, 0, 5
 RATE = 0.1
@@ -16,8 +16,8 @@ RATE = 0.1
 
 def recordings(work: Path, split: str = "test", limit: int | None = None) -> LabelledFrames:
     """Return simulated N-MNIST frames (T = 10) from the digits that ship with sastdeploy."""
-    from sastdeploy.events.simulate import make_nmnist_sim
-    from sastdeploy.events.splits import load_frames
+    from sastdeploy.recordings.splits import load_frames
+    from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
 
     root = work / "data"
     if not (root / "nmnist-sim" / "simulated.json").exists():
@@ -55,7 +55,7 @@ def lively(work: Path, architecture: str) -> Checkpoint:
     """
     import torch
 
-    from sastdeploy.networks import load_architecture
+    from sastdeploy.networks.builtin import load_architecture
     from sastdeploy.training.inference import frame_values
     from sastdeploy.training.networks import SpikingNetwork
 
@@ -82,6 +82,6 @@ def lively(work: Path, architecture: str) -> Checkpoint:
 
 def program(work: Path, profile: str, architecture: str = "fc_0p40m") -> Program:
     """Return the network compiled for a profile."""
-    from sastdeploy.hardware import load_profile
+    from sastdeploy.compiler.profiles import load_profile
 
     return compile_checkpoint(checkpoint(work, architecture), load_profile(profile))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sastdeploy import atomic
+from sastdeploy._files import atomic
 from sastdeploy.provenance import git_commit, versions
 
 RESULTS = Path(os.environ.get("SASTDEPLOY_BENCH_RESULTS") or Path(__file__).parent / "results")

@@ -22,7 +22,7 @@ from peers import PACKAGES, PEERS, available, definition, laid_out, loss_of
 from subject import SEED, checkpoint, recordings
 from timing import as_after_loading, interleaved, one_thread, save
 
-from sastdeploy.architecture import Dense
+from sastdeploy.networks.architecture import Dense
 from sastdeploy.training.inference import frame_values, network_inputs
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.neurons import run_lif

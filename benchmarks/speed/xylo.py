@@ -17,9 +17,9 @@ import numpy as np
 from timing import interleaved, one_thread, save
 from yardstick import Yardstick
 
-from sastdeploy.fixedpoint import Overflow, QFormat, Rounding
-from sastdeploy.frames import Frames, Preprocessing
-from sastdeploy.program import DenseLif, Lif, Program, Readout
+from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
+from sastdeploy.program.records import DenseLif, Lif, Program, Readout
+from sastdeploy.recordings.frames import Frames, Preprocessing
 from sastdeploy.simulator import engine
 
 SEED = 0

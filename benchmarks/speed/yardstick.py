@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sastdeploy.frames import Frames
-from sastdeploy.program import Program
-from sastdeploy.simulator.plan import make_plan
+from sastdeploy._kernels.vectors import aligned_zeros, paired_order
+from sastdeploy.program.records import Program
+from sastdeploy.recordings.frames import Frames
+from sastdeploy.simulator.numba_engine.plan import make_plan
 from sastdeploy.simulator.result import RunResult
-from sastdeploy.vectors import aligned_zeros, paired_order
 
 SOURCE = Path(__file__).with_name("yardstick.c")
 FIELDS = ("vectors", "width", "budget", "multiplier", "shift", "threshold", "before", "after", "leak", "leak_shift",

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sastdeploy.frames import Frames
-from sastdeploy.program import Program
-from sastdeploy.simulator.plan import make_plan
+from sastdeploy._kernels.vectors import aligned_zeros
+from sastdeploy.program.records import Program
+from sastdeploy.recordings.frames import Frames
+from sastdeploy.simulator.numba_engine.plan import make_plan
 from sastdeploy.simulator.result import RunResult
-from sastdeploy.vectors import aligned_zeros
 
 SOURCE = Path(__file__).with_name("yardstick_conv.c")
 ARRAYS = ("weight", "bias", "nonzero", "run_start", "run_low", "run_high", "run_offset")

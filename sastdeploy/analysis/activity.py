@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sastdeploy.checkpoint import Checkpoint
-from sastdeploy.frames import LabelledFrames
+from sastdeploy.networks.checkpoint import Checkpoint
+from sastdeploy.recordings.frames import LabelledFrames
 from sastdeploy.training.states import lif_layers, visited_states
 
 FAR = 0.5

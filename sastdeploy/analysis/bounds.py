@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from sastdeploy.analysis.convergence import convergence
 from sastdeploy.analysis.lipschitz import geometric_sum, lipschitz
 from sastdeploy.analysis.power import operator_norm
-from sastdeploy.checkpoint import Checkpoint
 from sastdeploy.errors import InputError
-from sastdeploy.frames import Frames, LabelledFrames
+from sastdeploy.networks.checkpoint import Checkpoint
+from sastdeploy.recordings.frames import Frames, LabelledFrames
 from sastdeploy.training.derivatives import linear_maps
 from sastdeploy.training.states import input_values, lif_layers, visited_states
 

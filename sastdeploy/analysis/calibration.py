@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from sastdeploy.architecture import SumPool
-from sastdeploy.checkpoint import Checkpoint
-from sastdeploy.frames import LabelledFrames
+from sastdeploy.networks.architecture import SumPool
+from sastdeploy.networks.checkpoint import Checkpoint
+from sastdeploy.recordings.frames import LabelledFrames
 from sastdeploy.training.inference import network_of, predict
 from sastdeploy.training.networks import SpikingNetwork
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.analysis.tally import Tally
-from sastdeploy.checkpoint import Checkpoint
-from sastdeploy.frames import LabelledFrames
+from sastdeploy.networks.checkpoint import Checkpoint
+from sastdeploy.recordings.frames import LabelledFrames
 from sastdeploy.training.states import lif_layers, visited_states
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from sastdeploy.analysis.power import operator_norm
-from sastdeploy.checkpoint import Checkpoint
-from sastdeploy.frames import LabelledFrames
+from sastdeploy.networks.checkpoint import Checkpoint
+from sastdeploy.recordings.frames import LabelledFrames
 from sastdeploy.training.derivatives import hessian_product, initial_checkpoint, loss_gradient
 
 _MINIBATCHES = 16

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from sastdeploy.analysis.contraction import surrogate_slope
 from sastdeploy.analysis.power import Norm
-from sastdeploy.checkpoint import Checkpoint
-from sastdeploy.frames import Frames
+from sastdeploy.networks.checkpoint import Checkpoint
+from sastdeploy.recordings.frames import Frames
 from sastdeploy.training.derivatives import Change, attack
 from sastdeploy.training.inference import run
 from sastdeploy.training.states import input_values

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sastdeploy.checkpoint import Checkpoint
 from sastdeploy.errors import InputError
-from sastdeploy.events.corruption import Corruption
-from sastdeploy.frames import LabelledFrames
-from sastdeploy.metrics import accuracy
+from sastdeploy.networks.checkpoint import Checkpoint
+from sastdeploy.recordings.corruption import Corruption
+from sastdeploy.recordings.frames import LabelledFrames
+from sastdeploy.simulator.metrics import accuracy
 
 CLEAN = "clean"
 
@@ -50,8 +50,8 @@ def robustness(
         InputError: unknown data set, profile or split, or missing data.
         CompileError: the network does not fit a profile.
     """
-    from sastdeploy.events.corrupted_frames import corrupted_frames
-    from sastdeploy.events.splits import load_frames
+    from sastdeploy.recordings.corrupted_frames import corrupted_frames
+    from sastdeploy.recordings.splits import load_frames
 
     name = checkpoint.dataset
     clean = load_frames(
@@ -81,7 +81,7 @@ def grid(
     ``recordings``, ``events`` (mean per recording, as counted in the frames), ``data_hash``, and the answers
     ``surrogate`` and ``hard`` (the float network's) and ``programs`` (by profile: the exact integer program's, with
     ``ksynops`` per recording). An answer has ``correct``, ``total``, ``value``, ``low``, ``high`` as
-    `sastdeploy.metrics.accuracy` and ``loss``: the accuracy lost against clean (``value``), with the normal 95 %
+    `sastdeploy.simulator.metrics.accuracy` and ``loss``: the accuracy lost against clean (``value``), with the normal 95 %
     interval of the paired differences (``low``, ``high``).
 
     Args:
@@ -94,8 +94,8 @@ def grid(
         InputError: no recording, or an unknown profile.
         CompileError: the network does not fit a profile.
     """
-    from sastdeploy.compiler import compile_checkpoint
-    from sastdeploy.hardware import load_profile
+    from sastdeploy.compiler.compile import compile_checkpoint
+    from sastdeploy.compiler.profiles import load_profile
     from sastdeploy.simulator import engine
     from sastdeploy.training.inference import network_of, predict
 

@@ -47,8 +47,8 @@ def command(checkpoint: str, dataset: str | None, split: str, limit: int | None,
     from pathlib import Path
     from typing import Any
 
-    from sastdeploy.checkpoint import checkpoint_hash, load_checkpoint
     from sastdeploy.cli.options import load_data_for
+    from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
 
     trained = load_checkpoint(checkpoint)
     name, frames, simulated = load_data_for(trained, checkpoint, dataset, split, data, limit, skip_bad)
@@ -79,8 +79,8 @@ def command(checkpoint: str, dataset: str | None, split: str, limit: int | None,
     if as_json:
         click.echo(json.dumps(record, indent=2))
         return
-    from sastdeploy.report.analysis import print_analysis
-    from sastdeploy.report.terminal import print_text
+    from sastdeploy.cli.analysis_tables import print_analysis
+    from sastdeploy.cli.terminal import print_text
 
     scale = trained.preprocessing
     print_text(f"{checkpoint} on {what}; frame value = min(count, {scale.c_clip}) / {scale.divisor:g}\n")

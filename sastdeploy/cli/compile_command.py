@@ -38,11 +38,11 @@ def command(
     """
     import json
 
-    from sastdeploy.checkpoint import load_checkpoint
-    from sastdeploy.compiler import compile_checkpoint, compile_report
-    from sastdeploy.hardware import load_profile
-    from sastdeploy.program_file import program_hash, save_program
-    from sastdeploy.report.terminal import print_table
+    from sastdeploy.cli.terminal import print_table
+    from sastdeploy.compiler.compile import compile_checkpoint, compile_report
+    from sastdeploy.compiler.profiles import load_profile
+    from sastdeploy.networks.checkpoint import load_checkpoint
+    from sastdeploy.program.file import program_hash, save_program
 
     hardware = load_profile(profile)
     trained = load_checkpoint(checkpoint)
@@ -101,7 +101,7 @@ def command(
 
 def _guard(path: Path, force: bool) -> None:
     """Refuse to replace a file that is no program, such as the checkpoint itself."""
-    from sastdeploy.program_file import read_manifest
+    from sastdeploy.program.file import read_manifest
 
     if force or not path.exists():
         return

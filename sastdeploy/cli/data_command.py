@@ -22,8 +22,8 @@ def list_(data: str | None, as_json: bool) -> None:
     """List the data sets: what they are, where they come from, which are here."""
     from dataclasses import asdict
 
-    from sastdeploy.events.catalog import CATALOG
-    from sastdeploy.report.terminal import print_table
+    from sastdeploy.cli.terminal import print_table
+    from sastdeploy.recordings.catalog import CATALOG
 
     root = data_folder(data)
     here = {name: (root / name).is_dir() for name in CATALOG}
@@ -51,15 +51,16 @@ def list_(data: str | None, as_json: bool) -> None:
 @DATA
 def fetch(name: str, data: str | None) -> None:
     """Download the official files of data set NAME, check their hashes, and keep what is already whole."""
+    from sastdeploy.cli.terminal import download_bar
     from sastdeploy.errors import InputError, did_you_mean
-    from sastdeploy.events.catalog import CATALOG
-    from sastdeploy.events.fetch import fetch as download
+    from sastdeploy.recordings.catalog import CATALOG
+    from sastdeploy.recordings.download import fetch as download
 
     if name not in CATALOG:
         raise InputError(
             f"data set '{name}': unknown.{did_you_mean(name, CATALOG)} Known: {', '.join(CATALOG)}."
         )
-    click.echo(download(CATALOG[name], data_folder(data)))
+    click.echo(download(CATALOG[name], data_folder(data), download_bar()))
 
 
 @command.command()
@@ -111,7 +112,7 @@ def fetch(name: str, data: str | None) -> None:
 def make(name: str, data: str | None, seed: int, train: int | None, test: int | None, images: str | None, performers: int,
          lightings: int, duration: float, processes: int | None, force: bool, as_json: bool) -> None:  # fmt: skip
     """Make the simulated data set NAME in the official format; goes on where an interruption stopped it."""
-    from sastdeploy.report.terminal import progress
+    from sastdeploy.cli.terminal import progress
 
     root = data_folder(data)
     with progress() as bar:
@@ -121,7 +122,7 @@ def make(name: str, data: str | None, seed: int, train: int | None, test: int | 
             bar.update(task, completed=done, total=total)
 
         if name == "nmnist-sim":
-            from sastdeploy.events.simulate import make_nmnist_sim
+            from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
 
             folder = make_nmnist_sim(
                 root, images=images, seed=seed, processes=processes,
@@ -129,7 +130,7 @@ def make(name: str, data: str | None, seed: int, train: int | None, test: int | 
                 test=(10000 if images else 2000) if test is None else test, progress=report, force=force,
             )  # fmt: skip
         else:
-            from sastdeploy.events.simulate_gestures import make_dvsgesture_sim
+            from sastdeploy.synthesis.dvsgesture_sim import make_dvsgesture_sim
 
             folder = make_dvsgesture_sim(
                 root, seed=seed, performers=performers, lightings=lightings, duration=duration, processes=processes,
@@ -150,10 +151,10 @@ def make(name: str, data: str | None, seed: int, train: int | None, test: int | 
 @JSON
 def check(name: str, data: str | None, as_json: bool) -> None:
     """Read every recording of data set NAME and list the bad files."""
+    from sastdeploy.cli.terminal import progress
     from sastdeploy.errors import InputError
-    from sastdeploy.events.catalog import dataset
-    from sastdeploy.events.reading import list_sources, read_split
-    from sastdeploy.report.terminal import progress
+    from sastdeploy.recordings.catalog import dataset
+    from sastdeploy.recordings.reading import list_sources, read_split
 
     facts, root = dataset(name), data_folder(data)
     bad: list[str] = []
@@ -194,10 +195,10 @@ def check(name: str, data: str | None, as_json: bool) -> None:
 @JSON
 def show(recording: str, out: str | None, time_bins: int, as_json: bool) -> None:
     """Draw one RECORDING (.bin, .aedat or .npy) as PNG or GIF and print what it is like."""
-    from sastdeploy.events.drawing import draw_recording
-    from sastdeploy.events.reading import SUFFIXES, read_recording
-    from sastdeploy.events.statistics import describe_recording
-    from sastdeploy.report.terminal import print_table
+    from sastdeploy.cli.terminal import print_table
+    from sastdeploy.recordings.describe import describe_recording
+    from sastdeploy.recordings.reading import SUFFIXES, read_recording
+    from sastdeploy.report.recording_figures import draw_recording
 
     path = Path(recording)
     events = read_recording(path)

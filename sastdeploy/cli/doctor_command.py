@@ -17,9 +17,9 @@ def command(data: str | None, as_json: bool) -> None:
     from dataclasses import asdict
     from pathlib import Path
 
-    from sastdeploy.doctor import examine
-    from sastdeploy.events.catalog import data_root
-    from sastdeploy.report.terminal import print_table
+    from sastdeploy.cli.doctor import examine
+    from sastdeploy.cli.terminal import print_table
+    from sastdeploy.recordings.catalog import data_root
 
     findings = examine(Path(data) if data else data_root())
     missing = [finding for finding in findings if finding.status == "missing"]

@@ -27,9 +27,9 @@ def command(checkpoint: str, dataset: str | None, split: str, limit: int | None,
     import json
     from dataclasses import asdict
 
-    from sastdeploy.checkpoint import checkpoint_hash, load_checkpoint
     from sastdeploy.cli.options import load_data_for
-    from sastdeploy.report.terminal import print_table
+    from sastdeploy.cli.terminal import print_table
+    from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
 
     trained = load_checkpoint(checkpoint)
     name, frames, simulated = load_data_for(trained, checkpoint, dataset, split, data, limit, skip_bad)

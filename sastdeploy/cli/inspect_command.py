@@ -31,14 +31,14 @@ def command(checkpoint: str | None, arch: str | None, dataset: str, time_bins: i
     import json
     from dataclasses import asdict
 
-    from sastdeploy.networks import architecture_to_dict, describe, load_architecture
-    from sastdeploy.report.terminal import print_table
+    from sastdeploy.cli.terminal import print_table
+    from sastdeploy.networks.builtin import architecture_to_dict, describe, load_architecture
 
     if (checkpoint is None) == (arch is None):
         raise click.UsageError("Name a checkpoint, or an architecture with --arch.")
     facts: dict = {}
     if checkpoint is not None:
-        from sastdeploy.checkpoint import checkpoint_hash, load_checkpoint
+        from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
 
         trained = load_checkpoint(checkpoint)
         architecture, time_bins = trained.architecture, trained.preprocessing.time_bins
@@ -51,7 +51,7 @@ def command(checkpoint: str | None, arch: str | None, dataset: str, time_bins: i
             "hash": checkpoint_hash(trained),
         }
     else:
-        from sastdeploy.events.catalog import dataset as facts_of
+        from sastdeploy.recordings.catalog import dataset as facts_of
 
         known = facts_of(dataset)
         shape = (known.sensor_size[2], known.frame_size[1], known.frame_size[0])

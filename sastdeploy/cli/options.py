@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from sastdeploy.checkpoint import Checkpoint
-    from sastdeploy.frames import LabelledFrames
+    from sastdeploy.networks.checkpoint import Checkpoint
+    from sastdeploy.recordings.frames import LabelledFrames
 
 
 DATA = click.option(
@@ -30,15 +30,15 @@ SKIP_BAD = click.option("--skip-bad", is_flag=True, help="Leave damaged recordin
 
 def data_folder(data: str | None) -> Path:
     """Return the folder of the data sets: the option's, or the default."""
-    from sastdeploy.events.catalog import data_root
+    from sastdeploy.recordings.catalog import data_root
 
     return Path(data) if data else data_root()
 
 
 def load_data(dataset: str, split: str, data: str | None, **options) -> LabelledFrames:
     """Return a split's frames with a progress bar on stderr while they are binned for the first time."""
-    from sastdeploy.events.splits import load_frames
-    from sastdeploy.report.terminal import progress
+    from sastdeploy.cli.terminal import progress
+    from sastdeploy.recordings.splits import load_frames
 
     bars: list = []
 
@@ -77,7 +77,7 @@ def load_data_for(
     Raises:
         InputError: the data set does not fit the checkpoint, or cannot be read.
     """
-    from sastdeploy.events.catalog import dataset as facts_of
+    from sastdeploy.recordings.catalog import dataset as facts_of
 
     name = dataset or checkpoint.dataset
     check_fits(checkpoint, path, name)
@@ -95,7 +95,7 @@ def load_data_for(
 
 def note_simulated(dataset: str, data: str | None) -> bool:
     """Say on stderr where files under a real data set's name came from the simulator; return whether they did."""
-    from sastdeploy.events.catalog import CATALOG, simulated_marker
+    from sastdeploy.recordings.catalog import CATALOG, simulated_marker
 
     stands_in = not CATALOG[dataset].simulated and simulated_marker(CATALOG[dataset], data_folder(data))
     if stands_in:
@@ -113,7 +113,7 @@ def check_fits(trained: Checkpoint, path: str, dataset: str) -> None:
         InputError: it has not, or is unknown.
     """
     from sastdeploy.errors import InputError
-    from sastdeploy.events.catalog import dataset as facts_of
+    from sastdeploy.recordings.catalog import dataset as facts_of
 
     facts = facts_of(dataset)
     if facts.sensor_size != trained.preprocessing.sensor_size or len(facts.classes) != len(trained.classes):

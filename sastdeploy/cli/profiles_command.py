@@ -18,8 +18,8 @@ def list_(as_json: bool) -> None:
     """List the built-in profiles."""
     import json
 
-    from sastdeploy.hardware import builtin_profiles, load_profile
-    from sastdeploy.report.terminal import print_table
+    from sastdeploy.cli.terminal import print_table
+    from sastdeploy.compiler.profiles import builtin_profiles, load_profile
 
     known = [load_profile(name) for name in builtin_profiles()]
     if as_json:
@@ -42,8 +42,8 @@ def show(name: str, as_json: bool) -> None:
     """Print profile NAME (built in, or a YAML file) with the source of every value."""
     import json
 
-    from sastdeploy.hardware import load_profile
-    from sastdeploy.report.terminal import print_table
+    from sastdeploy.cli.terminal import print_table
+    from sastdeploy.compiler.profiles import load_profile
 
     profile = load_profile(name)
     if as_json:
@@ -69,7 +69,7 @@ def check(file: str, as_json: bool) -> None:
     """Check a profile FILE of your own and say what it describes."""
     import json
 
-    from sastdeploy.hardware import load_profile
+    from sastdeploy.compiler.profiles import load_profile
 
     profile = load_profile(file)
     if as_json:
@@ -94,9 +94,9 @@ def new(name: str, source: str, out: str | None, force: bool) -> None:
     import re
     from pathlib import Path
 
-    from sastdeploy import atomic
+    from sastdeploy._files import atomic
+    from sastdeploy.compiler.profiles import load_profile, profile_path
     from sastdeploy.errors import InputError
-    from sastdeploy.hardware import load_profile, profile_path
 
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
         raise InputError(f"profile '{name}': a name has letters, digits, _ and -, at most 64.")

@@ -35,12 +35,13 @@ def command(out: str, small: bool, seed: int, force: bool, as_json: bool) -> Non
     import json
     from pathlib import Path
 
+    from sastdeploy.cli.quickstart_tables import print_summary
+    from sastdeploy.cli.terminal import bar
     from sastdeploy.quickstart import FULL, SMALL, run
-    from sastdeploy.report.quickstart import print_summary
 
     settings = SMALL if small else FULL
     summary = run(
-        Path(out), settings.with_seed(seed), force=force, say=lambda text: click.echo(text, err=True)
+        Path(out), settings.with_seed(seed), force=force, say=lambda text: click.echo(text, err=True), bar=bar
     )
     if as_json:
         click.echo(json.dumps(summary, indent=2))

@@ -70,12 +70,13 @@ def command(
     from pathlib import Path
 
     from sastdeploy.analysis.robustness import DEFAULT, grid
-    from sastdeploy.checkpoint import checkpoint_hash, load_checkpoint
     from sastdeploy.cli.options import data_folder, load_data_for
-    from sastdeploy.events.corrupted_frames import corrupted_frames
-    from sastdeploy.events.corruption import Corruption
-    from sastdeploy.report.robustness import draw, print_records
-    from sastdeploy.report.terminal import progress
+    from sastdeploy.cli.robustness_tables import print_records
+    from sastdeploy.cli.terminal import progress
+    from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
+    from sastdeploy.recordings.corrupted_frames import corrupted_frames
+    from sastdeploy.recordings.corruption import Corruption
+    from sastdeploy.report.robustness_figures import draw
 
     chosen = tuple(dict.fromkeys(Corruption.parse(text) for text in corruptions)) or DEFAULT
     trained = load_checkpoint(checkpoint)

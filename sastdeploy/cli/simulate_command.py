@@ -14,7 +14,7 @@ import click
 from sastdeploy.cli.options import DATA, JSON, SKIP_BAD
 
 if TYPE_CHECKING:
-    from sastdeploy.simulation import EarlyAnswer
+    from sastdeploy.simulator.simulate import EarlyAnswer
 
 UNUSED = ("scipy", "cffi")
 """Packages that Numba imports, where they are installed, before it loads its first kernel: half of that time, for
@@ -93,7 +93,7 @@ def command(
 
     Without PROGRAM, the newest compiled program (.onnx) in the working folder that fits the data is taken.
     """
-    from sastdeploy.simulation_files import check_folder
+    from sastdeploy.simulator.result_folder import check_folder
 
     if recording and (limit is not None or skip_bad):
         raise click.UsageError(
@@ -110,8 +110,8 @@ def command(
     if recording:
         _recording(loaded, dataset, Path(recording), engine, threads, trace, folder, as_json)
         return
-    from sastdeploy.simulation import simulate_dataset
-    from sastdeploy.simulation_files import write_folder
+    from sastdeploy.simulator.result_folder import write_folder
+    from sastdeploy.simulator.simulate import simulate_dataset
 
     with without(*UNUSED), _Bars() as bars:
         run = simulate_dataset(
@@ -167,14 +167,14 @@ def _say_early(answer: EarlyAnswer) -> None:
 
 
 def _program(program: str | None, dataset: str | None, recording: str | None) -> Any:
-    from sastdeploy.program_file import load_program
-    from sastdeploy.simulation import choose_program
+    from sastdeploy.program.file import load_program
+    from sastdeploy.simulator.simulate import choose_program
 
     if program:
         return load_program(program)
     sensor = None
     if recording:
-        from sastdeploy.events.reading import SUFFIXES
+        from sastdeploy.recordings.reading import SUFFIXES
 
         sensor = SUFFIXES.get(Path(recording).suffix)
     path = choose_program(Path.cwd(), dataset, sensor, _say)
@@ -186,7 +186,7 @@ class _Bars:
     """Two progress bars on stderr, each shown once its work begins."""
 
     def __init__(self) -> None:
-        from sastdeploy.report.terminal import progress
+        from sastdeploy.cli.terminal import progress
 
         self._bars = progress()
         self._tasks: dict[str, Any] = {}
@@ -223,9 +223,9 @@ def _recording(
     folder: Path | None,
     as_json: bool,
 ) -> None:
-    from sastdeploy.report.terminal import print_table
-    from sastdeploy.simulation import check_fit, simulate_recording
-    from sastdeploy.simulation_files import write_folder
+    from sastdeploy.cli.terminal import print_table
+    from sastdeploy.simulator.result_folder import write_folder
+    from sastdeploy.simulator.simulate import check_fit, simulate_recording
 
     for remark in check_fit(program, dataset) if dataset else []:
         _say(f"{program.name}: {remark}")
@@ -253,7 +253,7 @@ def _recording(
 
 
 def _trace(result: Any, layer: str) -> None:
-    from sastdeploy.simulation_files import write_trace
+    from sastdeploy.simulator.result_folder import write_trace
 
     path = Path(f"trace.{layer}.npz")
     write_trace(path, result, layer)
@@ -262,7 +262,7 @@ def _trace(result: Any, layer: str) -> None:
 
 def print_summary(summary: dict[str, Any]) -> None:
     """Print a run's summary as tables on stdout."""
-    from sastdeploy.report.terminal import print_table
+    from sastdeploy.cli.terminal import print_table
 
     right, ops = summary["accuracy"], summary["ksynops"]
     click.echo(
@@ -334,7 +334,7 @@ def _rate(value: float) -> str:
 
 def print_stages(summary: dict[str, Any]) -> None:
     """Print the seconds of work per part of a run, and the operations per second of every layer."""
-    from sastdeploy.report.terminal import print_table
+    from sastdeploy.cli.terminal import print_table
 
     stages, recordings = summary["speed"]["stages"], summary["recordings"]
     operations = {row["target"]: row["all"]["mean"] for row in summary["ksynops"]["sources"]}

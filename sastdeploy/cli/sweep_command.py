@@ -22,8 +22,8 @@ _RECORDS = click.option(
 
 def _loaded(file: str, data: str | None, records: str | None):
     from sastdeploy.cli.options import data_folder
-    from sastdeploy.sweeps.experiment import load_experiment
-    from sastdeploy.sweeps.local import addresses
+    from sastdeploy.experiments.runner import addresses
+    from sastdeploy.experiments.spec import load_experiment
 
     experiment = load_experiment(file)
     return (
@@ -60,11 +60,11 @@ def run(
     folders as the workers see them; without --data each worker uses its own SASTDEPLOY_DATA. The records are written here.
     """
     from sastdeploy.cli.options import data_folder
+    from sastdeploy.experiments.display import SweepDisplay
+    from sastdeploy.experiments.progress import Watch
+    from sastdeploy.experiments.results import without_measures
+    from sastdeploy.experiments.spec import varied
     from sastdeploy.simulator.engine import usable_cores
-    from sastdeploy.sweeps.display import SweepDisplay
-    from sastdeploy.sweeps.experiment import varied
-    from sastdeploy.sweeps.points import without_measures
-    from sastdeploy.sweeps.progress import Watch
 
     if scheduler and processes:
         raise click.UsageError(
@@ -75,14 +75,14 @@ def run(
     watch.states()  # A damaged record is told before anything runs.
     with SweepDisplay(experiment.name, varied(experiment)) as display:
         if scheduler:
-            from sastdeploy.sweeps.cluster import run_on_cluster
+            from sastdeploy.experiments.cluster import run_on_cluster
 
             run_on_cluster(
                 trials, Path(data).absolute() if data else None, Path(work).absolute(), folder, scheduler, watch.note,
                 lambda running, threads: display.update(watch.states(), running, threads), display.say,
             )  # fmt: skip
         else:
-            from sastdeploy.sweeps.local import run_all
+            from sastdeploy.experiments.runner import run_all
 
             count = processes or usable_cores()
 
@@ -92,7 +92,7 @@ def run(
 
             run_all(trials, data_folder(data), Path(work), folder, count, show, display.say)
     if experiment.select_by is not None:
-        from sastdeploy.sweeps.selection import choose, read_tests
+        from sastdeploy.experiments.selection import choose, read_tests
 
         chosen = read_tests(experiment, trials, data_folder(data), Path(work), folder)
         click.echo(
@@ -137,11 +137,11 @@ def status(
     """Show where every trial of FILE stands, and how long the rest takes."""
     import json
 
-    from sastdeploy.report.terminal import print_table, print_text
+    from sastdeploy.cli.terminal import print_table, print_text
+    from sastdeploy.experiments.display import duration
+    from sastdeploy.experiments.progress import Watch, seconds_left
+    from sastdeploy.experiments.spec import label, varied
     from sastdeploy.simulator.engine import usable_cores
-    from sastdeploy.sweeps.display import duration
-    from sastdeploy.sweeps.experiment import label, varied
-    from sastdeploy.sweeps.progress import Watch, seconds_left
 
     experiment, trials, folder = _loaded(file, data, records)
     names, count = varied(experiment), processes or usable_cores()
@@ -190,10 +190,10 @@ def report(
     """Print the tables of FILE from the trials' records, and draw its figures."""
     import json
 
-    from sastdeploy import atomic
-    from sastdeploy.sweeps.pictures import draw, embed
-    from sastdeploy.sweeps.points import aggregate
-    from sastdeploy.sweeps.report import section
+    from sastdeploy._files import atomic
+    from sastdeploy.experiments.figures import draw, embed
+    from sastdeploy.experiments.report import section
+    from sastdeploy.experiments.results import aggregate
 
     experiment, trials, folder = _loaded(file, data, records)
     results = aggregate(experiment, trials, folder)

@@ -153,13 +153,13 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
     import sys
     from pathlib import Path
 
-    from sastdeploy.architecture import Neuron
     from sastdeploy.cli.options import load_data, note_simulated
-    from sastdeploy.events.catalog import dataset as facts_of
-    from sastdeploy.events.splits import find_scale
-    from sastdeploy.frames import Preprocessing
-    from sastdeploy.networks import load_architecture
-    from sastdeploy.report.terminal import progress
+    from sastdeploy.cli.terminal import progress
+    from sastdeploy.networks.architecture import Neuron
+    from sastdeploy.networks.builtin import load_architecture
+    from sastdeploy.recordings.catalog import dataset as facts_of
+    from sastdeploy.recordings.frames import Preprocessing
+    from sastdeploy.recordings.splits import find_scale
     from sastdeploy.training.settings import TrainingSettings, kernels_for
 
     facts = facts_of(dataset)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sastdeploy import atomic
+from sastdeploy._files import atomic
 
 BASELINE, SAST = "#7a7a7a", "#0072b2"
 COLOURS = (BASELINE, SAST, "#d55e00", "#009e73", "#cc79a7")

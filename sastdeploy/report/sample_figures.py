@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sastdeploy.report.figures import save
-from sastdeploy.samples import Sample
+from sastdeploy.statistics import Sample
 
 
 @dataclass(frozen=True)

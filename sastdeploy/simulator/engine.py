@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from sastdeploy.errors import InputError, did_you_mean
-from sastdeploy.frames import Frames
-from sastdeploy.program import Program, SumPool
+from sastdeploy.program.records import Program, SumPool
+from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator.result import RunResult, empty_result
 
 ENGINES = ("numba", "reference", "onnxruntime")
@@ -138,8 +138,8 @@ def _verified(program: Program) -> str:
     Raises:
         InputError: the program is invalid.
     """
-    from sastdeploy.program_check import verify_program
-    from sastdeploy.program_file import program_hash
+    from sastdeploy.program.file import program_hash
+    from sastdeploy.program.verify import verify_program
 
     try:
         digest = program_hash(program)
@@ -162,9 +162,9 @@ _warm: set[tuple[str, str]] = set()
 
 def _run_numba(program, digest, frames, names, threads, progress, message, chunk) -> RunResult:
     """Share the recordings out among threads, a chunk at a time, so that memory stays flat."""
-    from sastdeploy.jit import cache_folder, cache_place
-    from sastdeploy.simulator.chunks import Chunks
-    from sastdeploy.simulator.plan import plan_of
+    from sastdeploy._kernels.jit import cache_folder, cache_place
+    from sastdeploy.simulator.numba_engine.chunks import Chunks
+    from sastdeploy.simulator.numba_engine.plan import plan_of
 
     said = COMPILING if cache_folder() else COMPILING_AGAIN.format(cache_place())
     kind = digest, frames.index.dtype.str

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.errors import SimulationError
-from sastdeploy.frames import Frames
-from sastdeploy.program import ConvLif, Program, ProgramLayer, Readout, SumPool
-from sastdeploy.program_graph import build_model
+from sastdeploy.program.onnx_graph import build_model
+from sastdeploy.program.records import ConvLif, Program, ProgramLayer, Readout, SumPool
+from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator.result import RunResult, empty_result
 
 CHUNK_BYTES = 64 << 20

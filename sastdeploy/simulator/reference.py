@@ -11,9 +11,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from sastdeploy.fixedpoint import Overflow, QFormat, Rounding
-from sastdeploy.frames import Frames
-from sastdeploy.program import ConvLif, DenseLif, Lif, Program, ProgramLayer, Readout, SumPool
+from sastdeploy.program.counting import count_synops, seen_by, sum_pool
+from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
+from sastdeploy.program.records import ConvLif, DenseLif, Lif, Program, ProgramLayer, Readout, SumPool
+from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator.result import RunResult, empty_result, held_in_int32
 
 Array = NDArray[np.int64]
@@ -71,28 +72,10 @@ def accumulate(layer: DenseLif | ConvLif, x: Array) -> Array:
         return (weight @ x.reshape(-1)).reshape(-1, 1, 1)
     _, _, height, width = weight.shape
     return sum(
-        np.einsum("oc,chw->ohw", weight[:, :, ky, kx], _seen_by(layer, x, ky, kx))
+        np.einsum("oc,chw->ohw", weight[:, :, ky, kx], seen_by(layer, x, ky, kx))
         for ky in range(height)
         for kx in range(width)
     )
-
-
-def _seen_by(layer: ConvLif, x: Array, ky: int, kx: int) -> Array:
-    """Return the input values ``[C, OH, OW]`` that kernel element ``(ky, kx)`` meets at every output position."""
-    (pad_y, pad_x), (step_y, step_x) = layer.padding, layer.stride
-    padded = np.pad(x, ((0, 0), (pad_y, pad_y), (pad_x, pad_x)))
-    rows = (padded.shape[1] - layer.weight.shape[2]) // step_y + 1
-    columns = (padded.shape[2] - layer.weight.shape[3]) // step_x + 1
-    return padded[:, ky : ky + rows * step_y : step_y, kx : kx + columns * step_x : step_x][
-        :, :rows, :columns
-    ]
-
-
-def sum_pool(x: Array, kernel: int) -> Array:
-    """Return the sums over whole ``kernel`` x ``kernel`` windows of ``x`` ``[C, H, W]``."""
-    channels, rows, columns = x.shape[0], x.shape[1] // kernel, x.shape[2] // kernel
-    whole = x[:, : rows * kernel, : columns * kernel]
-    return whole.reshape(channels, rows, kernel, columns, kernel).sum(axis=(2, 4))
 
 
 def lif_step(lif: Lif, acc: Array, u: Array, s: Array) -> tuple[Array, Array, int, int]:
@@ -161,37 +144,6 @@ def class_scores(readout: Readout, counts: Array, steps: int) -> Array:
     acc = readout.weight.astype(np.int64) @ inputs
     gained = rounded_shift(acc * readout.multiplier.astype(np.int64), readout.shift.astype(np.int64))
     return gained + steps * readout.bias.astype(np.int64)
-
-
-def count_synops(target: ProgramLayer | Readout, x: Array) -> tuple[int, int, int]:
-    """Return the operations that the values ``x`` ``[C, H, W]`` trigger in ``target`` in one step.
-
-    Returns:
-        One per synapse of every non-zero value; the same weighted by the values; the first without zero weights.
-    """
-    active = (x != 0).astype(np.int64)
-    if isinstance(target, SumPool):
-        kept = sum_pool(active, target.kernel).sum()
-        return int(kept), int(sum_pool(x, target.kernel).sum()), int(kept)
-    if isinstance(target, ConvLif):
-        return _conv_synops(target, x, active)
-    if isinstance(target, Readout) and target.global_sum_pool:
-        x, active = x.sum(axis=(1, 2)), active.sum(axis=(1, 2))
-    neurons, nonzero = len(target.weight), (target.weight != 0).sum(axis=0)
-    return int(neurons * active.sum()), int(neurons * x.sum()), int(nonzero @ active.reshape(-1))
-
-
-def _conv_synops(layer: ConvLif, x: Array, active: Array) -> tuple[int, int, int]:
-    """Count every meeting of a non-zero input with a kernel element at an output position."""
-    total = weighted = nonzero = 0
-    outputs, _, height, width = layer.weight.shape
-    for ky in range(height):
-        for kx in range(width):
-            meetings = _seen_by(layer, active, ky, kx).sum(axis=(1, 2))
-            total += outputs * int(meetings.sum())
-            weighted += outputs * int(_seen_by(layer, x, ky, kx).sum())
-            nonzero += int((layer.weight[:, :, ky, kx] != 0).sum(axis=0) @ meetings)
-    return total, weighted, nonzero
 
 
 def _count(result: RunResult, n: int, source: int, target: ProgramLayer | Readout, x: Array) -> None:

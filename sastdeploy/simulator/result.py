@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.errors import SimulationError
-from sastdeploy.program import Program
+from sastdeploy.program.records import Program
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sastdeploy.architecture import Conv, SumPool
-from sastdeploy.checkpoint import Checkpoint
-from sastdeploy.frames import Frames, LabelledFrames
+from sastdeploy.networks.architecture import Conv, SumPool
+from sastdeploy.networks.checkpoint import Checkpoint
+from sastdeploy.recordings.frames import Frames, LabelledFrames
 from sastdeploy.training.inference import frame_values, network_of
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.states import batch_size

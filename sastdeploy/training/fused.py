@@ -14,7 +14,7 @@ import torch
 from numba import njit, prange
 from torch import Tensor
 
-from sastdeploy.jit import kernel
+from sastdeploy._kernels.jit import kernel
 
 _PI = np.float32(math.pi)
 _HALF_PI = np.float32(math.pi / 2)

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sastdeploy.architecture import Architecture
-from sastdeploy.checkpoint import Checkpoint
 from sastdeploy.errors import InputError
-from sastdeploy.frames import Frames, LabelledFrames, Preprocessing
-from sastdeploy.metrics import wilson_interval
+from sastdeploy.networks.architecture import Architecture
+from sastdeploy.networks.checkpoint import Checkpoint
+from sastdeploy.recordings.frames import Frames, LabelledFrames, Preprocessing
+from sastdeploy.statistics import wilson_interval
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.sparse import SparseFrames, SparseValues
 

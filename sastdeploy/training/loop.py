@@ -15,13 +15,13 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from sastdeploy import atomic
-from sastdeploy.architecture import Architecture
-from sastdeploy.checkpoint import Checkpoint, load_tensors, save_checkpoint, save_tensors
+from sastdeploy._files import atomic
 from sastdeploy.errors import InputError, SastdeployError
-from sastdeploy.frames import LabelledFrames, Preprocessing
-from sastdeploy.networks import architecture_to_dict
+from sastdeploy.networks.architecture import Architecture
+from sastdeploy.networks.builtin import architecture_to_dict
+from sastdeploy.networks.checkpoint import Checkpoint, load_tensors, save_checkpoint, save_tensors
 from sastdeploy.provenance import git_commit, versions
+from sastdeploy.recordings.frames import LabelledFrames, Preprocessing
 from sastdeploy.training.distributed import ALONE, Group
 from sastdeploy.training.inference import network_inputs, predict
 from sastdeploy.training.networks import SpikingNetwork

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sastdeploy.architecture import Architecture, Conv, Dense, SumPool
-from sastdeploy.networks import parameter_shapes
+from sastdeploy.networks.architecture import Architecture, Conv, Dense, SumPool
+from sastdeploy.networks.builtin import parameter_shapes
 from sastdeploy.training.fused import fits, run_lif_fused
 from sastdeploy.training.neurons import run_lif
 from sastdeploy.training.sparse import SparseLinear, SparseValues

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numba import njit, prange
 
-from sastdeploy.jit import kernel
+from sastdeploy._kernels.jit import kernel
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.sharpness import gradient_norm
 

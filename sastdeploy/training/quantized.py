@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from sastdeploy.fixedpoint import tensor_scale, weight_codes
+from sastdeploy.program.fixedpoint import tensor_scale, weight_codes
 from sastdeploy.training.networks import SpikingNetwork
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sastdeploy.errors import InputError
-from sastdeploy.frames import Frames, Preprocessing
+from sastdeploy.recordings.frames import Frames, Preprocessing
 from sastdeploy.training.sparse_kernels import by_pair, pieces, sum_all, sum_inputs, sum_rows
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from sastdeploy.jit import kernel
-from sastdeploy.vectors import add, add_scaled, float32_sums, shape, store
+from sastdeploy._kernels.jit import kernel
+from sastdeploy._kernels.vectors import add, add_scaled, float32_sums, shape, store
 
 MOST_COLUMNS = 176
 """Summed at once, 16 float32 numbers per vector: twice 11 vectors of the 32 that AVX-512 has."""

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sastdeploy.architecture import SumPool
-from sastdeploy.checkpoint import Checkpoint
 from sastdeploy.errors import InputError
-from sastdeploy.frames import Frames
+from sastdeploy.networks.architecture import SumPool
+from sastdeploy.networks.checkpoint import Checkpoint
+from sastdeploy.recordings.frames import Frames
 from sastdeploy.training.inference import check_fit, frame_values, network_of
 
 _MOST_STATES, _MOST_RECORDINGS = 2**21, 256

@@ -1,0 +1,102 @@
+"""The graph as text: one node per line, tensors by content hash (small ones written out); it parses back to the equal graph.
+
+``layers.0 = dense {"weight": "f8[168,2312]@93ab...", "gain": 0.25, ...}``; the tensors travel beside the text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sastdeploy.compiler.ir.graph import Graph, verify
+from sastdeploy.compiler.ir.nodes import NODES, Node
+from sastdeploy.errors import InputError
+
+_INLINE = 16
+_DTYPES = {"f8": np.float64, "i1": np.int8, "i4": np.int32}
+
+
+def print_graph(graph: Graph) -> tuple[str, dict[str, NDArray]]:
+    """Return the text and the tensors that it names, by hash. Fields at their default are left out."""
+    tensors: dict[str, NDArray] = {}
+    lines = [f"graph {graph.name}"]
+    for node in graph.nodes:
+        values = {}
+        for field in fields(node):
+            value = getattr(node, field.name)
+            is_default = not isinstance(value, np.ndarray) and value == field.default
+            if field.name != "name" and not is_default:
+                values[field.name] = _print_value(value, tensors)
+        lines.append(f"{node.name} = {node.kind} {json.dumps(values)}")
+    return "\n".join(lines) + "\n", tensors
+
+
+def _print_value(value: Any, tensors: dict[str, NDArray]) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    if not isinstance(value, np.ndarray):
+        return value
+    head = f"{value.dtype.str[1:]}[{','.join(map(str, value.shape))}]"
+    if value.size <= _INLINE:
+        return {head: value.reshape(-1).tolist()}
+    digest = hashlib.sha256(head.encode() + np.ascontiguousarray(value).tobytes()).hexdigest()[:16]
+    tensors[digest] = value
+    return f"{head}@{digest}"
+
+
+def parse_graph(text: str, tensors: dict[str, NDArray], where: str = "graph") -> Graph:
+    """Return the verified graph of a text and its tensors.
+
+    Raises:
+        InputError: naming the line: another form, an unknown kind or field, a missing tensor; or as `verify`.
+    """
+    lines = text.splitlines()
+    if not lines or not lines[0].startswith("graph "):
+        raise InputError(f"{where}: line 1: expected 'graph NAME'.")
+    nodes = []
+    for number, line in enumerate(lines[1:], 2):
+        try:
+            nodes.append(_parse_node(line, tensors))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InputError(f"{where}: line {number}: not a node ({error}).") from error
+    graph = Graph(lines[0].removeprefix("graph "), tuple(nodes))
+    try:
+        verify(graph)
+    except (TypeError, AttributeError, ValueError) as error:
+        raise InputError(f"{where}: a value has the wrong type ({error}).") from error
+    return graph
+
+
+def _parse_node(line: str, tensors: dict[str, NDArray]) -> Node:
+    name, rest = line.split(" = ", 1)
+    kind, values = rest.split(" ", 1)
+    if kind not in NODES:
+        raise ValueError(f"unknown kind '{kind}'; allowed: {', '.join(NODES)}")
+    read = {key: _parse_value(value, tensors) for key, value in json.loads(values).items()}
+    return NODES[kind](name=name, **read)
+
+
+def _parse_value(value: Any, tensors: dict[str, NDArray]) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    if isinstance(value, dict):
+        ((head, items),) = value.items()
+        return np.array(items, _DTYPES[head[:2]]).reshape(_shape(head))
+    if isinstance(value, str) and "@" in value:
+        head, digest = value.split("@")
+        if digest not in tensors:
+            raise ValueError(f"tensor {digest} is missing")
+        tensor = tensors[digest]
+        if tensor.dtype != _DTYPES[head[:2]] or tensor.shape != _shape(head):
+            raise ValueError(f"tensor {digest} is not {head}")
+        return tensor
+    return value
+
+
+def _shape(head: str) -> tuple[int, ...]:
+    return tuple(int(size) for size in head[3:-1].split(",") if size)

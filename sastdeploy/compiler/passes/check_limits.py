@@ -1,0 +1,74 @@
+"""Hold the network against the profile's stated limits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sastdeploy.compiler.ir.graph import Graph, Shape, shapes
+from sastdeploy.compiler.ir.nodes import Conv2d, Lif, Synapses
+from sastdeploy.compiler.profiles import HardwareProfile
+from sastdeploy.errors import CompileError
+
+
+def check_limits(graph: Graph, profile: HardwareProfile) -> Graph:
+    """Return the graph unchanged where neurons, fan-in, fan-out and weight memory stay within the profile's limits.
+
+    Fan-out is held for the input's sources too. A pool adds spikes on their way and changes no neuron's fan-out.
+
+    Raises:
+        CompileError: naming the layer, its figure and the limit.
+    """
+    neurons = memory = 0
+    source, before = "input", (0, 0, 0)
+    for node, shape in zip(graph.nodes, shapes(graph)):
+        if isinstance(node, Lif):
+            neurons += int(np.prod(shape))
+        if isinstance(node, Synapses):
+            memory += weight_bytes(node, profile.weight_bits)
+            _hold(node.name, "sources per neuron", fan_in(node), profile, "fan_in")
+            _hold(
+                f"{source}, into {node.name}", "targets per source", fan_out(node, before), profile, "fan_out"
+            )
+            source = node.name
+        before = shape
+    _hold(graph.name, "neurons in all", neurons, profile, "neurons")
+    _hold(graph.name, "bytes of packed weights in all", memory, profile, "memory_bytes")
+    return graph
+
+
+def fan_in(node: Synapses) -> int:
+    """Return the most sources that one neuron of a layer sums."""
+    return int(np.prod(node.weight.shape[1:]))
+
+
+def fan_out(node: Synapses, before: Shape) -> int:
+    """Return the most accumulations that one source triggers in a layer whose input is ``before``, borders considered."""
+    channels = len(node.weight)
+    if not isinstance(node, Conv2d):
+        return channels
+    reached = (
+        _most_reached(size, kernel, stride, padding)
+        for size, kernel, stride, padding in zip(before[1:], node.weight.shape[2:], node.stride, node.padding)
+    )
+    return channels * int(np.prod(list(reached)))
+
+
+def _most_reached(size: int, kernel: int, stride: int, padding: int) -> int:
+    """Return the most output positions that one input position reaches along one axis."""
+    outputs = (size + 2 * padding - kernel) // stride + 1
+    offset = np.arange(size)[:, None] + padding - stride * np.arange(outputs)[None, :]
+    return int(((offset >= 0) & (offset < kernel)).sum(1).max())
+
+
+def weight_bytes(node: Synapses, bits: int) -> int:
+    """Return the bytes of a layer's weights, packed, rounded up to whole bytes."""
+    return -(-int(node.weight.size) * bits // 8)
+
+
+def _hold(where: str, what: str, found: int, profile: HardwareProfile, key: str) -> None:
+    limit = profile.limits[key]
+    if limit is not None and found > limit:
+        raise CompileError(
+            f"{where}: {found:,} {what}; {profile.name} allows {limit:,} (limits.{key}). Use a smaller network, or a "
+            f"profile of a larger chip."
+        )

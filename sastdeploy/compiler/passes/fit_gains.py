@@ -1,0 +1,71 @@
+"""Turn each channel's gain into an integer multiplier and a shift."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from sastdeploy.compiler.ir.graph import Graph
+from sastdeploy.compiler.ir.nodes import Synapses
+from sastdeploy.compiler.profiles import HardwareProfile
+from sastdeploy.errors import CompileError
+
+LARGEST_MULTIPLIER = (1 << 15) - 1
+LARGEST_SHIFT = 46
+
+
+def fit_gains(graph: Graph, profile: HardwareProfile) -> Graph:
+    """Return the graph with ``M / 2^r ~ g = gain * s * 2^n`` per channel, ``0 < M < 2^15``, r as large as that allows.
+
+    One unit of the weighted integer sum is g membrane LSBs. A power of two becomes M = 1 and a plain shift.
+
+    Raises:
+        CompileError: a gain of 2^15 or more, or below 2^-47, naming layer and channel.
+    """
+    return graph.replace(
+        tuple(_fit(node, profile) if isinstance(node, Synapses) else node for node in graph.nodes)
+    )
+
+
+def _fit(node: Synapses, profile: HardwareProfile) -> Synapses:
+    n = profile.membrane.fraction_bits
+    if node.weight_scale is None:
+        raise CompileError(f"{node.name}: gains are fitted after weights are quantized. Order the passes so.")
+    gain = node.gain * node.weight_scale * 2.0**n
+    if profile.scale == "power_of_two":
+        # Exact by construction but for the last bit of a product with a gain such as 1 / 3.
+        gain = np.exp2(np.rint(np.log2(gain)))
+    multiplier, shift = (np.zeros(len(gain), np.int32) for _ in range(2))
+    for channel, g in enumerate(gain):
+        try:
+            multiplier[channel], shift[channel] = fit_gain(float(g), f"{node.name}, channel {channel}")
+        except CompileError:
+            # The sum of a channel without weights is 0, whatever its gain.
+            if node.effective_weight[channel].any():
+                raise
+            multiplier[channel], shift[channel] = 1, 0
+    return replace(node, fraction_bits=n, multiplier=multiplier, shift=shift)
+
+
+def fit_gain(gain: float, where: str) -> tuple[int, int]:
+    """Return (M, r) for one gain > 0.
+
+    Raises:
+        CompileError: the gain cannot be held.
+    """
+    mantissa, exponent = np.frexp(gain)
+    if mantissa == 0.5 and -LARGEST_SHIFT <= exponent - 1 <= 14:
+        power = int(exponent) - 1
+        return (1 << max(power, 0)), max(-power, 0)
+    # 2^14 <= gain * 2^(15 - exponent) < 2^15 before rounding; one less where it rounds up to 2^15.
+    shift = min(15 - int(exponent), LARGEST_SHIFT)
+    if shift >= 0 and np.rint(np.ldexp(gain, shift)) > LARGEST_MULTIPLIER:
+        shift -= 1
+    multiplier = int(np.rint(np.ldexp(gain, shift))) if shift >= 0 else 0
+    if shift < 0 or not 0 < multiplier <= LARGEST_MULTIPLIER:
+        raise CompileError(
+            f"{where}: gain {gain:.4g} membrane LSBs per unit of the sum cannot be held as M / 2^r with 0 < M < 2^15 and "
+            f"0 <= r <= {LARGEST_SHIFT}. Rescale the layer's weights and thresholds, or choose another membrane format."
+        )
+    return multiplier, shift

@@ -1,0 +1,90 @@
+"""Round thresholds and biases to the membrane's format; refuse what does not fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sastdeploy.compiler.ir.graph import Graph
+from sastdeploy.compiler.ir.nodes import Lif, Node, Readout, Synapses
+from sastdeploy.compiler.profiles import HardwareProfile
+from sastdeploy.errors import CompileError
+from sastdeploy.program.fixedpoint import QFormat
+
+
+def fit_thresholds_and_biases(graph: Graph, profile: HardwareProfile) -> Graph:
+    """Return the graph with ``threshold_q`` and ``bias_q`` in membrane LSBs, rounded half to even.
+
+    The readout's bias has the membrane's fraction but 32 bits.
+
+    Raises:
+        CompileError: a threshold that rounds to 0 or does not fit, a bias that does not fit: layer, neuron, value, format,
+            and what would make it fit.
+    """
+    return graph.replace(tuple(_fit(node, profile.membrane) for node in graph.nodes))
+
+
+def _fit(node: Node, q: QFormat) -> Node:
+    if isinstance(node, Lif):
+        codes = _codes(node.threshold, q)
+        _check_not_zero(node, codes, q)
+        _check_range(node.name, "threshold", node.threshold, codes, q)
+        return replace(node, threshold_q=codes.astype(np.int32))
+    if not isinstance(node, Synapses):
+        return node
+    codes = _codes(node.bias, q)
+    if not isinstance(node, Readout):
+        _check_range(node.name, "bias", node.bias, codes, q)
+    elif (np.abs(codes) >= 2.0**31).any():
+        worst = int(np.argmax(np.abs(codes)))
+        raise CompileError(
+            f"{node.name}, class {worst}: bias {node.bias[worst]:.6g} does not fit 32 bits with {q.fraction_bits} fractional "
+            f"ones. Train with smaller biases, or choose a membrane format with fewer fractional bits."
+        )
+    return replace(node, bias_q=codes.astype(np.int32))
+
+
+def _codes(values: NDArray[np.float64], q: QFormat) -> NDArray[np.float64]:
+    """Return values in LSBs, rounded half to even: whole numbers still as floats, so that none is too large."""
+    return np.rint(values * 2.0**q.fraction_bits)
+
+
+def _check_not_zero(node: Lif, codes: NDArray[np.float64], q: QFormat) -> None:
+    zero = codes < 1
+    if zero.any():
+        neuron = int(np.argmax(zero))
+        value = node.threshold[neuron]
+        raise CompileError(
+            f"{node.name}, neuron {neuron}: threshold {value:.6g} rounds to 0 in {q} (step {q.lsb:g}), so it would fire "
+            f"always. Use at least {_fraction_for(value)} fractional bits, or raise the threshold to {q.lsb:g} or more."
+        )
+
+
+def _check_range(name: str, what: str, values: NDArray, codes: NDArray[np.float64], q: QFormat) -> None:
+    outside = (codes < q.q_min) | (codes > q.q_max)
+    if outside.any():
+        neuron = int(np.argmax(outside))
+        raise CompileError(
+            f"{name}, neuron {neuron}: {what} {values[neuron]:.6g} does not fit {q} "
+            f"({q.q_min * q.lsb:g} to {q.q_max * q.lsb:g}). Use at least {_integer_bits_for(values[neuron], q.fraction_bits)} "
+            f"integer bits, or train with smaller values."
+        )
+
+
+def _fraction_for(value: float) -> int:
+    """Return the fewest fractional bits with which a positive value rounds to at least one step."""
+    bits = 0
+    while np.rint(value * 2.0**bits) < 1:
+        bits += 1
+    return bits
+
+
+def _integer_bits_for(value: float, fraction_bits: int) -> int:
+    """Return the fewest integer bits, sign included, that hold a value at this many fractional bits."""
+    code = float(np.rint(value * 2.0**fraction_bits))
+    bits = 1
+    while not -(2.0 ** (bits - 1 + fraction_bits)) <= code <= 2.0 ** (bits - 1 + fraction_bits) - 1:
+        bits += 1
+    return bits

@@ -1,0 +1,118 @@
+"""Prove, from the integer weights alone, how wide each accumulator must be, and that 32 bits hold all else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sastdeploy.compiler.ir.graph import Graph, shapes
+from sastdeploy.compiler.ir.nodes import Input, Lif, Node, Readout, SumPool, Synapses
+from sastdeploy.compiler.profiles import HardwareProfile
+from sastdeploy.errors import CompileError
+from sastdeploy.program.verify import INT32_END, worst_gained
+
+READOUT_BITS = 32
+"""The readout's sums and scores are held in int32, whatever the neurons' accumulator is."""
+
+
+def prove_ranges(graph: Graph, profile: HardwareProfile) -> Graph:
+    """Return the graph with each layer's ``accumulator_bits``: the smallest width that its sum cannot overflow.
+
+    Sources reach ``c_clip`` (input), 1 (spikes) or ``k^2`` (a pool of spikes), and nothing is assumed about which are
+    active together. The readout's sum runs over all steps, and over all positions of a channel where it pools.
+    Also proven to stay within int32: ``|leak| + |I| + |bias| + theta`` of every neuron, and every score.
+
+    Raises:
+        CompileError: the profile's accumulator is narrower, or 32 bits are, naming layer, neuron and worst case.
+    """
+    largest, steps = 1, 1
+    nodes: list[Node] = []
+    before = (0, 0, 0)
+    for node, shape in zip(graph.nodes, shapes(graph)):
+        if isinstance(node, Input):
+            largest, steps = node.c_clip, node.time_bins
+        elif isinstance(node, Lif):
+            _prove_update(nodes[-1], node, largest, profile)
+            largest = 1
+        elif isinstance(node, SumPool):
+            largest *= node.kernel**2
+        elif isinstance(node, Readout):
+            summed = steps * (before[1] * before[2] if node.pool == "sum" else 1)
+            node = _prove_sum(node, summed, READOUT_BITS, "int32, which holds the readout's sums,")
+            _prove_score(node, summed, steps)
+        elif isinstance(node, Synapses):
+            node = _prove_sum(node, largest, profile.accumulator_bits, f"{profile.name}'s accumulator")
+        nodes.append(node)
+        before = shape
+    return graph.replace(tuple(nodes))
+
+
+def worst_sums(node: Synapses, largest: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return each channel's lowest and highest possible sum, int64 ``[C]``; both are attained.
+
+    (A border neuron of a convolution reaches fewer sources, never more.)
+    """
+    if node.weight_q is None:
+        raise CompileError(
+            f"{node.name}: ranges are proven after weights are quantized. Order the passes so."
+        )
+    rows = node.weight_q.reshape(len(node.weight_q), -1)
+    low, high = (part(rows, 0).sum(1, dtype=np.int64) for part in (np.minimum, np.maximum))
+    return low * largest, high * largest
+
+
+def signed_width(low: int, high: int) -> int:
+    """Return the fewest bits, sign included, of a two's complement number that holds ``low <= 0`` and ``high >= 0``."""
+    return max((-low - 1).bit_length() if low < 0 else 0, high.bit_length()) + 1
+
+
+def _prove_sum(node: Synapses, largest: int, offered: int, holder: str) -> Synapses:
+    low, high = worst_sums(node, largest)
+    needed = signed_width(int(low.min()), int(high.max()))
+    if needed > offered:
+        neuron = int(np.argmax(np.maximum(-low - 1, high)))
+        worst = int(high[neuron] if high[neuron] > -low[neuron] - 1 else low[neuron])
+        raise CompileError(
+            f"{node.name}, neuron {neuron}: its sum can reach {worst:,} (inputs up to {largest}) and needs {needed} bits; "
+            f"{holder} has {offered}. Use a wider accumulator, fewer weight bits, fewer inputs per neuron, or train with "
+            f"a smaller clip."
+        )
+    return replace(node, accumulator_bits=needed)
+
+
+def _prove_update(node: Node, lif: Lif, largest: int, profile: HardwareProfile) -> None:
+    if (
+        not isinstance(node, Synapses)
+        or node.multiplier is None
+        or node.shift is None
+        or node.bias_q is None
+        or lif.threshold_q is None
+    ):
+        raise CompileError(
+            f"{lif.name}: ranges are proven after gains, thresholds and biases. Order the passes so."
+        )
+    low, high = worst_sums(node, largest)
+    current = worst_gained(np.maximum(-low, high), node.multiplier, node.shift)
+    # A <= 2^k, so |leak| <= |u| <= -q_min.
+    update = current - profile.membrane.q_min + np.abs(node.bias_q.astype(np.int64)) + lif.threshold_q
+    _prove_int32(node.name, "neuron", "the membrane update |leak| + |I| + |bias| + theta", update)
+
+
+def _prove_score(node: Synapses, summed: int, steps: int) -> None:
+    if node.multiplier is None or node.shift is None or node.bias_q is None:
+        raise CompileError(f"{node.name}: ranges are proven after gains and biases. Order the passes so.")
+    low, high = worst_sums(node, summed)
+    scores = worst_gained(np.maximum(-low, high), node.multiplier, node.shift)
+    scores = scores + steps * np.abs(node.bias_q.astype(np.int64))
+    _prove_int32(node.name, "class", f"the score over {steps} steps", scores)
+
+
+def _prove_int32(name: str, unit: str, what: str, worst: NDArray[np.int64]) -> None:
+    place = int(np.argmax(worst))
+    if worst[place] >= INT32_END:
+        raise CompileError(
+            f"{name}, {unit} {place}: {what} can reach {int(worst[place]):,}; 32 bits hold less than {INT32_END:,}. Use a "
+            f"membrane with fewer fractional bits, or train with smaller weights and biases."
+        )

@@ -1,0 +1,183 @@
+"""Hardware profiles: what a chip offers, as strict YAML with a source beside every value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from sastdeploy._files.strict_yaml import load_strict_yaml, validate
+from sastdeploy.errors import InputError, did_you_mean
+from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class HardwareProfile:
+    """One chip.
+
+    Args:
+        name, title: for artifacts and for people.
+        weight_bits: 2 to 8, signed, narrow range. granularity: ``per_tensor`` or ``per_channel``.
+        scale: ``any``, or ``power_of_two`` (a plain shift replaces the multiplier).
+        membrane: format of u, bias and threshold. overflow: what happens outside it.
+        leak_shift: k of ``A / 2^k``, 0 to 15. leak_rounding: of the product.
+        accumulator_bits: width that a layer's weighted sum must fit, 8 to 32.
+        spike_test, reset, reset_delay: the neuron, as in `sastdeploy.program.records.Lif`.
+        limits: ``neurons``, ``fan_in``, ``fan_out``, ``memory_bytes``; None states none.
+        record: the whole file as plain data, sources included.
+    """
+
+    name: str
+    title: str
+    weight_bits: int
+    granularity: str
+    scale: str
+    membrane: QFormat
+    overflow: Overflow
+    leak_shift: int
+    leak_rounding: Rounding
+    accumulator_bits: int
+    spike_test: str
+    reset: str
+    reset_delay: int
+    limits: dict[str, int | None]
+    record: dict[str, Any]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class _Sourced(_Strict, Generic[Value]):
+    value: Value
+    source: str = Field(pattern=r"\S")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_a_source(cls, entry: Any) -> Any:
+        if not isinstance(entry, dict | cls):
+            raise ValueError(f'write {{value: {entry}, source: "where it is from"}}')
+        return entry
+
+
+def _real(value: Any) -> Any:
+    return float(value) if type(value) is int else value
+
+
+_Limit = _Sourced[Annotated[int, Field(ge=1)] | None]
+_Energy = _Sourced[Annotated[float, BeforeValidator(_real), Field(ge=0, allow_inf_nan=False)] | None]
+
+
+class _Weights(_Strict):
+    bits: _Sourced[Annotated[int, Field(ge=2, le=8)]]
+    granularity: _Sourced[Literal["per_tensor", "per_channel"]]
+    scale: _Sourced[Literal["any", "power_of_two"]]
+
+
+class _Membrane(_Strict):
+    format: _Sourced[str]
+    overflow: _Sourced[Literal["saturate", "wrap"]]
+
+
+class _Leak(_Strict):
+    shift: _Sourced[Annotated[int, Field(ge=0, le=15)]]
+    rounding: _Sourced[Literal["floor", "toward_zero", "nearest"]]
+
+
+class _Accumulator(_Strict):
+    bits: _Sourced[Annotated[int, Field(ge=8, le=32)]]
+
+
+class _Neuron(_Strict):
+    spike_test: _Sourced[Literal[">=", ">"]]
+    reset: _Sourced[Literal["subtract", "zero", "none"]]
+    reset_delay: _Sourced[Annotated[int, Field(ge=0, le=1)]]
+
+
+class _Limits(_Strict):
+    neurons: _Limit
+    fan_in: _Limit
+    fan_out: _Limit
+    memory_bytes: _Limit
+
+
+class _EnergyFigures(_Strict):
+    synop_pj: _Energy
+    neuron_update_pj: _Energy
+    spike_pj: _Energy
+
+
+class _Profile(_Strict):
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    title: str
+    weights: _Weights
+    membrane: _Membrane
+    leak: _Leak
+    accumulator: _Accumulator
+    neuron: _Neuron
+    limits: _Limits
+    energy: _EnergyFigures
+
+
+def builtin_profiles() -> dict[str, Path]:
+    """Return name -> file of the profiles that come with sastdeploy."""
+    package = Path(__file__).resolve().parents[1]
+    # An installed wheel carries the files inside the package; a checkout has them beside it.
+    folder = next(
+        (f for f in (package / "profiles", package.parent / "profiles") if f.is_dir()), package / "profiles"
+    )
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def profile_path(name: str) -> Path:
+    """Return the file of a built-in profile's name, or of a user's ``.yaml`` path.
+
+    Raises:
+        InputError: neither; with the likely spelling.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return Path(name)
+    known = builtin_profiles()
+    if name not in known:
+        raise InputError(
+            f"profile '{name}': unknown.{did_you_mean(name, known)} Built in: {', '.join(known)}; or name a YAML file "
+            f"('sastdeploy profiles new' writes one to start from)."
+        )
+    return known[name]
+
+
+def load_profile(name: str) -> HardwareProfile:
+    """Return a built-in profile by its name, or a user's by its file's path (.yaml or .yml).
+
+    Raises:
+        InputError: an unknown name, or a file with a duplicate, unknown, missing or ill-typed key, or a value out of
+            range.
+    """
+    path = profile_path(name)
+    data = load_strict_yaml(path)
+    read = validate(_Profile, data, str(path))
+    try:
+        membrane = QFormat.parse(read.membrane.format.value)
+    except InputError as error:
+        raise InputError(f"{path}: key 'membrane.format.value': {error}") from error
+    return HardwareProfile(
+        name=read.name,
+        title=read.title,
+        weight_bits=read.weights.bits.value,
+        granularity=read.weights.granularity.value,
+        scale=read.weights.scale.value,
+        membrane=membrane,
+        overflow=Overflow(read.membrane.overflow.value),
+        leak_shift=read.leak.shift.value,
+        leak_rounding=Rounding(read.leak.rounding.value),
+        accumulator_bits=read.accumulator.bits.value,
+        spike_test=read.neuron.spike_test.value,
+        reset=read.neuron.reset.value,
+        reset_delay=read.neuron.reset_delay.value,
+        limits={key: entry["value"] for key, entry in read.limits.model_dump().items()},
+        record=read.model_dump(),
+    )

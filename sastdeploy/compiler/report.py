@@ -1,0 +1,168 @@
+"""What compiling found: the figures that a porting engineer needs, and plain warnings."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sastdeploy.compiler.ir.graph import Graph, Shape, shapes
+from sastdeploy.compiler.ir.nodes import Conv2d, Lif, Node, Readout, Synapses
+from sastdeploy.compiler.passes.check_limits import fan_in, fan_out, weight_bytes
+from sastdeploy.compiler.profiles import HardwareProfile
+from sastdeploy.errors import CompileError
+from sastdeploy.program.counting import footprint_bytes, largest_synops
+from sastdeploy.program.records import Program
+
+SCHEMA = "sastdeploy.compilation/1"
+LARGE_GAIN_ERROR = 2.0**-10
+LARGE_LEAK_ERROR = 0.01
+_COARSE_THRESHOLD = 8
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One weighted layer, the neurons behind it (None: readout), and the shapes before and after it."""
+
+    node: Synapses
+    lif: Lif | None
+    before: Shape
+    after: Shape
+
+
+def porting_report(start: Graph, graph: Graph, profile: HardwareProfile, program: Program) -> dict[str, Any]:
+    """Return plain JSON values: one record per weighted layer, totals, and warnings.
+
+    Per layer: weight format and scale, signal-to-noise ratio of the rounded weights (dB; None where exact), relative
+    errors of gain and leak, proven accumulator width, packed weight bytes, neurons, fan-in, fan-out, and the largest
+    kSynOps per recording that its sources can cause.
+
+    Args:
+        start: the graph before the passes. graph: after them. program: the same, assembled.
+    """
+    steps = _steps(graph)
+    largest = _largest_ksynops(program)
+    layers = [_layer(step, profile, largest[step.node.name]) for step in steps]
+    return {
+        "schema": SCHEMA,
+        "layers": layers,
+        "leak_relative_error": max(layer["leak_relative_error"] or 0.0 for layer in layers),
+        "weight_bytes": sum(layer["weight_bytes"] for layer in layers),
+        "footprint_bytes": footprint_bytes(program),
+        "neurons": sum(layer["neurons"] for layer in layers if layer["kind"] != "readout"),
+        "largest_ksynops": sum(largest.values()),
+        "warnings": _warnings(start, steps, profile),
+    }
+
+
+def _steps(graph: Graph) -> list[_Step]:
+    sizes = shapes(graph)
+    after: tuple[Node | None, ...] = (*graph.nodes[1:], None)
+    return [
+        _Step(node, follower if isinstance(follower, Lif) else None, sizes[i - 1], sizes[i])
+        for i, (node, follower) in enumerate(zip(graph.nodes, after))
+        if isinstance(node, Synapses)
+    ]
+
+
+def _largest_ksynops(program: Program) -> dict[str, float]:
+    """Return per weighted layer the most operations / 1000 that its sources cause; a pool's additions are its own."""
+    targets = (*program.layers, program.readout)
+    return {part.name: float(n) / 1000 for part, n in zip(targets, largest_synops(program)[0])}
+
+
+def _layer(step: _Step, profile: HardwareProfile, largest_ksynops: float) -> dict[str, Any]:
+    node = step.node
+    if node.weight_q is None or node.weight_scale is None or node.multiplier is None or node.shift is None:
+        raise CompileError(f"{node.name}: an integer is missing; a pass was left out.")
+    gain = node.gain * node.weight_scale * 2.0**profile.membrane.fraction_bits
+    return {
+        "name": node.name,
+        "kind": "readout" if isinstance(node, Readout) else "conv" if isinstance(node, Conv2d) else "dense",
+        "weights": int(node.weight.size),
+        "weight_format": f"INT{profile.weight_bits} {profile.granularity}",
+        "scale": [float(node.weight_scale.min()), float(node.weight_scale.max())],
+        "signal_to_noise_db": _signal_to_noise(node),
+        "zero_weights": float((node.weight_q == 0).mean()),
+        "gain": [float(gain.min()), float(gain.max())],
+        "gain_relative_error": _gain_error(node, profile),
+        "leak_relative_error": None if step.lif is None else _leak_error(step.lif),
+        "accumulator_bits": node.accumulator_bits,
+        "weight_bytes": weight_bytes(node, profile.weight_bits),
+        "neurons": int(np.prod(step.after)),
+        "fan_in": fan_in(node),
+        "fan_out": fan_out(node, step.before),
+        "largest_ksynops": largest_ksynops,
+    }
+
+
+def _signal_to_noise(node: Synapses) -> float | None:
+    room = node.weight - node.effective_weight
+    noise = float(np.square(room, out=room).sum())
+    signal = float(np.square(node.weight, out=room).sum())
+    return 10 * math.log10(signal / noise) if signal > 0 and noise > 0 else None
+
+
+def _gain_error(node: Synapses, profile: HardwareProfile) -> float:
+    if node.weight_scale is None or node.multiplier is None or node.shift is None:
+        raise CompileError(f"{node.name}: an integer is missing; a pass was left out.")
+    gain = node.gain * node.weight_scale * 2.0**profile.membrane.fraction_bits
+    achieved = node.multiplier / np.exp2(node.shift.astype(np.float64))
+    weighted = node.effective_weight.reshape(len(gain), -1).any(1)
+    return float(np.abs(achieved / gain - 1).max(initial=0.0, where=weighted))
+
+
+def _leak_error(lif: Lif) -> float:
+    if lif.leak_multiplier is None or lif.leak_shift is None:
+        raise CompileError(f"{lif.name}: an integer is missing; a pass was left out.")
+    return abs(lif.leak_multiplier / 2**lif.leak_shift / lif.alpha - 1)
+
+
+def _warnings(start: Graph, steps: list[_Step], profile: HardwareProfile) -> list[str]:
+    trained = next(node for node in start.nodes if isinstance(node, Lif))
+    warnings = [
+        f"{what.replace('_', ' ')}: trained with '{getattr(trained, what)}', {profile.name} does "
+        f"'{getattr(profile, what)}'. The program follows the hardware; expect other spikes than in training."
+        for what in ("spike_test", "reset", "reset_delay")
+        if getattr(trained, what) != getattr(profile, what)
+    ]
+    for step in steps:
+        warnings += _synapse_warnings(step.node, profile)
+        if step.lif is not None:
+            warnings += _lif_warnings(step.lif, profile)
+    return warnings
+
+
+def _synapse_warnings(node: Synapses, profile: HardwareProfile) -> list[str]:
+    warnings = []
+    if node.weight_q is not None and not node.weight_q.any():
+        warnings.append(f"{node.name}: every weight is 0, so the layer sees nothing.")
+    error = _gain_error(node, profile)
+    if error > LARGE_GAIN_ERROR:
+        warnings.append(
+            f"{node.name}: the integer gain is {100 * error:.2g} % off; weights act that much wrong."
+        )
+    return warnings
+
+
+def _lif_warnings(lif: Lif, profile: HardwareProfile) -> list[str]:
+    a, k = lif.leak_multiplier or 0, lif.leak_shift or 0
+    warnings = []
+    if a == 0:
+        warnings.append(
+            f"{lif.name}: alpha {lif.alpha:g} rounds to 0 / 2^{k}, so the membrane forgets everything at each step."
+        )
+    elif a == 1 << k:
+        warnings.append(f"{lif.name}: alpha {lif.alpha:g} rounds to 1, so the membrane never leaks.")
+    elif _leak_error(lif) > LARGE_LEAK_ERROR:
+        warnings.append(
+            f"{lif.name}: alpha {lif.alpha:g} becomes {a}/2^{k} = {a / 2**k:g}; use a profile with a larger leak shift."
+        )
+    smallest = int(lif.threshold_q.min()) if lif.threshold_q is not None else _COARSE_THRESHOLD
+    if smallest < _COARSE_THRESHOLD:
+        warnings.append(
+            f"{lif.name}: the smallest threshold is only {smallest} steps of {profile.membrane}; membranes are coarse."
+        )
+    return warnings

@@ -1,0 +1,296 @@
+"""Which figures an experiment's points give, and what each shows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+
+from sastdeploy.experiments.readings import LEARNT, readings
+from sastdeploy.experiments.results import Point, Results, ends
+from sastdeploy.experiments.spec import label
+from sastdeploy.report.figures import BASELINE, COLOURS, SAST, Bar, accuracy_bars, margin_histograms
+from sastdeploy.report.sample_figures import Cloud, Curve, Panel, Row, curves, dots, grid, scatter
+from sastdeploy.statistics import Sample, rank_correlation
+
+METHODS = {"baseline": BASELINE, "sast": SAST, "asam": "#009e73", "random": "#cc79a7"}
+NETS = ("#cc79a7", "black", "#d55e00", "#009e73")
+"""Smooth spikes, hard spikes, integer programs."""
+OTHER = "#d55e00"
+"""Of points that change something else than the method."""
+SCALES = 3
+"""Input scales from which on a line is drawn over them."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One figure that was written, and its caption."""
+
+    file: str
+    caption: str
+
+
+def draw(results: Results, folder: Path) -> tuple[Picture, ...]:
+    """Write the figures that the experiment's points give as ``folder/NAME-KIND.svg``; those without data are left out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kinds: dict[str, Callable[[Results, Path], str]] = {
+        "scale": _scale, "points": _points, "margins": _margins, "bars": _bars, "robustness": _robustness,
+    }  # fmt: skip
+    drawn = []
+    for kind, drawer in kinds.items():
+        path = folder / f"{results.experiment.name}-{kind}.svg"
+        caption = drawer(results, path)
+        if caption:
+            drawn.append(Picture(path.name, caption))
+    return tuple(drawn)
+
+
+def embed(drawn: Sequence[Picture], folder: Path, page: Path) -> str:
+    """Return the Markdown that shows pictures of ``folder`` on a page, by relative links."""
+    place = Path(os.path.relpath(folder, page.parent)).as_posix()
+    return "\n".join(f"![{p.caption}]({place}/{p.file})\n\n{p.caption}\n" for p in drawn)
+
+
+def seeds(points: Sequence[Point], key: str | None = None) -> str:
+    """Return how many seeds the points have, or have the figure ``key`` of: ``n = 3`` or ``n = 2 to 3``."""
+    counts = sorted({len(p.seeds if key is None else p.samples[key].seeds) for p in points})
+    return f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
+
+
+def over_scale(results: Results) -> dict[str, list[Point]]:
+    """Return by what else is varied the tested points at ascending divisor_factor, where there are `SCALES` or more."""
+    lines: dict[str, list[Point]] = {}
+    for point in results.points:
+        if "gap" in point.samples:
+            others = ("method", "rho")
+            lines.setdefault(label(point.trial, others).removeprefix("method "), []).append(point)
+    return {
+        name: sorted(points, key=lambda point: point.trial.divisor_factor)
+        for name, points in lines.items() if len({p.trial.divisor_factor for p in points}) >= SCALES
+    }  # fmt: skip
+
+
+def is_over_scale(results: Results) -> bool:
+    """Return whether the experiment varies the input's scale, at `SCALES` values or more, and nothing but the method."""
+    trials = [group[0] for group in results.experiment.groups]
+    scales = {trial.divisor_factor for trial in trials}
+    return len(scales) >= SCALES and len({(t.method, t.rho, t.divisor_factor) for t in trials}) == len(trials)
+
+
+def _scale(results: Results, path: Path) -> str:
+    lines = over_scale(results)
+    if not is_over_scale(results) or not lines:
+        return ""
+    profiles = results.experiment.trials[0].profiles
+    nets = {"smooth spikes": "surrogate", "hard spikes": "hard", **{p: f"{p} accuracy" for p in profiles}}
+    panels = [
+        Panel(name, "test accuracy (%)", tuple(
+            curve for (text, key), colour in zip(nets.items(), NETS)
+            if (curve := _curve(points, text, key, colour, "-" if key in ("surrogate", "hard") else "--"))
+        ))
+        for name, points in lines.items()
+    ]  # fmt: skip
+    gaps = [
+        _curve(points, name, "gap", METHODS[points[0].trial.method], "-") for name, points in lines.items()
+    ]
+    panels.append(Panel("gap: smooth less hard", "gap (points)", tuple(curve for curve in gaps if curve)))
+    drawn = [point for points in lines.values() for point in points]
+    ticks = {
+        p.trial.divisor_factor: f"1/{p.trial.divisor_factor:g}" if p.trial.divisor_factor != 1 else "1"
+        for p in drawn
+    }
+    title = f"{results.experiment.trials[0].dataset}: {seeds(drawn)} seeds (dots), lines through means, bars: 95 % intervals of the mean"
+    curves(panels, path, title, "largest frame value", ticks)
+    return "Accuracy and gap against the input's scale."  # fmt: skip
+
+
+def _curve(points: Sequence[Point], name: str, key: str, colour: str, style: str) -> Curve | None:
+    having = [point for point in points if key in point.samples]
+    if not having:
+        return None
+    places = tuple(point.trial.divisor_factor for point in having)
+    return Curve(name, colour, style, places, tuple(point.samples[key] for point in having))
+
+
+def _points(results: Results, path: Path) -> str:
+    tested = [point for point in results.points if "hard" in point.samples]
+    if is_over_scale(results) or len(tested) < 2:
+        return ""
+    tested.sort(key=lambda point: -point.samples["hard"].mean)
+    rows = [
+        Row(p.label.removeprefix("method "), _colour(p, results), (p.samples["hard"], p.samples["gap"]))
+        for p in tested
+    ]  # fmt: skip
+    title = f"{results.experiment.title}\n{seeds(tested)} seeds (dots), circles: means, bars: 95 % intervals"
+    dots(rows, ("hard-spike test accuracy (%)", "gap (points)"), path, title)
+    return "Hard-spike accuracy and gap of every point, sorted by accuracy."
+
+
+def _colour(point: Point, results: Results) -> str:
+    first = results.points[0].trial
+    same = (
+        "forward",
+        "slope",
+        "slope_end",
+        "weight_decay",
+        "init_scale",
+        "quantize_bits",
+        "alpha",
+        "threshold",
+        "time_bins",
+        "kernels",
+        "arch",
+    )
+    changed = point.trial.method == first.method and any(
+        getattr(point.trial, n) != getattr(first, n) for n in same
+    )
+    return OTHER if changed else METHODS[point.trial.method]  # fmt: skip
+
+
+def _margins(results: Results, path: Path) -> str:
+    pair = ends(results)
+    if pair is None or any("near, hard" not in point.samples for point in pair):
+        return ""
+    panels: dict[str, dict[str, dict]] = {}
+    for point in pair:
+        parts = [r["measures"]["margins"]["hard"] for r in point.raw if "margins" in r.get("measures", {})]
+        name = f"{point.label.removeprefix('method ')} (n = {len(parts)})"
+        panels.setdefault("all layers", {})[name] = _pooled(parts, [part["overall"] for part in parts])
+        for number, layer in enumerate(parts[0]["layers"]):
+            layers = [part["layers"][number] for part in parts]
+            panels.setdefault(layer["name"], {})[name] = _pooled(parts, layers)
+    title = "Swap-only hard spikes: how far membranes are from their thresholds\n(all neurons, steps and validation recordings measured; seeds pooled)"
+    margin_histograms(panels, path, title)
+    return "Membrane margins of the baseline and of the SAST radius chosen on validation, over all layers and by layer (the paper's Figure 2a)."
+
+
+def _pooled(parts: list[dict], overall: list[dict]) -> dict:
+    """Return the margins of several networks, or of one layer of each, as one: counts added, shares weighted by states."""
+    states = sum(one["states"] for one in overall)
+    histograms = [one["histogram"] for one in overall]
+    return {
+        "bins": parts[0]["bins"], "near_width": parts[0]["near_width"],
+        "overall": {
+            "states": states, "near": sum(one["near"] * one["states"] for one in overall) / states,
+            "histogram": {
+                "below": sum(h["below"] for h in histograms), "above": sum(h["above"] for h in histograms),
+                "counts": [sum(column) for column in zip(*(h["counts"] for h in histograms))],
+            },
+        },
+    }  # fmt: skip
+
+
+def _bars(results: Results, path: Path) -> str:
+    pair = ends(results)
+    profiles = results.experiment.trials[0].profiles
+    if pair is None or not profiles:
+        return ""
+    bars = []
+    for point in pair:
+        for group, name in (("float", "hard"), *((p, f"{p} accuracy") for p in profiles)):
+            sample = point.samples.get(name)
+            if sample is not None:
+                low, high = sample.interval or (sample.mean, sample.mean)
+                bars.append(Bar(
+                    group, point.label.removeprefix("method "), sample.mean / 100, max(low, 0.0) / 100, min(high, 100.0) / 100,
+                    tuple(value / 100 for value in sample.values),
+                ))  # fmt: skip
+    title = f"Hard-spike test accuracy, {results.experiment.trials[0].dataset}\n{seeds(pair)} seeds (dots), 95 % intervals of the mean"
+    accuracy_bars(bars, path, title)
+    return "Hard-spike accuracy in floating point and as integer programs (the paper's Figure 2b)."
+
+
+def _robustness(results: Results, path: Path) -> str:
+    pair = ends(results)
+    points = [point for point in pair or results.points[:1] if "clean, hard" in point.samples]
+    if not points:
+        return ""
+    grids = [
+        record["measures"]["robustness"]
+        for record in points[0].raw
+        if "robustness" in record.get("measures", {})
+    ]
+    rows = [row["corruption"] for row in grids[0]]
+    nets = ("surrogate", "hard", *points[0].trial.profiles)
+    cells: list[list[list[Sample | None]]] = [
+        [[point.samples.get(f"{row}, {net}") for net in nets] for row in rows] for point in points
+    ]
+    headers = [{"surrogate": "smooth"}.get(net, net.replace("_", "\n")) for net in nets]
+    title = f"Accuracy under corruption and precision, {seeds(points, 'clean, hard')} seeds: mean ± standard deviation"
+    grid(rows, [p.label.removeprefix("method ") for p in points], headers, cells, path, title, "accuracy (%)")
+    return "Corruption x precision: the float network and its integer programs on corrupted test recordings."
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two figures of one training of an experiment whose frame values are at most 1 / ``factor``."""
+
+    experiment: str
+    factor: float
+    one: float
+    other: float
+
+
+ENOUGH = 10
+"""Trainings of one input scale from which on their rank correlation is told."""
+
+
+def tail_and_gap(all_results: Sequence[Results], path: Path) -> Picture | None:
+    """Write every tested trial's tail share against its gap, with rank correlations of those that have learnt; None where no trial has both."""
+    found = trials_with(all_results, "tail", "gap")
+    if not found:
+        return None
+    looks = zip(cycle(COLOURS[1:]), cycle("osD^vP<"))
+    clouds = [
+        Cloud(f"largest frame value 1/{factor:g}" if factor != 1 else "largest frame value 1", *look,
+              tuple((p.one, p.other) for p in found if p.factor == factor))
+        for factor, look in zip(sorted({p.factor for p in found}), looks)
+    ]  # fmt: skip
+    idle = tuple((p.one, p.other) for p in trials_with(all_results, "tail", "gap", learnt=False))
+    if idle:
+        clouds.append(Cloud(f"smooth accuracy below {LEARNT:g} %, not counted", BASELINE, "x", idle))
+    correlation = rank_correlation([p.one for p in found], [p.other for p in found])
+    within = [one for one, _ in correlations(found).values()]
+    said = "" if correlation is None else f"rank correlation {correlation:+.2f} over {len(found)} trainings"
+    if said and within:
+        said += f"; within one input scale {min(within):+.2f} to {max(within):+.2f}"
+    scatter(
+        clouds, path, f"The surrogate's tail and the gap, one point per training\n{said}",
+        "tail: smooth output from below threshold (%), validation recordings", "gap (points), test recordings",
+    )  # fmt: skip
+    return Picture(
+        path.name,
+        "Share of the smooth output from below threshold against the gap, every training of the map.",
+    )
+
+
+def correlations(pairs: Sequence[Pair]) -> dict[float, tuple[float, int]]:
+    """Return by factor the rank correlation of the two figures and the number of trainings, where they are `ENOUGH`."""
+    found = {}
+    for factor in sorted({pair.factor for pair in pairs}):
+        alike = [pair for pair in pairs if pair.factor == factor]
+        correlation = rank_correlation([p.one for p in alike], [p.other for p in alike])
+        if len(alike) >= ENOUGH and correlation is not None:
+            found[factor] = (correlation, len(alike))
+    return found
+
+
+def trials_with(all_results: Sequence[Results], one: str, other: str, learnt: bool = True) -> list[Pair]:
+    """Return two figures of every tested trial that has both and has learnt (see `LEARNT`), or that has not.
+
+    A trial that several experiments share is counted in the first.
+    """
+    found: dict[str, Pair] = {}
+    for results in all_results:
+        for point in results.points:
+            for record in point.raw:
+                numbers = readings(record)
+                fits = one in numbers and other in numbers and "surrogate" in numbers
+                if fits and (numbers["surrogate"] >= LEARNT) == learnt:
+                    pair = Pair(
+                        results.experiment.name, point.trial.divisor_factor, numbers[one], numbers[other]
+                    )
+                    found.setdefault(record["address"], pair)
+    return list(found.values())

@@ -1,0 +1,93 @@
+"""What a sweep can ask of a trained network besides its accuracy: each measure is a small JSON-ready record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sastdeploy.networks.checkpoint import Checkpoint
+from sastdeploy.recordings.frames import LabelledFrames
+
+MEASURED = 2000
+"""Recordings at most that measures look at (and corrupt); classes in proportion."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained network and what it may be asked about.
+
+    ``test`` is None while the choice between trials is open; ``profiles``: those that took the network.
+    """
+
+    checkpoint: Checkpoint
+    validation: LabelledFrames
+    test: LabelledFrames | None
+    root: Path | None
+    profiles: tuple[str, ...]
+    seed: int
+
+
+def _test(subject: Subject) -> LabelledFrames:
+    if subject.test is None:
+        raise ValueError("a measure of NEED_TEST was asked for before the choice")
+    return subject.test
+
+
+def _activity(subject: Subject) -> Any:
+    from sastdeploy.analysis.activity import activity
+
+    return activity(subject.checkpoint, subject.validation)
+
+
+def _margins(subject: Subject) -> Any:
+    from sastdeploy.analysis.margins import margins
+
+    return {
+        "hard": margins(subject.checkpoint, subject.validation),
+        "smooth": margins(subject.checkpoint, subject.validation, hard=False),
+    }
+
+
+def _contraction(subject: Subject) -> Any:
+    from sastdeploy.analysis.contraction import contraction
+
+    return contraction(subject.checkpoint, subject.validation)
+
+
+def _bounds(subject: Subject) -> Any:
+    from sastdeploy.analysis.bounds import bounds
+
+    return bounds(subject.checkpoint, subject.validation, seed=subject.seed)
+
+
+def _calibration(subject: Subject) -> Any:
+    from sastdeploy.analysis.calibration import calibration
+
+    return calibration(subject.checkpoint, subject.validation, _test(subject))
+
+
+def _robustness(subject: Subject) -> Any:
+    from sastdeploy.analysis.robustness import robustness
+
+    return robustness(
+        subject.checkpoint,
+        subject.root,
+        profiles=subject.profiles,
+        limit=MEASURED,
+        seed=subject.seed,
+        threads=1,
+    )
+
+
+MEASURES: dict[str, Callable[[Subject], Any]] = {
+    "activity": _activity, "margins": _margins, "contraction": _contraction, "bounds": _bounds,
+    "calibration": _calibration, "robustness": _robustness,
+}  # fmt: skip
+"""By name: spike rates and the surrogate's tail; margins (paper, Figure 2a); gamma-hat; section 4's bounds; what
+thresholds and input scale can still mend at deployment; corrupted recordings. All on validation recordings but the last two.
+"""
+
+NEED_TEST = ("calibration", "robustness")
+"""Measures that read test recordings."""

@@ -1,0 +1,203 @@
+"""From trials' records to one frozen record per grid point: what every table, figure and JSON output is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sastdeploy.errors import InputError
+from sastdeploy.experiments.measures import NEED_TEST
+from sastdeploy.experiments.readings import readings, refusals
+from sastdeploy.experiments.record import load_choice, load_record, load_tested
+from sastdeploy.experiments.spec import Experiment, Trial, label, varied
+from sastdeploy.statistics import Sample
+
+
+@dataclass(frozen=True)
+class Point:
+    """One grid point over the seeds that have a record.
+
+    Args:
+        trial: the first seed's settings. seeds: those with a record, ascending.
+        samples: by the names of `readings`. refused: by hardware profile the messages of the seeds that it refused.
+        reference: label of the point that ``differences`` (this less that, paired by seed) are taken to; None for a
+            reference itself.
+        chosen: whether the experiment's choice took this point; None where it makes none, or has not yet.
+        raw: the records themselves, in the order of the seeds, with the measures that the experiment asks for.
+    """
+
+    label: str
+    trial: Trial
+    seeds: tuple[int, ...]
+    samples: dict[str, Sample]
+    refused: dict[str, tuple[str, ...]]
+    reference: str | None
+    differences: dict[str, Sample]
+    chosen: bool | None
+    raw: tuple[dict[str, Any], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "point": self.label, "seeds": list(self.seeds), "chosen": self.chosen, "reference": self.reference,
+            "figures": {name: sample.to_dict() for name, sample in self.samples.items()},
+            "less_reference": {name: sample.to_dict() for name, sample in self.differences.items()},
+            "refused": {profile: len(messages) for profile, messages in self.refused.items()},
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Results:
+    """An experiment's points that have a record, and what is known of the whole.
+
+    ``choice`` is the content of ``NAME.selection.json``, None without one; ``tested``: addresses of the trials for which the
+    test recordings were read; ``read_again``: by measure that reads them too, the number of trials whose records hold it,
+    whether this experiment asks for it or another one that shares the trial; ``added``: the same of every measure that was
+    taken after its record was written.
+    """
+
+    experiment: Experiment
+    points: tuple[Point, ...]
+    done: int
+    tested: tuple[str, ...]
+    choice: dict[str, Any] | None
+    commits: tuple[str, ...]
+    read_again: dict[str, int]
+    added: dict[str, int]
+
+    def point(self, name: str) -> Point | None:
+        """Return the point of this label, None if it has no record."""
+        return next((point for point in self.points if point.label == name), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "experiment": self.experiment.name, "title": self.experiment.title, "dataset": self.experiment.trials[0].dataset,
+            "trials_done": self.done, "trials": len(self.experiment.trials), "commits": list(self.commits),
+            "points": [point.to_dict() for point in self.points],
+        }  # fmt: skip
+
+
+def aggregate(experiment: Experiment, trials: dict[str, Trial], records: Path) -> Results:
+    """Return the experiment's results from the records there are; the same records give the same results.
+
+    Args:
+        trials: by address.
+
+    Raises:
+        InputError: no trial has a record yet, or a record is damaged.
+    """
+    by_trial = {trial: address for address, trial in trials.items()}
+    whole = {
+        trial: _record(records, by_trial[trial], trial)
+        for trial in experiment.trials
+        if (records / f"{by_trial[trial]}.json").exists()
+    }
+    found = {trial: _asked(record, trial.measures) for trial, record in whole.items()}
+    if not found:
+        raise InputError(
+            f"experiment {experiment.name}: no trial has a record yet. Run it first: sastdeploy sweep run FILE."
+        )
+    choice_file = records / f"{experiment.name}.selection.json"
+    choice = load_choice(choice_file, experiment.name) if choice_file.exists() else None
+    names = varied(experiment)
+    samples = {
+        group: _samples([(t.seed, found[t]) for t in sorted(group, key=lambda t: t.seed) if t in found])
+        for group in experiment.groups
+    }
+    points = []
+    for group in experiment.groups:
+        done = sorted((trial for trial in group if trial in found), key=lambda trial: trial.seed)
+        if not done:
+            continue
+        reference = _reference(experiment, group, choice, names)
+        pairs = {} if reference is group else samples[reference]
+        differences = {
+            name: less
+            for name, sample in samples[group].items()
+            if name in pairs and (less := sample.less(pairs[name])) is not None
+        }
+        refused: dict[str, tuple[str, ...]] = {}
+        for trial in done:
+            for profile, message in refusals(found[trial]).items():
+                refused[profile] = (*refused.get(profile, ()), message)
+        points.append(Point(
+            label(group[0], names), group[0], tuple(t.seed for t in done), samples[group], refused,
+            None if reference is group else label(reference[0], names), differences,
+            None if choice is None else label(group[0], names) in choice["chosen"], tuple(found[t] for t in done),
+        ))  # fmt: skip
+    tested = tuple(by_trial[trial] for trial, record in found.items() if "test" in record)
+    named = {record[key] for record in found.values() for key in ("commit", "test_commit") if key in record}
+    named |= {commit for record in found.values() for commit in record.get("measure_commits", {}).values()}
+    commits = tuple(sorted(str(commit)[:12] for commit in named))
+    again = [name for record in whole.values() for name in record.get("measures", {}) if name in NEED_TEST]
+    added = [name for record in whole.values() for name in record.get("measure_commits", {})]
+    counts = ({name: names.count(name) for name in sorted(set(names))} for names in (again, added))
+    return Results(experiment, tuple(points), len(found), tested, choice, commits, *counts)
+
+
+def _asked(record: dict[str, Any], measures: tuple[str, ...]) -> dict[str, Any]:
+    """Return the record without the measures that only other experiments with the same trial ask for."""
+    kept = {
+        part: {name: value for name, value in record[part].items() if name in measures}
+        for part in ("measures", "measure_commits") if part in record
+    }  # fmt: skip
+    return record | kept
+
+
+def without_measures(trials: dict[str, Trial], records: Path) -> list[str]:
+    """Return the addresses of finished trials whose records lack a measure that the trial asks for.
+
+    Raises:
+        InputError: a record is damaged.
+    """
+    return [
+        address for address, trial in trials.items()
+        if set(trial.measures) - set(load_record(records / f"{address}.json", trial).get("measures", {}))
+    ]  # fmt: skip
+
+
+def _record(records: Path, address: str, trial: Trial) -> dict[str, Any]:
+    """Return a trial's record together with what was read of the test recordings after a choice."""
+    late = records / f"{address}.test.json"
+    record = load_record(records / f"{address}.json", trial)
+    return record | (load_tested(late, trial) if late.exists() else {})
+
+
+def _samples(records: list[tuple[int, dict[str, Any]]]) -> dict[str, Sample]:
+    """Return by name the readings over the seeds that have them, in the order in which the first record names them."""
+    by_seed = [(seed, readings(record)) for seed, record in records]
+    names = dict.fromkeys(name for _, numbers in by_seed for name in numbers)
+    return {
+        name: Sample(
+            tuple(seed for seed, numbers in by_seed if name in numbers),
+            tuple(numbers[name] for _, numbers in by_seed if name in numbers),
+        )
+        for name in names
+    }
+
+
+def _reference(
+    experiment: Experiment, group: tuple[Trial, ...], choice: dict[str, Any] | None, names: tuple[str, ...]
+) -> tuple[Trial, ...]:
+    """Return the first group that shares the settings of ``compare_within``; after a choice, the first chosen one."""
+    alike = [
+        other for other in experiment.groups
+        if all(getattr(other[0], name) == getattr(group[0], name) for name in experiment.compare_within)
+    ]  # fmt: skip
+    chosen = [] if choice is None else [g for g in alike if label(g[0], names) in choice["chosen"]]
+    return (chosen or alike)[0]
+
+
+def ends(results: Results) -> tuple[Point, Point] | None:
+    """Return the first baseline and the SAST point with the highest mean validation accuracy.
+
+    None unless both are tested, and unless the experiment varies nothing but the method and its radius.
+    """
+    if not set(varied(results.experiment)) <= {"method", "rho"}:
+        return None
+    tested = [point for point in results.points if "hard" in point.samples]
+    baseline = next((point for point in tested if point.trial.method == "baseline"), None)
+    sast = [point for point in tested if point.trial.method == "sast"]
+    if baseline is None or not sast:
+        return None
+    return baseline, max(sast, key=lambda point: point.samples["validation hard"].mean)

@@ -1,0 +1,287 @@
+"""An experiment file: which trials there are, and what is reported of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sastdeploy._files.strict_yaml import load_strict_yaml, validate
+from sastdeploy.compiler.profiles import load_profile
+from sastdeploy.errors import InputError, did_you_mean
+from sastdeploy.experiments.measures import MEASURES, NEED_TEST
+from sastdeploy.networks.architecture import Architecture, Neuron
+from sastdeploy.networks.builtin import load_architecture
+from sastdeploy.recordings.catalog import dataset
+from sastdeploy.recordings.frames import MAX_COUNT, Preprocessing
+from sastdeploy.training.settings import TrainingSettings
+
+FILES = (".yaml", ".yml")
+FORMAT = 2
+"""Of trials and their records; part of every trial's address."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training with its evaluation: everything that decides its numbers.
+
+    Args:
+        dataset, arch: as for ``sastdeploy train``; arch is a built-in name or a YAML file's path.
+        method, rho, epochs, batch_size, learning_rate, seed, forward, slope_end, weight_decay, init_scale, quantize_bits,
+            quantize_epochs, kernels: `TrainingSettings`.
+        alpha, threshold, slope: the neuron. time_bins: T. limit: training recordings, None for all.
+        divisor_factor: frame values are ``min(count, c_clip) / (divisor_factor * c_clip)``, at least 1.
+        profiles: hardware profiles whose integer programs are simulated on the test recordings.
+        measures: names of `sastdeploy.experiments.measures.MEASURES` to take of the trained network.
+        select: the experiment's name where the test recordings wait until its choice is made; empty: each trial reads
+            them once, when its own training is over.
+    """
+
+    dataset: str
+    arch: str = "fc_0p40m"
+    method: str = "baseline"
+    rho: float = 0.0
+    epochs: int = 30
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    seed: int = 0
+    alpha: float = 0.5
+    threshold: float = 1.0
+    slope: float = 25.0
+    time_bins: int = 10
+    limit: int | None = None
+    divisor_factor: float = 1.0
+    forward: str = "smooth"
+    slope_end: float = 0.0
+    weight_decay: float = 0.0
+    init_scale: float = 1.0
+    quantize_bits: int = 0
+    quantize_epochs: int = 0
+    kernels: str = "fused"
+    profiles: tuple[str, ...] = ()
+    measures: tuple[str, ...] = ()
+    select: str = ""
+
+    def address(self, data_hash: str) -> str:
+        """Return 16 hexadecimal digits that name this trial on these data; the same trial has the same name.
+
+        Settings at their defaults are left out, so a setting that a later version adds changes no address; neither do
+        measures, which can be taken of a network at any time.
+        """
+        fields = type(self).__dataclass_fields__
+        told = {name: value for name, value in asdict(self).items() if value != fields[name].default}
+        told.pop("measures", None)
+        # What a file says decides, not where it lies. What a built-in name means is the version's and the commit's matter.
+        if self.arch.endswith(FILES):
+            told["arch"] = _content(self.arch)
+        if any(profile.endswith(FILES) for profile in self.profiles):
+            told["profiles"] = [_content(p) if p.endswith(FILES) else p for p in self.profiles]
+        content = {"format": FORMAT, "data": data_hash, **told}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _content(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+GRID = tuple(
+    name
+    for name in Trial.__dataclass_fields__
+    if name not in ("dataset", "seed", "profiles", "measures", "select")
+)
+"""What a grid may vary."""
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9_-]+$")
+    title: str
+    dataset: str
+    seeds: list[int] = Field(min_length=1)
+    fixed: dict[str, Any] = {}
+    grid: list[dict[str, Any]] = Field(min_length=1)
+    profiles: list[str] = []
+    measures: list[str] = []
+    select_by: list[str] | None = None
+    compare_within: list[str] = []
+    paper: dict[str, list[Annotated[float, Field(allow_inf_nan=False)]]] = {}
+    notes: list[str] = []
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A checked file. ``groups``: per grid point its trials, one per seed, the reference point first.
+
+    ``select_by``: settings for whose every value one point is chosen by validation before any test recording is
+    read; None where each trial is tested. ``compare_within``: a point is compared with the first point that has the same
+    values of these settings; with none, with the first point of all. ``paper``: the paper's own figures by the group's
+    label; ``notes``: sentences for the report.
+    """
+
+    name: str
+    title: str
+    groups: tuple[tuple[Trial, ...], ...]
+    select_by: tuple[str, ...] | None
+    paper: dict[str, list[float]]
+    notes: tuple[str, ...]
+    compare_within: tuple[str, ...] = ()
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        return tuple(trial for group in self.groups for trial in group)
+
+
+def load_experiment(path: Path | str) -> Experiment:
+    """Return the experiment of a YAML file.
+
+    The file has ``name``, ``title``, ``dataset``, ``seeds``, optional ``fixed`` (settings of all trials), ``grid`` (a list of
+    points; a list as a value stands for one point each), ``profiles``, ``measures``, ``select_by``, ``compare_within``,
+    ``paper`` and ``notes``.
+    A network's or profile's YAML file is named relative to the experiment's.
+
+    Raises:
+        InputError: the file is not such a record, names what there is not, or asks for a trial that could not be trained.
+    """
+    record = validate(_File, load_strict_yaml(path), str(path))
+    lists: dict[str, list[Any]] = {
+        "seeds": record.seeds, "profiles": record.profiles, "measures": record.measures,
+    }  # fmt: skip
+    for key, listed in lists.items():
+        for item in listed:
+            if listed.count(item) > 1:
+                raise InputError(f"{path}: key '{key}': {item} stands twice. Leave one of them out.")
+    for settings in (record.fixed, *record.grid, record.select_by or (), record.compare_within):
+        for name in settings:
+            if name not in GRID:
+                raise InputError(f"{path}: '{name}' is no setting of a trial. Allowed: {', '.join(GRID)}.")
+    for name in record.measures:
+        if name not in MEASURES:
+            raise InputError(
+                f"{path}: '{name}' is no measure.{did_you_mean(name, MEASURES)} Allowed: {', '.join(MEASURES)}."
+            )
+    late = [name for name in record.measures if name in NEED_TEST]
+    if record.select_by is not None and late:
+        raise InputError(
+            f"{path}: measure {late[0]} needs the test recordings, which wait for the choice that select_by asks for. "
+            "Leave one of the two out."
+        )
+    beside = Path(path).parent
+    common = {
+        "dataset": record.dataset,
+        "profiles": tuple(_beside(beside, name) for name in record.profiles),
+        "measures": tuple(record.measures),
+        "select": "" if record.select_by is None else record.name,
+    }
+    groups = []
+    for point in record.grid:
+        names, values = list(point), [v if isinstance(v, list) else [v] for v in point.values()]
+        if [] in values:
+            raise InputError(
+                f"{path}: key 'grid': {names[values.index([])]} has no value. Name one, or leave the setting out."
+            )
+        for chosen in product(*values):
+            settings = {**record.fixed, **dict(zip(names, chosen))}
+            groups.append(tuple(_trial(path, {**common, **settings, "seed": seed}) for seed in record.seeds))
+    points = [group[0] for group in groups]
+    _check(path, record.seeds, points)
+    # By address: two files of the same content are one network.
+    if len({point.address("") for point in points}) < len(points):
+        raise InputError(f"{path}: two points of the grid are the same. Leave one of them out.")
+    chosen_by = None if record.select_by is None else tuple(record.select_by)
+    found = Experiment(
+        record.name, record.title, tuple(groups), chosen_by, record.paper, tuple(record.notes), tuple(record.compare_within)
+    )  # fmt: skip
+    labels = [label(point, varied(found)) for point in points]
+    for said in labels:
+        if labels.count(said) > 1:
+            raise InputError(
+                f"{path}: two points of the grid would both be called '{said}'. Give network files names of their own, and values "
+                "that differ in their first six digits."
+            )
+    for name in found.compare_within:
+        if name not in varied(found):
+            raise InputError(
+                f"{path}: compare_within names '{name}', in which no two points differ. "
+                f"Allowed: {', '.join(varied(found)) or 'nothing: there is one point'}."
+            )
+    return found
+
+
+def _check(path: Path | str, seeds: list[int], points: list[Trial]) -> None:
+    """Accept what every training of the file would accept; a point is checked with its first seed."""
+    try:
+        for seed in seeds:
+            TrainingSettings(seed=seed)
+        for profile in points[0].profiles:
+            load_profile(profile)
+        for trial in points:
+            training_of(trial)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def training_of(trial: Trial) -> tuple[Architecture, TrainingSettings]:
+    """Return the network and the settings that a trial is trained with.
+
+    Raises:
+        InputError: a setting is out of its range, or the network's name or file is wrong.
+    """
+    facts = dataset(trial.dataset)
+    frames = Preprocessing(facts.sensor_size, facts.frame_size, trial.time_bins)
+    if trial.limit is not None and trial.limit < 1:
+        raise InputError(f"limit {trial.limit}: must be at least 1, or null for all recordings.")
+    if not (trial.divisor_factor >= 1 and math.isfinite(MAX_COUNT * trial.divisor_factor)):
+        raise InputError(
+            f"divisor_factor {trial.divisor_factor:g}: must be a finite number of at least 1, so that values do not exceed 1."
+        )
+    neuron = Neuron(trial.alpha, trial.threshold, trial.slope)
+    architecture = load_architecture(trial.arch, frames.frame_shape, len(facts.classes), neuron)
+    told = asdict(trial)
+    return architecture, TrainingSettings(**{
+        name: told[name] for name in TrainingSettings.__dataclass_fields__ if name in told
+    })  # fmt: skip
+
+
+def _trial(path: Path | str, settings: dict[str, Any]) -> Trial:
+    fields = Trial.__dataclass_fields__
+    for name, value in settings.items():
+        kind = type(fields[name].default) if name != "dataset" else str
+        fits = (value is None or type(value) is int) if name == "limit" else type(value) is kind
+        if not fits and not (kind is float and type(value) is int):
+            raise InputError(
+                f"{path}: {name} is {value!r}, expected {kind.__name__ if name != 'limit' else 'a whole number or null'}."
+            )
+        settings[name] = float(value) if kind is float else value
+    if "arch" in settings:
+        settings["arch"] = _beside(Path(path).parent, settings["arch"])
+    return Trial(**settings)
+
+
+def _beside(folder: Path, name: str) -> str:
+    """Return a built-in's name as it is, a YAML file's as a path from the folder."""
+    return str(folder / name) if name.endswith(FILES) else name
+
+
+def label(trial: Trial, varied: tuple[str, ...]) -> str:
+    """Return what tells a grid point from the others; settings at their defaults go without saying."""
+    told = {name: getattr(trial, name) for name in varied}
+    default = {name: Trial.__dataclass_fields__[name].default for name in varied}
+    said = [
+        f"{name} {Path(value).stem if name == 'arch' else f'{value:g}' if type(value) is float else value}"
+        for name, value in told.items()
+        if value != default[name] or name == "method"
+    ]
+    return ", ".join(said) or f"{trial.method}, as described"
+
+
+def varied(experiment: Experiment) -> tuple[str, ...]:
+    """Return the settings in which an experiment's points differ."""
+    first = [group[0] for group in experiment.groups]
+    return tuple(name for name in GRID if len({getattr(trial, name) for trial in first}) > 1)

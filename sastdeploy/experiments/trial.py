@@ -1,0 +1,255 @@
+"""One trial: train (or go on), evaluate on the test recordings once, and leave a small record.
+
+    python -m sastdeploy.experiments.trial ORDER
+
+is what a sweep starts, one process per trial, with the order as JSON: killed at any moment, it loses at most one epoch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sastdeploy._files import atomic
+from sastdeploy._files.locks import held
+from sastdeploy.errors import InputError, SastdeployError
+from sastdeploy.experiments.measures import MEASURED, MEASURES, NEED_TEST, Subject
+from sastdeploy.experiments.progress import log_lines
+from sastdeploy.experiments.record import load_record
+from sastdeploy.experiments.spec import FORMAT, Trial, training_of
+from sastdeploy.provenance import git_commit, versions
+
+
+def run_trial(trial: Trial, address: str, root: Path | None, work: Path, records: Path) -> dict[str, Any]:
+    """Return the trial's record, which is then in ``records/ADDRESS.json``; the checkpoint stays in ``work/ADDRESS``.
+
+    Raises:
+        InputError: a setting that does not fit, or missing data.
+    """
+    from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
+
+    began = time.perf_counter()
+    target, out = records / f"{address}.json", work / address / "ckpt.pt"
+    if target.exists():
+        return _measured_again(trial, target, out, root)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint = load_checkpoint(out) if out.exists() else _trained(trial, address, root, out)
+    log = log_lines(Path(f"{out}.jsonl"), "gradient_evaluations", "seconds", "cpu_seconds")
+    if len(log) != trial.epochs:
+        raise InputError(
+            f"{out}.jsonl: has {len(log)} of {trial.epochs} epochs. Remove its folder to train the trial anew."
+        )
+    record = {
+        "format": FORMAT, "address": address, "trial": asdict(trial),
+        "validation": {key: checkpoint.training["selected"][key] for key in ("epoch", "surrogate_accuracy", "hard_accuracy")},
+        "gradient_evaluations": sum(line["gradient_evaluations"] for line in log),
+        "seconds": {"training": sum(line["seconds"] for line in log), "training_cpu": sum(line["cpu_seconds"] for line in log)},
+        "checkpoint_hash": checkpoint_hash(checkpoint),
+    }  # fmt: skip
+    test = None
+    if not trial.select:
+        test = _part(trial, "test", root)
+        record |= tested(trial, checkpoint, test)
+    if trial.measures:
+        record["measures"] = _measures(trial, trial.measures, checkpoint, record, test, root)
+    record["seconds"]["last_process"] = time.perf_counter() - began
+    record |= {"peak_bytes": _peak(), "commit": git_commit(), "versions": versions("torch", "numpy", "numba")}
+    records.mkdir(parents=True, exist_ok=True)
+    atomic.write_text(target, json.dumps(record, indent=1) + "\n")
+    return record
+
+
+def _measures(
+    trial: Trial, names: tuple[str, ...], checkpoint, record: dict[str, Any], test, root: Path | None
+) -> dict[str, Any]:
+    validation = _part(trial, "validation", root, MEASURED)
+    taken = tuple(p for p in trial.profiles if "refused" not in record.get("programs", {}).get(p, {}))
+    subject = Subject(checkpoint, validation, test, root, taken, trial.seed)
+    return {name: MEASURES[name](subject) for name in names}
+
+
+def _measured_again(trial: Trial, target: Path, out: Path, root: Path | None) -> dict[str, Any]:
+    """Add to a finished trial's record the measures that it lacks, taken of the kept checkpoint; nothing else changes.
+
+    Raises:
+        InputError: the checkpoint is not the one that the record is of.
+    """
+    record = load_record(target, trial)
+    lacking = tuple(name for name in trial.measures if name not in record.get("measures", {}))
+    if lacking:
+        checkpoint = kept_checkpoint(out, record)
+        test = _part(trial, "test", root) if set(lacking) & set(NEED_TEST) else None
+        found = _measures(trial, lacking, checkpoint, record, test, root)
+        record["measures"] = record.get("measures", {}) | found
+        record["measure_commits"] = record.get("measure_commits", {}) | dict.fromkeys(lacking, git_commit())
+        atomic.write_text(target, json.dumps(record, indent=1) + "\n")
+    return record
+
+
+def kept_checkpoint(out: Path, record: dict[str, Any]):
+    """Return the checkpoint that a record is of.
+
+    Raises:
+        InputError: the file is unreadable, or is another checkpoint.
+    """
+    from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
+
+    checkpoint = load_checkpoint(out)
+    if checkpoint_hash(checkpoint) != record["checkpoint_hash"]:
+        raise InputError(
+            f"{out}: is not the checkpoint of {record['address']}'s record. Give the --work folder that has it, "
+            f"or remove both the record and {out.parent} and run again."
+        )
+    return checkpoint
+
+
+def read_test_of(trial: Trial, address: str, root: Path | None, work: Path, records: Path) -> dict[str, Any]:
+    """Return what the test recordings say of a chosen trial, which is then in ``records/ADDRESS.test.json``.
+
+    Raises:
+        InputError: its checkpoint is gone, is not the one that was chosen, or was tested before.
+    """
+    target, out = records / f"{address}.test.json", work / address / "ckpt.pt"
+    if target.exists():
+        raise InputError(f"{target}: the test recordings were read for this trial, and are read only once.")
+    checkpoint = kept_checkpoint(out, load_record(records / f"{address}.json", trial))
+    record = {"format": FORMAT, "address": address, **tested(trial, checkpoint, _part(trial, "test", root)), "test_commit": git_commit()}  # fmt: skip
+    atomic.write_text(target, json.dumps(record, indent=1) + "\n")
+    return record
+
+
+def tested(trial: Trial, checkpoint, test) -> dict[str, Any]:
+    """Return accuracies on the test recordings, in float and as the integer programs of the trial's profiles."""
+    from sastdeploy.training.inference import evaluate
+
+    floats = evaluate(checkpoint, test)
+    return {
+        "test": {"recordings": len(test), "surrogate": floats.surrogate, "hard": floats.hard, "gap": floats.gap},
+        "programs": {profile: _program(checkpoint, profile, test) for profile in trial.profiles},
+        "data_hash": test.data_hash,
+    }  # fmt: skip
+
+
+def _part(trial: Trial, split: str, root: Path | None, most: int | None = None):
+    from sastdeploy.recordings.splits import load_frames
+
+    limits = (most, None if split == "test" else trial.limit)
+    limit = min((n for n in limits if n is not None), default=None)
+    return load_frames(
+        trial.dataset, split, time_bins=trial.time_bins, root=root, limit=limit, seed=trial.seed
+    )
+
+
+def _trained(trial: Trial, address: str, root: Path | None, out: Path):
+    from sastdeploy.recordings.catalog import dataset
+    from sastdeploy.recordings.frames import Preprocessing
+    from sastdeploy.recordings.splits import find_scale
+    from sastdeploy.training.loop import train
+
+    facts = dataset(trial.dataset)
+    architecture, settings = training_of(trial)
+    training, validation = _part(trial, "train", root), _part(trial, "validation", root)
+    clip = find_scale(training.frames)
+    preprocessing = Preprocessing(
+        facts.sensor_size, facts.frame_size, trial.time_bins, clip, clip * trial.divisor_factor
+    )
+    return train(
+        training, validation, architecture, preprocessing, settings, out, dataset=trial.dataset,
+        command=f"sastdeploy sweep, trial {address}", resume=True,
+    )  # fmt: skip
+
+
+def _program(checkpoint, profile: str, test) -> dict[str, float]:
+    from sastdeploy.compiler.compile import compile_checkpoint
+    from sastdeploy.compiler.profiles import load_profile
+    from sastdeploy.errors import CompileError
+    from sastdeploy.simulator import engine
+    from sastdeploy.simulator.metrics import summarise
+
+    try:
+        program = compile_checkpoint(checkpoint, load_profile(profile))
+    except CompileError as error:
+        # That a network does not fit the hardware is a result, not a fault of the sweep.
+        return {"refused": str(error)}  # type: ignore[dict-item]
+    figures = summarise(program, engine.run(program, test.frames, threads=1), test.labels)
+    operations = figures["ksynops"]["all"]
+    return {
+        "accuracy": figures["accuracy"]["value"], "ksynops": operations["mean"], "largest_ksynops": operations["maximum"],
+    }  # fmt: skip
+
+
+def _peak() -> int:
+    """Return this process's largest resident memory in bytes."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+TAKEN = 75
+"""Exit code: another process is at this trial."""
+
+
+def main() -> None:
+    from filelock import Timeout
+
+    git_commit()  # Before anything can change it.
+    order = json.loads(sys.argv[1])
+    if order["follow"]:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        # Held by the one that trains, not by the sweep: a trial outlives a sweep that is killed.
+        with held(Path(order["work"]) / order["address"] / "lock", wait=False):
+            with suppress(OSError):  # Not a file.
+                os.ftruncate(sys.stderr.fileno(), 0)
+            _run(order)
+    except Timeout:
+        sys.exit(TAKEN)
+
+
+def _end_with_parent() -> None:
+    """Wait until the other end of stdin is closed, which a process that is killed does too; then end at once."""
+    os.read(0, 1)
+    os._exit(1)
+
+
+def _check_address(trial: Trial, address: str, root: Path | None) -> None:
+    """Accept the trial whose settings, files and recordings are still what its address was made of.
+
+    Raises:
+        InputError: one of them was changed after the sweep had started.
+    """
+    from sastdeploy.experiments.runner import data_hash
+
+    if trial.address(data_hash(trial.dataset, trial.time_bins, root)) != address:
+        raise InputError(
+            f"trial {address}: its network's or profile's file, or the recordings, changed after the sweep had started. Start the "
+            "sweep again: it runs what is there now."
+        )
+
+
+def _run(order: dict[str, Any]) -> None:
+    import numba
+    import torch
+
+    # In this order: starting Numba's threads can give torch all cores again.
+    numba.set_num_threads(1)
+    torch.set_num_threads(1)
+    told = order["trial"]
+    trial = Trial(**{**told, "profiles": tuple(told["profiles"]), "measures": tuple(told["measures"])})
+    root = Path(order["root"]) if order["root"] else None
+    try:
+        _check_address(trial, order["address"], root)
+        run_trial(trial, order["address"], root, Path(order["work"]), Path(order["records"]))
+    except SastdeployError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,293 @@
+"""Checkpoint: architecture, parameters, preprocessing and provenance in one safe file (.pt)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sastdeploy._files import atomic
+from sastdeploy.errors import InputError
+from sastdeploy.networks.architecture import Architecture
+from sastdeploy.networks.builtin import architecture_from_dict, architecture_to_dict, parameter_shapes
+from sastdeploy.recordings.frames import Preprocessing
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network and all that is needed to evaluate or compile it.
+
+    Args:
+        architecture: the network, for its input shape and class count.
+        parameters: float32 arrays: ``layers.{i}.weight`` (dense ``[N, J]``, conv ``[O, I, K, K]``),
+            ``layers.{i}.bias`` ``[C]``, ``layers.{i}.threshold`` ``[C]`` for every Dense and Conv at position i of
+            ``architecture.layers``; ``readout.weight`` ``[K, J]`` and ``readout.bias`` ``[K]``.
+        preprocessing: how recordings became frames.
+        classes: class names in label order.
+        dataset: name of the training data set.
+        training: method, rho, epochs, seed, chosen epoch and its validation figures.
+        provenance: command, versions, data hash, commit if any.
+    """
+
+    architecture: Architecture
+    parameters: dict[str, NDArray[np.float32]]
+    preprocessing: Preprocessing
+    classes: tuple[str, ...]
+    dataset: str
+    training: dict[str, Any]
+    provenance: dict[str, Any]
+
+
+def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint in one step; a failure leaves an old file as it was.
+
+    Raises:
+        InputError: the checkpoint is not whole (as in `load_checkpoint`), or the path cannot be written.
+    """
+    import torch
+
+    check_checkpoint(checkpoint, str(path))
+    content = {
+        "format": "sastdeploy.checkpoint",
+        "format_version": FORMAT_VERSION,
+        "manifest": _manifest(checkpoint),
+        "parameters": {
+            name: torch.from_numpy(np.ascontiguousarray(value, np.float32))
+            for name, value in checkpoint.parameters.items()
+        },
+    }
+    save_tensors(path, content)
+
+
+def save_tensors(path: Path | str, content: dict[str, Any]) -> None:
+    """Write what `load_tensors` reads, in one step.
+
+    Raises:
+        InputError: the path cannot be written, or the disk is full.
+    """
+    import torch
+
+    with atomic.replacing(path) as temporary:
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # What torch makes of a full disk.
+            raise OSError(str(error).splitlines()[0]) from error
+
+
+def load_checkpoint(path: Path | str) -> Checkpoint:
+    """Return a checkpoint that is whole: every shape right, every value finite and in range. Executes nothing.
+
+    Raises:
+        InputError: the file is missing, damaged, foreign, newer, holds code, or is not whole.
+    """
+    content = load_tensors(path)
+    if content.get("format") != "sastdeploy.checkpoint":
+        raise InputError(
+            f"{path}: is a PyTorch file, but no sastdeploy checkpoint. Train one with 'sastdeploy train'."
+        )
+    version = content.get("format_version")
+    if type(version) is not int or version != FORMAT_VERSION:
+        raise InputError(
+            f"{path}: has format version {version!r}; this sastdeploy reads version {FORMAT_VERSION}. "
+            f"Upgrade sastdeploy, or train again."
+        )
+    return _from_content(content, str(path))
+
+
+def load_tensors(path: Path | str) -> dict[str, Any]:
+    """Return the dict of tensors and plain values in a PyTorch file; code in it is refused, never run.
+
+    Raises:
+        InputError: the file is missing, unreadable, no PyTorch file, truncated, or holds anything else.
+    """
+    import pickle
+    import warnings
+    import zipfile
+
+    import torch
+
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder. Name a checkpoint file, as in ckpt.pt.")
+    try:
+        with path.open("rb") as opened:
+            magic = opened.read(4)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+    if magic != b"PK\x03\x04":
+        raise InputError(
+            f"{path}: is {'empty' if not magic else 'no checkpoint'}. Train one with 'sastdeploy train'."
+        )
+    try:
+        # torch does not look at the sums that its archives carry.
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except Exception as error:  # BadZipFile, RuntimeError, zlib.error, ... for damaged archives
+        raise InputError(f"{path}: is damaged or truncated. Copy or train it again.") from error
+    if damaged:
+        raise InputError(f"{path}: is damaged ({damaged} does not match its sum). Copy or train it again.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path}: holds something else than tensors and plain values, or is damaged, and was not loaded, because "
+            f"that could run foreign code. Only open checkpoints that sastdeploy has written."
+        ) from error
+    except Exception as error:  # torch raises RuntimeError, EOFError, KeyError, ... for damaged archives
+        raise InputError(f"{path}: is damaged or truncated. Copy or train it again.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds a {type(content).__name__}, no checkpoint.")
+    return content
+
+
+def check_checkpoint(checkpoint: Checkpoint, where: str) -> None:
+    """Accept a checkpoint whose every part fits the others.
+
+    Raises:
+        InputError: a parameter is missing, unexpected, of another shape or type, not finite, or a threshold is not
+            positive; the training facts are not whole; a class name stands twice; the classes or the frame shape do
+            not fit the architecture.
+    """
+    expected = parameter_shapes(checkpoint.architecture)
+    missing = sorted(expected.keys() - checkpoint.parameters.keys())
+    unexpected = sorted(checkpoint.parameters.keys() - expected.keys())
+    if missing or unexpected:
+        raise InputError(
+            f"{where}: parameters do not fit {checkpoint.architecture.name}: missing {', '.join(missing) or 'none'}, "
+            f"unexpected {', '.join(unexpected) or 'none'}."
+        )
+    for name, shape in expected.items():
+        value = checkpoint.parameters[name]
+        if value.shape != shape or value.dtype != np.float32:
+            raise InputError(
+                f"{where}: {name}: expected float32 {list(shape)}, found {value.dtype} {list(value.shape)}."
+            )
+        if not np.isfinite(value).all():
+            place = np.unravel_index(int(np.argmin(np.isfinite(value))), shape)
+            raise InputError(
+                f"{where}: {name}{[int(i) for i in place]}: is {value[place]}; every parameter must be finite."
+            )
+        if name.endswith("threshold") and (value <= 0).any():
+            raise InputError(
+                f"{where}: {name}[{int(np.argmax(value <= 0))}]: is {value.min():g}; thresholds must be positive."
+            )
+    if not _plain(checkpoint.training) or not _plain(checkpoint.provenance):
+        raise InputError(
+            f"{where}: training facts are not plain values: text that is valid Unicode, finite numbers, lists, dicts. Copy or train it again."
+        )
+    _check_training(checkpoint.training, where)
+    twice = [name for name in checkpoint.classes if checkpoint.classes.count(name) > 1]
+    if twice:
+        raise InputError(f"{where}: class name '{twice[0]}' stands twice. Give every class its own name.")
+    if len(checkpoint.classes) != checkpoint.architecture.classes:
+        raise InputError(
+            f"{where}: {len(checkpoint.classes)} class names for {checkpoint.architecture.classes} outputs."
+        )
+    if checkpoint.preprocessing.frame_shape != checkpoint.architecture.input_shape:
+        raise InputError(
+            f"{where}: frames {checkpoint.preprocessing.frame_shape} do not fit the network's input "
+            f"{checkpoint.architecture.input_shape}."
+        )
+
+
+def checkpoint_hash(checkpoint: Checkpoint) -> str:
+    """Return the SHA-256 over everything that the checkpoint says (not over the file's bytes)."""
+    digest = hashlib.sha256(_canonical(_manifest(checkpoint)))
+    for name in sorted(checkpoint.parameters):
+        digest.update(name.encode() + np.ascontiguousarray(checkpoint.parameters[name], "<f4").tobytes())
+    return digest.hexdigest()
+
+
+def _manifest(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {
+        "architecture": architecture_to_dict(checkpoint.architecture),
+        "preprocessing": checkpoint.preprocessing.to_dict(),
+        "classes": list(checkpoint.classes),
+        "dataset": checkpoint.dataset,
+        "training": checkpoint.training,
+        "provenance": checkpoint.provenance,
+    }
+
+
+def _canonical(record: dict[str, Any]) -> bytes:
+    return json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _from_content(content: dict[str, Any], where: str) -> Checkpoint:
+    manifest, tensors = content.get("manifest"), content.get("parameters")
+    keys = {"architecture", "preprocessing", "classes", "dataset", "training", "provenance"}
+    if not isinstance(manifest, dict) or set(manifest) != keys or not isinstance(tensors, dict):
+        raise InputError(f"{where}: is damaged (its manifest is not whole). Copy or train it again.")
+    classes, dataset = manifest["classes"], manifest["dataset"]
+    if (
+        not isinstance(classes, list)
+        or not all(isinstance(c, str) for c in classes)
+        or not isinstance(dataset, str)
+    ):
+        raise InputError(
+            f"{where}: is damaged (class names or data set are no text). Copy or train it again."
+        )
+    try:
+        preprocessing = Preprocessing.from_dict(manifest["preprocessing"])
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    checkpoint = Checkpoint(
+        architecture_from_dict(manifest["architecture"], where),
+        {str(name): _array(name, value, where) for name, value in tensors.items()},
+        preprocessing,
+        tuple(classes),
+        dataset,
+        manifest["training"],
+        manifest["provenance"],
+    )
+    check_checkpoint(checkpoint, where)
+    return checkpoint
+
+
+def _array(name: Any, tensor: Any, where: str) -> NDArray:
+    try:
+        return tensor.detach().numpy()
+    except (AttributeError, TypeError, RuntimeError) as error:
+        raise InputError(
+            f"{where}: is damaged ({name} is no dense tensor of float32 numbers). Copy or train it again."
+        ) from error
+
+
+def _check_training(training: dict[str, Any], where: str) -> None:
+    """Accept training facts that name method, rho, seed, epochs and the chosen epoch, as `Checkpoint` says."""
+    if not isinstance(training, dict):
+        raise InputError(f"{where}: training: expected keys and values, found {type(training).__name__}.")
+    for key, wanted, fits in (
+        ("method", "a text", lambda value: isinstance(value, str)),
+        ("rho", "a number", lambda value: type(value) in (int, float)),
+        ("seed", "a whole number, at least 0", _counts),
+        ("epochs", "a whole number, at least 0", _counts),
+        ("selected", "keys and values with a whole 'epoch'", lambda value: isinstance(value, dict) and _counts(value.get("epoch"))),
+    ):  # fmt: skip
+        if not fits(training.get(key)):
+            raise InputError(f"{where}: training.{key}: expected {wanted}, found {training.get(key)!r}.")
+
+
+def _counts(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _plain(value: Any) -> bool:
+    """Say whether a value is JSON-ready: dicts with text keys, lists, text, finite numbers, booleans, None."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _plain(item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(_plain(item) for item in value)
+    if isinstance(value, str):
+        return value.isascii() or value == value.encode("utf-8", "replace").decode("utf-8")
+    return value is None or type(value) in (bool, int) or (type(value) is float and math.isfinite(value))

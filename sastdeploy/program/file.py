@@ -1,0 +1,305 @@
+"""Programs on disk: one standard ONNX file each (the format is specified in `sastdeploy.program.records`)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sastdeploy import __version__
+from sastdeploy._files.atomic import write_bytes
+from sastdeploy.errors import InputError
+from sastdeploy.program.arrays import PER_CHANNEL, from_raw, program_arrays, stored_bits, to_raw
+from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
+from sastdeploy.program.onnx_graph import build_model
+from sastdeploy.program.records import (
+    FORMAT_VERSION,
+    ConvLif,
+    DenseLif,
+    Lif,
+    Program,
+    ProgramLayer,
+    Readout,
+    SumPool,
+)
+from sastdeploy.program.verify import verify_program
+from sastdeploy.recordings.frames import Preprocessing
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, TensorProto
+
+PRODUCER = "sastdeploy"
+VERSION_KEY = "sastdeploy.format_version"
+MANIFEST_KEY = "sastdeploy.manifest"
+HASH_KEY = "sastdeploy.content_sha256"
+MAX_BYTES = (1 << 31) - 1
+AGAIN = "Compile the checkpoint again with 'sastdeploy compile'."
+
+
+def save_program(path: Path | str, program: Program) -> None:
+    """Write the program as one ONNX file, whole or not at all; the same program gives the same bytes.
+
+    Raises:
+        InputError: the program is not valid (`verify_program`), or the path cannot be written.
+    """
+    verify_program(program)
+    write_bytes(path, program_model(program).SerializeToString(deterministic=True))
+
+
+def load_program(path: Path | str) -> Program:
+    """Return the verified program in the file; nothing in the file is executed and no other file is read.
+
+    Raises:
+        InputError: the file is missing, unreadable, not ONNX, not a program of this format version, or differs in
+            any part of graph, manifest or arrays from what `save_program` writes.
+    """
+    path = Path(path)
+    model = _read_model(path)
+    manifest = _manifest_of(path, model)
+    stored = _metadata_of(path, model)
+    try:
+        program = _program_from(manifest, _read_arrays(path, manifest, model))
+        if stored.get(HASH_KEY) != program_hash(program):
+            _refuse(path, "the content hash does not match the content, so the file is damaged or was edited")
+        verify_program(program)
+    except InputError as error:
+        text = str(error)
+        raise InputError(text if text.startswith(f"{path}: ") else f"{path}: {text}") from error
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        _refuse(path, f"the file is damaged ({type(error).__name__}: {error})", cause=error)
+    if model != program_model(program, model.producer_version):
+        _refuse(path, "the graph is not the one its manifest and arrays describe, so it was edited")
+    return program
+
+
+def read_manifest(path: Path | str) -> dict[str, Any]:
+    """Return the manifest without checking arrays or graph: a cheap look at what a file claims to be.
+
+    Raises:
+        InputError: the file is missing, unreadable, not ONNX, or not a program of this format version.
+    """
+    path = Path(path)
+    return _manifest_of(path, _read_model(path))
+
+
+def program_hash(program: Program) -> str:
+    """Return the SHA-256 (hex) of manifest and arrays; two programs are equal exactly when their hashes are."""
+    digest = hashlib.sha256(canonical_manifest(program).encode("ascii"))
+    for name, (array, bits) in program_arrays(program).items():
+        digest.update(f"\n{name} {bits} {list(array.shape)}\n".encode("ascii"))
+        digest.update(to_raw(array, bits))
+    return digest.hexdigest()
+
+
+def program_model(program: Program, producer_version: str = __version__) -> ModelProto:
+    """Return the complete ONNX model of a verified program: the graph and its metadata."""
+    model = build_model(program)
+    model.producer_name, model.producer_version = PRODUCER, producer_version
+    metadata = {
+        VERSION_KEY: str(FORMAT_VERSION),
+        MANIFEST_KEY: canonical_manifest(program),
+        HASH_KEY: program_hash(program),
+    }
+    for key, value in metadata.items():
+        model.metadata_props.add(key=key, value=value)
+    return model
+
+
+def canonical_manifest(program: Program) -> str:
+    """Return every field that is no array as JSON text: ASCII, sorted keys, no spaces, shortest floats."""
+    return _canonical(
+        {
+            "name": program.name,
+            "dataset": program.dataset,
+            "classes": list(program.classes),
+            "preprocessing": program.preprocessing.to_dict(),
+            "layers": [_layer_record(layer) for layer in program.layers],
+            "readout": {
+                **_weight_record(program.readout),
+                "fraction_bits": program.readout.fraction_bits,
+                "global_sum_pool": program.readout.global_sum_pool,
+            },
+            "profile": program.profile,
+            "provenance": program.provenance,
+            "costs": program.costs,
+        }
+    )
+
+
+def _canonical(record: dict[str, Any]) -> str:
+    return json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def _weight_record(part: DenseLif | ConvLif | Readout) -> dict[str, Any]:
+    shape = [int(size) for size in part.weight.shape]
+    return {"kind": part.kind, "name": part.name, "weight_bits": part.weight_bits, "weight_shape": shape}
+
+
+def _layer_record(layer: ProgramLayer) -> dict[str, Any]:
+    if isinstance(layer, SumPool):
+        return {"kind": layer.kind, "name": layer.name, "kernel": layer.kernel}
+    lif = layer.lif
+    record = _weight_record(layer)
+    if isinstance(layer, ConvLif):
+        record |= {"stride": list(layer.stride), "padding": list(layer.padding)}
+    record["lif"] = {
+        "leak_multiplier": lif.leak_multiplier,
+        "leak_shift": lif.leak_shift,
+        "leak_rounding": lif.leak_rounding.value,
+        "membrane": str(lif.membrane),
+        "overflow": lif.overflow.value,
+        "spike_test": lif.spike_test,
+        "reset": lif.reset,
+        "reset_delay": lif.reset_delay,
+    }
+    return record
+
+
+def _refuse(path: Path, reason: str, todo: str = AGAIN, cause: Exception | None = None) -> NoReturn:
+    raise InputError(f"{path}: {reason}. {todo}") from cause
+
+
+def _read_model(path: Path) -> ModelProto:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    if not path.exists():
+        _refuse(path, "no such file", "Name a program written by 'sastdeploy compile' (.onnx).")
+    if path.is_dir():
+        _refuse(path, "is a folder", "Name a program file in it (.onnx).")
+    try:
+        size = path.stat().st_size
+        content = path.read_bytes() if size <= MAX_BYTES else b""
+    except OSError as error:
+        _refuse(path, f"cannot be read ({error.strerror})", "Make it readable, or copy it.", error)
+    if size > MAX_BYTES:
+        _refuse(path, f"{size} bytes, more than the 2 GiB of an ONNX file", "Name a program file.")
+    if not content:
+        _refuse(path, "is empty")
+    try:
+        model = onnx.ModelProto.FromString(content)
+    except (DecodeError, RuntimeError, ValueError) as error:
+        _refuse(path, "is not an ONNX file, or is cut off", cause=error)
+    if not model.HasField("graph"):
+        _refuse(path, "is not an ONNX file, or is cut off")
+    return model
+
+
+def _metadata_of(path: Path, model: ModelProto) -> dict[str, str]:
+    stored = {entry.key: entry.value for entry in model.metadata_props}
+    # protobuf hands over text that is not UTF-8 as bytes.
+    if not all(isinstance(text, str) for text in (model.producer_version, *stored, *stored.values())):
+        _refuse(path, "its metadata is not UTF-8 text, so the file is damaged")
+    return stored
+
+
+def _manifest_of(path: Path, model: ModelProto) -> dict[str, Any]:
+    stored = _metadata_of(path, model)
+    if VERSION_KEY not in stored or MANIFEST_KEY not in stored:
+        _refuse(path, f"is an ONNX model but not a sastdeploy program (it has no {VERSION_KEY})")
+    version = stored[VERSION_KEY]
+    if not (version.isascii() and version.isdigit() and len(version) < 10):
+        _refuse(path, f"the format version is '{version[:80]}', not a whole number, so the file is damaged")
+    if int(version) > FORMAT_VERSION:
+        todo = (
+            f"Install a newer sastdeploy than {__version__}, or compile the checkpoint again with this one."
+        )
+        _refuse(path, f"has format version {version}; this version reads {FORMAT_VERSION}", todo)
+    if int(version) < FORMAT_VERSION:
+        _refuse(path, f"has format version {version}; this version reads only {FORMAT_VERSION}")
+    try:
+        manifest = json.loads(stored[MANIFEST_KEY])
+        if not isinstance(manifest, dict) or _canonical(manifest) != stored[MANIFEST_KEY]:
+            raise ValueError("not in the canonical form")
+    except (ValueError, RecursionError) as error:
+        _refuse(path, f"the manifest is damaged ({error})", cause=error)
+    return manifest
+
+
+def _read_arrays(path: Path, manifest: dict[str, Any], model: ModelProto) -> dict[str, NDArray]:
+    """Return the initializers that the manifest asks for, each of the expected type, shape and size."""
+    expected: dict[str, tuple[tuple[int, ...], int]] = {}
+    for part in (*manifest["layers"], manifest["readout"]):
+        if part["kind"] == "sum_pool":
+            continue
+        shape = tuple(part["weight_shape"])
+        if not 1 <= len(shape) <= 4 or not all(type(size) is int and 0 < size < 1 << 31 for size in shape):
+            raise ValueError(f"weight_shape of {part['name']}")
+        fields = PER_CHANNEL[:3] if part is manifest["readout"] else PER_CHANNEL
+        expected[f"{part['name']}/weight"] = (shape, stored_bits(part["weight_bits"]))
+        expected |= {f"{part['name']}/{field}": (shape[:1], 32) for field in fields}
+    found = {tensor.name: tensor for tensor in model.graph.initializer}
+    for name in expected:
+        if name not in found:
+            _refuse(path, f"the array '{name}' is missing")
+    if len(found) != len(model.graph.initializer) or set(found) != set(expected):
+        extra = sorted(set(found) - set(expected)) or sorted(found)
+        _refuse(path, f"there is an array too many ('{extra[0][:80]}')")
+    return {name: _read_array(path, found[name], *expected[name]) for name in expected}
+
+
+def _read_array(path: Path, tensor: TensorProto, shape: tuple[int, ...], bits: int) -> NDArray:
+    from onnx import TensorProto
+
+    kind = {4: "INT4", 8: "INT8", 32: "INT32"}[bits]
+    where = f"the array '{tensor.name}'"
+    if tensor.data_location != TensorProto.DEFAULT or tensor.external_data:
+        _refuse(path, f"{where} lies in another file, which a program never does")
+    if tensor.data_type != getattr(TensorProto, kind):
+        _refuse(path, f"{where} has ONNX type {tensor.data_type}; allowed: {kind}")
+    if tuple(tensor.dims) != shape:
+        _refuse(path, f"{where} has shape {list(tensor.dims)}; the manifest says {list(shape)}")
+    expected = (int(np.prod(shape, dtype=object)) * bits + 7) // 8
+    if len(tensor.raw_data) != expected:
+        _refuse(path, f"{where} has {len(tensor.raw_data)} bytes of raw data; allowed: {expected}")
+    return from_raw(tensor.raw_data, shape, bits)
+
+
+def _program_from(manifest: dict[str, Any], arrays: dict[str, NDArray]) -> Program:
+    readout = manifest["readout"]
+    return Program(
+        name=manifest["name"],
+        preprocessing=Preprocessing.from_dict(manifest["preprocessing"]),
+        layers=tuple(_layer_from(record, arrays) for record in manifest["layers"]),
+        readout=Readout(
+            name=readout["name"],
+            weight=arrays[f"{readout['name']}/weight"],
+            weight_bits=readout["weight_bits"],
+            **{field: arrays[f"{readout['name']}/{field}"] for field in PER_CHANNEL[:3]},
+            fraction_bits=readout["fraction_bits"],
+            global_sum_pool=readout["global_sum_pool"],
+        ),
+        classes=tuple(manifest["classes"]),
+        dataset=manifest["dataset"],
+        profile=manifest["profile"],
+        provenance=manifest["provenance"],
+        costs=manifest["costs"],
+    )
+
+
+def _layer_from(record: dict[str, Any], arrays: dict[str, NDArray]) -> ProgramLayer:
+    name, kind = record["name"], record["kind"]
+    if kind == "sum_pool":
+        return SumPool(name, record["kernel"])
+    if kind not in ("dense", "conv"):
+        raise ValueError(f"layer kind {kind!r}")
+    numbers = record["lif"]
+    lif = Lif(
+        **{field: arrays[f"{name}/{field}"] for field in PER_CHANNEL},
+        leak_multiplier=numbers["leak_multiplier"],
+        leak_shift=numbers["leak_shift"],
+        leak_rounding=Rounding(numbers["leak_rounding"]),
+        membrane=QFormat.parse(numbers["membrane"]),
+        overflow=Overflow(numbers["overflow"]),
+        spike_test=numbers["spike_test"],
+        reset=numbers["reset"],
+        reset_delay=numbers["reset_delay"],
+    )
+    weight, bits = arrays[f"{name}/weight"], record["weight_bits"]
+    if kind == "dense":
+        return DenseLif(name, weight, bits, lif)
+    return ConvLif(name, weight, bits, tuple(record["stride"]), tuple(record["padding"]), lif)

@@ -1,0 +1,151 @@
+"""The program's arithmetic as ONNX local functions: the rounded shift and the LIF step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sastdeploy.program.arrays import PER_CHANNEL
+from sastdeploy.program.fixedpoint import Overflow, Rounding
+from sastdeploy.program.records import Lif
+
+if TYPE_CHECKING:
+    from onnx import FunctionProto, NodeProto
+
+OPSET = 21
+DOMAIN = "sastdeploy"
+FUNCTION_OPSET = 1
+
+
+class Nodes:
+    """Nodes in order; every call adds one and returns the name of its (first) output."""
+
+    def __init__(self, prefix: str = "value") -> None:
+        self.nodes: list[NodeProto] = []
+        self.prefix = prefix
+
+    def __call__(self, op: str, *inputs: str, out: str = "", domain: str = "", **attributes: Any) -> str:
+        from onnx import helper
+
+        out = out or f"{self.prefix}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, list(inputs), [out], domain=domain, **attributes))
+        return out
+
+    def multiple(self, op: str, inputs: list[str], outputs: list[str], **attributes: Any) -> None:
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(op, inputs, outputs, **attributes))
+
+    def constant(self, value: int | list[int], kind: str = "INT64", out: str = "") -> str:
+        from onnx import TensorProto, helper
+
+        shape = [len(value)] if isinstance(value, list) else []
+        values = value if isinstance(value, list) else [value]
+        tensor = helper.make_tensor("value", getattr(TensorProto, kind), shape, values)
+        return self("Constant", out=out, value=tensor)
+
+    def attribute(self, name: str) -> str:
+        """Add a constant whose value is the surrounding function's attribute ``name`` (int64)."""
+        from onnx import AttributeProto, helper
+
+        node = helper.make_node("Constant", [], [name])
+        node.attribute.append(AttributeProto(name="value_int", ref_attr_name=name, type=AttributeProto.INT))
+        self.nodes.append(node)
+        return name
+
+    def cast(self, x: str, kind: str, out: str = "") -> str:
+        from onnx import TensorProto
+
+        return self("Cast", x, out=out, to=getattr(TensorProto, kind))
+
+    def floor_divide(self, x: str, unit: str, out: str = "") -> str:
+        """Arithmetic shift right: ``Div`` alone would round a negative number toward zero."""
+        rest = self("Mod", x, unit, fmod=0)
+        return self("Div", self("Sub", x, rest), unit, out=out)
+
+
+def rounded_shift_function() -> FunctionProto:
+    """``y = (x * multiplier + 2^(shift-1)) >> shift`` in int64; ``shift = 0``: ``x * multiplier``."""
+    from onnx import helper
+
+    add = Nodes()
+    unit = add("BitShift", add.constant(1, "UINT64"), add.cast("shift", "UINT64"), direction="LEFT")
+    unit = add.cast(unit, "INT64", out="unit")
+    half = add("Div", unit, add.constant(2), out="half")
+    product = add("Mul", add.cast("x", "INT64"), add.cast("multiplier", "INT64"), out="product")
+    add.floor_divide(add("Add", product, half), unit, out="y")
+    return helper.make_function(
+        DOMAIN,
+        "RoundedShift",
+        ["x", "multiplier", "shift"],
+        ["y"],
+        add.nodes,
+        [helper.make_opsetid("", OPSET)],
+        doc_string="y = (x * multiplier + 2^(shift-1)) >> shift in int64; x * multiplier where shift is 0.",
+    )
+
+
+def lif_function_name(lif: Lif) -> str:
+    test = "ge" if lif.spike_test == ">=" else "gt"
+    delay = "delayed" if lif.reset_delay else "at_once"
+    return f"Lif_{lif.leak_rounding.value}_{lif.overflow.value}_{test}_{lif.reset}_{delay}"
+
+
+def lif_function(name: str, lif: Lif) -> FunctionProto:
+    """The LIF step of `program.Lif` for one choice of rounding, overflow, spike test and reset; numbers stay open."""
+    from onnx import helper
+
+    add = Nodes()
+    per_channel = add.constant([1, 2])
+    multiplier, shift, bias, threshold = (
+        add("Unsqueeze", field, per_channel, out=f"{field}_c11") for field in PER_CHANNEL
+    )
+    current = add("RoundedShift", "acc", multiplier, shift, out="current", domain=DOMAIN)
+    bias, threshold = add.cast(bias, "INT64"), add.cast(threshold, "INT64", out="threshold_i64")
+    product = add("Mul", add.cast("u", "INT64"), add.attribute("leak_multiplier"), out="leak_product")
+    leak = _rescale(add, product, add.attribute("leak_unit"), lif.leak_rounding)
+    if lif.reset_delay and lif.reset == "zero":
+        leak = add("Where", add.cast("s", "BOOL"), add.constant(0), leak)
+    v = add("Add", add("Add", leak, current), bias, out="before_reset")
+    if lif.reset_delay and lif.reset == "subtract":
+        v = add("Sub", v, add("Mul", threshold, add.cast("s", "INT64")), out="v")
+    low, high = add.attribute("q_min"), add.attribute("q_max")
+    w = _overflow(add, v, low, high, lif.overflow)
+    test = "GreaterOrEqual" if lif.spike_test == ">=" else "Greater"
+    fired = add(test, w, threshold, out="fired")
+    if not lif.reset_delay and lif.reset == "subtract":
+        w = add("Sub", w, add("Mul", threshold, add.cast(fired, "INT64")))
+    elif not lif.reset_delay and lif.reset == "zero":
+        w = add("Where", fired, add.constant(0), w)
+    add.cast(w, "INT32", out="u_next")
+    add.cast(fired, "UINT8", out="s_next")
+    neurons = add.constant([1, 2, 3])
+    for comparison, end, out in (("Less", low, "overflow_low"), ("Greater", high, "overflow_high")):
+        outside = add.cast(add(comparison, v, end), "INT64")
+        add("ReduceSum", outside, neurons, out=out, keepdims=0)
+    return helper.make_function(
+        DOMAIN,
+        name,
+        ["acc", "u", "s", *PER_CHANNEL],
+        ["u_next", "s_next", "overflow_low", "overflow_high"],
+        add.nodes,
+        [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, FUNCTION_OPSET)],
+        attributes=["leak_multiplier", "leak_unit", "q_min", "q_max"],
+        doc_string="One LIF step. acc, u int32 and s uint8 [N, C, H, W]; the other inputs int32 [C]; leak_unit = "
+        "2^leak_shift. Outputs u_next int32 and s_next uint8 [N, C, H, W]; updates below q_min and above q_max, int64 [N].",
+    )
+
+
+def _rescale(add: Nodes, product: str, unit: str, rounding: Rounding) -> str:
+    if rounding == Rounding.TOWARD_ZERO:
+        size = add.floor_divide(add("Abs", product), unit)
+        return add("Mul", add("Sign", product), size, out="leak")
+    if rounding == Rounding.NEAREST:
+        product = add("Add", product, add("Div", unit, add.constant(2)))
+    return add.floor_divide(product, unit, out="leak")
+
+
+def _overflow(add: Nodes, v: str, low: str, high: str, rule: Overflow) -> str:
+    if rule == Overflow.SATURATE:
+        return add("Min", add("Max", v, low), high, out="w")
+    size = add("Add", add("Sub", high, low), add.constant(1))
+    return add("Add", add("Mod", add("Sub", v, low), size, fmod=0), low, out="w")

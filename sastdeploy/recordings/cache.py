@@ -1,0 +1,295 @@
+"""Binned splits on disk: compact, memory-mapped, keyed by all that matters, safe for two processes at once.
+
+Every file's sum is checked once, and again whenever a file's state has changed since; a damaged cache is binned anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sastdeploy._files import atomic
+from sastdeploy._files.locks import held
+from sastdeploy.errors import InputError
+from sastdeploy.recordings.binning import RULE, count_events, joined
+from sastdeploy.recordings.catalog import Dataset
+from sastdeploy.recordings.dvsgesture import labels_of
+from sastdeploy.recordings.frames import Frames, LabelledFrames, index_dtype
+from sastdeploy.recordings.nmnist import file_content, label_of
+from sastdeploy.recordings.reading import Source, list_sources, read_split
+
+if TYPE_CHECKING:
+    from sastdeploy.recordings.fast_binning import DigitBinner
+
+FORMAT = 4
+_BATCH = 256
+_FILES = ("index.bin", "count.bin", "indptr.npy", "labels.npy", "groups.npy", "seconds.npy", "meta.json")
+_SUMS = "sums.json"
+"""SHA-256 of every one of these files."""
+_VERIFIED = "verified.json"
+"""State (size, times, number) of every file when all sums were last found right."""
+
+
+def cached_frames(
+    facts: Dataset,
+    root: Path,
+    recordings: str,
+    time_bins: int,
+    *,
+    skip_bad: bool,
+    say: Callable[[str], None],
+    progress: Callable[[int, int], None],
+) -> LabelledFrames:
+    """Return all frames of the train or test recordings, binning them first where no cache fits.
+
+    The key covers data set, files (names, sizes, times of change), T, frame size, binning rule and ``skip_bad``. The
+    first process bins while others wait; a cache is complete or absent. One that is damaged is named through ``say``
+    and binned anew.
+
+    Raises:
+        InputError: a recording is bad, or a damaged cache cannot be replaced.
+    """
+    if not 1 <= time_bins <= 1000:
+        raise InputError(f"time bins {time_bins}: outside 1 to 1000. The paper uses 10.")
+    sources = list_sources(facts, root, recordings)
+    parameters = {
+        "format": FORMAT, "rule": RULE, "dataset": facts.name, "recordings": recordings, "time_bins": time_bins,
+        "sensor_size": facts.sensor_size, "frame_size": facts.frame_size, "skip_bad": skip_bad,
+        "files": _listing_hash(sources, root),
+    }  # fmt: skip
+    key = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:24]
+    home = _home(root)
+    folder = home / f"{facts.name}-{recordings}-{key}"
+    if _fault(folder):
+        with held(home / f"{folder.name}.lock"):
+            # Asked again: another process may have binned it while this one waited.
+            if fault := _fault(folder):
+                if folder.exists():
+                    say(f"{folder}: is damaged ({fault}); the recordings are binned anew.")
+                    _remove(folder)
+                _fill(folder, facts, sources, root, time_bins, skip_bad, progress)
+                if fault := _fault(folder):
+                    raise InputError(
+                        f"{folder}: does not read back as it was written ({fault}). Check the disk, remove this folder, "
+                        f"and repeat the command."
+                    )
+    return _open(folder, facts, say)
+
+
+def _fault(folder: Path) -> str | None:
+    """Return what is wrong with a cache; None where every file is as it was written."""
+    try:
+        sums = json.loads((folder / _SUMS).read_text("utf-8"))
+        state = {name: _state(folder / name) for name in (*_FILES, _SUMS)}
+        if state == _verified(folder):
+            return None
+        for name in _FILES:
+            if _sum(folder / name) != sums[name]:
+                return f"{name} is not what was written"
+    except OSError as error:
+        return f"{Path(str(error.filename)).name}: {error.strerror}"
+    except (ValueError, LookupError, TypeError):
+        return f"{_SUMS} cannot be understood"
+    # Where it cannot be noted, the next call checks again: slower, and as safe.
+    with suppress(InputError):
+        atomic.write_text(folder / _VERIFIED, json.dumps(state))
+    return None
+
+
+def _state(path: Path) -> list[int]:
+    facts = path.stat()
+    return [facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino]
+
+
+def _verified(folder: Path) -> object:
+    """Return the noted state of a cache's files; None where none can be read."""
+    try:
+        return json.loads((folder / _VERIFIED).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _sum(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _remove(folder: Path) -> None:
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: is damaged and cannot be removed ({error.strerror}). Remove it, and repeat the command."
+        ) from error
+
+
+def _listing_hash(sources: list[Source], root: Path) -> str:
+    """Hash every file's name, size and time of change; one that is absent is told when it is read."""
+    digest, above = hashlib.sha256(), os.path.join(root, "")
+    # As text: for 60,000 files, taking paths apart takes longer than asking the disk.
+    for path in dict.fromkeys(os.fspath(source.path) for source in sources):
+        for part in (path, labels_of(path)) if path.endswith(".aedat") else (path,):
+            try:
+                facts = os.stat(part)
+                state = f"{facts.st_size}\t{facts.st_mtime_ns}"
+            except OSError:
+                state = "absent"
+            digest.update(f"{part.removeprefix(above)}\t{state}\n".encode())
+    return digest.hexdigest()
+
+
+def _home(root: Path) -> Path:
+    """Return the folder of caches: below the data where that can be written, else below the user's cache folder."""
+    home = root / ".frames"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if os.access(home, os.W_OK):
+            return home
+    except OSError:
+        pass
+    import platformdirs
+
+    name = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
+    home = Path(platformdirs.user_cache_dir("sastdeploy")) / "frames" / name
+    home.mkdir(parents=True, exist_ok=True)
+    return home
+
+
+def _fill(
+    folder: Path, facts: Dataset, sources: list[Source], root: Path, time_bins: int, skip_bad: bool, progress
+) -> None:
+    """Bin every file into a temporary folder, then give it its name."""
+    bad: list[str] = []
+    rows: list[NDArray] = []
+    labels, groups, names, seconds = [], [], [], []
+    digest = hashlib.sha256()
+    binner = None
+    if facts.form == "digits":
+        # Loads the compiler: not wanted where the frames are in the cache.
+        from sastdeploy.recordings.fast_binning import DigitBinner
+
+        binner = DigitBinner(facts.frame_size, time_bins)
+    temporary = Path(tempfile.mkdtemp(prefix=".binning-", dir=folder.parent))
+    try:
+        with (temporary / "index.bin").open("wb") as index, (temporary / "count.bin").open("wb") as count:
+            for start in range(0, len(sources), _BATCH):
+                part = sources[start : start + _BATCH]
+                frames, facts_of = _binned(part, facts, time_bins, binner, skip_bad, bad.append)
+                index.write(frames.index.tobytes())
+                count.write(frames.count.tobytes())
+                rows.append(np.diff(frames.indptr))
+                labels += [fact.label for fact in facts_of]
+                groups += [fact.group for fact in facts_of]
+                seconds += [fact.seconds for fact in facts_of]
+                names += [short_name(fact.name, root / facts.name) for fact in facts_of]
+                digest.update(frames.indptr.tobytes() + frames.index.tobytes() + frames.count.tobytes())
+                progress(min(start + _BATCH, len(sources)), len(sources))
+        if not labels:
+            raise InputError(f"data set '{facts.name}': every file is bad; the first: {bad[0]}")
+        if max(labels) >= len(facts.classes):
+            raise InputError(
+                f"data set '{facts.name}': a label {max(labels)} has no class among {len(facts.classes)}."
+            )
+        digest.update(np.array(labels, np.int64).tobytes())
+        np.save(temporary / "indptr.npy", np.concatenate([[0], *rows]).cumsum().astype(np.int64))
+        np.save(temporary / "labels.npy", np.array(labels, np.int64))
+        np.save(temporary / "groups.npy", np.array(groups, np.int64))
+        np.save(temporary / "seconds.npy", np.array(seconds, np.float64))
+        meta = {"time_bins": time_bins, "names": names, "bad": bad, "data_hash": digest.hexdigest()}
+        (temporary / "meta.json").write_text(json.dumps(meta), "utf-8")
+        sums = {name: _sum(temporary / name) for name in _FILES}
+        (temporary / _SUMS).write_text(json.dumps(sums), "utf-8")
+        temporary.chmod(0o755)
+        try:
+            temporary.replace(folder)
+        except OSError:
+            # Another process was quicker, on a file system without locks.
+            if _fault(folder):
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+class _Fact(NamedTuple):
+    name: str
+    label: int
+    group: int
+    seconds: float
+
+
+def _binned(
+    sources: list[Source],
+    facts: Dataset,
+    time_bins: int,
+    binner: DigitBinner | None,
+    skip_bad: bool,
+    on_bad: Callable[[str], None],
+) -> tuple[Frames, list[_Fact]]:
+    """Return the frames of all trials in the files, and what is to be noted of each; digits go the fast way."""
+    rows, noted = [], []
+    for source in sources:
+        fast = _fast(source, binner) if binner else None
+        if fast:
+            rows.append(fast[:3])
+            noted.append(_Fact(source.name, label_of(source.path, source.member), -1, fast[3] * 1e-6))
+            continue
+        for trial in read_split([source], skip_bad=skip_bad, on_bad=on_bad):
+            times = trial.start_us, trial.stop_us
+            rows.append(count_events(trial.events, facts.sensor_size, facts.frame_size, time_bins, *times))
+            noted.append(_Fact(trial.name, trial.label, trial.group, (times[1] - times[0]) * 1e-6))
+    return joined(rows, facts.sensor_size, facts.frame_size, time_bins), noted
+
+
+def _fast(source: Source, binner: DigitBinner):
+    """Return what the binner makes of a file; None where it, or the file's state, calls for the slow way."""
+    try:
+        return binner.bin(file_content(source.path, source.member))
+    except InputError:
+        return None
+
+
+def short_name(name: str, folder: Path) -> str:
+    """Return the part of a trial's name below its data set's folder, however that is written."""
+    return name.removeprefix(os.path.join(folder, ""))
+
+
+def _open(folder: Path, facts: Dataset, say: Callable[[str], None]) -> LabelledFrames:
+    meta = json.loads((folder / "meta.json").read_text("utf-8"))
+    if meta["bad"]:
+        say(f"{len(meta['bad'])} bad files left out:")
+        for message in meta["bad"]:
+            say(f"  {message}")
+    shape = (facts.sensor_size[2], facts.frame_size[1], facts.frame_size[0])
+    frames = Frames(
+        shape,
+        meta["time_bins"],
+        np.asarray(np.load(folder / "indptr.npy", mmap_mode="r")),
+        _mapped(folder / "index.bin", index_dtype(int(np.prod(shape)))),
+        _mapped(folder / "count.bin", np.uint8),
+    )
+    return LabelledFrames(
+        frames,
+        np.load(folder / "labels.npy"),
+        np.load(folder / "groups.npy"),
+        tuple(meta["names"]),
+        facts.classes,
+        meta["data_hash"],
+        np.load(folder / "seconds.npy"),
+    )
+
+
+def _mapped(path: Path, kind: type) -> NDArray:
+    return np.memmap(path, kind, "r") if path.stat().st_size else np.empty(0, kind)

@@ -1,0 +1,112 @@
+"""Downloads of the official files (pooch): resumed where they stopped, checked by hash, atomic, with progress."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from sastdeploy.errors import InputError
+from sastdeploy.recordings.catalog import Dataset
+
+Report = Callable[[int, "int | None"], None]
+"""Told the bytes received so far, and in all where the server says."""
+
+
+def fetch(facts: Dataset, root: Path, report: Report | None = None) -> Path:
+    """Download every file of a data set into ``<root>/<name>`` and return that folder; whole files are kept.
+
+    Archives in tar format are unpacked (whole or not at all); zip files are read in place.
+
+    Raises:
+        InputError: the set is simulated, there is no connection, or a file's hash is wrong.
+    """
+    if facts.simulated:
+        raise InputError(
+            f"data set '{facts.name}': is simulated, so there is nothing to download. Run '{facts.way}'."
+        )
+    folder = root / facts.name
+    for remote in facts.files:
+        target = folder / remote.name
+        if not (target.is_file() and _md5(target) == remote.md5):
+            try:
+                _download(remote.name, remote.url or "", remote.md5, facts, folder, report)
+            finally:
+                with suppress(OSError):
+                    folder.rmdir()  # succeeds for an empty folder only
+        if remote.name.endswith(".tar.gz"):
+            _unpack(target, folder)
+    return folder
+
+
+def _download(name: str, url: str, md5: str, facts: Dataset, folder: Path, report: Report | None) -> None:
+    import pooch
+    import requests
+
+    part = folder / f".{name}.part"
+
+    def downloader(url: str, output_file: str, _: object) -> None:
+        _receive(url, part, report)
+        shutil.move(part, output_file)
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        pooch.retrieve(url, f"md5:{md5}", fname=name, path=folder, downloader=downloader)
+    except (requests.RequestException, OSError) as error:
+        raise InputError(
+            f"{name}: could not be downloaded from {url} ({type(error).__name__}). Download it by hand "
+            f"({facts.source}), put it into {folder}, and run '{facts.way}' again to check it."
+        ) from error
+    except ValueError as error:
+        raise InputError(
+            f"{name}: what {url} sent has not the published MD5 {md5}. Download it by hand ({facts.source}) "
+            f"and put it into {folder}."
+        ) from error
+
+
+def _receive(url: str, part: Path, report: Callable[[int, int | None], None] | None) -> None:
+    """Download ``url`` into ``part``, going on behind the bytes already there where the server can.
+
+    Args:
+        report: called with the bytes received so far and in all (None where the server does not say).
+
+    Raises:
+        requests.RequestException: the connection failed or broke off; what came stays in ``part``.
+    """
+    import requests
+
+    here = part.stat().st_size if part.exists() else 0
+    headers = {"Range": f"bytes={here}-", "Accept-Encoding": "identity"} if here else {}
+    with requests.get(url, headers=headers, stream=True, timeout=30) as answer:
+        if here and answer.status_code == requests.codes.requested_range_not_satisfiable:
+            return  # every byte is here; the hash decides
+        answer.raise_for_status()
+        if answer.status_code != requests.codes.partial_content:
+            here = 0
+        length = answer.headers.get("Content-Length")
+        total = here + int(length) if length else None
+        with part.open("ab" if here else "wb") as opened:
+            for block in answer.iter_content(1 << 18):
+                here += opened.write(block)
+                if report:
+                    report(here, total)
+    if total is not None and here < total:
+        raise requests.ConnectionError(f"broke off after {here} of {total} bytes")
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    from sastdeploy.recordings.dvsgesture import unpack
+
+    inner = folder / archive.name.removesuffix(".tar.gz")
+    if not inner.is_dir():
+        unpack(archive, folder, inner.name)
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as opened:
+        digest = hashlib.md5(usedforsecurity=False)
+        while block := opened.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,246 @@
+"""Binned recordings as sparse counts, and the declared way from events to frame values.
+
+This module holds records only: `sastdeploy.recordings.binning` fills them, training and the simulator read them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sastdeploy.errors import InputError
+
+MAX_COUNT = 127
+"""Largest event count per bin and input that a program accepts: exact in every engine's 8-bit integer kernels."""
+
+NORMALISATIONS = ("fixed", "sample_max")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How events become frame values: ``x = min(count, c_clip) / divisor``, in [0, 1].
+
+    Args:
+        sensor_size: ``(W, H, P)`` of the recordings, in pixels and polarities.
+        frame_size: ``(W, H)`` of the frames; differs from the sensor's where a data set is reduced.
+        time_bins: T, the number of equal-duration bins per recording.
+        c_clip: counts above it are clipped; 1 to 127 (1 is binary input).
+        divisor: ``d >= c_clip``; folds into the first layer's scale when compiled.
+        normalisation: ``fixed``, or ``sample_max`` (divides by the recording's own largest count: needs the
+            whole recording before its first step, so it is for float studies and is refused by the compiler).
+    """
+
+    sensor_size: tuple[int, int, int]
+    frame_size: tuple[int, int]
+    time_bins: int = 10
+    c_clip: int = 1
+    divisor: float = 1.0
+    normalisation: str = "fixed"
+
+    def __post_init__(self) -> None:
+        if self.normalisation not in NORMALISATIONS:
+            raise InputError(
+                f"normalisation '{self.normalisation}': unknown. Allowed: {', '.join(NORMALISATIONS)}."
+            )
+        if not 1 <= self.c_clip <= MAX_COUNT:
+            raise InputError(
+                f"c_clip {self.c_clip}: outside 1 to {MAX_COUNT}. Choose a clip within that range."
+            )
+        if not (np.isfinite(self.divisor) and self.divisor >= self.c_clip):
+            raise InputError(
+                f"divisor {self.divisor:g}: below c_clip {self.c_clip}, so frame values would exceed 1. "
+                f"Choose a divisor of at least {self.c_clip}."
+            )
+        if not 1 <= self.time_bins <= 1000:
+            raise InputError(f"time_bins {self.time_bins}: outside 1 to 1000.")
+        if min(self.sensor_size) < 1 or min(self.frame_size) < 1:
+            raise InputError(
+                f"sensor {self.sensor_size}, frame {self.frame_size}: every size must be at least 1."
+            )
+
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """``(P, H, W)`` of one frame."""
+        return (self.sensor_size[2], self.frame_size[1], self.frame_size[0])
+
+    def to_dict(self) -> dict:
+        """Return plain JSON-ready values; `from_dict` reverses it exactly."""
+        record = asdict(self)
+        return {**record, "sensor_size": list(self.sensor_size), "frame_size": list(self.frame_size)}
+
+    @classmethod
+    def from_dict(cls, record: dict) -> Preprocessing:
+        """Return the record read from ``to_dict``'s form.
+
+        Raises:
+            InputError: a key is missing, unknown or of the wrong type, or a value is out of range.
+        """
+        expected = set(cls.__dataclass_fields__)
+        if not isinstance(record, dict) or set(record) != expected:
+            raise InputError(f"preprocessing: expected exactly the keys {', '.join(sorted(expected))}.")
+        try:
+            return cls(
+                sensor_size=_integers(record["sensor_size"], 3),
+                frame_size=_integers(record["frame_size"], 2),
+                time_bins=_integers([record["time_bins"]], 1)[0],
+                c_clip=_integers([record["c_clip"]], 1)[0],
+                divisor=float(record["divisor"]),
+                normalisation=str(record["normalisation"]),
+            )
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InputError(f"preprocessing: a value has the wrong type ({error}).") from error
+
+
+def _integers(values: list, length: int) -> tuple:
+    if len(values) != length or not all(type(v) is int for v in values):
+        raise ValueError(f"{values!r} is not {length} whole numbers")
+    return tuple(values)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Event counts of N recordings in T bins, stored sparsely (compressed rows, one row per recording and bin).
+
+    Args:
+        shape: ``(P, H, W)`` of one frame; inputs are numbered in C order.
+        time_bins: T.
+        indptr: int64 ``[N * T + 1]``; row ``n * T + t`` occupies ``indptr[row]:indptr[row + 1]``.
+        index: uint16 (uint32 above 65,536 inputs), strictly increasing within a row, below ``P * H * W``.
+        count: uint8, 1 to 255, never 0. Arrays may be memory-mapped.
+    """
+
+    shape: tuple[int, int, int]
+    time_bins: int
+    indptr: NDArray[np.int64]
+    index: NDArray
+    count: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return (len(self.indptr) - 1) // self.time_bins
+
+    @property
+    def inputs(self) -> int:
+        return int(np.prod(self.shape))
+
+    def select(self, recordings: NDArray[np.integer] | slice) -> Frames:
+        """Return the frames of the chosen recordings, in the order given (indices may repeat)."""
+        chosen = np.arange(len(self))[recordings]
+        lengths = np.diff(self.indptr).reshape(-1, self.time_bins)[chosen].reshape(-1)
+        indptr = np.concatenate(([0], np.cumsum(lengths)))
+        return Frames(
+            self.shape, self.time_bins, indptr, self._of(self.index, chosen), self._of(self.count, chosen)
+        )
+
+    def _of(self, values: NDArray, chosen: NDArray[np.integer]) -> NDArray:
+        """Return the chosen recordings' part of ``index`` or ``count``; neighbours are copied in one piece."""
+        first, last = (
+            np.flatnonzero(np.diff(chosen, **mark) != 1) for mark in ({"prepend": -2}, {"append": -2})
+        )
+        begin = self.indptr[chosen[first] * self.time_bins]
+        end = self.indptr[(chosen[last] + 1) * self.time_bins]
+        return np.concatenate([values[:0], *(values[a:b] for a, b in zip(begin.tolist(), end.tolist()))])
+
+    def clipped(self, c_clip: int) -> Frames:
+        """Return the frames with every count replaced by ``min(count, c_clip)``."""
+        return Frames(
+            self.shape, self.time_bins, self.indptr, self.index, np.minimum(self.count, np.uint8(c_clip))
+        )
+
+    def dense(self) -> NDArray[np.uint8]:
+        """Return the counts as uint8 ``[N, T, P, H, W]``.
+
+        Raises:
+            InputError: a listed input lies outside the frame, has no count, or stands twice or out of order within its bin.
+        """
+        counts = np.zeros((len(self) * self.time_bins, self.inputs), np.uint8)
+        rows = np.repeat(np.arange(len(counts)), np.diff(self.indptr))
+        self._check_entries(rows)
+        counts[rows, self.index] = self.count
+        return counts.reshape(len(self), self.time_bins, *self.shape)
+
+    def _check_entries(self, rows: NDArray[np.integer]) -> None:
+        index = self.index
+        outside = (index < 0) | (index >= self.inputs)
+        if outside.any():
+            raise InputError(
+                f"frames: input {index[outside][0]} lies outside the frame's {self.inputs} inputs. Bin the recordings again."
+            )
+        if self.count.min(initial=1) < 1:
+            raise InputError(
+                "frames: an input is listed with a count of 0; counts are 1 to 255. Bin the recordings again."
+            )
+        if ((rows[1:] == rows[:-1]) & (index[1:] <= index[:-1])).any():
+            raise InputError(
+                "frames: inputs are named twice or out of order within a bin. Bin the recordings again."
+            )
+
+    @classmethod
+    def from_dense(cls, counts: NDArray) -> Frames:
+        """Return the sparse form of integer counts ``[N, T, P, H, W]`` in 0 to 255.
+
+        Raises:
+            InputError: the array has another number of axes, or a count outside 0 to 255.
+        """
+        counts = np.asarray(counts)
+        if counts.ndim != 5 or counts.dtype.kind not in "iub":
+            raise InputError(
+                f"frames: expected integers [N, T, P, H, W], found {counts.dtype} {list(counts.shape)}."
+            )
+        if counts.size and (counts.min() < 0 or counts.max() > 255):
+            raise InputError("frames: a count is outside 0 to 255. Clip counts before building frames.")
+        flat = counts.reshape(counts.shape[0] * counts.shape[1], int(np.prod(counts.shape[2:])))
+        rows, index = np.nonzero(flat)
+        indptr = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=len(flat)))))
+        return cls(
+            counts.shape[2:],
+            counts.shape[1],
+            indptr,
+            index.astype(index_dtype(flat.shape[1])),
+            flat[rows, index].astype(np.uint8),
+        )
+
+
+@dataclass(frozen=True)
+class LabelledFrames:
+    """Frames with their classes and where each came from.
+
+    Args:
+        frames: N recordings.
+        labels: int64 ``[N]``, each in ``0 .. len(classes) - 1``.
+        groups: int64 ``[N]``, the unit that a split must not divide (the performer; the recording itself otherwise).
+        names: N file names (or file name and time span) for reports.
+        classes: class names in label order.
+        data_hash: SHA-256 of the source recordings' identity, for provenance.
+        seconds: float64 ``[N]``, how long each recording lasted at the sensor; None where that is not known.
+    """
+
+    frames: Frames
+    labels: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    names: tuple[str, ...]
+    classes: tuple[str, ...]
+    data_hash: str
+    seconds: NDArray[np.float64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, recordings: NDArray[np.integer] | slice) -> LabelledFrames:
+        """Return the chosen recordings, in the order given."""
+        chosen = np.arange(len(self))[recordings]
+        return LabelledFrames(
+            self.frames.select(chosen),
+            self.labels[chosen],
+            self.groups[chosen],
+            tuple(self.names[i] for i in chosen),
+            self.classes,
+            self.data_hash,
+            None if self.seconds is None else self.seconds[chosen],
+        )
+
+
+def index_dtype(inputs: int) -> type:
+    """Return the smallest of uint16 and uint32 that numbers ``inputs`` inputs."""
+    return np.uint16 if inputs <= 1 << 16 else np.uint32

@@ -1,0 +1,131 @@
+"""N-MNIST's official bytes: 40 bits per event, a folder per digit, or the two zip files as published."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sastdeploy.errors import InputError
+from sastdeploy.recordings.events import EVENT_DTYPE, Trial, check_events
+
+SENSOR = (34, 34, 2)
+_ENOUGH = 1 << 16
+"""Bytes to ask the system for at once: more than most recordings have, and few enough to come from memory at hand."""
+OVERFLOW_Y = 240
+"""An event with this y carries no pixel: it says that 2^13 us are to be added to all later times."""
+
+
+def parse_nmnist(content: bytes, where: str, sensor_size: tuple[int, int, int] = SENSOR) -> NDArray:
+    """Return the events of one recording, times in us.
+
+    Five bytes per event, most significant first: x (8 bits), y (8), polarity (1), time (23).
+
+    Raises:
+        InputError: the length is no multiple of five, or `check_events` finds a fault.
+
+    References:
+        Orchard et al., Converting static image datasets to spiking neuromorphic datasets using saccades,
+        Front. Neurosci. 9:437 (2015), and the data set's own description of its format.
+    """
+    if len(content) % 5:
+        raise InputError(
+            f"{where}: offset {len(content) - len(content) % 5}: truncated, {len(content) % 5} of 5 bytes of an event. "
+            f"The file is damaged; get it again or leave it out (--skip-bad)."
+        )
+    raw = np.frombuffer(content, np.uint8).reshape(-1, 5)
+    events = np.empty(len(raw), EVENT_DTYPE)
+    events["x"], events["y"], events["p"] = raw[:, 0], raw[:, 1], raw[:, 2] >> 7
+    high, middle, low = (raw[:, 2] & 0x7F).astype(np.int64), raw[:, 3].astype(np.int64), raw[:, 4]
+    overflow = raw[:, 1] == OVERFLOW_Y
+    events["t"] = (high << 16 | middle << 8 | low) + (np.cumsum(overflow, dtype=np.int64) << 13)
+    real = np.flatnonzero(~overflow)
+    events = events[real]
+    check_events(events, sensor_size, where, real * 5)
+    return events
+
+
+def nmnist_bytes(events: NDArray) -> bytes:
+    """Return the official form of events with x, y below 240 and times below 2^23 us."""
+    out = np.empty((len(events), 5), np.uint8)
+    t = events["t"]
+    out[:, 0] = events["x"]
+    out[:, 1] = events["y"]
+    out[:, 2] = (events["p"] << 7) | ((t >> 16) & 0x7F).astype(np.uint8)
+    out[:, 3] = (t >> 8) & 0xFF
+    out[:, 4] = t & 0xFF
+    return out.tobytes()
+
+
+def list_nmnist(folder: Path, split: str) -> list[tuple[Path, str]]:
+    """Return (file, member) of every recording of ``split`` ("train" or "test"), in a fixed order.
+
+    ``member`` is empty for a plain file and the name inside the zip otherwise.
+
+    Raises:
+        InputError: the folder holds neither ``Train/0 .. 9`` (``Test/...``) nor the published zip file.
+    """
+    name = split.capitalize()
+    if (folder / name).is_dir():
+        return [(path, "") for path in sorted((folder / name).glob("[0-9]/*.bin"), key=os.fspath)]
+    for archive in (folder / f"{name}.zip", folder / f"{split}.zip"):
+        if archive.is_file():
+            return [(archive, member) for member in _members(archive)]
+    raise InputError(f"{folder}: holds neither a folder {name} with digits 0 to 9 nor {name}.zip.")
+
+
+def _members(archive: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            names = opened.namelist()
+    except (zipfile.BadZipFile, OSError) as error:
+        raise InputError(f"{archive}: is not a readable zip file ({error}). Download it again.") from error
+    return sorted(
+        n for n in names if n.endswith(".bin") and n.split("/")[-2:-1] and n.split("/")[-2].isdigit()
+    )
+
+
+def read_nmnist(path: Path, member: str) -> Iterator[Trial]:
+    """Yield the one trial of a recording."""
+    name = f"{path}:{member}" if member else str(path)
+    events = parse_nmnist(file_content(path, member), name)
+    yield Trial(name, label_of(path, member), -1, 0, int(events["t"][-1]) + 1, events)
+
+
+def label_of(path: Path, member: str) -> int:
+    """Return a recording's class: the name of the folder that it lies in."""
+    return int((member or path.as_posix()).split("/")[-2])
+
+
+def file_content(path: Path, member: str) -> bytes:
+    """Return a recording's bytes, from a plain file or from the zip file ``path``.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        if member:
+            return _opened(path, path.stat().st_mtime_ns).read(member)
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            content = os.read(handle, _ENOUGH)
+            while more := os.read(handle, _ENOUGH):
+                content += more
+        finally:
+            os.close(handle)
+        return content
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, KeyError) as error:
+        name = f"{path}:{member}" if member else str(path)
+        raise InputError(f"{name}: cannot be read ({error}).") from error
+
+
+@lru_cache(maxsize=2)
+def _opened(archive: Path, changed_ns: int) -> zipfile.ZipFile:
+    """Return the archive, kept open: its list of 60,000 members is read once and not for every recording."""
+    return zipfile.ZipFile(archive)

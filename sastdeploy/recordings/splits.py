@@ -1,0 +1,107 @@
+"""Binned, cached, split frames: the one way from a data set to arrays.
+
+The test split comes from the test recordings and from nothing else, and training code asks for ``train`` and
+``validation`` only; selection on test data would need a second, visible call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sastdeploy.errors import InputError
+from sastdeploy.recordings.binning import find_scale
+from sastdeploy.recordings.cache import cached_frames
+from sastdeploy.recordings.catalog import Dataset, data_root, dataset
+from sastdeploy.recordings.frames import LabelledFrames
+
+__all__ = ["SPLITS", "find_scale", "load_frames"]
+
+SPLITS = ("train", "validation", "test")
+
+
+def load_frames(
+    name: str,
+    split: str,
+    *,
+    time_bins: int = 10,
+    root: Path | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    validation_fraction: float = 0.1,
+    skip_bad: bool = False,
+    say: Callable[[str], None] = lambda message: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> LabelledFrames:
+    """Return the frames of a split; binned once, then memory-mapped from the cache.
+
+    Args:
+        name: a data set of the catalog. split: "train", "validation" or "test".
+        time_bins: T. root: folder of the data sets (default: `data_root`).
+        limit: keep this many recordings, a seeded draw with the classes in their proportions.
+        seed: of the validation draw and of ``limit``. The validation part is held out of the training recordings:
+            ``validation_fraction`` of each class (at least one), or of the performers where the data set has them.
+        skip_bad: leave damaged files out and name them through ``say``; otherwise the first one stops it.
+        progress: called with (files binned, files in all).
+
+    Raises:
+        InputError: an unknown name or split, a missing data set, a damaged file, an impossible limit.
+    """
+    if split not in SPLITS:
+        raise InputError(f"split '{split}': unknown. Allowed: {', '.join(SPLITS)}.")
+    if not 0.0 < validation_fraction < 1.0:
+        raise InputError(f"validation fraction {validation_fraction}: outside (0, 1).")
+    facts = dataset(name)
+    recordings = "test" if split == "test" else "train"
+    everything = cached_frames(
+        facts, root or data_root(), recordings, time_bins, skip_bad=skip_bad, say=say, progress=progress
+    )
+    chosen = np.arange(len(everything))
+    if split != "test":
+        held_out = _held_out(facts, everything, validation_fraction, seed)
+        chosen = np.flatnonzero(held_out if split == "validation" else ~held_out)
+    if limit is not None:
+        chosen = chosen[_stratified(everything.labels[chosen], limit, np.random.default_rng((seed, 2)))]
+    if len(chosen) == len(everything):
+        return everything
+    return everything.select(chosen)
+
+
+def _held_out(facts: Dataset, data: LabelledFrames, fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Return which training recordings are for validation."""
+    rng = np.random.default_rng((seed, 1))
+    if facts.form == "gestures":
+        performers = np.unique(data.groups)
+        if len(performers) < 2:
+            raise InputError(
+                f"data set '{facts.name}': has {len(performers)} training performer; one must be held out for "
+                f"validation, so at least 2 are needed."
+            )
+        count = min(max(1, round(fraction * len(performers))), len(performers) - 1)
+        return np.isin(data.groups, rng.permutation(performers)[:count])
+    held = np.zeros(len(data), bool)
+    for label in np.unique(data.labels):
+        members = np.flatnonzero(data.labels == label)
+        count = min(max(1, round(fraction * len(members))), len(members) - 1)
+        held[rng.permutation(members)[:count]] = True
+    if not held.any() or held.all():
+        raise InputError(
+            f"data set '{facts.name}': {len(data)} training recordings are too few to hold one of each class "
+            f"out for validation. Make or fetch more."
+        )
+    return held
+
+
+def _stratified(labels: NDArray[np.int64], limit: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return ``limit`` positions, ascending; a smaller limit's classes are as balanced as the labels allow."""
+    if limit < 1:
+        raise InputError(f"limit {limit}: must be at least 1.")
+    order = rng.permutation(len(labels))
+    rank = np.empty(len(labels), np.int64)
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        rank[members] = np.arange(len(members)) * len(labels) // len(members)
+    return np.sort(np.lexsort((order, rank))[:limit])

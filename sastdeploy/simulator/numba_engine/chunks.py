@@ -1,0 +1,249 @@
+"""Chunks: the fast engine's loop over blocks of recordings, each layer by layer through the kernels."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sastdeploy.errors import InputError
+from sastdeploy.program.records import Program
+from sastdeploy.recordings.frames import Frames
+from sastdeploy.simulator.numba_engine.kernels import (
+    by_pixel,
+    clip_counts,
+    descents,
+    lif_layer,
+    pool_layer,
+    tally,
+    tally_counts,
+)
+from sastdeploy.simulator.numba_engine.plan import MOST_LANES, LayerPlan, Plan
+from sastdeploy.simulator.numba_engine.tables import Emitted, Rows, Scratch
+from sastdeploy.simulator.result import RunResult, held_in_int32
+
+_NO_MEMBRANE = np.zeros((1, 1, 1), np.int32)
+_NO_STARTS = np.zeros((1, 1), np.int32)
+_NO_SPIKES = np.zeros((1, 1, 1), np.uint8)
+
+
+class _Clock:
+    """Adds up the seconds since the last stop under the name of what was done in them."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def stop(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._last
+        self._last = now
+
+
+class Chunks:
+    """A program bound to frames and to the result being filled; `run` may be called from several threads.
+
+    Every call writes only its own recordings' rows; the totals over all recordings are sums of integers, added
+    under a lock, so neither the order nor the number of threads can change them.
+    """
+
+    def __init__(self, program: Program, plan: Plan, frames: Frames, result: RunResult) -> None:
+        self._program, self._frames, self._result = program, frames, result
+        self._plan = plan
+        self._steps, self._inputs = program.preprocessing.time_bins, frames.inputs
+        # What each tally and the readout need, looked at once: a block's Python holds up the other threads.
+        fans = [
+            *((layer.fan_out, layer.fan_out_nonzero) for layer in plan.layers),
+            (plan.fan_out, plan.fan_out_nonzero),
+        ]
+        self._fans = [(fan, nonzero, fan.size > 0 and bool((fan == fan[0]).all())) for fan, nonzero in fans]
+        self._readout_weight = _exact_columns(plan.readout_weight, self._steps * plan.summed)
+        self._lock = threading.Lock()
+        self._own = threading.local()
+        self.stages = dict.fromkeys(("input", *result.layers, "tally", "readout"), 0.0)
+
+    def result(self) -> RunResult:
+        """Return the result as filled so far."""
+        return self._result
+
+    def recordings_in(self, limit: int, threads: int) -> int:
+        """Return how many recordings one call may take within ``limit`` bytes, leaving work for every thread."""
+        outputs = sum(layer.outputs for layer in self._plan.layers)
+        each = outputs * (self._steps * 4 + 4) + self._inputs * self._steps * 6
+        most = max(1, min(256, limit // each))
+        # Every thread gets as many calls as the others, and at least four.
+        calls = threads * max(4, -(-len(self._frames) // (threads * most)))
+        return max(1, -(-len(self._frames) // calls))
+
+    def warm_up(self) -> None:
+        """Compile (or load from the cache) every kernel that this program needs."""
+        self.run(0, 0)
+        self.stages = dict.fromkeys(self.stages, 0.0)
+
+    def run(self, start: int, stop: int) -> int:
+        """Compute recordings ``start`` up to ``stop``; return their number."""
+        n, steps, result = stop - start, self._steps, self._result
+        clock = _Clock()
+        source, counts = self._input_rows(start, stop), None
+        clock.stop("input")
+        for position, layer in enumerate(self._plan.layers):
+            self._tally(source, counts, position, start, stop)
+            clock.stop("tally")
+            emitted, scratch = self._room(position, n)
+            if layer.window is not None:
+                pool_layer(source, steps, layer.window, np.zeros(layer.outputs, np.int32), emitted)
+            else:
+                self._lif(layer, source, emitted, scratch, start, stop)
+            result.overflow_low[start:stop, position] = emitted.overflows[:, 0]
+            result.overflow_high[start:stop, position] = emitted.overflows[:, 1]
+            with self._lock:
+                result.neuron_spikes[position][layer.c_order] += emitted.totals
+            source = Rows(
+                emitted.starts,
+                emitted.stops,
+                _read_only(emitted.active),
+                _read_only(emitted.value),
+                layer.graded,
+                emitted.first,
+            )
+            counts = None if layer.graded else emitted.counts
+            clock.stop(layer.name)
+        self._tally(source, counts, len(self._plan.layers), start, stop)
+        clock.stop("tally")
+        scores = held_in_int32(self._scores(emitted.counts), self._program.readout.name)
+        result.scores[start:stop], result.predicted[start:stop] = scores, scores.argmax(axis=1)
+        clock.stop("readout")
+        with self._lock:
+            for name, seconds in clock.seconds.items():
+                self.stages[name] += seconds
+        return n
+
+    def _lif(
+        self, layer: LayerPlan, source: Rows, emitted: Emitted, scratch: Scratch | None, start: int, stop: int
+    ) -> None:
+        trace = self._result.traces.get(layer.name)
+        if trace is None:
+            lif_layer(
+                source, self._steps, layer.wiring, layer.step, scratch, emitted,
+                False, _NO_MEMBRANE, _NO_SPIKES,
+            )  # fmt: skip
+            return
+        membrane = np.zeros((stop - start, self._steps, layer.outputs), np.int32)
+        spikes = np.zeros(membrane.shape, np.uint8)
+        lif_layer(source, self._steps, layer.wiring, layer.step, scratch, emitted, True, membrane, spikes)
+        trace.membrane[start:stop, :, layer.c_order] = membrane
+        trace.spikes[start:stop, :, layer.c_order] = spikes
+
+    def _room(self, position: int, n: int) -> tuple[Emitted, Scratch | None]:
+        """Return a layer's room for n recordings and its working memory, kept by each thread from call to call."""
+        rooms = self._own.__dict__.setdefault("rooms", {})
+        if position not in rooms or len(rooms[position][0].counts) < n:
+            layer = self._plan.layers[position]
+            rooms[position] = (
+                _room(layer, n, self._steps),
+                None if layer.window is not None else layer.scratch(),
+            )
+        room, scratch = rooms[position]
+        emitted = room._replace(counts=room.counts[:n], overflows=room.overflows[:n])
+        for array in (emitted.counts, emitted.totals, emitted.overflows):
+            array[:] = 0
+        return emitted, scratch
+
+    def _input_rows(self, start: int, stop: int) -> Rows:
+        indptr = np.asarray(self._frames.indptr[start * self._steps : stop * self._steps + 1], np.int64)
+        first, last = (indptr[0], indptr[-1]) if stop > start else (0, 0)
+        index = _read_only(np.asarray(self._frames.index[first:last]))
+        if index.dtype != np.uint16:
+            index = _read_only(index.astype(np.int64))
+        clip = self._program.preprocessing.c_clip
+        value = np.empty(len(index), np.uint8)
+        count = _read_only(np.asarray(self._frames.count[first:last]))
+        largest = clip_counts(index, count, np.uint8(clip), value)
+        # Kernels do not check bounds: this is the border where an index outside the frame must stop.
+        if largest >= self._inputs or (index.dtype != np.uint16 and index.min(initial=0) < 0):
+            raise InputError(
+                f"frames: input {largest} in recordings {start} to {stop - 1} lies outside the frame's "
+                f"{self._inputs} inputs. Bin the recordings again."
+            )
+        if value.min(initial=1) < 1:
+            raise InputError(
+                f"frames: recordings {start} to {stop - 1} list an input with a count of 0; counts are 1 to 255. "
+                "Bin the recordings again."
+            )
+        starts, stops = indptr[:-1] - first, indptr[1:] - first
+        # An input named twice in a row would be added twice, past what the widths were proven for.
+        if descents(index, starts, stops):
+            raise InputError(
+                f"frames: recordings {start} to {stop - 1} name inputs twice or out of order within a bin. "
+                "Bin the recordings again."
+            )
+        source = Rows(starts, stops, index, _read_only(value), clip > 1, _NO_STARTS)
+        return source if self._plan.input_order is None else self._by_pixel(source, self._plan.input_order)
+
+    def _by_pixel(self, source: Rows, order: NDArray[np.int32]) -> Rows:
+        """Return the network's inputs as layers number theirs: pixel first, channel second."""
+        _, height, width = self._frames.shape
+        events, rows = len(source.active), len(source.starts)
+        found = source._replace(
+            active=np.zeros(events + MOST_LANES, np.int32),
+            value=np.empty(events, np.uint8),
+            first=np.zeros((rows, height * width + 1), np.int32),
+        )
+        by_pixel(source, order[0], order[1], found)
+        return found._replace(active=_read_only(found.active), value=_read_only(found.value))
+
+    def _tally(self, source: Rows, counts: NDArray | None, position: int, start: int, stop: int) -> None:
+        """Note what ``source`` triggers in the next layer; ``counts``: its spikes per output, where each is 1."""
+        totals = np.empty((stop - start, 5), np.int64)
+        fan_out, nonzero, uniform = self._fans[position]
+        if counts is not None:
+            tally_counts(counts, fan_out, nonzero, totals)
+        else:
+            tally(source, self._steps, fan_out, nonzero, uniform, totals)
+        result, rows = self._result, slice(start, stop)
+        for column, array in enumerate(
+            (result.active, result.events, result.synops, result.synops_events, result.synops_nonzero)
+        ):
+            array[rows, position] = totals[:, column]
+
+    def _scores(self, counts: NDArray[np.int32]) -> NDArray[np.int64]:
+        readout = self._program.readout
+        weight, summed = self._readout_weight, self._plan.summed
+        if summed > 1:
+            # Outputs are numbered position first, channel second.
+            counts = counts.reshape(len(counts), summed, len(weight)).sum(axis=1, dtype=np.int64)
+        acc = (counts.astype(weight.dtype) @ weight).astype(np.int64)
+        shift = readout.shift.astype(np.int64)
+        gained = (acc * readout.multiplier.astype(np.int64) + (np.left_shift(1, shift) >> 1)) >> shift
+        return gained + self._steps * readout.bias.astype(np.int64)
+
+
+def _exact_columns(columns: NDArray[np.int64], largest: int) -> NDArray:
+    """Return ``columns`` in the type in which counts up to ``largest`` times them are exact: float64, which has the fast product, or int64."""
+    exact = largest * np.abs(columns).sum(axis=0, dtype=np.float64).max(initial=0) < 2**53
+    return columns.astype(np.float64) if exact else columns
+
+
+def _room(layer: LayerPlan, n: int, steps: int) -> Emitted:
+    rows = n * steps
+    slots = rows * (layer.outputs + MOST_LANES)
+    return Emitted(
+        np.zeros(rows, np.int64),
+        np.zeros(rows, np.int64),
+        np.zeros(slots, np.int32),
+        np.empty(slots if layer.graded else 1, np.int16),
+        np.zeros((rows, layer.positions + 1), np.int32),
+        np.zeros((n, layer.outputs), np.int32),
+        np.zeros(layer.outputs, np.int64),
+        np.zeros((n, 2), np.int64),
+        MOST_LANES,
+    )
+
+
+def _read_only(array: NDArray) -> NDArray:
+    """Return a view that Numba types the same for memory-mapped and other arrays: one kernel for both."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

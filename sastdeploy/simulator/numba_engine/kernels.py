@@ -1,0 +1,448 @@
+"""Event-driven integer kernels (Numba): a block of lanes -> one neuron group -> one block of recordings.
+
+A dense layer is one output position whose neurons all see the same active inputs; a convolution is many positions,
+each with its own list, copied from the source's in a few runs. So both are: gather the weight rows of the active inputs, add them, take one LIF step.
+
+Rules that keep them exact: every width is proven sufficient before a kernel is called (`sastdeploy.simulator.numba_engine.plan`),
+no unsigned operands, every index was checked at load, and no kernel raises, prints or allocates per step. They
+release the interpreter lock and touch only their own recordings, so the number of threads cannot change a result.
+Records of arrays are taken apart outside the loops: passing one on costs an atomic count per array.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sastdeploy._kernels.jit import kernel
+from sastdeploy._kernels.lanes import (
+    append,
+    at_least,
+    below,
+    bits,
+    load,
+    narrow,
+    population,
+    put,
+    sized,
+    spread,
+    wide,
+)
+from sastdeploy._kernels.vectors import add_pair, add_scaled, int32_sums, paired_sums, shape, store
+
+LISTED = shape(1, 16)[1]
+"""As many inputs are listed at once as fit one 512-bit register."""
+
+
+@kernel()
+def sum_narrow(weight, budget, vectors, eighths, rows, values, bounds, graded, acc):
+    """Leave in ``acc`` the sum of the weight rows ``rows[bounds[p] : bounds[p + 1]]``, one sum behind the other.
+
+    Each row is multiplied by its value if ``graded``; int16 inside, int32 in ``acc``.
+    """
+    width = weight.shape[1]
+    for p in range(len(bounds) - 1):
+        start, stop = bounds[p], bounds[p + 1]
+        for column in range(0, width, len(vectors) * len(eighths) * 8):
+            place_of_sum = p * width + column
+            if stop - start > budget:
+                store(paired_sums(vectors, eighths), acc, place_of_sum, False)
+            for first in range(start, max(stop, start + 1), budget):
+                sums = paired_sums(vectors, eighths)
+                end = min(stop, first + budget)
+                k = first
+                while k + 1 < end:
+                    one, two = np.uint64(k), np.uint64(k + 1)
+                    both = np.int16(257)
+                    if graded:
+                        both = np.int16(values[one] | (values[two] << np.int16(8)))
+                    place = np.int64(rows[one]) * width + column
+                    sums = add_pair(sums, weight, place, np.int64(rows[two]) * width + column, both)
+                    k += 2
+                if k < end:
+                    last = np.uint64(k)
+                    place = np.int64(rows[last]) * width + column
+                    sums = add_pair(
+                        sums, weight, place, place, np.int16(values[last]) if graded else np.int16(1)
+                    )
+                if stop - start > budget:
+                    store(sums, acc, place_of_sum, True)
+                else:
+                    store(sums, acc, place_of_sum, False)
+
+
+@kernel()
+def sum_wide(weight, vectors, eighths, rows, values, bounds, graded, acc):
+    """Like `sum_narrow`, int32 inside: for values or weights too large for 16 bits."""
+    width = weight.shape[1]
+    for p in range(len(bounds) - 1):
+        for column in range(0, width, len(vectors) * len(eighths) * 8):
+            sums = int32_sums(vectors, eighths)
+            for k in range(bounds[p], bounds[p + 1]):
+                value = np.int32(values[k]) if graded else np.int32(1)
+                sums = add_scaled(sums, weight, np.int64(rows[k]) * width + column, value)
+            store(sums, acc, p * width + column, False)
+
+
+@kernel()
+def sum_rows(weight, budget, vectors, eighths, rows, values, bounds, graded, acc):
+    """Leave in ``acc`` the sums of the named weight rows, in the width that was proven to hold them."""
+    if budget > 0:
+        sum_narrow(weight, budget, vectors, eighths, rows, values, bounds, graded, acc)
+    else:
+        sum_wide(weight, vectors, eighths, rows, values, bounds, graded, acc)
+
+
+@kernel()
+def leaked(before, multiplier, shift, half, negative_half, long):
+    """Return ``round(before * A / 2^k)``, rounded as the program says; ``long``: the product can leave 32 bits."""
+    if long:
+        product = wide(before)
+        product = product * spread(product, np.int64(multiplier))
+        negative = below(product, spread(product, np.int64(0)))
+        product = product + spread(product, np.int64(half))
+        product = product + (negative & spread(product, np.int64(negative_half)))
+        return narrow(product >> spread(product, np.int64(shift)))
+    short = before * spread(before, np.int32(multiplier))
+    negative_short = below(short, spread(short, np.int32(0)))
+    short = short + spread(short, np.int32(half)) + (negative_short & spread(short, np.int32(negative_half)))
+    return short >> spread(short, np.int32(shift))
+
+
+@kernel()
+def limited(v, q_min, q_max, wrap):
+    """Return ``v`` brought into the membrane's range, by wrapping or by saturation."""
+    if wrap:
+        # In 64 bits: the difference to the lower end can leave 32.
+        long = wide(v) - wide(q_min)
+        return narrow((long & (wide(q_max) - wide(q_min))) + wide(q_min))
+    under, over = below(v, q_min), below(q_max, v)
+    return (v & ~(under + over)) + (q_min & under) + (q_max & over)
+
+
+@kernel(inline="always")
+def lif_step(step, acc, membrane, begin, stop, pitch, width, active, end, first, row, start):
+    """Take one step for the neurons of positions ``begin`` up to ``stop``; return (new end, overflows below, above).
+
+    Appends to ``active`` the numbers of the neurons that
+    fired, ``width`` of them per position, and notes in ``first`` how many fired since ``start`` before each position.
+    A verified program's update fits 32 bits; only the products may need 64.
+    """
+    eighths = step.eighths
+    multipliers, halves, shifts, biases, tests = step.multiplier, step.half, step.shift, step.bias, step.test
+    subtract_before, subtract_after = step.subtract_before, step.subtract_after
+    padded = biases.shape[0]
+    low = np.int64(0)
+    high = np.int64(0)
+    for position in range(begin, stop):
+        first[row, position] = end - start
+        sums, neurons = (position - begin) * pitch, (position - begin) * padded
+        for o in range(0, padded, len(eighths) * 8):
+            place = neurons + o
+            # Where all channels share a number, the mask 0 leads every block to the first: it stays in the cache.
+            gain, own = o & step.gain_mask, o & step.threshold_mask
+            before = load(membrane, place, eighths)
+            test = load(tests, own, eighths)
+            leak = leaked(
+                before,
+                step.leak_multiplier,
+                step.leak_shift,
+                step.leak_half,
+                step.leak_negative,
+                step.wide_leak,
+            )
+            multiplier = load(multipliers, gain, eighths)
+            gained = sized(load(acc, sums + o, eighths), multiplier) * multiplier
+            current = sized((gained + load(halves, gain, eighths)) >> load(shifts, gain, eighths), before)
+            v = current + load(biases, o, eighths)
+            if step.delayed:
+                spiked = at_least(before, test)
+                leak = leak & ~(spiked & spread(spiked, np.int32(step.zero_before)))
+                v = v - (load(subtract_before, own, eighths) & spiked)
+            v = v + leak
+            q_min = spread(v, np.int32(step.q_min))
+            q_max = spread(v, np.int32(step.q_max))
+            under, over = bits(below(v, q_min)), bits(below(q_max, v))
+            if under | over != 0:
+                low += population(under)
+                high += population(over)
+                v = limited(v, q_min, q_max, step.wrap)
+            now = at_least(v, test)
+            end = append(now, position * width + o, active, end)
+            if not step.delayed:
+                v = v & ~(now & spread(now, np.int32(step.zero_after)))
+                v = v - (load(subtract_after, own, eighths) & now)
+            put(v, membrane, place)
+    first[row, stop] = end - start
+    return end, low, high
+
+
+@kernel()
+def by_pixel(source, pixel, number, sorted_source):
+    """Sort every row of the network's inputs (channel, y, x) by pixel, channels side by side, as layers number theirs.
+
+    ``pixel[j]``, ``number[j]``: where input j lies, and its new number. ``sorted_source.first`` is filled as well; its other fields are the source's.
+    """
+    first, active, value = sorted_source.first, sorted_source.active, sorted_source.value
+    starts, stops, inputs, counts = source.starts, source.stops, source.active, source.value
+    pixels = first.shape[1] - 1
+    for row in range(first.shape[0]):
+        begin, stop, at = starts[row], stops[row], np.uint64(row)
+        first[row, :] = 0
+        for e in range(begin, stop):
+            first[at, np.uint64(pixel[np.uint64(inputs[np.uint64(e)])])] += np.int32(1)
+        total = np.int32(0)
+        for p in range(pixels + 1):
+            total += first[at, np.uint64(p)]
+            first[at, np.uint64(p)] = total
+        # From the last input to the first, each before those of its pixel that were placed.
+        for back in range(stop - begin):
+            last = np.uint64(stop - 1 - back)
+            j = np.uint64(inputs[last])
+            place = np.uint64(pixel[j])
+            first[at, place] -= np.int32(1)
+            slot = np.uint64(begin + np.int64(first[at, place]))
+            active[slot] = number[j]
+            value[slot] = counts[last]
+
+
+@kernel()
+def list_rows(
+    active, value, graded, start, first, row, run_start, low, high, offset, begin, stop, rows, values, bounds
+):
+    """List the weight rows (and values) of the active inputs that each position from ``begin`` to ``stop`` sees.
+
+    Input numbers ascend with their pixels, so the active inputs among neighbouring pixels are neighbours in the
+    source's list, and a constant leads from their numbers to their rows.
+    """
+    listed, at = np.int64(0), np.uint64(row)
+    for p in range(begin, stop):
+        bounds[p - begin] = listed
+        for signed in range(run_start[p], run_start[p + 1]):
+            # An unsigned index needs no look at its sign.
+            r = np.uint64(signed)
+            left = start + np.int64(first[at, np.uint64(low[r])])
+            right = start + np.int64(first[at, np.uint64(high[r])])
+            for k in range(left, right, len(LISTED) * 8):
+                numbers = load(active, k, LISTED)
+                put(numbers + spread(numbers, offset[r]), rows, listed + k - left)
+            if graded:
+                for k in range(left, right):
+                    values[listed + k - left] = value[np.uint64(k)]
+            listed += right - left
+    bounds[stop - begin] = listed
+
+
+@kernel()
+def lif_layer(source, steps, wiring, step, scratch, emitted, traced, trace_membrane, trace_spikes):
+    """Run one dense or convolutional layer over every step of a block of recordings.
+
+    A few positions at a time go through all steps, so that their sums and membranes stay in the nearest cache.
+    """
+    padded = step.bias.shape[0]
+    positions, block, width = wiring.positions, wiring.block, wiring.width
+    room = positions * width + emitted.slack
+    membrane, acc, rows, values, bounds = (
+        scratch.membrane,
+        scratch.acc,
+        scratch.rows,
+        scratch.values,
+        scratch.bounds,
+    )
+    weight, budget, vectors, eighths, dense = (
+        wiring.weight,
+        wiring.budget,
+        wiring.vectors,
+        wiring.eighths,
+        wiring.dense,
+    )
+    run_start, low, high, offset = wiring.run_start, wiring.run_low, wiring.run_high, wiring.run_offset
+    source_starts, source_stops, source_first = source.starts, source.stops, source.first
+    active, value, graded = source.active, source.value, source.graded
+    fired, starts, stops, first = emitted.active, emitted.starts, emitted.stops, emitted.first
+    counts, totals, overflows = emitted.counts, emitted.totals, emitted.overflows
+    # Where one block holds all positions, a step's list begins where the last one ended: less memory to walk through.
+    packed, here = block >= positions, np.int64(0)
+    for n in range(counts.shape[0]):
+        for t in range(steps):
+            row = n * steps + t
+            starts[row] = row * room
+            stops[row] = row * room
+        for begin in range(0, positions, block):
+            stop = min(begin + block, positions)
+            membrane[:] = 0
+            for t in range(steps):
+                row = n * steps + t
+                start = source_starts[row]
+                if packed:
+                    starts[row] = here
+                    stops[row] = here
+                if dense:
+                    bounds[0], bounds[1] = start, source_stops[row]
+                    sum_rows(weight, budget, vectors, eighths, active, value, bounds, graded, acc)
+                else:
+                    list_rows(
+                        active, value, graded, start, source_first, row, run_start, low, high, offset, begin, stop,
+                        rows, values, bounds,
+                    )  # fmt: skip
+                    sum_rows(
+                        weight,
+                        budget,
+                        vectors,
+                        eighths,
+                        rows,
+                        values,
+                        bounds[: stop - begin + 1],
+                        graded,
+                        acc,
+                    )
+                end, below, above = lif_step(
+                    step, acc, membrane, begin, stop, weight.shape[1], width, fired, stops[row], first, row, starts[row]
+                )  # fmt: skip
+                overflows[n, 0] += below
+                overflows[n, 1] += above
+                if traced:
+                    for p in range(begin, stop):
+                        for o in range(width):
+                            trace_membrane[n, t, p * width + o] = membrane[(p - begin) * padded + o]
+                    for e in range(stops[row], end):
+                        trace_spikes[n, t, fired[e]] = 1
+                stops[row] = end
+                here = end
+        own = np.uint64(n)
+        for row in range(n * steps, (n + 1) * steps):
+            for e in range(starts[row], stops[row]):
+                counts[own, np.uint64(fired[np.uint64(e)])] += np.int32(1)
+        for o in range(counts.shape[1]):
+            totals[o] += np.int64(counts[n, o])
+
+
+@kernel()
+def pool_layer(source, steps, window, sums, emitted):
+    """Add the spikes of every window; ``window[j]`` is the output that input j falls into, -1 where dropped."""
+    outputs = sums.shape[0]
+    positions = emitted.first.shape[1] - 1
+    width = outputs // max(1, positions)
+    for n in range(emitted.counts.shape[0]):
+        for t in range(steps):
+            row = n * steps + t
+            end = row * (outputs + emitted.slack)
+            emitted.starts[row] = end
+            sums[:] = 0
+            for e in range(source.starts[row], source.stops[row]):
+                o = window[source.active[e]]
+                if o >= 0:
+                    sums[o] += np.int64(source.value[e]) if source.graded else np.int64(1)
+            for position in range(positions):
+                emitted.first[row, position] = end - emitted.starts[row]
+                for o in range(position * width, (position + 1) * width):
+                    if sums[o] != 0:
+                        emitted.active[end] = o
+                        emitted.value[end] = sums[o]
+                        emitted.counts[n, o] += 1
+                        emitted.totals[o] += 1
+                        end += 1
+            emitted.first[row, positions] = end - emitted.starts[row]
+            emitted.stops[row] = end
+
+
+@kernel()
+def clip_counts(index, count, clip, value):
+    """Write ``min(count, clip)`` to ``value``; return the largest index, -1 where there is none."""
+    largest = np.int64(-1)
+    for e in range(len(index)):
+        largest = max(largest, np.int64(index[e]))
+    for e in range(len(count)):
+        value[e] = min(count[e], clip)
+    return largest
+
+
+@kernel()
+def descents(index, starts, stops):
+    """Return in how many places the indices of a row do not ascend; the rows cover ``index`` in order."""
+    found = np.int64(0)
+    for e in range(1, len(index)):
+        found += np.int64(index[e] <= index[e - 1])
+    # From one row to the next they may descend. Rows follow each other without gaps.
+    last = np.int64(0)
+    for row in range(len(starts)):
+        start = starts[row]
+        if stops[row] > start:
+            if start > last:
+                found -= np.int64(index[start] <= index[start - 1])
+            last = start
+    return found
+
+
+@kernel()
+def sum_named(table, names, start, stop):
+    """Return the sum of ``table[names[e]]`` for e from ``start`` to ``stop``; four at a time, faster than a gather."""
+    first, second, third, fourth = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    e = start
+    while e + 3 < stop:
+        first += np.int64(table[names[np.uint64(e)]])
+        second += np.int64(table[names[np.uint64(e + 1)]])
+        third += np.int64(table[names[np.uint64(e + 2)]])
+        fourth += np.int64(table[names[np.uint64(e + 3)]])
+        e += 4
+    while e < stop:
+        first += np.int64(table[names[np.uint64(e)]])
+        e += 1
+    return first + second + third + fourth
+
+
+@kernel()
+def tally(source, steps, fan_out, fan_out_nonzero, uniform, totals):
+    """Write per recording: non-zero values, their sum, operations, event-weighted ones, those on non-zero weights.
+
+    Args:
+        fan_out, fan_out_nonzero: int32 ``[J]``. uniform: ``fan_out`` is the same for every input.
+        totals: int64 ``[n, 5]``.
+    """
+    for n in range(totals.shape[0]):
+        active = np.int64(0)
+        events = np.int64(0)
+        operations = np.int64(0)
+        weighted = np.int64(0)
+        nonzero = np.int64(0)
+        for row in range(n * steps, (n + 1) * steps):
+            start, stop = source.starts[row], source.stops[row]
+            active += stop - start
+            nonzero += sum_named(fan_out_nonzero, source.active, start, stop)
+            if source.graded:
+                for e in range(start, stop):
+                    events += np.int64(source.value[np.uint64(e)])
+            if not uniform:
+                operations += sum_named(fan_out, source.active, start, stop)
+                if source.graded:
+                    for e in range(start, stop):
+                        weighted += np.int64(fan_out[source.active[e]]) * np.int64(source.value[e])
+        if not source.graded:
+            events = active
+            weighted = operations
+        if uniform:
+            operations = active * fan_out[0]
+            weighted = events * fan_out[0]
+        totals[n, 0] = active
+        totals[n, 1] = events
+        totals[n, 2] = operations
+        totals[n, 3] = weighted
+        totals[n, 4] = nonzero
+
+
+@kernel()
+def tally_counts(counts, fan_out, fan_out_nonzero, totals):
+    """Like `tally`, for sources of spikes, from the number of spikes per output and recording: ``[n, outputs]``."""
+    for n in range(totals.shape[0]):
+        active = np.int64(0)
+        operations = np.int64(0)
+        nonzero = np.int64(0)
+        for o in range(counts.shape[1]):
+            spikes = np.int64(counts[n, o])
+            active += spikes
+            operations += spikes * np.int64(fan_out[o])
+            nonzero += spikes * np.int64(fan_out_nonzero[o])
+        totals[n, 0] = active
+        totals[n, 1] = active
+        totals[n, 2] = operations
+        totals[n, 3] = operations
+        totals[n, 4] = nonzero

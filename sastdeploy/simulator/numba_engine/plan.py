@@ -1,0 +1,355 @@
+"""From a program to the tables that the kernels read, with the proofs that make their widths sufficient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sastdeploy._kernels.vectors import aligned_zeros, paired_order
+from sastdeploy._kernels.vectors import shape as shape_of
+from sastdeploy.errors import SimulationError
+from sastdeploy.program.fixedpoint import Overflow, Rounding
+from sastdeploy.program.records import ConvLif, DenseLif, Lif, Program, SumPool
+from sastdeploy.simulator.numba_engine.tables import Scratch, Step, Wiring
+
+Shape = tuple[int, int, int]
+
+_MOST_COLUMNS = 320
+"""Columns summed at once: ten 512-bit or twenty 256-bit registers for the sums, the rest for two rows."""
+_BLOCK_BYTES = 256 << 10
+"""Sums and membranes of the positions that go through all steps together: a part of a level-2 cache."""
+MOST_LANES = 64
+"""Most neurons that take a step together, and most inputs that are listed at once."""
+_LARGEST_FACTOR = 127
+"""Largest value by which `vectors.add_pair` multiplies a row."""
+_BLOCK = 1 << 20
+"""Weights looked at together when budgets are counted, so that memory stays small beside a large layer."""
+_ANY = 2**30
+"""Budget where no choice of rows can leave 16 bits."""
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """One layer ready to run. Inside the engine a layer's outputs are numbered position first, channel second.
+
+    Args:
+        outputs, positions: number of outputs, and of their pixels. c_order: int32 ``[outputs]``, output i's number in C order.
+        wiring, step: of a LIF layer. window: of a pool, int32 ``[J]``.
+        graded: whether the outputs can exceed 1.
+        fan_out, fan_out_nonzero: int32 ``[J]``, operations that a value at input j triggers in this layer.
+    """
+
+    name: str
+    outputs: int
+    positions: int
+    c_order: NDArray[np.int32]
+    wiring: Wiring | None
+    step: Step | None
+    window: NDArray[np.int32] | None
+    graded: bool
+    fan_out: NDArray[np.int32]
+    fan_out_nonzero: NDArray[np.int32]
+
+    def scratch(self) -> Scratch:
+        """Return fresh working memory for one thread."""
+        wiring = self.wiring
+        if wiring is None:
+            raise SimulationError(f"layer {self.name}: a pool needs no working memory.")
+        if self.step is None:
+            raise SimulationError(f"layer {self.name}: has weights but no neurons.")
+        pitch, block, padded = wiring.weight.shape[1], wiring.block, len(self.step.bias)
+        return Scratch(
+            pitch,
+            aligned_zeros(block * pitch, np.int32),
+            aligned_zeros(block * padded, np.int32),
+            np.zeros(block * wiring.room + MOST_LANES, np.int32),
+            np.zeros(block * wiring.room, np.int16),
+            np.zeros(block + 1, np.int64),
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The layers, and the readout's weights int64 ``[J, K]`` on the last layer's outputs in the engine's order.
+
+    summed: positions whose counts are added per channel before the readout, J being channels then; 1: none are.
+
+    input_order: int32 ``[2, J]``, pixel and number (pixel first, channel second) of each of the network's inputs where
+    the first layer is a convolution, which takes them in that order; else None.
+    """
+
+    layers: tuple[LayerPlan, ...]
+    input_order: NDArray[np.int32] | None
+    readout_weight: NDArray[np.int64]
+    summed: int
+    fan_out: NDArray[np.int32]
+    fan_out_nonzero: NDArray[np.int32]
+
+
+_plans: dict[str, Plan] = {}
+_MOST_PLANS = 4
+
+
+def plan_of(program: Program, digest: str) -> Plan:
+    """Return `make_plan` of a program, kept for the last few contents; ``digest`` is the program's hash."""
+    plan = _plans.pop(digest, None) or make_plan(program)
+    _plans[digest] = plan
+    for old in list(_plans)[:-_MOST_PLANS]:
+        _plans.pop(old, None)
+    return plan
+
+
+def make_plan(program: Program) -> Plan:
+    """Return the tables for a verified program.
+
+    Raises:
+        SimulationError: a weighted sum could leave 32 bits, or a pooled count 15.
+    """
+    shapes = program.shapes()
+    order, input_order = np.arange(int(np.prod(shapes[0])), dtype=np.int32), None
+    if isinstance(program.layers[0], ConvLif):
+        order = _position_order(shapes[0])
+        input_order = np.stack((np.arange(len(order)) % np.prod(shapes[0][1:]), np.argsort(order))).astype(
+            np.int32
+        )
+    largest, layers = program.preprocessing.c_clip, []
+    for layer, shape, out_shape in zip(program.layers, shapes, shapes[1:]):
+        if isinstance(layer, SumPool):
+            largest *= layer.kernel**2
+            if largest > np.iinfo(np.int16).max:
+                raise SimulationError(f"layer {layer.name}: a pooled count of {largest} exceeds 32767.")
+            layers.append(_pool(layer, shape, out_shape, order))
+        else:
+            layers.append(_lif_layer(layer, shape, out_shape, order, largest))
+            largest = 1
+        order = layers[-1].c_order
+    readout = program.readout
+    weight = readout.weight.astype(np.int64).T
+    summed = int(np.prod(shapes[-1][1:])) if readout.global_sum_pool else 1
+    nonzero = (weight != 0).sum(axis=1)[order // summed]
+    fan_out = np.full(len(order), weight.shape[1], np.int32)
+    weight = weight if readout.global_sum_pool else weight[order]
+    return Plan(tuple(layers), input_order, weight, summed, fan_out, nonzero.astype(np.int32))
+
+
+def _position_order(shape: Shape) -> NDArray[np.int32]:
+    """Return for every output, numbered position first, its number in C order of ``(C, H, W)``."""
+    return np.arange(np.prod(shape), dtype=np.int32).reshape(shape).transpose(1, 2, 0).reshape(-1)
+
+
+def _pool(layer: SumPool, shape: Shape, out_shape: Shape, order: NDArray[np.int32]) -> LayerPlan:
+    channel, y, x = np.unravel_index(order, shape)
+    row, column = y // layer.kernel, x // layer.kernel
+    kept = (row < out_shape[1]) & (column < out_shape[2])
+    window = np.where(kept, (row * out_shape[2] + column) * out_shape[0] + channel, -1).astype(np.int32)
+    fan_out = kept.astype(np.int32)
+    c_order = _position_order(out_shape)
+    positions = out_shape[1] * out_shape[2]
+    return LayerPlan(
+        layer.name, len(c_order), positions, c_order, None, None, window, True, fan_out, fan_out
+    )  # fmt: skip
+
+
+def _lif_layer(
+    layer: DenseLif | ConvLif, shape: Shape, out_shape: Shape, order: NDArray[np.int32], largest: int
+) -> LayerPlan:
+    magnitude = np.abs(layer.weight.astype(np.int16)).reshape(len(layer.weight), -1)
+    worst = int(magnitude.sum(axis=1, dtype=np.int64).max()) * largest
+    if worst > np.iinfo(np.int32).max:
+        raise SimulationError(f"layer {layer.name}: a weighted sum of {worst} does not fit 32 bits.")
+    narrow = _narrow_budget(layer.weight, largest)
+    if isinstance(layer, DenseLif):
+        wiring, fan_out, nonzero = _dense_wiring(layer, order, narrow)
+    else:
+        wiring, fan_out, nonzero = _conv_wiring(layer, shape, out_shape, order, narrow)
+    c_order = _position_order(out_shape)
+    step = _step(layer.lif, worst)
+    return LayerPlan(
+        layer.name, len(c_order), wiring.positions, c_order, wiring, step, None, False,
+        fan_out.astype(np.int32), nonzero.astype(np.int32),
+    )  # fmt: skip
+
+
+def _narrow_budget(weight: NDArray[np.int8], largest: int) -> int:
+    """Return the even number of rows whose sum fits 16 bits whichever they are, values up to ``largest``; or 0.
+
+    The worst choice for a neuron is its heaviest weights, all of one sign, each at the largest value.
+    """
+    if largest > _LARGEST_FACTOR:
+        return 0
+    rows = weight[0].size
+    block = max(1, _BLOCK // max(1, rows))
+    fits = [_rows_that_fit(weight[o : o + block], largest) for o in range(0, len(weight), block)]
+    return _ANY if min(fits) >= rows else min(fits) // 2 * 2
+
+
+def _rows_that_fit(weight: NDArray[np.int8], largest: int) -> int:
+    """Return how many weights of any neuron, the heaviest first, times ``largest`` fit 16 bits together."""
+    outputs = len(weight)
+    heaviness = 128 - np.abs(weight.reshape(outputs, -1).astype(np.int64))
+    # Per neuron: how many weights of each magnitude, from 128 down to 0.
+    number = np.bincount((np.arange(outputs)[:, None] * 129 + heaviness).reshape(-1), minlength=outputs * 129)
+    number = number.reshape(outputs, 129)
+    each = np.arange(128, -1, -1) * largest
+    sums = np.cumsum(number * each, axis=1)
+    room = np.iinfo(np.int16).max
+    last = (sums <= room).sum(axis=1)  # the first magnitude of which not all fit; 129: all do
+    number, sums, each = (np.pad(a, ((0, 0), (1, 0))) for a in (number, sums, each[None]))
+    one = np.arange(outputs)
+    taken, used = np.cumsum(number, axis=1)[one, last], sums[one, last]
+    step = np.append(each[0], np.iinfo(np.int64).max)[last + 1]
+    return int((taken + (room - used) // step).min())
+
+
+def _padded(width: int, lanes: int) -> int:
+    return -(-width // lanes) * lanes
+
+
+def _columns(width: int) -> tuple[int, int, int]:
+    """Return (V, L, W): how many columns are summed at once, and the width padded to a multiple of V x L."""
+    lanes = next((n for n, most in ((64, 1.15), (32, 1.5)) if _padded(width, n) <= most * width), 16)
+    vectors = _padded(width, lanes) // lanes
+    pieces = -(-vectors * lanes // _MOST_COLUMNS)
+    at_once = -(-vectors // pieces)
+    return at_once, lanes, pieces * at_once * lanes
+
+
+def _neuron_lanes(width: int) -> int:
+    """Return how many neurons take a step together: many, unless much of it would be padding."""
+    return next((n for n in (MOST_LANES, 32) if _padded(width, n) <= 1.15 * width), 16)
+
+
+def _table(weight: NDArray[np.int8]) -> tuple[NDArray[np.int8], int, tuple[int, ...], tuple[int, ...]]:
+    """Return the first four fields of `Wiring` for weight rows ``[rows, O]``."""
+    rows, width = weight.shape
+    vectors, lanes, padded = _columns(width)
+    table = aligned_zeros((max(1, rows), padded), np.int8)
+    table[:rows, :width] = weight
+    pieces = table.reshape(len(table), -1, lanes)
+    pieces[:] = pieces[:, :, paired_order(lanes)]
+    return table, width, *shape_of(vectors, lanes)
+
+
+def _dense_wiring(layer: DenseLif, order: NDArray[np.int32], budget: int) -> tuple:
+    weight = layer.weight.T[order]
+    none = np.zeros(1, np.int32)
+    wiring = Wiring(*_table(weight), True, 1, 1, 0, none, none, none, none, budget)
+    return wiring, np.full(len(order), weight.shape[1]), np.count_nonzero(weight, axis=1)
+
+
+def _runs(
+    layer: ConvLif, shape: Shape, out_shape: Shape
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    """Return run_start, run_low, run_high, run_offset of `Wiring`: one run per kernel row, its border clipped off."""
+    channels, height, width = shape
+    kernel_y, kernel_x = layer.weight.shape[2:]
+    out_y, out_x, ky = np.indices((*out_shape[1:], kernel_y), dtype=np.int64).reshape(3, -1)
+    y = out_y * layer.stride[0] - layer.padding[0] + ky
+    x = out_x * layer.stride[1] - layer.padding[1]
+    left, right = np.clip(x, 0, width), np.clip(x + kernel_x, 0, width)
+    seen = (y >= 0) & (y < height) & (left < right)
+    # The first weight row of the kernel row, less the first number of the pixel (maybe outside) that it lies on.
+    offset = (ky * kernel_x - (y * width + x)) * channels
+    run_start = np.searchsorted(
+        (out_y * out_shape[2] + out_x)[seen], np.arange(out_shape[1] * out_shape[2] + 1)
+    )
+    return (
+        run_start.astype(np.int32),
+        (y * width + left)[seen].astype(np.int32),
+        (y * width + right)[seen].astype(np.int32),
+        offset[seen].astype(np.int32),
+    )
+
+
+def _conv_wiring(
+    layer: ConvLif, shape: Shape, out_shape: Shape, order: NDArray[np.int32], budget: int
+) -> tuple:
+    """Return a convolution's wiring, its weight rows ordered (ky, kx, channel), and what its inputs trigger."""
+    outputs, channels, kernel_y, kernel_x = layer.weight.shape
+    _, height, width = shape
+    table = _table(layer.weight.transpose(2, 3, 1, 0).reshape(-1, outputs))
+    positions = out_shape[1] * out_shape[2]
+    each = 4 * table[0].shape[1] + 4 * _padded(outputs, _neuron_lanes(outputs))
+    wiring = Wiring(
+        *table,
+        False,
+        positions,
+        min(positions, max(1, _BLOCK_BYTES // each)),
+        kernel_y * kernel_x * channels,
+        *_runs(layer, shape, out_shape),
+        budget,
+    )
+    out_y, out_x, ky, kx = np.indices((*out_shape[1:], kernel_y, kernel_x), dtype=np.int64).reshape(4, -1)
+    y = out_y * layer.stride[0] - layer.padding[0] + ky
+    x = out_x * layer.stride[1] - layer.padding[1] + kx
+    inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+    pixel = (y * width + x)[inside]
+    element = (ky * kernel_x + kx)[inside]
+    in_channel, in_pixel = order // (height * width), order % (height * width)
+    elements = kernel_y * kernel_x
+    # reach[pixel, element]: output positions at which the pixel meets that kernel element (0 or 1 of them).
+    reach = np.bincount(pixel * elements + element, minlength=height * width * elements)
+    reach = reach.reshape(height * width, elements)
+    nonzero = np.count_nonzero(layer.weight, axis=0).reshape(channels, elements)
+    fan_out = (reach.sum(axis=1) * outputs)[in_pixel]
+    return wiring, fan_out, (reach @ nonzero.T)[in_pixel, in_channel]
+
+
+def _mask(*columns: NDArray) -> int:
+    """Return 0 where every column repeats one number, else -1."""
+    return 0 if all((column == column[0]).all() for column in columns) else -1
+
+
+def _step(lif: Lif, worst: int) -> Step:
+    """Return the step's numbers; ``worst``: the largest weighted sum, of either sign."""
+    threshold = lif.threshold.astype(np.int32)
+    none = np.zeros_like(threshold)
+    shift = lif.shift.astype(np.int64)
+    delayed = lif.reset_delay == 1
+    k, a = lif.leak_shift, int(lif.leak_multiplier)
+    half = (1 << k) >> 1 if lif.leak_rounding == Rounding.NEAREST else 0
+    negative = (1 << k) - 1 if lif.leak_rounding == Rounding.TOWARD_ZERO else 0
+    # A membrane is stored after its reset, so it can lie a threshold below the format's lower end.
+    farthest = max(abs(lif.membrane.q_min), abs(lif.membrane.q_max)) + int(np.abs(threshold).max(initial=0))
+
+    halves = np.left_shift(1, shift) >> 1
+    fits = (
+        worst * lif.multiplier.astype(np.int64) + halves <= np.iinfo(np.int32).max
+    ).all() and shift.max() < 32
+    gain = np.int32 if fits else np.int64
+
+    lanes = _neuron_lanes(len(threshold))
+    padded = _padded(len(threshold), lanes)
+
+    def filled(values: NDArray, dtype: type = np.int32, filling: int = 0) -> NDArray:
+        array = aligned_zeros(padded, dtype)
+        array[:] = filling
+        array[: len(values)] = values
+        return array
+
+    return Step(
+        eighths=shape_of(1, lanes)[1],
+        multiplier=filled(lif.multiplier, gain),
+        half=filled(halves, gain),
+        shift=filled(shift, gain),
+        bias=filled(lif.bias),
+        test=filled(threshold + np.int32(lif.spike_test == ">"), filling=np.iinfo(np.int32).max),
+        subtract_before=filled(threshold if delayed and lif.reset == "subtract" else none),
+        subtract_after=filled(threshold if not delayed and lif.reset == "subtract" else none),
+        zero_before=-1 if delayed and lif.reset == "zero" else 0,
+        zero_after=-1 if not delayed and lif.reset == "zero" else 0,
+        delayed=delayed,
+        leak_multiplier=a,
+        leak_shift=int(k),
+        leak_half=half,
+        leak_negative=negative,
+        # The same in the padding: nothing is added there, and a neuron at rest stays silent.
+        gain_mask=_mask(lif.multiplier, lif.shift),
+        threshold_mask=_mask(threshold) if threshold.min() > 0 else -1,
+        wide_leak=farthest * a + half + negative > np.iinfo(np.int32).max or k > 31,
+        q_min=lif.membrane.q_min,
+        q_max=lif.membrane.q_max,
+        wrap=lif.overflow == Overflow.WRAP,
+    )

@@ -1,0 +1,325 @@
+"""A program on a data set or on one recording: choose the program, bring the frames, run, summarise, store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sastdeploy.errors import InputError
+from sastdeploy.program.records import Program, SumPool
+from sastdeploy.recordings.frames import Frames, LabelledFrames
+from sastdeploy.simulator.result import RunResult
+
+RECORDING_SCHEMA = "sastdeploy.recording/1"
+AUTO = "auto"
+FEW = 8
+"""Recordings up to which the plain engine is done before the compiled kernels are loaded; the integers are the same."""
+EARLY_WORK = 1 << 24
+"""Weights times positions times steps that an early answer may cost the plain engine: some hundredths of a second."""
+MAX_TRACE_BYTES = 2 << 30
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class EarlyAnswer:
+    """What the plain engine found on the first recordings of a run: how many, how many right, and SynOps of each."""
+
+    recordings: int
+    correct: int
+    synops: float
+
+
+@dataclass(frozen=True)
+class DatasetRun:
+    """A program's run on a split: the exact result, the labelled frames, and the summary as plain data."""
+
+    program: Program
+    labelled: LabelledFrames
+    result: RunResult
+    summary: dict[str, Any]
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    """Return the folder's ONNX files; hidden ones are half-written files and editors' marks, and one may vanish meanwhile."""
+    dated = []
+    for path in folder.glob("*.onnx"):
+        if not path.name.startswith("."):
+            with suppress(OSError):
+                dated.append((-path.stat().st_mtime_ns, path.name, path))
+    return [path for *_, path in sorted(dated)]
+
+
+def choose_program(
+    folder: Path,
+    dataset: str | None = None,
+    sensor_size: tuple[int, int, int] | None = None,
+    say: Say = lambda text: None,
+) -> Path:
+    """Return the newest compiled program in ``folder`` that fits the data set (frame shape, class count).
+
+    Args:
+        dataset: name of a data set; None accepts every program. sensor_size: accept only this ``(W, H, P)``.
+        say: told about ONNX files that are passed over because they are damaged or newer.
+
+    Raises:
+        InputError: none fits; the message says how to compile one.
+    """
+    from sastdeploy.program.file import read_manifest
+    from sastdeploy.recordings.catalog import dataset as facts_of
+
+    facts = facts_of(dataset) if dataset else None
+    others = []
+    for path in _newest_first(folder):
+        try:
+            manifest = read_manifest(path)
+            sensor = tuple(manifest["preprocessing"]["sensor_size"])
+            frame, classes = tuple(manifest["preprocessing"]["frame_size"]), len(manifest["classes"])
+        except (InputError, KeyError, TypeError) as error:
+            say(f"passed over {path.name}: {error}")
+            continue
+        found = (sensor, frame, classes)
+        fits = facts is None or found == (facts.sensor_size, facts.frame_size, len(facts.classes))
+        if fits and sensor_size in (None, sensor):
+            return path
+        others.append(path.name)
+    wanted = f"that fits {dataset}" if dataset else "that fits the recording" if sensor_size else "here"
+    passed = f" ({', '.join(others)}: for other data)" if others else ""
+    name = dataset or "DATASET"
+    raise InputError(
+        f"{folder}: no compiled program {wanted}{passed}. Name one (sastdeploy simulate PROGRAM ...), or make one: "
+        f"'sastdeploy train --dataset {name} --out ckpt.pt', then 'sastdeploy compile ckpt.pt --profile loihi_int8'."
+    )
+
+
+def check_fit(program: Program, dataset: str) -> list[str]:
+    """Return remarks for the user on a program that runs on a data set other than its own.
+
+    Raises:
+        InputError: sensor, frame size or class count differ.
+    """
+    from sastdeploy.recordings.catalog import CATALOG
+    from sastdeploy.recordings.catalog import dataset as facts_of
+
+    facts, own = facts_of(dataset), program.preprocessing
+    found = (own.sensor_size, own.frame_size, len(program.classes))
+    wanted = (facts.sensor_size, facts.frame_size, len(facts.classes))
+    if found != wanted:
+        raise InputError(
+            f"program {program.name}: takes {_sizes(*found)}, but {dataset} has {_sizes(*wanted)}. "
+            f"Use a program compiled for {dataset}, or --dataset {program.dataset}."
+        )
+    if program.dataset == dataset:
+        return []
+    trained = CATALOG.get(program.dataset)
+    kinds = [
+        f"the {'simulated' if known.simulated else 'real'} recordings of {known.name}"
+        for known in (trained, facts)
+        if known is not None
+    ]
+    if trained is None:
+        kinds.insert(0, f"'{program.dataset}'")
+    remarks = [f"trained on {kinds[0]}, simulated on {kinds[1]}"]
+    if facts.classes != program.classes:
+        remarks.append("class names differ between program and data set; numbers decide")
+    return remarks
+
+
+def simulate_dataset(
+    program: Program,
+    dataset: str,
+    *,
+    split: str = "test",
+    limit: int | None = None,
+    root: Path | None = None,
+    engine: str = AUTO,
+    threads: int | None = None,
+    trace: str | None = None,
+    skip_bad: bool = False,
+    say: Say = lambda text: None,
+    binning: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    early: Callable[[EarlyAnswer], None] | None = None,
+) -> DatasetRun:
+    """Return the program's run on a split, with its summary.
+
+    Args:
+        limit: at most this many recordings. They, and the validation split, are drawn by the training's seed, as `evaluate` draws them.
+        engine: one of the engines, or `AUTO`. root: folder of the data sets.
+        say: remarks for the user. binning: (files binned, in all). progress: (recordings simulated, in all).
+        early: told what `early_answer` finds before the compiled kernels are loaded; the run itself does not change.
+
+    Raises:
+        InputError: program and data do not fit, the data are missing, or an option is out of range.
+    """
+    from sastdeploy.program.file import program_hash
+    from sastdeploy.recordings.catalog import data_root, simulated_marker
+    from sastdeploy.recordings.catalog import dataset as facts_of
+    from sastdeploy.recordings.splits import load_frames
+    from sastdeploy.simulator import engine as engines
+    from sastdeploy.simulator.metrics import summarise
+
+    engines.check_options(program, "numba" if engine == AUTO else engine, threads, trace)
+    for remark in check_fit(program, dataset):
+        say(f"{program.name}: {remark}")
+    facts, root = facts_of(dataset), root or data_root()
+    if not facts.simulated and simulated_marker(facts, root):
+        say(f"{root / dataset}: these files were made by the simulator, they are not the real {dataset}")
+    labelled = load_frames(
+        dataset,
+        split,
+        time_bins=program.preprocessing.time_bins,
+        root=root,
+        limit=limit,
+        seed=_training_seed(program),
+        skip_bad=skip_bad,
+        say=say,
+        progress=binning,
+    )
+    if early is not None and engine == AUTO and len(labelled) > FEW:
+        answer = early_answer(program, labelled)
+        if answer is not None:
+            early(answer)
+    result = _run(program, labelled.frames, engine, threads, trace, say, progress)
+    summary = summarise(
+        program,
+        result,
+        labelled.labels,
+        dataset=dataset,
+        split=split,
+        data_hash=labelled.data_hash,
+        program_hash=program_hash(program),
+        recorded_seconds=None if labelled.seconds is None else float(labelled.seconds.sum()),
+    )
+    return DatasetRun(program, labelled, result, {**summary, "limit": limit})
+
+
+def _training_seed(program: Program) -> int:
+    """Return the seed that its network was trained with; 0 for a program that does not tell of a training."""
+    training = program.provenance.get("training")
+    seed = training.get("seed") if isinstance(training, dict) else None
+    return seed if type(seed) is int and seed >= 0 else 0
+
+
+def early_answer(program: Program, labelled: LabelledFrames) -> EarlyAnswer | None:
+    """Return the plain engine's answer on the first recordings, up to `FEW` and `EARLY_WORK`; None if not even one fits.
+
+    Raises:
+        InputError: program and frames do not fit.
+    """
+    from sastdeploy.simulator import engine as engines
+
+    outputs = program.shapes()[1:]
+    weights = [
+        layer.weight.size * int(np.prod(shape[1:]))
+        for layer, shape in zip(program.layers, outputs)
+        if not isinstance(layer, SumPool)
+    ]
+    count = min(FEW, len(labelled), EARLY_WORK // (sum(weights) * program.preprocessing.time_bins))
+    if count == 0:
+        return None
+    result = engines.run(program, labelled.frames.select(slice(count)), engine="reference")
+    correct = int((result.predicted == labelled.labels[:count]).sum())
+    return EarlyAnswer(count, correct, float(result.synops.sum()) / count)
+
+
+def simulate_recording(
+    program: Program,
+    path: Path,
+    *,
+    engine: str = AUTO,
+    threads: int | None = None,
+    trace: str | None = None,
+    say: Say = lambda text: None,
+) -> tuple[RunResult, dict[str, Any]]:
+    """Return the result on one event file, and as plain data its class, scores, spikes, operations and speed.
+
+    Raises:
+        InputError: the file is missing, damaged, empty, or of another sensor.
+    """
+    from sastdeploy.program.file import program_hash
+    from sastdeploy.recordings.binning import bin_events
+    from sastdeploy.recordings.reading import read_recording
+    from sastdeploy.simulator.metrics import speed
+
+    own = program.preprocessing
+    events = read_recording(path, sensor_size=own.sensor_size)
+    if len(events) == 0:
+        raise InputError(f"{path}: holds no events. Choose a recording with at least one event.")
+    counts = bin_events(events, own.sensor_size, own.frame_size, own.time_bins)
+    result = _run(
+        program, Frames.from_dense(counts[None]), engine, threads, trace, say, lambda done, total: None
+    )
+    answer = int(result.predicted[0])
+    sources = ("input", *result.layers)
+    return result, {
+        "schema": RECORDING_SCHEMA,
+        "recording": str(path),
+        "events": len(events),
+        "program": program.name,
+        "predicted": program.classes[answer],
+        "predicted_index": answer,
+        "scores": {name: int(score) for name, score in zip(program.classes, result.scores[0])},
+        "spikes": {name: int(count) for name, count in zip(result.layers, result.spikes[0])},
+        "synops": {
+            "total": int(result.synops.sum()),
+            "event_weighted": int(result.synops_events.sum()),
+            "nonzero_weights": int(result.synops_nonzero.sum()),
+            "sources": {name: int(count) for name, count in zip(sources, result.synops[0])},
+        },
+        "speed": speed(result, float(events["t"][-1] + 1) * 1e-6),
+        "provenance": {
+            "program_hash": program_hash(program),
+            "trained_on": program.dataset,
+            "engine": result.engine,
+            "threads": result.threads,
+        },
+    }
+
+
+def _run(
+    program: Program,
+    frames: Frames,
+    engine: str,
+    threads: int | None,
+    trace: str | None,
+    say: Say,
+    progress: Callable[[int, int], None],
+) -> RunResult:
+    from sastdeploy.simulator import engine as engines
+
+    if engine == AUTO:
+        engine = "reference" if len(frames) <= FEW else "numba"
+    if trace is not None:
+        _check_trace_size(program, trace, len(frames))
+    done, total = 0, len(frames)
+
+    def advance(finished: int) -> None:
+        nonlocal done
+        done += finished
+        progress(done, total)
+
+    return engines.run(
+        program, frames, engine=engine, threads=threads, trace=trace, progress=advance, message=say
+    )
+
+
+def _check_trace_size(program: Program, trace: str, recordings: int) -> None:
+    outputs = {layer.name: int(np.prod(s)) for layer, s in zip(program.layers, program.shapes()[1:])}
+    each = outputs.get(trace, 0) * program.preprocessing.time_bins * 5
+    if each * recordings > MAX_TRACE_BYTES:
+        raise InputError(
+            f"trace '{trace}': {recordings} recordings would take {each * recordings / 1e9:.1f} GB. "
+            f"Use --limit {max(1, MAX_TRACE_BYTES // each)} or less."
+        )
+
+
+def _sizes(sensor: tuple[int, int, int], frame: tuple[int, int], classes: int) -> str:
+    return (
+        f"{sensor[0]}x{sensor[1]}x{sensor[2]} sensors in {frame[0]}x{frame[1]} frames and {classes} classes"
+    )

@@ -1,0 +1,96 @@
+"""Figures over seeds: mean, standard deviation, Student's interval, paired differences, rank correlation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+_T95 = (math.inf, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+"""Student's t, two-sided 95 %, by degrees of freedom; beyond the list its last value is kept, a little more than needed."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One figure, measured once per seed; ``seeds`` ascending."""
+
+    seeds: tuple[int, ...]
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return math.fsum(self.values) / len(self.values)
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation over seeds (divided by n - 1); None for one seed."""
+        if len(self.values) < 2:
+            return None
+        return float(np.std(self.values, ddof=1))
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Return the 95 % interval of the mean (Student's t); None for one seed."""
+        return interval(self.values)
+
+    def less(self, other: Sample) -> Sample | None:
+        """Return the differences self - other of the seeds that both have; None if they share none."""
+        theirs = dict(zip(other.seeds, other.values))
+        pairs = [(s, v - theirs[s]) for s, v in zip(self.seeds, self.values) if s in theirs]
+        return Sample(tuple(s for s, _ in pairs), tuple(v for _, v in pairs)) if pairs else None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "mean": self.mean, "deviation": self.deviation, "interval": self.interval,
+            "by_seed": {str(seed): value for seed, value in zip(self.seeds, self.values)},
+        }  # fmt: skip
+
+
+def interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return the 95 % interval of the mean (Student's t); None for fewer than two values."""
+    n = len(values)
+    if n < 2:
+        return None
+    half = _T95[min(n, len(_T95)) - 1] * float(np.std(values, ddof=1)) / math.sqrt(n)
+    middle = math.fsum(values) / n
+    return middle - half, middle + half
+
+
+def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
+    """Return Spearman's rank correlation (ties share their mean rank); None where it has no meaning.
+
+    That is for fewer than three pairs, and where all of x or all of y are equal.
+    """
+    if len(x) < 3 or len(set(x)) < 2 or len(set(y)) < 2:
+        return None
+    return float(np.corrcoef(_ranks(x), _ranks(y))[0, 1])
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    ordered = np.sort(values)
+    low, high = np.searchsorted(ordered, values, "left"), np.searchsorted(ordered, values, "right")
+    return [(a + b - 1) / 2 for a, b in zip(low, high)]
+
+
+def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
+    """Return the Wilson score interval of a proportion, in [0, 1]; ``(0, 1)`` without trials.
+
+    Args:
+        successes: 0 to ``trials``. z: normal quantile, 1.96 for 95 %.
+
+    References:
+        E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
+    """
+    if trials == 0:
+        return 0.0, 1.0
+    share = successes / trials
+    scale = 1 + z * z / trials
+    centre = (share + z * z / (2 * trials)) / scale
+    half = z / scale * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    # At the ends the interval touches 0 or 1 exactly; rounding must not cross them.
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == trials else min(1.0, centre + half)
+    return low, high

@@ -1,0 +1,153 @@
+"""Folders of simulated recordings: made in parallel, resumed after an interruption, sealed by a manifest.
+
+``simulated.partial.json`` states the parameters from the start; ``simulated.json``, written last, marks a
+complete set.
+Each recording is written under a temporary name and renamed, so a file that exists is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+
+from sastdeploy import __version__
+from sastdeploy._files import atomic
+from sastdeploy.errors import InputError
+
+MANIFEST = "simulated.json"
+_PARTIAL = "simulated.partial.json"
+FORMAT = 1
+
+Progress = Callable[[int, int], None]
+
+
+def make_set(
+    folder: Path,
+    parameters: dict,
+    work: Callable[[tuple], list[tuple[str, str, int]]],
+    chunks: Iterable[tuple],
+    total: int,
+    *,
+    processes: int | None,
+    progress: Progress | None,
+    force: bool,
+    finish: Callable[[], None] | None = None,
+) -> Path:
+    """Fill ``folder`` by ``work`` over ``chunks`` and return it; nothing is done where it is complete
+    already.
+
+    Args:
+        parameters: everything that the recordings depend on, JSON-ready.
+        work: a module-level function (chunk) -> [(file name, its SHA-256, events)], which skips existing
+            files.
+        processes: number of processes; None takes every core. The bytes do not depend on it.
+        progress: called with (recordings done, recordings in all).
+        finish: writes what belongs to the set beside the recordings, before the manifest.
+
+    Raises:
+        InputError: the folder holds a set of other parameters (``force`` replaces it), or cannot be written.
+    """
+    if processes is not None and (type(processes) is not int or not 1 <= processes <= 1024):
+        raise InputError(
+            f"processes {processes!r}: outside 1 to 1024. Choose a number of processes, or leave it out."
+        )
+    parameters = json.loads(json.dumps(parameters))
+    stated = _stated(folder)
+    if force and stated is not None and stated != parameters:
+        atomic.remove_folder(folder)
+        stated = None
+    if stated is not None and stated != parameters:
+        different = sorted(k for k in {*stated, *parameters} if stated.get(k) != parameters.get(k))
+        raise InputError(
+            f"{folder}: holds a simulated set of other parameters ({', '.join(different)} differ). "
+            f"Choose another folder, or force it to be replaced."
+        )
+    if (folder / MANIFEST).exists():
+        # Left by a process that was killed between the two, it would say that the set is not finished.
+        (folder / _PARTIAL).unlink(missing_ok=True)
+        return folder
+    if stated is None and folder.exists() and any(folder.iterdir()):
+        raise InputError(
+            f"{folder}: is not empty and holds no simulated set. Choose another folder, or empty this one."
+        )
+    atomic.write_text(folder / _PARTIAL, json.dumps({"parameters": parameters}, indent=1) + "\n")
+    rows: list[tuple[str, str, int]] = []
+    for made in _spread(work, chunks, processes):
+        rows += made
+        if progress is not None:
+            progress(len(rows), total)
+    if finish is not None:
+        finish()
+    rows.sort()
+    content = hashlib.sha256("".join(f"{digest}  {name}\n" for name, digest, _ in rows).encode()).hexdigest()
+    manifest = {
+        "format": FORMAT,
+        "simulated": True,
+        "parameters": parameters,
+        "recordings": len(rows),
+        "events": sum(count for _, _, count in rows),
+        "sha256": content,
+        "sastdeploy": __version__,
+    }
+    atomic.write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    (folder / _PARTIAL).unlink(missing_ok=True)
+    return folder
+
+
+def write_whole(path: Path, content: bytes) -> str:
+    """Write ``content`` so that ``path`` is whole or absent; return its SHA-256. (No sync to disk: it can
+    be remade.)"""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}). Choose a folder you may write to."
+        ) from error
+    return hashlib.sha256(content).hexdigest()
+
+
+def _stated(folder: Path) -> dict | None:
+    for name in (MANIFEST, _PARTIAL):
+        path = folder / name
+        if path.exists():
+            try:
+                return dict(json.loads(path.read_text("utf-8"))["parameters"])
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise InputError(
+                    f"{path}: is not a manifest of a simulated set. Remove the folder and make the set again."
+                ) from error
+    return None
+
+
+def _follow_parent() -> None:
+    """Let this process end as soon as the one that started it has, be it killed."""
+    threading.Thread(target=_end_after, args=(parent_process(),), daemon=True).start()
+
+
+def _end_after(parent) -> None:
+    parent.join()
+    os._exit(1)
+
+
+def _spread(work, chunks: Iterable[tuple], processes: int | None):
+    chunks = list(chunks)
+    workers = min(processes or os.cpu_count() or 1, max(1, len(chunks)))
+    if workers == 1:
+        yield from map(work, chunks)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_follow_parent) as pool:
+        try:
+            yield from pool.map(work, chunks)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
