@@ -36,7 +36,7 @@ class Sample:
         """Return the 95 % interval of the mean (Student's t); None for one seed."""
         return interval(self.values)
 
-    def less(self, other: Sample) -> Sample | None:
+    def paired_difference(self, other: Sample) -> Sample | None:
         """Return the differences self - other of the seeds that both have; None if they share none."""
         theirs = dict(zip(other.seeds, other.values))
         pairs = [(s, v - theirs[s]) for s, v in zip(self.seeds, self.values) if s in theirs]

@@ -251,9 +251,9 @@ def test_samples_by_hand():
     sample = Sample((0, 1, 2), (1.0, 2.0, 3.0))
     assert (sample.mean, sample.deviation) == (2.0, 1.0)
     assert sample.interval == (pytest.approx(2 - 4.303 / 3**0.5), pytest.approx(2 + 4.303 / 3**0.5))
-    assert sample.less(Sample((1, 2, 5), (1.0, 1.0, 9.0))) == Sample((1, 2), (1.0, 2.0))
+    assert sample.paired_difference(Sample((1, 2, 5), (1.0, 1.0, 9.0))) == Sample((1, 2), (1.0, 2.0))
     assert interval([1.0]) is None and interval([2.0] * 30) == (2.0, 2.0)
-    assert sample.less(Sample((7,), (1.0,))) is None and Sample((0,), (1.0,)).deviation is None
+    assert sample.paired_difference(Sample((7,), (1.0,))) is None and Sample((0,), (1.0,)).deviation is None
     assert rank_correlation([1, 2, 3], [10, 20, 15]) == pytest.approx(0.5)
     # Ties share their mean rank: ranks 0.5, 0.5, 2 against 0, 1, 2 have 1.5 / sqrt(1.5 * 2).
     assert rank_correlation([1, 1, 3], [1, 2, 3]) == pytest.approx(1.5 / 3**0.5)

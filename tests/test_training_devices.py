@@ -262,7 +262,7 @@ def test_what_processes_exchange_lies_on_their_device(monkeypatch):
     for attempt in (
         lambda: group.sum_gradients(network, network.weight.sum()),
         lambda: group.sum_counts([3, 4]),
-        lambda: group.unlike_first(b"x"),
+        lambda: group.mismatched_ranks(b"x"),
     ):
         with pytest.raises(Stop):
             attempt()

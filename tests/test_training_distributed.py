@@ -244,7 +244,7 @@ def test_alone_nothing_changes_in_bits():
     assert plain_gradient(network, lambda: network.value("readout.bias").sum() + 2.0) == pytest.approx(
         2.0 + float(network.value("readout.bias").detach().sum())
     )
-    assert ALONE.sum_counts([3, 4]) == [3, 4] and ALONE.unlike_first(b"x") == []
+    assert ALONE.sum_counts([3, 4]) == [3, 4] and ALONE.mismatched_ranks(b"x") == []
 
 
 @given(st.integers(0, 1000), st.integers(1, 40))

@@ -105,7 +105,9 @@ def _scale_up(baseline: Sequence[Point], in_rivals: Results | None) -> tuple[str
         "that 99 % of the training recordings' non-zero counts do not exceed; feed min(count, clip) / clip, in training and at deployment."
     )
     well = well_scaled(baseline)
-    worse = [p for p in baseline if well and direction(well.samples[HARD].less(p.samples[HARD])) == 1]
+    worse = [
+        p for p in baseline if well and direction(well.samples[HARD].paired_difference(p.samples[HARD])) == 1
+    ]
     if well is not None and worse:
         text += (
             f" The same training, `{command(well.trial)}`, reaches {well.samples[HARD].mean:.1f} % with hard spikes at a largest frame value of 1, and is shown to be lower "
@@ -121,7 +123,7 @@ def _best_beside(in_rivals: Results | None) -> str:
     said = []
     for points in scales if well is not None else ():
         best = max(points, key=lambda point: point.samples["validation hard"].mean)
-        less = best.samples[HARD].less(well.samples[HARD])  # type: ignore[union-attr]
+        less = best.samples[HARD].paired_difference(well.samples[HARD])  # type: ignore[union-attr]
         if direction(less) == -1:
             said.append(f"{difference(less)} at {at(best)} (`{command(best.trial)}`)")
     if not said:

@@ -65,7 +65,7 @@ def calibration(found: Mapping[str, Results | None]) -> str:
     rows = [
         [
             at(p), spread(p.samples[HARD]), spread(p.samples["calibrated"]), difference(p.samples["recovered"]), difference(p.samples["left"]),
-            NONE if well is None or p is well else difference(p.samples["calibrated"].less(well.samples[HARD])),
+            NONE if well is None or p is well else difference(p.samples["calibrated"].paired_difference(well.samples[HARD])),
         ]
         for p in having
     ]  # fmt: skip

@@ -146,10 +146,12 @@ def _at_one_scale(points: Sequence[Point], well: Point | None) -> str:
     if any(p.samples[GAP].mean < 0 for p in (chosen, smallest) if p is not None):
         text += " (A negative gap: hard spikes are right more often than smooth ones.)"
     against_chosen = [
-        (short(p, factor), p.samples[HARD].less(chosen.samples[HARD])) for p in points if p is not chosen
+        (short(p, factor), p.samples[HARD].paired_difference(chosen.samples[HARD]))
+        for p in points
+        if p is not chosen
     ]
     against_plain = [
-        (short(p, factor), p.samples[GAP].less(plain.samples[GAP]))
+        (short(p, factor), p.samples[GAP].paired_difference(plain.samples[GAP]))
         for p in points
         if p is not plain and learnt(p)
     ]
@@ -167,7 +169,7 @@ def _at_one_scale(points: Sequence[Point], well: Point | None) -> str:
     if well is not None:
         said.append(
             f"The baseline with well-scaled input (largest frame value 1, same compute) reaches {spread(well.samples[HARD])} % hard; "
-            f"the way chosen {where} less that: {difference(chosen.samples[HARD].less(well.samples[HARD]))} points."
+            f"the way chosen {where} less that: {difference(chosen.samples[HARD].paired_difference(well.samples[HARD]))} points."
         )
     return " ".join(filter(None, said)) + "\n"
 

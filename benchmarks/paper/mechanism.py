@@ -59,7 +59,7 @@ def interventions(found: dict[str, Results | None]) -> list[Intervention]:
             continue
         well, small = baseline.get(1.0), baseline.get(factor)
         if well is not None and small is not None:
-            less, scale_name = well.samples[GAP].less(small.samples[GAP]), at(small)
+            less, scale_name = well.samples[GAP].paired_difference(small.samples[GAP]), at(small)
             tests.append(
                 intervention(SCALED, f"{SCALED}, from {scale_name} to 1: gap", less, -1, not learnt(small))
             )
@@ -76,7 +76,7 @@ def interventions(found: dict[str, Results | None]) -> list[Intervention]:
             ("a surrogate that steepens during training, a smaller tail in the end", lambda p: p.trial.slope_end > 0, GAP, -1),
         ):  # fmt: skip
             point = next((p for p in points if changed(p)), None)
-            less = None if point is None else point.samples[key].less(plain.samples[key])
+            less = None if point is None else point.samples[key].paired_difference(plain.samples[key])
             failed = key == GAP and point is not None and not (learnt(point) and learnt(plain))
             what = f"{kind}, at {at(plain)}: {'gap' if key == GAP else 'hard accuracy'}"
             tests.append(intervention(kind, what, less, wanted, failed))

@@ -24,11 +24,11 @@ class Comparison:
     sast: Point
     baseline: Point
 
-    def less(self, key: str) -> Sample | None:
+    def paired_difference(self, key: str) -> Sample | None:
         """Return SAST's figure less the baseline's, paired by seed; no gap where one of them has not learnt."""
         if key == GAP and not (learnt(self.sast) and learnt(self.baseline)):
             return None
-        return self.sast.samples[key].less(self.baseline.samples[key])
+        return self.sast.samples[key].paired_difference(self.baseline.samples[key])
 
 
 def at_equal_compute(found: Mapping[str, Results | None]) -> list[Comparison]:
@@ -74,7 +74,7 @@ def _by_scale(name: str, results: Results | None) -> list[Comparison]:
 
 def verdict(comparisons: Sequence[Comparison]) -> str:
     """Return what to do, from which way hard-spike accuracy is shown to differ."""
-    sides = {direction(comparison.less(HARD)) for comparison in comparisons}
+    sides = {direction(comparison.paired_difference(HARD)) for comparison in comparisons}
     if {1, -1} <= sides:
         return "it depends: use it where it is shown to be higher, not where it is shown to be lower"
     if 1 in sides:
@@ -96,11 +96,11 @@ def with_sast(found: Mapping[str, Results | None]) -> tuple[str, str] | None:
         return None
     said = [("equal", c) for c in compute] + [("twice", c) for c in epochs]
     rows = [
-        [times, f"`{c.experiment}`, `{c.sast.trial.dataset}`", at(c.sast), f"{c.sast.trial.rho:g}", difference(c.less(HARD)),
-         _SHOWN[direction(c.less(HARD))], difference(c.less(GAP))]
-        for times, c in said if direction(c.less(HARD)) is not None
+        [times, f"`{c.experiment}`, `{c.sast.trial.dataset}`", at(c.sast), f"{c.sast.trial.rho:g}", difference(c.paired_difference(HARD)),
+         _SHOWN[direction(c.paired_difference(HARD))], difference(c.paired_difference(GAP))]
+        for times, c in said if direction(c.paired_difference(HARD)) is not None
     ]  # fmt: skip
-    single = [c for _, c in said if direction(c.less(HARD)) is None]
+    single = [c for _, c in said if direction(c.paired_difference(HARD)) is None]
     header = [
         "compute",
         "experiment",
@@ -158,7 +158,7 @@ def _conv(c: Comparison) -> str:
     text = (
         f"`{c.experiment}`, largest frame value {at(c.baseline)}: `{command(c.baseline.trial)}` had gaps of {_each(gaps)} points, one per seed, and a mean hard-spike "
         f"accuracy of {hard.mean:.1f} %. The same with `--method sast --rho {c.sast.trial.rho:g}` had gaps of {_each(c.sast.samples[GAP])} and {c.sast.samples[HARD].mean:.1f} %: "
-        f"hard-spike accuracy {_or_seeds(c.less(HARD))} points, gap {_or_seeds(c.less(GAP))}."
+        f"hard-spike accuracy {_or_seeds(c.paired_difference(HARD))} points, gap {_or_seeds(c.paired_difference(GAP))}."
     )
     if len(hard.values) > 1:
         best = validation.seeds[validation.values.index(max(validation.values))]

@@ -40,7 +40,10 @@ class Try:
         """Whether the gap is shown to be nearer to 0; said only where both have learnt."""
         if not (learnt(self.point) and learnt(self.reference)):
             return False
-        return direction(size(self.point.samples[GAP]).less(size(self.reference.samples[GAP]))) == -1
+        return (
+            direction(size(self.point.samples[GAP]).paired_difference(size(self.reference.samples[GAP])))
+            == -1
+        )
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def answer(
     No verdict where training failed (see `_untold`), and none where another one of the ``radii`` shows the other direction.
     """
     theirs, ours = (None, None) if pair is None else (point.samples.get(name) for point in pair)
-    less = None if theirs is None or ours is None else ours.less(theirs)
+    less = None if theirs is None or ours is None else ours.paired_difference(theirs)
     text, verdict = compared(less, wanted)
     if pair is None or theirs is None or less is None:
         return Answer(NONE, text, verdict)
@@ -115,7 +115,7 @@ def programs(pair: tuple[Point, Point] | None, profile: str) -> tuple[Answer, An
     if pair is None:
         return accuracy, operations
     theirs, ours = (point.samples.get(f"{profile} kSynOps") for point in pair)
-    less = None if theirs is None or ours is None else ours.less(theirs)
+    less = None if theirs is None or ours is None else ours.paired_difference(theirs)
     if theirs is not None and less is not None and _paired(theirs, less) > 0:
         ratio = 1 + less.mean / _paired(theirs, less)
         operations = Answer(f"{operations.ours}, r_ops {ratio:.3f}", operations.less, operations.verdict)

@@ -37,7 +37,7 @@ def list_(data: str | None, as_json: bool) -> None:
         return
     rows = [
         (facts.name, "yes" if here[name] else "no", "simulated" if facts.simulated else "real",
-         f"{facts.recordings[0]:,} + {facts.recordings[1]:,}", len(facts.classes), facts.size, facts.licence, facts.way)
+         f"{facts.recordings[0]:,} + {facts.recordings[1]:,}", len(facts.classes), facts.size, facts.licence, facts.install_command)
         for name, facts in CATALOG.items()
     ]  # fmt: skip
     print_table(("name", "here", "kind", "train + test", "classes", "size", "licence", "get it with"), rows)

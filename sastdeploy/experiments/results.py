@@ -114,7 +114,7 @@ def aggregate(experiment: Experiment, trials: dict[str, Trial], records: Path) -
         differences = {
             name: less
             for name, sample in samples[group].items()
-            if name in pairs and (less := sample.less(pairs[name])) is not None
+            if name in pairs and (less := sample.paired_difference(pairs[name])) is not None
         }
         refused: dict[str, tuple[str, ...]] = {}
         for trial in done:

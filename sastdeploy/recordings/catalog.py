@@ -63,7 +63,7 @@ class Dataset:
     stand_in: str | None = None
 
     @property
-    def way(self) -> str:
+    def install_command(self) -> str:
         """The command that brings it."""
         return f"sastdeploy data {'make' if self.simulated else 'fetch'} {self.name}"
 
@@ -133,7 +133,7 @@ def dataset(name: str) -> Dataset:
         )
     if CATALOG[name].form == "images":
         raise InputError(
-            f"data set '{name}': holds images, no recordings. Make recordings: {CATALOG['nmnist-sim'].way}."
+            f"data set '{name}': holds images, no recordings. Make recordings: {CATALOG['nmnist-sim'].install_command}."
         )
     return CATALOG[name]
 
@@ -150,12 +150,12 @@ def data_root() -> Path:
 
 def absent(facts: Dataset, root: Path, why: str) -> InputError:
     """Return the error of a data set that is not there, with the ways to get one."""
-    ways = [f"run '{facts.way}'"]
+    ways = [f"run '{facts.install_command}'"]
     if not facts.simulated:
         names = " and ".join(remote.name for remote in facts.files)
         ways.append(f"put the official files ({names}, or unpacked) into {root / facts.name}")
         ways.append(
-            f"use simulated recordings: '{CATALOG[facts.stand_in or ''].way}' and --dataset {facts.stand_in}"
+            f"use simulated recordings: '{CATALOG[facts.stand_in or ''].install_command}' and --dataset {facts.stand_in}"
         )
     else:
         ways.append("name the folder that holds it with --data DIR")

@@ -25,7 +25,7 @@ def fetch(facts: Dataset, root: Path, report: Report | None = None) -> Path:
     """
     if facts.simulated:
         raise InputError(
-            f"data set '{facts.name}': is simulated, so there is nothing to download. Run '{facts.way}'."
+            f"data set '{facts.name}': is simulated, so there is nothing to download. Run '{facts.install_command}'."
         )
     folder = root / facts.name
     for remote in facts.files:
@@ -57,7 +57,7 @@ def _download(name: str, url: str, md5: str, facts: Dataset, folder: Path, repor
     except (requests.RequestException, OSError) as error:
         raise InputError(
             f"{name}: could not be downloaded from {url} ({type(error).__name__}). Download it by hand "
-            f"({facts.source}), put it into {folder}, and run '{facts.way}' again to check it."
+            f"({facts.source}), put it into {folder}, and run '{facts.install_command}' again to check it."
         ) from error
     except ValueError as error:
         raise InputError(

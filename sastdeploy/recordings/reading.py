@@ -51,7 +51,9 @@ def list_sources(facts: Dataset, root: Path, split: str) -> list[Source]:
     if not folder.is_dir():
         raise absent(facts, root, f"there is no folder {folder}")
     if (folder / "simulated.partial.json").exists():
-        raise InputError(f"{folder}: is not finished. Run '{facts.way}' again; it goes on where it stopped.")
+        raise InputError(
+            f"{folder}: is not finished. Run '{facts.install_command}' again; it goes on where it stopped."
+        )
     listing = nmnist.list_nmnist if facts.form == "digits" else gestures.list_gestures
     try:
         found = listing(folder, split)

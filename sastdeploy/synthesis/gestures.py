@@ -16,10 +16,10 @@ from sastdeploy.synthesis.body import Performer, draw_performer, pose
 from sastdeploy.synthesis.sensor import (
     SensorModel,
     collect,
-    compare,
     draw_pixels,
-    follow,
+    emit_threshold_events,
     lin_log,
+    low_pass_step,
     noise,
 )
 
@@ -264,12 +264,12 @@ def _play_body(
                 after = target
                 if abs(target - before) > 1e-9:
                     intensity = light[y, x] * (128.0 + contrast * (value - 128.0))
-                    after = follow(before, target, intensity, cutoff_hz, step_us)
+                    after = low_pass_step(before, target, intensity, cutoff_hz, step_us)
                     state[0, pixel] = after
                 level = after + leak[pixel] * t1
                 reference = state[1, pixel]
                 if state[2, pixel] > 0.0 or level >= reference + on[pixel] or level <= reference - off[pixel]:
-                    n = compare(
+                    n = emit_threshold_events(
                         pixel,
                         t0,
                         t1,

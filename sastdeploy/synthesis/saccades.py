@@ -27,7 +27,15 @@ from numpy.typing import NDArray
 from sastdeploy._kernels.jit import kernel
 from sastdeploy.errors import InputError
 from sastdeploy.synthesis.mnist import SIDE
-from sastdeploy.synthesis.sensor import SensorModel, collect, compare, draw_pixels, follow, lin_log, noise
+from sastdeploy.synthesis.sensor import (
+    SensorModel,
+    collect,
+    draw_pixels,
+    emit_threshold_events,
+    lin_log,
+    low_pass_step,
+    noise,
+)
 
 SENSOR_SIZE = (34, 34, 2)
 _WIDTH, _HEIGHT = 34, 34
@@ -221,13 +229,13 @@ def _play_digit(
             after = (
                 target
                 if abs(target - before) < _SETTLED
-                else follow(before, target, intensity, cutoff_hz, step_us)
+                else low_pass_step(before, target, intensity, cutoff_hz, step_us)
             )
             state[0, pixel] = after
             level = after + leak[pixel] * t1
             reference = state[1, pixel]
             if state[2, pixel] > 0.0 or level >= reference + on[pixel] or level <= reference - off[pixel]:
-                n = compare(
+                n = emit_threshold_events(
                     pixel,
                     t0,
                     t1,
@@ -250,7 +258,7 @@ def _play_digit(
             level = rest + leak[pixel] * t1
             reference = state[1, pixel]
             if state[2, pixel] > 0.0 or level >= reference + on[pixel] or level <= reference - off[pixel]:
-                n = compare(
+                n = emit_threshold_events(
                     pixel, t0, t1, rest, rest, on, off, leak, state, refractory_us, out_t, out_pixel, out_p, n
                 )
         first, n = noise(

@@ -176,7 +176,7 @@ def lin_log(intensity: float) -> float:
 
 
 @kernel(error_model="numpy")
-def follow(value: float, target: float, intensity: float, cutoff_hz: float, step_us: float) -> float:
+def low_pass_step(value: float, target: float, intensity: float, cutoff_hz: float, step_us: float) -> float:
     """Return the photoreceptor's V one step later (backward Euler, so it is stable for every step)."""
     if cutoff_hz <= 0.0:
         return target
@@ -185,7 +185,9 @@ def follow(value: float, target: float, intensity: float, cutoff_hz: float, step
 
 
 @kernel(error_model="numpy")
-def compare(pixel, t0, t1, v0, v1, on, off, leak, state, refractory_us, out_t, out_pixel, out_p, n):
+def emit_threshold_events(
+    pixel, t0, t1, v0, v1, on, off, leak, state, refractory_us, out_t, out_pixel, out_p, n
+):
     """Write the events of one pixel in the step ``(t0, t1]``, in which V goes from v0 to v1; return the
     new count.
 
@@ -257,7 +259,7 @@ def noise(
 
 
 @kernel(error_model="numpy")
-def play(
+def simulate_images(
     images,
     on,
     off,
@@ -287,8 +289,10 @@ def play(
         t1 = step * step_us
         for pixel in range(images.shape[1]):
             before = state[0, pixel]
-            after = follow(before, lin_log(images[step, pixel]), images[step, pixel], cutoff_hz, step_us)
-            n = compare(
+            after = low_pass_step(
+                before, lin_log(images[step, pixel]), images[step, pixel], cutoff_hz, step_us
+            )
+            n = emit_threshold_events(
                 pixel, t0, t1, before, after, on, off, leak, state, refractory_us, out_t, out_pixel, out_p, n
             )
             state[0, pixel] = after
@@ -315,7 +319,7 @@ def play_images(images: NDArray, model: SensorModel, seed: int | tuple[int, ...]
     flat = np.ascontiguousarray(images.reshape(steps + 1, -1))
 
     def run(state, out_t, out_pixel, out_p):
-        return play(
+        return simulate_images(
             flat,
             pixels.on,
             pixels.off,

@@ -76,7 +76,7 @@ class Group:
         self._exchange(dist.all_reduce, sums)
         return sums.tolist()
 
-    def unlike_first(self, content: bytes) -> list[int]:
+    def mismatched_ranks(self, content: bytes) -> list[int]:
         """Return the ranks whose content differs from the first's (by SHA-256): the same answer in every process."""
         if self.size == 1:
             return []

@@ -182,12 +182,14 @@ def _check_equal(group: Group, identity, network: SpikingNetwork, progress: _Pro
     if group.size == 1:
         return
     begun = json.dumps([identity, progress.epoch], sort_keys=True).encode()
-    if unlike := group.unlike_first(begun):
+    if unlike := group.mismatched_ranks(begun):
         raise InputError(
             f"ranks {unlike}: have other settings, data or a state of another epoch than rank 0. "
             f"Give every process the same options and the same files."
         )
-    if unlike := group.unlike_first(b"".join(p.tobytes() for p in network.parameters_as_arrays().values())):
+    if unlike := group.mismatched_ranks(
+        b"".join(p.tobytes() for p in network.parameters_as_arrays().values())
+    ):
         raise SastdeployError(
             f"epoch {progress.epoch}: ranks {unlike} hold other parameters than rank 0. Run all processes on one kind "
             f"of machine with the same number of threads; --resume goes on from the last epoch that agreed."

@@ -39,7 +39,7 @@ class SpikingNetwork(nn.Module):
             key = name.replace(".", "_")
             if name.endswith("threshold"):
                 self.register_buffer(key, torch.full(shape, architecture.neuron.threshold))
-            elif self._turned(name):
+            elif self._is_transposed(name):
                 # Input by input in memory: the order in which the sparse sum reads it. See `value`.
                 self.learnable[key] = nn.Parameter(torch.zeros(shape[::-1]))
             else:
@@ -48,11 +48,11 @@ class SpikingNetwork(nn.Module):
     def value(self, name: str) -> Tensor:
         """Return a parameter or threshold by its checkpoint name, as in ``layers.0.weight``."""
         key = name.replace(".", "_")
-        if self._turned(name):
+        if self._is_transposed(name):
             return self.learnable[key].t()
         return self.learnable[key] if key in self.learnable else self.get_buffer(key)
 
-    def _turned(self, name: str) -> bool:
+    def _is_transposed(self, name: str) -> bool:
         """Whether a parameter is kept transposed: the first weight, where frames come in sparse form."""
         return name == "layers.0.weight" and self.takes_sparse
 
@@ -63,7 +63,7 @@ class SpikingNetwork(nn.Module):
 
     def as_kept(self, name: str, values: Tensor) -> Tensor:
         """Return values of a parameter's checkpoint shape as the parameter lies in `learnable`."""
-        return values.t() if self._turned(name) else values
+        return values.t() if self._is_transposed(name) else values
 
     def forward(self, x: Tensor | SparseValues, hard: bool = False, record: list | None = None) -> Tensor:
         """Return class scores ``[B, K]`` of frame values ``[B, T, P, H, W]``, or of their sparse form.

@@ -12,7 +12,7 @@ from sastdeploy.compiler.ir.nodes import AveragePool, Conv2d, Input, Lif, Readou
 
 
 @dataclass(frozen=True)
-class Meaning:
+class GraphOutputs:
     """Scores ``[N, K]``; per LIF node, in order, spikes and membranes ``[N, T, C, H, W]``."""
 
     scores: NDArray[np.float64]
@@ -20,7 +20,7 @@ class Meaning:
     membranes: tuple[NDArray[np.float64], ...]
 
 
-def interpret(graph: Graph, counts: NDArray[np.integer]) -> Meaning:
+def interpret(graph: Graph, counts: NDArray[np.integer]) -> GraphOutputs:
     """Return what the graph answers to event counts ``[N, T, P, H, W]``, with hard spikes."""
     x = np.zeros(0)
     spikes, membranes = [], []
@@ -34,7 +34,7 @@ def interpret(graph: Graph, counts: NDArray[np.integer]) -> Meaning:
         elif isinstance(node, (AveragePool, SumPool)):
             x = _pool(x, node.kernel, mean=isinstance(node, AveragePool))
         elif isinstance(node, Readout):
-            return Meaning(_read_out(node, x), tuple(spikes), tuple(membranes))
+            return GraphOutputs(_read_out(node, x), tuple(spikes), tuple(membranes))
         else:
             x = _currents(node, x)
     raise AssertionError("a verified graph ends with a readout")
