@@ -18,7 +18,7 @@ import numpy as np
 
 from sastdeploy.program.file import load_program, program_hash
 from sastdeploy.provenance import git_commit
-from sastdeploy.recordings.splits import load_frames
+from sastdeploy.recordings.splits import load_dataset
 from sastdeploy.simulator.engine import ENGINES, run
 from sastdeploy.simulator.result import RunResult
 
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int)
     options = parser.parse_args()
     program = load_program(options.program)
-    frames = load_frames(options.dataset, options.split, root=Path(options.data)).frames
+    frames = load_dataset(options.dataset, options.split, root=Path(options.data)).frames
     frames = frames.select(slice(0, options.limit))
     runs = [("numba", 1), ("numba", 2), *((name, 1) for name in ENGINES if name != "numba")]
     first, speeds, compared = None, {}, 0

@@ -13,7 +13,7 @@ from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.networks.builtin import describe, load_architecture
 from sastdeploy.program.file import save_program
 from sastdeploy.recordings.frames import Preprocessing
-from sastdeploy.recordings.splits import find_scale, load_frames
+from sastdeploy.recordings.splits import find_scale, load_dataset
 from sastdeploy.simulator import engine
 from sastdeploy.simulator.metrics import summarise
 from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
@@ -38,7 +38,7 @@ def main() -> None:
     root = options.work / "network-data"
     make_nmnist_sim(root, train=options.train, test=max(10, options.train // 4), seed=0)
     training, validation, test = (
-        load_frames("nmnist-sim", part, root=root) for part in ("train", "validation", "test")
+        load_dataset("nmnist-sim", part, root=root) for part in ("train", "validation", "test")
     )
     clip = find_scale(training.frames)
     preprocessing = Preprocessing((34, 34, 2), (34, 34), 10, clip, float(clip))

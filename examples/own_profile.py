@@ -16,7 +16,7 @@ from sastdeploy.compiler.compile import compile_checkpoint
 from sastdeploy.compiler.profiles import load_profile, profile_path
 from sastdeploy.errors import CompileError
 from sastdeploy.networks.checkpoint import load_checkpoint
-from sastdeploy.recordings.splits import load_frames
+from sastdeploy.recordings.splits import load_dataset
 from sastdeploy.simulator import engine
 from sastdeploy.simulator.metrics import summarise
 
@@ -44,7 +44,7 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     checkpoint = load_checkpoint(options.checkpoint)
     bins = checkpoint.preprocessing.time_bins
-    test = load_frames(checkpoint.dataset, "test", root=options.data, limit=options.limit, time_bins=bins)
+    test = load_dataset(checkpoint.dataset, "test", root=options.data, limit=options.limit, time_bins=bins)
     print(f"{'bits':>4}{'accuracy':>10}{'kSynOps':>10}{'bytes':>10}{'saturated':>11}")
     for bits in range(8, 1, -1):
         profile = load_profile(str(write_profile(options.work, bits)))

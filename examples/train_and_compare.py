@@ -17,7 +17,7 @@ from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.networks.architecture import Architecture
 from sastdeploy.networks.builtin import load_architecture
 from sastdeploy.recordings.frames import LabelledFrames, Preprocessing
-from sastdeploy.recordings.splits import find_scale, load_frames
+from sastdeploy.recordings.splits import find_scale, load_dataset
 from sastdeploy.simulator import engine
 from sastdeploy.simulator.metrics import summarise
 from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
@@ -29,7 +29,7 @@ from sastdeploy.training.settings import TrainingSettings
 def data(work: Path, train_count: int) -> dict[str, LabelledFrames]:
     make_nmnist_sim(work / "data", train=train_count, test=max(10, train_count // 4), seed=0)
     return {
-        split: load_frames("nmnist-sim", split, root=work / "data")
+        split: load_dataset("nmnist-sim", split, root=work / "data")
         for split in ("train", "validation", "test")
     }
 

@@ -129,12 +129,12 @@ def _make(root: Path, settings: QuickstartSettings, bar: Bar) -> None:
 
 
 def _draw_one(root: Path, out: Path) -> Path:
-    from sastdeploy.recordings.reading import read_recording
+    from sastdeploy.recordings.reading import read_events
     from sastdeploy.report.recording_figures import draw_recording
 
     path = min((root / DATASET / "Test" / "7").glob("*.bin"))
     title = f"simulated N-MNIST recording {path.relative_to(root / DATASET)}"
-    return draw_recording(read_recording(path), (34, 34, 2), out / "recording.png", title=title)
+    return draw_recording(read_events(path), (34, 34, 2), out / "recording.png", title=title)
 
 
 def _train(out: Path, root: Path, method: str, settings: QuickstartSettings, bar: Bar) -> None:
@@ -142,7 +142,7 @@ def _train(out: Path, root: Path, method: str, settings: QuickstartSettings, bar
     from sastdeploy.networks.checkpoint import load_checkpoint
     from sastdeploy.recordings.catalog import dataset
     from sastdeploy.recordings.frames import Preprocessing
-    from sastdeploy.recordings.splits import find_scale, load_frames
+    from sastdeploy.recordings.splits import find_scale, load_dataset
     from sastdeploy.training.loop import train
     from sastdeploy.training.settings import TrainingSettings
 
@@ -152,7 +152,7 @@ def _train(out: Path, root: Path, method: str, settings: QuickstartSettings, bar
         return
     facts = dataset(DATASET)
     training, validation = (
-        load_frames(DATASET, part, root=root, seed=settings.seed) for part in ("train", "validation")
+        load_dataset(DATASET, part, root=root, seed=settings.seed) for part in ("train", "validation")
     )
     scale = find_scale(training.frames)
     preprocessing = Preprocessing(facts.sensor_size, facts.frame_size, 10, scale, float(scale))
@@ -175,11 +175,11 @@ def _programs(out: Path, root: Path) -> list[dict[str, Any]]:
     from sastdeploy.compiler.profiles import load_profile
     from sastdeploy.networks.checkpoint import load_checkpoint
     from sastdeploy.program.file import load_program, program_hash, save_program
-    from sastdeploy.recordings.splits import load_frames
+    from sastdeploy.recordings.splits import load_dataset
     from sastdeploy.simulator.engine import run as simulate
     from sastdeploy.simulator.metrics import summarise
 
-    test = load_frames(DATASET, "test", root=root)
+    test = load_dataset(DATASET, "test", root=root)
     rows: list[dict[str, Any]] = []
     for profile in PROFILES:
         baseline = 0.0
@@ -202,10 +202,10 @@ def _programs(out: Path, root: Path) -> list[dict[str, Any]]:
 
 def _evaluate(out: Path, root: Path) -> dict[str, Any]:
     from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
-    from sastdeploy.recordings.splits import load_frames
+    from sastdeploy.recordings.splits import load_dataset
     from sastdeploy.training.inference import evaluate
 
-    test = load_frames(DATASET, "test", root=root)
+    test = load_dataset(DATASET, "test", root=root)
     result = {}
     for method in METHODS:
         checkpoint = load_checkpoint(out / f"{method}.pt")

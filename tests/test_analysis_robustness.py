@@ -16,7 +16,7 @@ from sastdeploy.networks.checkpoint import save_checkpoint
 from sastdeploy.recordings.corrupted_frames import corrupted_frames
 from sastdeploy.recordings.corruption import KINDS, Corruption
 from sastdeploy.recordings.frames import Frames
-from sastdeploy.recordings.splits import load_frames
+from sastdeploy.recordings.splits import load_dataset
 from sastdeploy.report.robustness_figures import draw
 from sastdeploy.simulator import engine
 from sastdeploy.simulator.metrics import wilson_interval
@@ -134,7 +134,7 @@ def test_sweeps_get_the_same_records_from_files(here):
     records = robustness(
         checkpoint, folder / "data", profiles=("loihi_int8",), limit=20, corruptions=(HALF,), seed=7
     )
-    clean = load_frames("nmnist-sim", "test", root=folder / "data", limit=20, seed=5)
+    clean = load_dataset("nmnist-sim", "test", root=folder / "data", limit=20, seed=5)
 
     def corrupt(corruption):
         return corrupted_frames(clean, "nmnist-sim", "test", corruption, root=folder / "data", seed=7)
@@ -155,7 +155,7 @@ def test_validation_recordings_are_those_that_were_held_out_in_training(here):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sastdeploy.analysis.robustness.grid", spy)
         robustness(checkpoint, folder / "data", split="validation", seed=9)
-    assert seen == [load_frames("nmnist-sim", "validation", root=folder / "data", seed=5).names]
+    assert seen == [load_dataset("nmnist-sim", "validation", root=folder / "data", seed=5).names]
 
 
 def call(line, capsys):

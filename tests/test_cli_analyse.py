@@ -10,7 +10,7 @@ from sastdeploy.analysis.margins import margins
 from sastdeploy.cli.main import main
 from sastdeploy.networks.builtin import builtin
 from sastdeploy.networks.checkpoint import load_checkpoint, save_checkpoint
-from sastdeploy.recordings.splits import load_frames
+from sastdeploy.recordings.splits import load_dataset
 from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
 
 
@@ -42,7 +42,7 @@ def call(place, words, capsys):
 def test_json_is_what_the_functions_return(place, capsys):
     said = json.loads(call(place, "--json", capsys).out)
     checkpoint = load_checkpoint(place / "ckpt.pt")
-    data = load_frames("nmnist-sim", "validation", root=place / "data")
+    data = load_dataset("nmnist-sim", "validation", root=place / "data")
     assert (said["split"], said["simulated"], said["recordings"]) == ("validation", True, len(data))
     assert said["margins"] == {
         "hard": margins(checkpoint, data),
@@ -67,7 +67,7 @@ def test_bounds_are_printed_where_they_are_asked_for(place, capsys):
     assert "Bounds (section 4), gradients and attacks on 3 recordings, seed 2" in out
     assert out.count("The theorem's assumption fails") == 1 and "beta is at least" in out
     said = json.loads(call(place, "--limit 3 --bounds --seed 2 --json", capsys).out)
-    data = load_frames("nmnist-sim", "validation", root=place / "data", limit=3)
+    data = load_dataset("nmnist-sim", "validation", root=place / "data", limit=3)
     assert said["bounds"] == bounds(load_checkpoint(place / "ckpt.pt"), data, seed=2)
 
 

@@ -24,7 +24,7 @@ from sastdeploy.program.file import save_program
 from sastdeploy.program.fixedpoint import QFormat
 from sastdeploy.program.records import DenseLif
 from sastdeploy.recordings.frames import Preprocessing
-from sastdeploy.recordings.splits import load_frames
+from sastdeploy.recordings.splits import load_dataset
 from sastdeploy.simulator import engine
 from sastdeploy.simulator import result_folder as simulation_files
 from sastdeploy.simulator.engine import COMPILING_AGAIN
@@ -148,7 +148,7 @@ def test_few_recordings_are_done_before_the_kernels_are_loaded(here, capsys):
 def test_the_first_recordings_are_answered_before_the_kernels_are_loaded(here, capsys, root):
     code, out, err = simulate(capsys, "net.onnx")
     assert code == 0
-    frames = load_frames("nmnist-sim", "test", root=root)
+    frames = load_dataset("nmnist-sim", "test", root=root)
     full = engine.run(digits_program(), frames.frames, engine="numba")
     correct = int((full.predicted[:8] == frames.labels[:8]).sum())
     ksynops = full.synops[:8].sum() / 8 / 1000
@@ -164,7 +164,7 @@ def test_the_first_recordings_are_answered_before_the_kernels_are_loaded(here, c
 
 
 def test_an_early_answer_is_the_same_integers_and_costs_little(monkeypatch, root):
-    program, frames = digits_program(), load_frames("nmnist-sim", "test", root=root)
+    program, frames = digits_program(), load_dataset("nmnist-sim", "test", root=root)
     full = engine.run(program, frames.frames, engine="numba")
     work = (2312 * 12 + 12 * 8) * 10
     for most, count in ((8 * work, 8), (8 * work - 1, 7), (work, 1)):
@@ -256,7 +256,7 @@ def test_recordings_are_drawn_as_evaluate_draws_them(here, root, training, seed)
     program = replace(digits_program(), provenance={} if training is None else {"training": training})
     for split, limit in (("test", 12), ("validation", None)):
         expected, others = (
-            load_frames("nmnist-sim", split, root=root, limit=limit, seed=s) for s in (seed, seed + 1)
+            load_dataset("nmnist-sim", split, root=root, limit=limit, seed=s) for s in (seed, seed + 1)
         )
         taken = simulate_dataset(program, "nmnist-sim", split=split, limit=limit, root=root).labelled
         assert taken.names == expected.names != others.names

@@ -152,7 +152,7 @@ def test_a_changed_checkpoint_and_other_recordings_are_refused(confirm, tmp_path
         place = tmp_path / "work" / record["address"] / "ckpt.pt"
         place.parent.mkdir(parents=True)
         save_checkpoint(place, checkpoint)
-    monkeypatch.setattr(splits, "load_frames", lambda *a, **k: test)
+    monkeypatch.setattr(splits, "load_dataset", lambda *a, **k: test)
     call = (tmp_path, tmp_path / "work", tmp_path / "r")
     rows = confirm.sample(*call)
     assert [row["point"] for row in rows] == ["method baseline", "method sast, rho 0.2"]
@@ -165,7 +165,7 @@ def test_a_changed_checkpoint_and_other_recordings_are_refused(confirm, tmp_path
     (tmp_path / "work" / baseline[2]["address"] / "ckpt.pt").unlink()
     with pytest.raises(InputError, match="cannot be read"):
         confirm.sample(*call)
-    monkeypatch.setattr(splits, "load_frames", lambda *a, **k: replace(test, data_hash="e"))
+    monkeypatch.setattr(splits, "load_dataset", lambda *a, **k: replace(test, data_hash="e"))
     with pytest.raises(InputError, match="test recordings are not those of"):
         confirm.sample(*call)
 

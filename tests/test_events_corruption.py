@@ -23,7 +23,7 @@ from sastdeploy.recordings.corruption import (
     noise,
 )
 from sastdeploy.recordings.events import EVENT_DTYPE, Trial
-from sastdeploy.recordings.splits import load_frames
+from sastdeploy.recordings.splits import load_dataset
 from tests.test_events_formats import gesture_folder, nmnist_tree
 
 SENSOR = (6, 4, 2)
@@ -281,7 +281,7 @@ def dense(data):
 
 
 def test_corrupted_frames_are_the_same_recordings_with_the_corrupted_counts(root):
-    clean = load_frames("nmnist", "test", root=root)
+    clean = load_dataset("nmnist", "test", root=root)
     same = corrupted_frames(clean, "nmnist", "test", Corruption("drop", 0), root=root)
     assert np.array_equal(dense(same), dense(clean))
     assert same.names == clean.names and same.labels is clean.labels and same.seconds is clean.seconds
@@ -294,7 +294,7 @@ def test_corrupted_frames_are_the_same_recordings_with_the_corrupted_counts(root
 
 def test_lost_last_events_leave_the_other_events_in_their_bins(root):
     # each recording has events at 10 and 400 us: bins 0 and 9 of ten, whatever is lost
-    clean = load_frames("nmnist", "test", root=root)
+    clean = load_dataset("nmnist", "test", root=root)
     worse = dense(corrupted_frames(clean, "nmnist", "test", Corruption("drop", 0.5), root=root))
     kept = worse.sum(axis=(2, 3, 4))
     assert {tuple(row) for row in kept[:, [0, 9]].tolist()} == {(0, 0), (0, 1), (1, 0), (1, 1)}
@@ -304,7 +304,7 @@ def test_lost_last_events_leave_the_other_events_in_their_bins(root):
 @pytest.mark.parametrize("text", [KINDS[kind].example for kind in KINDS])
 def test_neither_subset_nor_order_nor_folder_changes_a_recording(root, tmp_path_factory, text):
     corruption = Corruption.parse(text)
-    clean = load_frames("nmnist", "train", root=root)
+    clean = load_dataset("nmnist", "train", root=root)
     whole = corrupted_frames(clean, "nmnist", "train", corruption, root=root, seed=3)
     chosen = [7, 2, 29, 2]
     part = corrupted_frames(clean.select(chosen), "nmnist", "train", corruption, root=root, seed=3)
@@ -319,7 +319,7 @@ def test_neither_subset_nor_order_nor_folder_changes_a_recording(root, tmp_path_
 
 def test_gestures_are_corrupted_within_their_own_spans(tmp_path):
     gesture_folder(tmp_path / "dvsgesture", times=(10, 20, 30, 40))
-    clean = load_frames("dvsgesture", "test", root=tmp_path, time_bins=2)
+    clean = load_dataset("dvsgesture", "test", root=tmp_path, time_bins=2)
     assert clean.names == ("user07_led.aedat@10-30us", "user07_led.aedat@30-50us")
     second = clean.select([1])
     seen = []
@@ -334,7 +334,7 @@ def test_gestures_are_corrupted_within_their_own_spans(tmp_path):
 
 
 def test_a_recording_that_is_gone_or_damaged_is_named(root):
-    clean = load_frames("nmnist", "test", root=root)
+    clean = load_dataset("nmnist", "test", root=root)
     path = root / "nmnist" / "Test" / "4" / "00002.bin"
     path.write_bytes(b"1234567")
     with pytest.raises(InputError, match=r"00002.bin: offset 5: truncated"):

@@ -17,7 +17,7 @@ from sastdeploy.recordings.aedat31 import aedat31_bytes, parse_aedat31
 from sastdeploy.recordings.dvsgesture import list_gestures, parse_labels, parse_packed, read_gestures
 from sastdeploy.recordings.events import EVENT_DTYPE
 from sastdeploy.recordings.nmnist import file_content, list_nmnist, nmnist_bytes, parse_nmnist, read_nmnist
-from sastdeploy.recordings.reading import read_recording
+from sastdeploy.recordings.reading import read_events
 
 DVS = (128, 128, 2)
 
@@ -289,22 +289,22 @@ def test_a_repacked_recording_is_read_as_the_data_set_bins_it(tmp_path):
     np.save(path, rows)
     (trial,) = read_gestures(path)
     assert trial.events["t"].tolist() == [5000000, 5300000] and trial.start_us == 5000000
-    assert read_recording(path)["t"].tolist() == [0, 300000]
+    assert read_events(path)["t"].tolist() == [0, 300000]
     with pytest.raises(InputError, match=r"event 1: pixel \(3, 33\) lies outside"):
-        read_recording(path, sensor_size=(32, 32, 2))
+        read_events(path, sensor_size=(32, 32, 2))
 
 
 def test_an_archive_of_arrays_is_no_recording(tmp_path):
     with (tmp_path / "0.npy").open("wb") as file:
         np.savez(file, a=np.zeros((3, 4)))
     with pytest.raises(InputError, match=r"is not a readable .npy file of plain numbers \(it is an archive"):
-        read_recording(tmp_path / "0.npy")
+        read_events(tmp_path / "0.npy")
 
 
 def test_a_pickle_in_an_npy_file_is_never_executed(tmp_path):
     np.save(tmp_path / "0.npy", np.array([{"a": 1}], object), allow_pickle=True)
     with pytest.raises(InputError, match=r"is not a readable .npy file of plain numbers"):
-        read_recording(tmp_path / "0.npy")
+        read_events(tmp_path / "0.npy")
 
 
 def nmnist_tree(folder, damage=None):
@@ -352,7 +352,7 @@ def test_a_damaged_zip_is_refused(tmp_path):
 
 
 def test_the_real_recording(shared_data):
-    events = read_recording(shared_data / "recordings" / "sample_nmnist.bin")
+    events = read_events(shared_data / "recordings" / "sample_nmnist.bin")
     assert (len(events), events["t"][0], events["t"][-1]) == (4325, 654, 311175)
     from sastdeploy.recordings.binning import bin_events
 
@@ -373,13 +373,13 @@ def test_tonic_reads_the_same_events(tmp_path, shared_data):
     ours.write_bytes(nmnist_bytes(events))
     for path in (ours, shared_data / "recordings" / "sample_nmnist.bin"):
         second = tonic_io.read_mnist_file(str(path), theirs)
-        first = read_recording(path)
+        first = read_events(path)
         assert all(np.array_equal(first[name], second[name]) for name in "xytp"), path
     gesture = tmp_path / "b.aedat"
     gesture.write_bytes(aedat31_bytes(events))
     version, begin, *_ = tonic_io.read_aedat_header_from_file(str(gesture))
     words = tonic_io.get_aer_events_from_file(str(gesture), version, begin)
-    first, address = read_recording(gesture), words["address"]
+    first, address = read_events(gesture), words["address"]
     assert np.array_equal(first["t"], words["timeStamp"])
     assert np.array_equal(first["x"], address >> 17) and np.array_equal(first["p"], address >> 1 & 1)
     assert np.array_equal(first["y"], address >> 2 & 0x7FFF)
@@ -387,6 +387,6 @@ def test_tonic_reads_the_same_events(tmp_path, shared_data):
 
 def test_a_recording_of_unknown_suffix_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"cannot tell its format from '.csv'. Allowed: .bin, .aedat, .npy"):
-        read_recording(tmp_path / "a.csv")
+        read_events(tmp_path / "a.csv")
     with pytest.raises(InputError, match=r"a.bin: cannot be read \(No such file or directory\)"):
-        read_recording(tmp_path / "a.bin")
+        read_events(tmp_path / "a.bin")

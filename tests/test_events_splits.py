@@ -20,7 +20,7 @@ from sastdeploy.recordings.corrupted_frames import corrupted_frames
 from sastdeploy.recordings.corruption import Corruption
 from sastdeploy.recordings.events import EVENT_DTYPE, Trial
 from sastdeploy.recordings.frames import Frames
-from sastdeploy.recordings.splits import load_frames
+from sastdeploy.recordings.splits import load_dataset
 from tests.test_events_formats import gesture_folder, nmnist_tree
 
 
@@ -85,13 +85,13 @@ def names(data):
 
 
 def test_train_and_validation_share_nothing_and_miss_nothing(root):
-    train = load_frames("nmnist", "train", root=root, validation_fraction=0.25)
-    validation = load_frames("nmnist", "validation", root=root, validation_fraction=0.25)
+    train = load_dataset("nmnist", "train", root=root, validation_fraction=0.25)
+    validation = load_dataset("nmnist", "validation", root=root, validation_fraction=0.25)
     assert not names(train) & names(validation)
     assert len(train) == 30 and len(validation) == 10
     assert np.bincount(validation.labels).tolist() == [1] * 10
     assert all(name.startswith("Train/") for name in names(train) | names(validation))
-    assert all(name.startswith("Test/") for name in load_frames("nmnist", "test", root=root).names)
+    assert all(name.startswith("Test/") for name in load_dataset("nmnist", "test", root=root).names)
 
 
 def test_one_recording_per_class_cannot_be_divided(tmp_path):
@@ -99,12 +99,12 @@ def test_one_recording_per_class_cannot_be_divided(tmp_path):
     for path in tree.glob("Train/*/0000[123].bin"):
         path.unlink()
     with pytest.raises(InputError, match="10 training recordings are too few to hold one of each class out"):
-        load_frames("nmnist", "train", root=tmp_path)
+        load_dataset("nmnist", "train", root=tmp_path)
 
 
 def test_another_seed_holds_out_others_and_the_same_seed_the_same(root):
     draws = [
-        load_frames("nmnist", "validation", root=root, seed=s, validation_fraction=0.25).names
+        load_dataset("nmnist", "validation", root=root, seed=s, validation_fraction=0.25).names
         for s in (0, 0, 1)
     ]
     assert draws[0] == draws[1] != draws[2]
@@ -116,16 +116,16 @@ def test_gestures_are_held_out_by_performer(tmp_path):
         for suffix in (".aedat", "_labels.csv"):
             (folder / f"user0{user}_led{suffix}").write_bytes((folder / f"user07_led{suffix}").read_bytes())
     (folder / "trials_to_train.txt").write_text("".join(f"user0{u}_led.aedat\n" for u in (1, 2, 3)))
-    train = load_frames("dvsgesture", "train", root=tmp_path)
-    validation = load_frames("dvsgesture", "validation", root=tmp_path)
+    train = load_dataset("dvsgesture", "train", root=tmp_path)
+    validation = load_dataset("dvsgesture", "validation", root=tmp_path)
     assert len(set(validation.groups)) == 1 and not set(train.groups) & set(validation.groups)
-    assert set(load_frames("dvsgesture", "test", root=tmp_path).groups) == {7}
+    assert set(load_dataset("dvsgesture", "test", root=tmp_path).groups) == {7}
 
 
 def test_a_limit_keeps_the_classes_in_their_proportions(root):
-    data = load_frames("nmnist", "test", root=root, limit=20)
+    data = load_dataset("nmnist", "test", root=root, limit=20)
     assert np.bincount(data.labels).tolist() == [2] * 10
-    assert len(load_frames("nmnist", "test", root=root, limit=1000)) == 40
+    assert len(load_dataset("nmnist", "test", root=root, limit=1000)) == 40
 
 
 @pytest.mark.parametrize(("options", "message"), [
@@ -136,16 +136,16 @@ def test_a_limit_keeps_the_classes_in_their_proportions(root):
     ({"name": "nmist"}, "data set 'nmist': unknown. Did you mean 'nmnist'?"),
     ({"name": "mnist"}, "data set 'mnist': holds images, no recordings."),
 ])  # fmt: skip
-def test_load_frames_refuses(root, options, message):
+def test_load_dataset_refuses(root, options, message):
     options = {"name": "nmnist", "split": "train", **options}
     with pytest.raises(InputError) as caught:
-        load_frames(options.pop("name"), options.pop("split"), root=root, **options)
+        load_dataset(options.pop("name"), options.pop("split"), root=root, **options)
     assert message in str(caught.value)
 
 
 def test_a_missing_real_set_names_three_ways(tmp_path):
     with pytest.raises(InputError) as caught:
-        load_frames("dvsgesture", "test", root=tmp_path)
+        load_dataset("dvsgesture", "test", root=tmp_path)
     assert str(caught.value) == (
         f"data set 'dvsgesture': not found (there is no folder {tmp_path}/dvsgesture). Three ways to get it: "
         f"(1) run 'sastdeploy data fetch dvsgesture'; (2) put the official files (ibmGestureTrain.tar.gz and "
@@ -158,7 +158,7 @@ def test_an_unfinished_simulated_set_is_refused(tmp_path):
     nmnist_tree(tmp_path / "nmnist-sim")
     (tmp_path / "nmnist-sim" / "simulated.partial.json").write_text("{}")
     with pytest.raises(InputError, match=r"is not finished. Run 'sastdeploy data make nmnist-sim' again"):
-        load_frames("nmnist-sim", "train", root=tmp_path)
+        load_dataset("nmnist-sim", "train", root=tmp_path)
 
 
 def test_a_bad_file_stops_or_is_left_out_and_named(tmp_path):
@@ -166,10 +166,10 @@ def test_a_bad_file_stops_or_is_left_out_and_named(tmp_path):
     with pytest.raises(
         InputError, match=r"00001.bin: offset 5: truncated.*To go on without bad files: --skip-bad"
     ):
-        load_frames("nmnist", "train", root=tmp_path)
+        load_dataset("nmnist", "train", root=tmp_path)
     for _ in range(2):  # binned, then from the cache
         said = []
-        data = load_frames(
+        data = load_dataset(
             "nmnist", "train", root=tmp_path, skip_bad=True, validation_fraction=0.25, say=said.append
         )
         assert len(data) == 29 and said[0] == "1 bad files left out:" and "00001.bin" in said[1]
@@ -183,17 +183,17 @@ def test_a_listed_file_that_is_absent_is_told_or_left_out(tmp_path):
     listed = "user01_led.aedat\nuser02_led.aedat\nuser09_led.aedat\n"
     (folder / "trials_to_train.txt").write_text(listed)
     with pytest.raises(InputError, match=r"user09_led.aedat: cannot be read \(No such file"):
-        load_frames("dvsgesture", "train", root=tmp_path)
+        load_dataset("dvsgesture", "train", root=tmp_path)
     said = []
-    load_frames("dvsgesture", "train", root=tmp_path, skip_bad=True, say=said.append)
+    load_dataset("dvsgesture", "train", root=tmp_path, skip_bad=True, say=said.append)
     assert said[0] == "1 bad files left out:" and "user09_led.aedat" in said[1]
 
 
 def test_changed_labels_of_gestures_are_read(tmp_path):
     labels = gesture_folder(tmp_path / "dvsgesture") / "user07_led_labels.csv"
-    before = load_frames("dvsgesture", "test", root=tmp_path)
+    before = load_dataset("dvsgesture", "test", root=tmp_path)
     labels.write_text(labels.read_text().replace("3,10,30", "5,10,30"))
-    after = load_frames("dvsgesture", "test", root=tmp_path)
+    after = load_dataset("dvsgesture", "test", root=tmp_path)
     assert (before.labels.tolist(), after.labels.tolist()) == ([2, 10], [4, 10])
 
 
@@ -203,7 +203,7 @@ def test_names_do_not_depend_on_how_the_folder_is_written(tmp_path, monkeypatch)
     monkeypatch.chdir(root)
     for written in (root, Path("."), Path("../data")):
         shutil.rmtree(root / ".frames", ignore_errors=True)
-        clean = load_frames("nmnist", "test", root=written)
+        clean = load_dataset("nmnist", "test", root=written)
         assert clean.names[0] == "Test/0/00000.bin"
     corrupt = Corruption.parse("drop:0.5")
     one, other = (corrupted_frames(clean, "nmnist", "test", corrupt, root=at) for at in (root, Path(".")))
@@ -211,33 +211,33 @@ def test_names_do_not_depend_on_how_the_folder_is_written(tmp_path, monkeypatch)
 
 
 def test_a_quicker_process_is_no_error_where_the_file_system_has_no_locks(root, monkeypatch):
-    first = load_frames("nmnist", "test", root=root)
+    first = load_dataset("nmnist", "test", root=root)
     fault, remove, said = cache._fault, cache._remove, []
     # The other process's cache appears between this one's second look and its last step.
     answers = iter(["absent", "absent"])
     monkeypatch.setattr(cache, "_fault", lambda folder: next(answers, None) or fault(folder))
     monkeypatch.setattr(cache, "_remove", lambda folder: None)
-    again = load_frames("nmnist", "test", root=root, say=said.append)
+    again = load_dataset("nmnist", "test", root=root, say=said.append)
     assert remove is not cache._remove and next(answers, None) is None
     assert again.data_hash == first.data_hash
     assert not [p for p in (root / ".frames").iterdir() if p.name.startswith(".binning")]
 
 
 def test_the_second_call_reads_the_cache_only(root, monkeypatch):
-    first = load_frames("nmnist", "test", root=root)
+    first = load_dataset("nmnist", "test", root=root)
 
     def fail(*_, **__):
         raise AssertionError("binned again")
 
     monkeypatch.setattr(cache, "_fill", fail)
-    second = load_frames("nmnist", "test", root=root)
+    second = load_dataset("nmnist", "test", root=root)
     assert isinstance(second.frames.index, np.memmap)
     assert np.array_equal(first.frames.dense(), second.frames.dense()) and first.data_hash == second.data_hash
     (root / "nmnist" / "Test" / "0" / "00000.bin").write_bytes(b"12345")
     with pytest.raises(AssertionError, match="binned again"):
-        load_frames("nmnist", "test", root=root)
+        load_dataset("nmnist", "test", root=root)
     with pytest.raises(AssertionError, match="binned again"):
-        load_frames("nmnist", "test", root=root, time_bins=5)
+        load_dataset("nmnist", "test", root=root, time_bins=5)
 
 
 def one_cache(root):
@@ -259,45 +259,45 @@ def halve(path):
 @pytest.mark.parametrize("name", [*cache._FILES, cache._SUMS])
 def test_a_damaged_cache_is_binned_anew_and_named(root, name, harm):
     said = []
-    first = load_frames("nmnist", "test", root=root)
+    first = load_dataset("nmnist", "test", root=root)
     expected, folder = first.frames.dense(), one_cache(root)
     harm(folder / name)
-    again = load_frames("nmnist", "test", root=root, say=said.append)
+    again = load_dataset("nmnist", "test", root=root, say=said.append)
     assert np.array_equal(again.frames.dense(), expected)
     assert (again.names, again.data_hash) == (first.names, first.data_hash)
     (line,) = said
     assert line.startswith(f"{folder}: is damaged ({name}") or name == cache._SUMS, line
     assert line.endswith("; the recordings are binned anew.")
-    load_frames("nmnist", "test", root=root, say=said.append)
+    load_dataset("nmnist", "test", root=root, say=said.append)
     assert len(said) == 1
 
 
 def test_a_damage_that_keeps_size_and_time_is_found(root):
-    load_frames("nmnist", "test", root=root)
+    load_dataset("nmnist", "test", root=root)
     path, said = one_cache(root) / "count.bin", []
     before = path.stat()
     flip(path)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    load_frames("nmnist", "test", root=root, say=said.append)
+    load_dataset("nmnist", "test", root=root, say=said.append)
     assert "count.bin is not what was written" in said[0]
 
 
 @pytest.mark.parametrize("stamp", ["", "[]", None])
 def test_sums_are_read_once_per_state_of_the_files(root, monkeypatch, stamp):
-    load_frames("nmnist", "test", root=root)
+    load_dataset("nmnist", "test", root=root)
     summed, sum_of = [], cache._sum
     monkeypatch.setattr(cache, "_sum", lambda path: summed.append(path.name) or sum_of(path))
-    load_frames("nmnist", "test", root=root)
+    load_dataset("nmnist", "test", root=root)
     assert summed == []
     path = one_cache(root) / cache._VERIFIED
     path.unlink() if stamp is None else path.write_text(stamp)
     for _ in range(2):
-        load_frames("nmnist", "test", root=root)
+        load_dataset("nmnist", "test", root=root)
     assert summed == list(cache._FILES)
 
 
 def test_a_damaged_cache_that_cannot_be_removed_or_kept_is_an_error(root, monkeypatch):
-    load_frames("nmnist", "test", root=root)
+    load_dataset("nmnist", "test", root=root)
     folder = one_cache(root)
     flip(folder / "index.bin")
     with monkeypatch.context() as patch, pytest.raises(InputError) as caught:
@@ -306,24 +306,24 @@ def test_a_damaged_cache_that_cannot_be_removed_or_kept_is_an_error(root, monkey
             "rmtree",
             lambda path: (_ for _ in ()).throw(PermissionError(13, "Permission denied")),
         )
-        load_frames("nmnist", "test", root=root)
+        load_dataset("nmnist", "test", root=root)
     assert str(caught.value) == (
         f"{folder}: is damaged and cannot be removed (Permission denied). Remove it, and repeat the command."
     )
     monkeypatch.setattr(cache, "_fault", lambda folder: "index.bin is not what was written")
     with pytest.raises(InputError, match=r"does not read back as it was written \(index.bin is not what"):
-        load_frames("nmnist", "test", root=root)
+        load_dataset("nmnist", "test", root=root)
 
 
 def test_a_failure_leaves_no_half_cache(root, monkeypatch):
     monkeypatch.setattr(np, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        load_frames("nmnist", "test", root=root)
+        load_dataset("nmnist", "test", root=root)
     assert [p.name for p in (root / ".frames").iterdir() if p.is_dir()] == []
 
 
 def test_two_processes_at_once_make_one_cache(root):
-    program = f"from pathlib import Path; from sastdeploy.recordings.splits import load_frames; print(load_frames('nmnist', 'test', root=Path({str(root)!r})).data_hash)"
+    program = f"from pathlib import Path; from sastdeploy.recordings.splits import load_dataset; print(load_dataset('nmnist', 'test', root=Path({str(root)!r})).data_hash)"
     running = [
         subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]

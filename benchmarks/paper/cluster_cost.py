@@ -22,7 +22,7 @@ from sastdeploy.experiments.cluster import TOPIC
 from sastdeploy.networks.architecture import Neuron
 from sastdeploy.networks.builtin import load_architecture
 from sastdeploy.recordings.frames import Preprocessing
-from sastdeploy.recordings.splits import find_scale, load_frames
+from sastdeploy.recordings.splits import find_scale, load_dataset
 from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
 from sastdeploy.training.loop import train
 from sastdeploy.training.settings import TrainingSettings
@@ -82,7 +82,7 @@ def of_files() -> dict:
         root = Path(folder)
         make_nmnist_sim(root, train=60, test=10, seed=1, processes=1)
         training, validation = (
-            load_frames("nmnist-sim", split, root=root) for split in ("train", "validation")
+            load_dataset("nmnist-sim", split, root=root) for split in ("train", "validation")
         )
         shape = training.frames.shape
         clip = find_scale(training.frames)
@@ -102,7 +102,7 @@ def of_files() -> dict:
 
 def of_data(root: Path) -> dict:
     """Return how often a trial asks the file system for a file's facts, and the bytes of its cached frames."""
-    load_frames("nmnist-sim", "test", root=root)
+    load_dataset("nmnist-sim", "test", root=root)
     calls, real = [0], os.stat
 
     def counted(*arguments, **names):
@@ -112,7 +112,7 @@ def of_data(root: Path) -> dict:
     os.stat = counted
     try:
         for split in ("train", "validation", "test"):
-            load_frames("nmnist-sim", split, root=root)
+            load_dataset("nmnist-sim", split, root=root)
     finally:
         os.stat = real
     caches = sum(path.stat().st_size for path in root.glob(".frames/nmnist-sim-*/*"))

@@ -160,7 +160,7 @@ def sample(data: Path, work: Path, records: Path) -> list[dict[str, Any]]:
         InputError: a record, a checkpoint or a data set is missing, or a checkpoint is not the record's.
     """
     from sastdeploy.experiments.trial import kept_checkpoint
-    from sastdeploy.recordings.splits import load_frames
+    from sastdeploy.recordings.splits import load_dataset
 
     hashes = json.loads((HERE / "data.json").read_text("utf-8"))
     found = []
@@ -171,7 +171,7 @@ def sample(data: Path, work: Path, records: Path) -> list[dict[str, Any]]:
         if results is None:
             raise InputError(f"experiment {experiment.name}: no trial has a record. Run the sweep first.")
         first = experiment.trials[0]
-        test = load_frames(first.dataset, "test", time_bins=first.time_bins, root=data)
+        test = load_dataset(first.dataset, "test", time_bins=first.time_bins, root=data)
         for point, trial, record in chosen(results, SAMPLE[experiment.name]):
             print(f"{experiment.name}, {point}", file=sys.stderr)
             if test.data_hash != record["data_hash"]:

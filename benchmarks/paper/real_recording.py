@@ -22,8 +22,8 @@ from sastdeploy.provenance import git_commit
 from sastdeploy.recordings.binning import bin_events, find_scale
 from sastdeploy.recordings.catalog import dataset
 from sastdeploy.recordings.frames import Frames, Preprocessing
-from sastdeploy.recordings.reading import read_recording
-from sastdeploy.recordings.splits import load_frames
+from sastdeploy.recordings.reading import read_events
+from sastdeploy.recordings.splits import load_dataset
 from sastdeploy.simulator.engine import run
 from sastdeploy.simulator.metrics import accuracy
 from sastdeploy.training.loop import train
@@ -36,7 +36,7 @@ def ask(options: argparse.Namespace, seed: int, folder: Path) -> dict:
     """Train with one seed, compile, and return what the program says."""
     facts, root = dataset(NAME), Path(options.data)
     training, validation, test = (
-        load_frames(NAME, part, root=root, seed=seed) for part in ("train", "validation", "test")
+        load_dataset(NAME, part, root=root, seed=seed) for part in ("train", "validation", "test")
     )
     scale = find_scale(training.frames)
     preprocessing = Preprocessing(facts.sensor_size, facts.frame_size, 10, scale, float(scale))
@@ -50,7 +50,7 @@ def ask(options: argparse.Namespace, seed: int, folder: Path) -> dict:
     )  # fmt: skip
     program = compile_checkpoint(checkpoint, load_profile("loihi_int8"))
     save_program(folder / f"seed{seed}.loihi_int8.onnx", program)
-    events = read_recording(options.recording)
+    events = read_events(options.recording)
     frames = Frames.from_dense(bin_events(events, facts.sensor_size, facts.frame_size, 10)[None])
     answer = run(program, frames)
     return {

@@ -36,7 +36,7 @@ from sastdeploy.program.file import load_program, program_hash, save_program
 from sastdeploy.program.records import Program
 from sastdeploy.provenance import git_commit, versions
 from sastdeploy.quickstart import DATASET, PROFILES
-from sastdeploy.recordings.splits import load_frames
+from sastdeploy.recordings.splits import load_dataset
 from sastdeploy.simulator.engine import run as simulate
 from sastdeploy.simulator.metrics import summarise
 
@@ -84,7 +84,7 @@ def _trained(root: Path, **settings: Any):
     from sastdeploy.training.settings import TrainingSettings
 
     facts = dataset(DATASET)
-    training, validation = (load_frames(DATASET, part, root=root) for part in ("train", "validation"))
+    training, validation = (load_dataset(DATASET, part, root=root) for part in ("train", "validation"))
     scale = find_scale(training.frames)
     preprocessing = Preprocessing(facts.sensor_size, facts.frame_size, 10, scale, float(scale))
     architecture = load_architecture(ARCH, preprocessing.frame_shape, len(facts.classes))
@@ -108,7 +108,7 @@ def trained(
     from sastdeploy.compiler.compile import compile_checkpoint
     from sastdeploy.compiler.profiles import load_profile
 
-    test, found = load_frames(DATASET, "test", root=root), {}
+    test, found = load_dataset(DATASET, "test", root=root), {}
     for method, radius in rho.items():
         checkpoint, _ = _trained(root, method=method, rho=radius, epochs=EPOCHS, learning_rate=step * RATE, seed=seed)  # fmt: skip
         for profile in PROFILES:
@@ -135,7 +135,7 @@ def figures(program: Program, test) -> dict[str, float]:
 
 def exact(folder: Path, root: Path) -> dict[str, dict[str, Any]]:
     """Return what the programs in a folder give on the test recordings below ``root``, with the hashes of both."""
-    test, found = load_frames(DATASET, "test", root=root), {}
+    test, found = load_dataset(DATASET, "test", root=root), {}
     for path in sorted(folder.glob("*.onnx")):
         program = load_program(path)
         found[path.stem] = {

@@ -16,13 +16,13 @@ RATE = 0.1
 
 def recordings(work: Path, split: str = "test", limit: int | None = None) -> LabelledFrames:
     """Return simulated N-MNIST frames (T = 10) from the digits that ship with sastdeploy."""
-    from sastdeploy.recordings.splits import load_frames
+    from sastdeploy.recordings.splits import load_dataset
     from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
 
     root = work / "data"
     if not (root / "nmnist-sim" / "simulated.json").exists():
         make_nmnist_sim(root, train=TRAIN, test=TEST, seed=SEED, processes=2)
-    return load_frames("nmnist-sim", split, root=root, limit=limit)
+    return load_dataset("nmnist-sim", split, root=root, limit=limit)
 
 
 def checkpoint(work: Path, architecture: str = "fc_0p40m") -> Checkpoint:

@@ -51,10 +51,10 @@ def robustness(
         CompileError: the network does not fit a profile.
     """
     from sastdeploy.recordings.corrupted_frames import corrupted_frames
-    from sastdeploy.recordings.splits import load_frames
+    from sastdeploy.recordings.splits import load_dataset
 
     name = checkpoint.dataset
-    clean = load_frames(
+    clean = load_dataset(
         name, split, time_bins=checkpoint.preprocessing.time_bins, root=root, limit=limit,
         seed=checkpoint.training.get("seed", 0),
     )  # fmt: skip

@@ -197,11 +197,11 @@ def show(recording: str, out: str | None, time_bins: int, as_json: bool) -> None
     """Draw one RECORDING (.bin, .aedat or .npy) as PNG or GIF and print what it is like."""
     from sastdeploy.cli.terminal import print_table
     from sastdeploy.recordings.describe import describe_recording
-    from sastdeploy.recordings.reading import SUFFIXES, read_recording
+    from sastdeploy.recordings.reading import SUFFIXES, read_events
     from sastdeploy.report.recording_figures import draw_recording
 
     path = Path(recording)
-    events = read_recording(path)
+    events = read_events(path)
     size = SUFFIXES[path.suffix]
     facts = describe_recording(events, size, time_bins)
     picture = draw_recording(events, size, Path(out) if out else Path(f"{path.stem}.png"), title=path.name)

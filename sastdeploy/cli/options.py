@@ -38,7 +38,7 @@ def data_folder(data: str | None) -> Path:
 def load_data(dataset: str, split: str, data: str | None, **options) -> LabelledFrames:
     """Return a split's frames with a progress bar on stderr while they are binned for the first time."""
     from sastdeploy.cli.terminal import progress
-    from sastdeploy.recordings.splits import load_frames
+    from sastdeploy.recordings.splits import load_dataset
 
     bars: list = []
 
@@ -50,7 +50,7 @@ def load_data(dataset: str, split: str, data: str | None, **options) -> Labelled
         bars[0].update(0, completed=done)
 
     try:
-        return load_frames(
+        return load_dataset(
             dataset,
             split,
             root=data_folder(data),

@@ -43,9 +43,9 @@ def data_hash(dataset: str, time_bins: int, root: Path | None) -> str:
     Raises:
         InputError: the data set is missing.
     """
-    from sastdeploy.recordings.splits import load_frames
+    from sastdeploy.recordings.splits import load_dataset
 
-    parts = [load_frames(dataset, split, time_bins=time_bins, root=root) for split in ("train", "test")]
+    parts = [load_dataset(dataset, split, time_bins=time_bins, root=root) for split in ("train", "test")]
     return "+".join(part.data_hash for part in parts)
 
 

@@ -138,11 +138,11 @@ def tested(trial: Trial, checkpoint, test) -> dict[str, Any]:
 
 
 def _part(trial: Trial, split: str, root: Path | None, most: int | None = None):
-    from sastdeploy.recordings.splits import load_frames
+    from sastdeploy.recordings.splits import load_dataset
 
     limits = (most, None if split == "test" else trial.limit)
     limit = min((n for n in limits if n is not None), default=None)
-    return load_frames(
+    return load_dataset(
         trial.dataset, split, time_bins=trial.time_bins, root=root, limit=limit, seed=trial.seed
     )
 

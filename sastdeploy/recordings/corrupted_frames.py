@@ -32,7 +32,7 @@ def corrupted_frames(
     cached: reading and binning anew takes about a millisecond per recording.
 
     Args:
-        clean: what `sastdeploy.recordings.splits.load_frames` returned for this data set and split, or a part of it.
+        clean: what `sastdeploy.recordings.splits.load_dataset` returned for this data set and split, or a part of it.
         progress: called with (recordings corrupted, recordings in all).
 
     Raises:

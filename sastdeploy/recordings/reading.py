@@ -79,7 +79,7 @@ def read_split(
         yield from trials
 
 
-def read_recording(path: Path | str, sensor_size: tuple[int, int, int] | None = None) -> NDArray:
+def read_events(path: Path | str, sensor_size: tuple[int, int, int] | None = None) -> NDArray:
     """Return the events of one file: ``.bin`` (N-MNIST), ``.aedat`` (AEDAT 3.1) or ``.npy`` (tonic's DVS Gesture, times from its first event).
 
     Raises:

@@ -18,12 +18,12 @@ from sastdeploy.recordings.cache import cached_frames
 from sastdeploy.recordings.catalog import Dataset, data_root, dataset
 from sastdeploy.recordings.frames import LabelledFrames
 
-__all__ = ["SPLITS", "find_scale", "load_frames"]
+__all__ = ["SPLITS", "find_scale", "load_dataset"]
 
 SPLITS = ("train", "validation", "test")
 
 
-def load_frames(
+def load_dataset(
     name: str,
     split: str,
     *,

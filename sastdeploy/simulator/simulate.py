@@ -160,7 +160,7 @@ def simulate_dataset(
     from sastdeploy.program.file import program_hash
     from sastdeploy.recordings.catalog import data_root, simulated_marker
     from sastdeploy.recordings.catalog import dataset as facts_of
-    from sastdeploy.recordings.splits import load_frames
+    from sastdeploy.recordings.splits import load_dataset
     from sastdeploy.simulator import engine as engines
     from sastdeploy.simulator.metrics import summarise
 
@@ -170,7 +170,7 @@ def simulate_dataset(
     facts, root = facts_of(dataset), root or data_root()
     if not facts.simulated and simulated_marker(facts, root):
         say(f"{root / dataset}: these files were made by the simulator, they are not the real {dataset}")
-    labelled = load_frames(
+    labelled = load_dataset(
         dataset,
         split,
         time_bins=program.preprocessing.time_bins,
@@ -244,11 +244,11 @@ def simulate_recording(
     """
     from sastdeploy.program.file import program_hash
     from sastdeploy.recordings.binning import bin_events
-    from sastdeploy.recordings.reading import read_recording
+    from sastdeploy.recordings.reading import read_events
     from sastdeploy.simulator.metrics import speed
 
     own = program.preprocessing
-    events = read_recording(path, sensor_size=own.sensor_size)
+    events = read_events(path, sensor_size=own.sensor_size)
     if len(events) == 0:
         raise InputError(f"{path}: holds no events. Choose a recording with at least one event.")
     counts = bin_events(events, own.sensor_size, own.frame_size, own.time_bins)
