@@ -22,7 +22,7 @@ from sastdeploy.recordings.corruption import (
     jitter,
     noise,
 )
-from sastdeploy.recordings.events import EVENT_DTYPE, Trial
+from sastdeploy.recordings.events import EVENT_DTYPE, Segment
 from sastdeploy.recordings.splits import load_dataset
 from tests.test_events_formats import gesture_folder, nmnist_tree
 
@@ -100,7 +100,7 @@ def test_the_mean_number_of_noise_events_is_rate_times_pixels_times_duration():
 recordings = st.lists(
     st.tuples(st.integers(0, 5), st.integers(0, 3), st.integers(SPAN[0], SPAN[1] - 1), st.integers(0, 1)),
     max_size=60,
-).map(lambda found: Trial("a", 3, -1, *SPAN, rows(*sorted(found, key=lambda event: event[2]))))
+).map(lambda found: Segment("a", 3, -1, *SPAN, rows(*sorted(found, key=lambda event: event[2]))))
 LEVELS = {"drop": 1.0, "hot_pixels": 24, "jitter": 40.0, "noise": 100.0, "flip": 1.0}
 corruptions = st.sampled_from(sorted(KINDS)).flatmap(
     lambda kind: (st.integers(0, 24) if kind == "hot_pixels" else st.floats(0, LEVELS[kind])).map(
@@ -112,84 +112,86 @@ seeds = st.integers(0, 5)
 
 @settings(max_examples=200)
 @given(recordings, corruptions, seeds)
-def test_events_stay_ascending_and_inside_sensor_and_span(trial, corruption, seed):
-    worse = corrupted(trial, corruption, SENSOR, seed)
+def test_events_stay_ascending_and_inside_sensor_and_span(segment, corruption, seed):
+    worse = corrupted(segment, corruption, SENSOR, seed)
     events = worse.events
-    assert replace(worse, events=None) == replace(trial, events=None)
+    assert replace(worse, events=None) == replace(segment, events=None)
     assert events.dtype == EVENT_DTYPE and (np.diff(events["t"]) >= 0).all()
     assert (events["x"] < 6).all() and (events["y"] < 4).all() and (events["p"] <= 1).all()
     assert (events["t"] >= SPAN[0]).all() and (events["t"] < SPAN[1]).all()
 
 
 @given(recordings, corruptions, seeds)
-def test_the_same_seed_gives_the_same_events_and_leaves_the_recording_alone(trial, corruption, seed):
-    before = trial.events.tolist()
-    first, second = (corrupted(trial, corruption, SENSOR, seed).events for _ in range(2))
-    assert first.tolist() == second.tolist() and trial.events.tolist() == before
+def test_the_same_seed_gives_the_same_events_and_leaves_the_recording_alone(segment, corruption, seed):
+    before = segment.events.tolist()
+    first, second = (corrupted(segment, corruption, SENSOR, seed).events for _ in range(2))
+    assert first.tolist() == second.tolist() and segment.events.tolist() == before
 
 
 @given(recordings, st.sampled_from(sorted(KINDS)), seeds)
-def test_level_0_changes_nothing(trial, kind, seed):
-    assert corrupted(trial, Corruption(kind, 0), SENSOR, seed).events.tolist() == trial.events.tolist()
+def test_level_0_changes_nothing(segment, kind, seed):
+    assert corrupted(segment, Corruption(kind, 0), SENSOR, seed).events.tolist() == segment.events.tolist()
 
 
 @given(recordings, seeds)
-def test_a_drop_of_1_leaves_nothing(trial, seed):
-    assert len(corrupted(trial, Corruption("drop", 1), SENSOR, seed).events) == 0
+def test_a_drop_of_1_leaves_nothing(segment, seed):
+    assert len(corrupted(segment, Corruption("drop", 1), SENSOR, seed).events) == 0
 
 
 @given(recordings, seeds, st.floats(0, 1), st.floats(0, 1))
-def test_what_is_lost_at_a_small_drop_is_lost_at_a_larger_one(trial, seed, one, other):
+def test_what_is_lost_at_a_small_drop_is_lost_at_a_larger_one(segment, seed, one, other):
     # every event is told from the others by its number, written in x
-    trial.events["x"] = np.arange(len(trial.events))
+    segment.events["x"] = np.arange(len(segment.events))
     few, many = (
-        set(corrupted(trial, Corruption("drop", level), SENSOR, seed).events["x"].tolist())
+        set(corrupted(segment, Corruption("drop", level), SENSOR, seed).events["x"].tolist())
         for level in sorted((one, other), reverse=True)
     )
     assert few <= many
 
 
 @given(recordings, seeds, st.floats(0, 1))
-def test_flipping_twice_gives_the_recording_back(trial, seed, share):
-    once = corrupted(trial, Corruption("flip", share), SENSOR, seed)
-    assert corrupted(once, Corruption("flip", share), SENSOR, seed).events.tolist() == trial.events.tolist()
+def test_flipping_twice_gives_the_recording_back(segment, seed, share):
+    once = corrupted(segment, Corruption("flip", share), SENSOR, seed)
+    assert corrupted(once, Corruption("flip", share), SENSOR, seed).events.tolist() == segment.events.tolist()
 
 
 @given(recordings, seeds)
-def test_a_flip_of_1_mirrors_every_polarity(trial, seed):
-    assert (corrupted(trial, Corruption("flip", 1), SENSOR, seed).events["p"] == 1 - trial.events["p"]).all()
+def test_a_flip_of_1_mirrors_every_polarity(segment, seed):
+    assert (
+        corrupted(segment, Corruption("flip", 1), SENSOR, seed).events["p"] == 1 - segment.events["p"]
+    ).all()
 
 
 @given(recordings, seeds, st.floats(0, 100))
-def test_jitter_keeps_every_event_but_for_its_time(trial, seed, sigma):
-    moved = corrupted(trial, Corruption("jitter", sigma), SENSOR, seed).events
+def test_jitter_keeps_every_event_but_for_its_time(segment, seed, sigma):
+    moved = corrupted(segment, Corruption("jitter", sigma), SENSOR, seed).events
     parts = ["x", "y", "p"]
-    assert Counter(moved[parts].tolist()) == Counter(trial.events[parts].tolist())
+    assert Counter(moved[parts].tolist()) == Counter(segment.events[parts].tolist())
 
 
 @given(recordings, seeds, st.floats(0, 100))
-def test_noise_adds_as_many_events_as_its_seed_draws(trial, seed, rate):
+def test_noise_adds_as_many_events_as_its_seed_draws(segment, seed, rate):
     # 24 pixels and 30 ms: a mean of 0.72 rate; eight standard deviations and eight events are never left
-    events = corrupted(trial, Corruption("noise", rate), SENSOR, seed).events
-    added = Counter(events.tolist()) - Counter(trial.events.tolist())
-    assert added.total() == len(events) - len(trial.events)
+    events = corrupted(segment, Corruption("noise", rate), SENSOR, seed).events
+    added = Counter(events.tolist()) - Counter(segment.events.tolist())
+    assert added.total() == len(events) - len(segment.events)
     assert abs(added.total() - 0.72 * rate) <= 8 * (0.72 * rate) ** 0.5 + 8
 
 
 @given(recordings, seeds, st.integers(0, 24))
-def test_every_hot_pixel_fires_three_times_in_30_ms(trial, seed, pixels):
-    events = corrupted(trial, Corruption("hot_pixels", pixels), SENSOR, seed).events
-    added = Counter(events.tolist()) - Counter(trial.events.tolist())
+def test_every_hot_pixel_fires_three_times_in_30_ms(segment, seed, pixels):
+    events = corrupted(segment, Corruption("hot_pixels", pixels), SENSOR, seed).events
+    added = Counter(events.tolist()) - Counter(segment.events.tolist())
     places = Counter((x, y) for x, y, _, _ in added.elements())
-    assert added.total() == len(events) - len(trial.events) == 3 * pixels
+    assert added.total() == len(events) - len(segment.events) == 3 * pixels
     assert len(places) == pixels and set(places.values()) <= {3}
-    fewer = corrupted(trial, Corruption("hot_pixels", pixels // 2), SENSOR, seed).events
+    fewer = corrupted(segment, Corruption("hot_pixels", pixels // 2), SENSOR, seed).events
     assert not Counter(fewer.tolist()) - Counter(events.tolist())
 
 
 def test_noise_fills_every_pixel_both_polarities_and_the_whole_span():
-    trial = Trial("a", 0, -1, 0, 10_000_000, rows())
-    events = corrupted(trial, Corruption("noise", 100), SENSOR, 0).events
+    segment = Segment("a", 0, -1, 0, 10_000_000, rows())
+    events = corrupted(segment, Corruption("noise", 100), SENSOR, 0).events
     counts = np.bincount(events["y"] * 6 + events["x"], minlength=24)
     assert abs(len(events) - 24_000) < 8 * 155 and (abs(counts - 1000) < 8 * 32).all()
     assert abs(events["p"].mean() - 0.5) < 0.03
@@ -200,22 +202,22 @@ def test_dropping_events_thins_every_count_binomially():
     # 10,000 bins of 4 events each at a drop of 0.4: Binomial(4, 0.6)
     events = np.zeros(40_000, EVENT_DTYPE)
     events["t"] = np.arange(40_000)
-    trial = Trial("a", 0, -1, 0, 40_000, events)
-    kept = corrupted(trial, Corruption("drop", 0.4), (1, 1, 2), 0).events
+    segment = Segment("a", 0, -1, 0, 40_000, events)
+    kept = corrupted(segment, Corruption("drop", 0.4), (1, 1, 2), 0).events
     histogram = np.bincount(np.bincount(kept["t"] // 4, minlength=10_000), minlength=5)
     expected = 10_000 * np.array([1, 4, 6, 4, 1]) * 0.6 ** np.arange(5) * 0.4 ** np.arange(4, -1, -1)
     assert ((histogram - expected) ** 2 / expected).sum() < 25  # chi-squared, 4 degrees of freedom
 
 
 def test_names_and_seeds_and_kinds_draw_apart():
-    trial = Trial("a", 0, -1, *SPAN, rows(*[(0, 0, 1000 + t, 0) for t in range(200)]))
+    segment = Segment("a", 0, -1, *SPAN, rows(*[(0, 0, 1000 + t, 0) for t in range(200)]))
     half = Corruption("drop", 0.5)
     kept = [
         corrupted(t, half, SENSOR, seed).events["t"].tolist()
-        for t, seed in ((trial, 0), (replace(trial, name="b"), 0), (trial, 1))
+        for t, seed in ((segment, 0), (replace(segment, name="b"), 0), (segment, 1))
     ]
     assert kept[0] != kept[1] and kept[0] != kept[2] and kept[1] != kept[2]
-    mirrored = corrupted(trial, Corruption("flip", 0.5), SENSOR, 0).events
+    mirrored = corrupted(segment, Corruption("flip", 0.5), SENSOR, 0).events
     assert mirrored["t"][mirrored["p"] == 0].tolist() != kept[0]
 
 
@@ -264,9 +266,9 @@ def test_a_record_out_of_range_is_refused(kind, level, message):
 
 
 def test_more_hot_pixels_than_pixels_are_refused():
-    trial = Trial("a", 0, -1, *SPAN, THREE)
+    segment = Segment("a", 0, -1, *SPAN, THREE)
     with pytest.raises(InputError) as caught:
-        corrupted(trial, Corruption("hot_pixels", 25), SENSOR, 0)
+        corrupted(segment, Corruption("hot_pixels", 25), SENSOR, 0)
     assert str(caught.value) == "corruption 'hot_pixels:25': the sensor has 24 pixels."
 
 

@@ -259,9 +259,9 @@ def test_tonics_repacking_counts_milliseconds(tmp_path):
     folder.mkdir(parents=True)
     np.save(folder / "4.npy", np.array([[1, 2, 1, 5], [3, 4, 0, 6]]))
     (path, member), = list_gestures(tmp_path, "train")  # fmt: skip
-    (trial,) = read_gestures(path, member)
-    assert (trial.label, trial.group) == (4, 3)
-    assert trial.events.tolist() == [(1, 2, 5000, 1), (3, 4, 6000, 0)]
+    (segment,) = read_gestures(path, member)
+    assert (segment.label, segment.group) == (4, 3)
+    assert segment.events.tolist() == [(1, 2, 5000, 1), (3, 4, 6000, 0)]
 
 
 @pytest.mark.parametrize(("array", "message"), [
@@ -287,8 +287,8 @@ def test_a_repacked_recording_is_read_as_the_data_set_bins_it(tmp_path):
     path = tmp_path / "user03_natural" / "4.npy"
     path.parent.mkdir()
     np.save(path, rows)
-    (trial,) = read_gestures(path)
-    assert trial.events["t"].tolist() == [5000000, 5300000] and trial.start_us == 5000000
+    (segment,) = read_gestures(path)
+    assert segment.events["t"].tolist() == [5000000, 5300000] and segment.start_us == 5000000
     assert read_events(path)["t"].tolist() == [0, 300000]
     with pytest.raises(InputError, match=r"event 1: pixel \(3, 33\) lies outside"):
         read_events(path, sensor_size=(32, 32, 2))

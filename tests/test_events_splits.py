@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from sastdeploy.errors import InputError
 from sastdeploy.recordings import binning as frames_module
 from sastdeploy.recordings import cache
-from sastdeploy.recordings.binning import bin_events, bin_trials, find_scale
+from sastdeploy.recordings.binning import bin_events, bin_segments, find_scale
 from sastdeploy.recordings.catalog import CATALOG, dataset
 from sastdeploy.recordings.corrupted_frames import corrupted_frames
 from sastdeploy.recordings.corruption import Corruption
-from sastdeploy.recordings.events import EVENT_DTYPE, Trial
+from sastdeploy.recordings.events import EVENT_DTYPE, Segment
 from sastdeploy.recordings.frames import Frames
 from sastdeploy.recordings.splits import load_dataset
 from tests.test_events_formats import gesture_folder, nmnist_tree
@@ -54,8 +54,10 @@ def test_binning_equals_the_plain_loop(rows, time_bins, side):
     span = events["t"][-1] + 1
     for x, y, t, p in events.tolist():
         expected[t * time_bins // span, p, y * side // 8, x * side // 8] += 1
-    trial = Trial("a", 0, -1, 0, int(span), events)
-    assert np.array_equal(bin_trials([trial, trial], (8, 8, 2), (side, side), time_bins).dense()[1], expected)
+    segment = Segment("a", 0, -1, 0, int(span), events)
+    assert np.array_equal(
+        bin_segments([segment, segment], (8, 8, 2), (side, side), time_bins).dense()[1], expected
+    )
 
 
 def test_the_clip_covers_99_percent_of_the_counts(monkeypatch):

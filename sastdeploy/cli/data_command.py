@@ -158,21 +158,23 @@ def check(name: str, data: str | None, as_json: bool) -> None:
 
     facts, root = dataset(name), data_folder(data)
     bad: list[str] = []
-    trials = events = 0
+    segments = events = 0
     with progress() as bar:
         for split in ("train", "test"):
             sources = list_sources(facts, root, split)
             task = bar.add_task(f"{name} {split}", total=len(sources))
             for source in sources:
-                for trial in read_split([source], skip_bad=True, on_bad=bad.append):
-                    trials, events = trials + 1, events + len(trial.events)
+                for segment in read_split([source], skip_bad=True, on_bad=bad.append):
+                    segments, events = segments + 1, events + len(segment.events)
                 bar.advance(task)
     if as_json:
         click.echo(
-            json_module.dumps({"dataset": name, "recordings": trials, "events": events, "bad": bad}, indent=2)
+            json_module.dumps(
+                {"dataset": name, "recordings": segments, "events": events, "bad": bad}, indent=2
+            )
         )
     else:
-        click.echo(f"{name}: {trials:,} good recordings, {events:,} events, {len(bad)} bad files.")
+        click.echo(f"{name}: {segments:,} good recordings, {events:,} events, {len(bad)} bad files.")
         for message in bad:
             click.echo(f"  {message}")
     if bad:

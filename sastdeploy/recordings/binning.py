@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
-from sastdeploy.recordings.events import Trial
+from sastdeploy.recordings.events import Segment
 from sastdeploy.recordings.frames import MAX_COUNT, Frames, index_dtype
 
 RULE = 1
@@ -22,7 +22,7 @@ def count_events(
     start_us: int,
     stop_us: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
-    """Return the sparse counts of one trial: (entries per bin [T], input index, count saturated at 255).
+    """Return the sparse counts of one segment: (entries per bin [T], input index, count saturated at 255).
 
     An event at t falls into bin ``(t - start) * T // (stop - start)``; pixel x of a sensor W wide falls into column
     ``x * w // W`` of a frame w wide (DVS Gesture: ``x * 48 // 128``), rows likewise; inputs are numbered ``[P, h, w]``.
@@ -45,15 +45,17 @@ def bin_events(
     events: NDArray, sensor_size: tuple[int, int, int], frame_size: tuple[int, int], time_bins: int
 ) -> NDArray[np.uint8]:
     """Return one recording's counts as uint8 ``[T, P, H, W]``, from time 0 to its last event."""
-    trial = Trial("", 0, -1, 0, int(events["t"][-1]) + 1, events)
-    return bin_trials([trial], sensor_size, frame_size, time_bins).dense()[0]
+    segment = Segment("", 0, -1, 0, int(events["t"][-1]) + 1, events)
+    return bin_segments([segment], sensor_size, frame_size, time_bins).dense()[0]
 
 
-def bin_trials(
-    trials: list[Trial], sensor_size: tuple[int, int, int], frame_size: tuple[int, int], time_bins: int
+def bin_segments(
+    segments: list[Segment], sensor_size: tuple[int, int, int], frame_size: tuple[int, int], time_bins: int
 ) -> Frames:
-    """Return the frames of several trials."""
-    rows = [count_events(t.events, sensor_size, frame_size, time_bins, t.start_us, t.stop_us) for t in trials]
+    """Return the frames of several segments."""
+    rows = [
+        count_events(t.events, sensor_size, frame_size, time_bins, t.start_us, t.stop_us) for t in segments
+    ]
     return joined(rows, sensor_size, frame_size, time_bins)
 
 

@@ -238,7 +238,7 @@ def _binned(
     skip_bad: bool,
     on_bad: Callable[[str], None],
 ) -> tuple[Frames, list[_Fact]]:
-    """Return the frames of all trials in the files, and what is to be noted of each; digits go the fast way."""
+    """Return the frames of all segments in the files, and what is to be noted of each; digits go the fast way."""
     rows, noted = [], []
     for source in sources:
         fast = _fast(source, binner) if binner else None
@@ -246,10 +246,10 @@ def _binned(
             rows.append(fast[:3])
             noted.append(_Fact(source.name, label_of(source.path, source.member), -1, fast[3] * 1e-6))
             continue
-        for trial in read_split([source], skip_bad=skip_bad, on_bad=on_bad):
-            times = trial.start_us, trial.stop_us
-            rows.append(count_events(trial.events, facts.sensor_size, facts.frame_size, time_bins, *times))
-            noted.append(_Fact(trial.name, trial.label, trial.group, (times[1] - times[0]) * 1e-6))
+        for segment in read_split([source], skip_bad=skip_bad, on_bad=on_bad):
+            times = segment.start_us, segment.stop_us
+            rows.append(count_events(segment.events, facts.sensor_size, facts.frame_size, time_bins, *times))
+            noted.append(_Fact(segment.name, segment.label, segment.group, (times[1] - times[0]) * 1e-6))
     return joined(rows, facts.sensor_size, facts.frame_size, time_bins), noted
 
 
@@ -262,7 +262,7 @@ def _fast(source: Source, binner: DigitBinner):
 
 
 def short_name(name: str, folder: Path) -> str:
-    """Return the part of a trial's name below its data set's folder, however that is written."""
+    """Return the part of a segment's name below its data set's folder, however that is written."""
     return name.removeprefix(os.path.join(folder, ""))
 
 

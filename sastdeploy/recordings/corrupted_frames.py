@@ -45,11 +45,11 @@ def corrupted_frames(
     for source in list_sources(facts, root, "test" if split == "test" else "train"):
         if short_name(source.name, root / name) not in files:
             continue
-        for trial in source.trials():
-            label = short_name(trial.name, root / name)
+        for segment in source.segments():
+            label = short_name(segment.name, root / name)
             if label in wanted:
-                worse = corrupted(replace(trial, name=label), corruption, facts.sensor_size, seed)
-                span = trial.start_us, trial.stop_us
+                worse = corrupted(replace(segment, name=label), corruption, facts.sensor_size, seed)
+                span = segment.start_us, segment.stop_us
                 rows[label] = count_events(
                     worse.events, facts.sensor_size, facts.frame_size, clean.frames.time_bins, *span
                 )

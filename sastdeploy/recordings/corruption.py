@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError, did_you_mean
-from sastdeploy.recordings.events import EVENT_DTYPE, Trial
+from sastdeploy.recordings.events import EVENT_DTYPE, Segment
 
 HOT_PIXEL_HZ = 100.0
 """Rate of a hot pixel's events: three events per bin of 30 ms."""
@@ -104,33 +104,33 @@ class Kind(NamedTuple):
     unit: str
     largest: float
     example: str
-    apply: Callable[[Trial, float, tuple[int, int, int], np.random.Generator], NDArray]
+    apply: Callable[[Segment, float, tuple[int, int, int], np.random.Generator], NDArray]
 
 
-def _span(trial: Trial) -> Span:
-    return trial.start_us, trial.stop_us
+def _span(segment: Segment) -> Span:
+    return segment.start_us, segment.stop_us
 
 
 KINDS: dict[str, Kind] = {
     "drop": Kind(
         "probability that an event is lost", "", 1, "drop:0.3",
-        lambda trial, level, size, rng: drop(trial.events, level, rng),
+        lambda segment, level, size, rng: drop(segment.events, level, rng),
     ),
     "hot_pixels": Kind(
         f"hot pixels, each at {HOT_PIXEL_HZ:g} Hz", "", 100_000, "hot_pixels:5",
-        lambda trial, level, size, rng: hot_pixels(trial.events, int(level), _span(trial), size, rng),
+        lambda segment, level, size, rng: hot_pixels(segment.events, int(level), _span(segment), size, rng),
     ),
     "jitter": Kind(
         "standard deviation of the events' times", "ms", 10_000, "jitter:2ms",
-        lambda trial, level, size, rng: jitter(trial.events, level, _span(trial), rng),
+        lambda segment, level, size, rng: jitter(segment.events, level, _span(segment), rng),
     ),
     "noise": Kind(
         "background noise of each pixel", "Hz", 100, "noise:1Hz",
-        lambda trial, level, size, rng: noise(trial.events, level, _span(trial), size, rng),
+        lambda segment, level, size, rng: noise(segment.events, level, _span(segment), size, rng),
     ),
     "flip": Kind(
         "share of events with mirrored polarity", "", 1, "flip:0.5",
-        lambda trial, level, size, rng: flip(trial.events, level, rng),
+        lambda segment, level, size, rng: flip(segment.events, level, rng),
     ),
 }  # fmt: skip
 """The kinds by name. `HOT_PIXEL_HZ` is the rate of the hot pixels, which alternate ON and OFF."""
@@ -200,14 +200,16 @@ class Corruption:
         return cls(kind, float(match[2]))
 
 
-def corrupted(trial: Trial, corruption: Corruption, sensor_size: tuple[int, int, int], seed: int) -> Trial:
-    """Return the trial, corrupted; its time span stays, so that the remaining events keep their bins.
+def corrupted(
+    segment: Segment, corruption: Corruption, sensor_size: tuple[int, int, int], seed: int
+) -> Segment:
+    """Return the segment, corrupted; its time span stays, so that the remaining events keep their bins.
 
-    The random stream comes from ``seed``, the kind and the trial's name alone: neither other recordings nor their order
+    The random stream comes from ``seed``, the kind and the segment's name alone: neither other recordings nor their order
     nor the level have a part in it. Hot pixels lie elsewhere in every recording, so a mean over recordings is one over places.
 
     Args:
-        trial: its name must not tell where the data lie (see `sastdeploy.recordings.cache.short_name`). seed: any whole number.
+        segment: its name must not tell where the data lie (see `sastdeploy.recordings.cache.short_name`). seed: any whole number.
 
     Raises:
         InputError: more hot pixels than the sensor has.
@@ -215,6 +217,6 @@ def corrupted(trial: Trial, corruption: Corruption, sensor_size: tuple[int, int,
     pixels = sensor_size[0] * sensor_size[1]
     if corruption.kind == "hot_pixels" and corruption.level > pixels:
         raise InputError(f"corruption '{corruption}': the sensor has {pixels:,} pixels.")
-    digest = hashlib.sha256(f"{seed}\t{corruption.kind}\t{trial.name}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}\t{corruption.kind}\t{segment.name}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:16], "big"))
-    return replace(trial, events=KINDS[corruption.kind].apply(trial, corruption.level, sensor_size, rng))
+    return replace(segment, events=KINDS[corruption.kind].apply(segment, corruption.level, sensor_size, rng))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
 from sastdeploy.recordings.aedat31 import parse_aedat31
-from sastdeploy.recordings.events import EVENT_DTYPE, Trial, check_events
+from sastdeploy.recordings.events import EVENT_DTYPE, Segment, check_events
 
 SENSOR = (128, 128, 2)
 CLASSES = 11
@@ -113,14 +113,14 @@ def _safe_members(opened: tarfile.TarFile, where: str) -> Iterator[tarfile.TarIn
         yield member
 
 
-def read_gestures(path: Path, member: str = "") -> Iterator[Trial]:
-    """Yield the trials of one file: every labelled gesture of an .aedat file, or the one of an .npy file.
+def read_gestures(path: Path, member: str = "") -> Iterator[Segment]:
+    """Yield the segments of one file: every labelled gesture of an .aedat file, or the one of an .npy file.
 
     Raises:
         InputError: the file, its name or its labels are missing or damaged.
     """
     if path.suffix == ".npy":
-        yield _packed_trial(path)
+        yield _packed_segment(path)
         return
     user = _user(path.name, path)
     content = _read(path)
@@ -133,7 +133,7 @@ def read_gestures(path: Path, member: str = "") -> Iterator[Trial]:
                 f"{path}: holds no event from {start} to {stop} us, where {labels.name} has a gesture."
             )
         name = f"{path}@{start}-{stop}us"
-        yield Trial(name, label, user, start, stop, events[first:last])
+        yield Segment(name, label, user, start, stop, events[first:last])
 
 
 def labels_of(path: str) -> str:
@@ -221,12 +221,12 @@ def parse_packed(array: NDArray, where: str, sensor_size: tuple[int, int, int] =
     return events
 
 
-def _packed_trial(path: Path) -> Trial:
+def _packed_segment(path: Path) -> Segment:
     events = read_packed(path)
     if not path.stem.isdigit() or not 0 <= int(path.stem) < CLASSES:
         raise InputError(f"{path}: expected the class, 0 to {CLASSES - 1}, as the file's name, as in 3.npy.")
     start = int(events["t"][0])
-    return Trial(
+    return Segment(
         str(path), int(path.stem), _user(path.parent.name, path), start, int(events["t"][-1]) + 1, events
     )
 

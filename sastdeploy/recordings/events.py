@@ -14,13 +14,13 @@ EVENT_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<i8"), ("p", "u1")])
 
 
 @dataclass(frozen=True)
-class Trial:
+class Segment:
     """One labelled recording: what a network sees as one sample.
 
     Args:
-        name: file name, with the time span where a file holds several trials.
+        name: file name, with the time span where a file holds several segments.
         label: class number, from 0. group: what a split must not divide (the performer; -1: nothing).
-        start_us, stop_us: the trial's time span, half open; events lie inside it.
+        start_us, stop_us: the segment's time span, half open; events lie inside it.
         events: `EVENT_DTYPE` [E], ascending in time.
     """
 

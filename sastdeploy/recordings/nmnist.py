@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
-from sastdeploy.recordings.events import EVENT_DTYPE, Trial, check_events
+from sastdeploy.recordings.events import EVENT_DTYPE, Segment, check_events
 
 SENSOR = (34, 34, 2)
 _ENOUGH = 1 << 16
@@ -91,11 +91,11 @@ def _members(archive: Path) -> list[str]:
     )
 
 
-def read_nmnist(path: Path, member: str) -> Iterator[Trial]:
-    """Yield the one trial of a recording."""
+def read_nmnist(path: Path, member: str) -> Iterator[Segment]:
+    """Yield the one segment of a recording."""
     name = f"{path}:{member}" if member else str(path)
     events = parse_nmnist(file_content(path, member), name)
-    yield Trial(name, label_of(path, member), -1, 0, int(events["t"][-1]) + 1, events)
+    yield Segment(name, label_of(path, member), -1, 0, int(events["t"][-1]) + 1, events)
 
 
 def label_of(path: Path, member: str) -> int:

@@ -1,4 +1,4 @@
-"""One recording from one file, by its suffix; every trial of a data set's split."""
+"""One recording from one file, by its suffix; every segment of a data set's split."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sastdeploy.recordings import dvsgesture as gestures
 from sastdeploy.recordings import nmnist
 from sastdeploy.recordings.aedat31 import parse_aedat31
 from sastdeploy.recordings.catalog import Dataset, absent
-from sastdeploy.recordings.events import Trial
+from sastdeploy.recordings.events import Segment
 
 SUFFIXES = {".bin": (34, 34, 2), ".aedat": (128, 128, 2), ".npy": (128, 128, 2)}
 """Readable suffixes and the sensor that each stands for unless told otherwise."""
@@ -21,7 +21,7 @@ SUFFIXES = {".bin": (34, 34, 2), ".aedat": (128, 128, 2), ".npy": (128, 128, 2)}
 
 @dataclass(frozen=True)
 class Source:
-    """One file (or member of a zip) of a split; `trials` reads it."""
+    """One file (or member of a zip) of a split; `segments` reads it."""
 
     path: Path
     member: str
@@ -31,8 +31,8 @@ class Source:
     def name(self) -> str:
         return f"{self.path}:{self.member}" if self.member else str(self.path)
 
-    def trials(self) -> list[Trial]:
-        """Return every trial in the file.
+    def segments(self) -> list[Segment]:
+        """Return every segment in the file.
 
         Raises:
             InputError: the file is missing or damaged; the message names file, offset and rule.
@@ -66,17 +66,17 @@ def list_sources(facts: Dataset, root: Path, split: str) -> list[Source]:
 
 def read_split(
     sources: list[Source], *, skip_bad: bool, on_bad: Callable[[str], None] = lambda message: None
-) -> Iterator[Trial]:
-    """Yield the trials of every file; a bad file stops it, or is passed to ``on_bad`` and left out with ``skip_bad``."""
+) -> Iterator[Segment]:
+    """Yield the segments of every file; a bad file stops it, or is passed to ``on_bad`` and left out with ``skip_bad``."""
     for source in sources:
         try:
-            trials = source.trials()
+            segments = source.segments()
         except InputError as error:
             if not skip_bad:
                 raise InputError(f"{error} To go on without bad files: --skip-bad.") from error
             on_bad(str(error))
             continue
-        yield from trials
+        yield from segments
 
 
 def read_events(path: Path | str, sensor_size: tuple[int, int, int] | None = None) -> NDArray:

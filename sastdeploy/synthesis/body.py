@@ -1,9 +1,7 @@
 """An upper body with two articulated arms: who performs, and where every joint is at a moment of a gesture.
 
-Units: one is the performer's shoulder width; x to the right of the image, y down, z towards the camera.
-An arm is an
-upper arm and a forearm of fixed lengths; the hand's target is given and the elbow follows by inverse
-kinematics
+Units: one is the performer's shoulder width; x to the right of the image, y down, z towards the camera. An arm is an
+upper arm and a forearm of fixed lengths; the hand's target is given and the elbow follows by inverse kinematics
 (two-link, swivelled outward), so segments keep their lengths in space and foreshorten in the image.
 """
 
@@ -15,15 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-JOINTS = 14
-"""Per moment: shoulders, elbows, wrists, hand tips (right, left each), chest, hips, neck, head, sway,
-spare."""
-
 
 @dataclass(frozen=True)
 class Performer:
-    """One person: body, clothing, place before the camera, and habits. All drawn from the performer's own
-    seed."""
+    """One person: body, clothing, place before the camera, and habits. All drawn from the performer's own seed."""
 
     number: int
     scale: float
@@ -49,8 +42,7 @@ class Performer:
 
 
 def draw_performer(seed: int, number: int) -> Performer:
-    """Return performer ``number`` (1 to 29 in the published set): the same body and habits in every
-    recording."""
+    """Return performer ``number`` (1 to 29 in the published set): the same body and habits in every recording."""
     rng = np.random.default_rng((seed, 71, number))
     u = rng.uniform
     return Performer(
@@ -91,8 +83,7 @@ def _circle(t, centre, radius, squash, angle, turns):
 
 
 def _path(t, points, hz, phase, sharp=1.0):
-    """Return positions that swing between two points; ``sharp`` above 1 dwells at the ends and strikes
-    between."""
+    """Return positions that swing between two points; ``sharp`` above 1 dwells at the ends and strikes between."""
     s = np.sin(2 * math.pi * (hz * t + phase))
     s = 0.5 + 0.5 * np.sign(s) * np.abs(s) ** (1.0 / sharp)
     first, last = (np.asarray(p, float) for p in points)
@@ -100,8 +91,7 @@ def _path(t, points, hz, phase, sharp=1.0):
 
 
 def hand_targets(gesture: int, t: NDArray[np.float64], who: Performer, rng: np.random.Generator) -> NDArray:
-    """Return where both hands want to be, float64 ``[len(t), 2, 3]`` (right hand first; it is at the
-    image's left).
+    """Return where both hands want to be, float64 ``[len(t), 2, 3]`` (right hand first; it is at the image's left).
 
     The performer faces the camera, so directions are the performer's own and appear mirrored in the image.
     """

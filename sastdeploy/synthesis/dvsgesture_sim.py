@@ -1,5 +1,4 @@
-"""Simulated DVS Gesture in the published format: AEDAT 3.1 per performer and lighting, labels, trial
-lists."""
+"""Simulated DVS Gesture in the published format: AEDAT 3.1 per performer and lighting, labels, trial lists."""
 
 from __future__ import annotations
 
@@ -86,8 +85,7 @@ def make_dvsgesture_sim(
 
 
 def performer_split(performers: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the numbers of the training and of the test performers: disjoint, 1 to 23 and 24 to 29 in
-    full."""
+    """Return the numbers of the training and of the test performers: disjoint, 1 to 23 and 24 to 29 in full."""
     test = max(1, round(performers * (PERFORMERS - TRAIN_PERFORMERS) / PERFORMERS))
     return (
         tuple(range(1, performers - test + 1)),

@@ -1,5 +1,4 @@
-"""A performer before a DVS128: the body drawn as antialiased capsules over a textured background, under
-some light."""
+"""A performer before a DVS128: the body drawn as antialiased capsules over a textured background, under some light."""
 
 from __future__ import annotations
 
@@ -23,7 +22,6 @@ from sastdeploy.synthesis.sensor import (
     noise,
 )
 
-SENSOR_SIZE = (128, 128, 2)
 _SIDE = 128
 
 GESTURE_SENSOR = SensorModel(
@@ -70,8 +68,7 @@ LIGHTINGS = (
 
 
 def _background(rng: np.random.Generator, light: Lighting) -> NDArray[np.float64]:
-    """Return a wall with a few pieces of furniture, float64 ``[128, 128]`` in 0 to 255, before the light
-    falls on it."""
+    """Return a wall with a few pieces of furniture, float64 ``[128, 128]`` in 0 to 255, before the light falls on it."""
     wall = np.full((_SIDE, _SIDE), rng.uniform(70, 210))
     for _ in range(int(rng.integers(2, 7))):
         x, y = rng.integers(-10, _SIDE - 10, 2)
@@ -115,8 +112,7 @@ def _capsule(canvas, ax, ay, bx, by, ra, rb, shade, stripe, stripe_width):
 
 @kernel(error_model="numpy")
 def _draw_body(canvas, joints, body):
-    """Paint torso, head and both arms; ``body`` holds scale, sizes and shades in the order of
-    `_body_numbers`."""
+    """Paint torso, head and both arms; ``body`` holds scale, sizes and shades in the order of `_body_numbers`."""
     scale, arm_radius, head_radius, torso_half, torso_long = body[0], body[1], body[2], body[3], body[4]
     skin, sleeve, shirt, stripes, long_sleeves = body[5], body[6], body[7], body[8], body[9]
     cx, cy = joints[8, 0], joints[8, 1]
@@ -321,8 +317,7 @@ def _body_numbers(who: Performer) -> NDArray[np.float64]:
 
 
 def draw_gesture(gesture: int, performer: int, lighting: int, duration_us: int, seed: int) -> NDArray:
-    """Return the events of one gesture, t from 0 to below ``duration_us``: the same for the same
-    arguments, anywhere.
+    """Return the events of one gesture, t from 0 to below ``duration_us``: the same for the same arguments, anywhere.
 
     Args:
         gesture: 0 to 10, the place in `sastdeploy.recordings.catalog.GESTURES`. performer: 1 or more. lighting: place in `LIGHTINGS`.

@@ -1,7 +1,6 @@
 """MNIST digit images: the ones that ship inside the package, or the full original files.
 
-Both are IDX files (LeCun's format: big-endian magic 0x00000803 for images, 0x00000801 for labels, the
-sizes, then
+Both are IDX files (LeCun's format: big-endian magic 0x00000803 for images, 0x00000801 for labels, the sizes, then
 bytes). The shipped ones are compressed by xz, the original ones by gzip or not at all.
 """
 
@@ -24,14 +23,12 @@ SIDE = 28
 SHIPPED = {"train": 12000, "test": 2000}
 _ORIGINAL = {"train": ("train", 60000), "test": ("t10k", 10000)}
 _LARGEST_FILE = 64 << 20
-"""The full training images are 47 MB; anything beyond this limit is not MNIST (and may be a decompression
-bomb)."""
+"""The full training images are 47 MB; anything beyond this limit is not MNIST (and may be a decompression bomb)."""
 
 
 @dataclass(frozen=True)
 class DigitImages:
-    """Images uint8 ``[N, 28, 28]`` (0 is background), labels uint8 ``[N]`` 0 to 9, and where they came
-    from."""
+    """Images uint8 ``[N, 28, 28]`` (0 is background), labels uint8 ``[N]`` 0 to 9, and where they came from."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.uint8]
@@ -77,8 +74,7 @@ def load_digits(split: str, folder: Path | str | None = None) -> DigitImages:
 
 
 def find_idx(folder: Path, name: str) -> Path:
-    """Return the path of ``name`` in ``folder``: plain, ``.gz``, or with the dot that some mirrors put
-    before idx.
+    """Return the path of ``name`` in ``folder``: plain, ``.gz``, or with the dot that some mirrors put before idx.
 
     Raises:
         InputError: the folder does not exist, or holds none of them.
@@ -185,8 +181,7 @@ def encode_labels(labels: NDArray[np.uint8]) -> bytes:
 
 
 def stratified(labels: NDArray[np.uint8], count: int, seed: int) -> NDArray[np.int64]:
-    """Return ``count`` ascending indices whose shares of the digits are those of ``labels`` (largest
-    remainder).
+    """Return ``count`` ascending indices whose shares of the digits are those of ``labels`` (largest remainder).
 
     Raises:
         InputError: ``count`` is below 1 or above the number of labels.

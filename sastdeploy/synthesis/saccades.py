@@ -1,19 +1,14 @@
 """A digit on a monitor, seen by a camera that makes N-MNIST's three saccades.
 
-The camera of N-MNIST (Orchard et al. 2015) stood on a pan-tilt unit and made three saccades of about 100
-ms along a
-triangle, back to where it began. Each saccade accelerates and brakes (here the minimum-jerk profile
-10 s^3 - 15 s^4 + 6 s^5): in the real recordings the activity rises and falls within each saccade.
+The camera of N-MNIST (Orchard et al. 2015) stood on a pan-tilt unit and made three saccades of about 100 ms along a
+triangle, back to where it began. Each saccade accelerates and brakes (here the minimum-jerk profile 10 s^3 - 15 s^4 +
+6 s^5): in the real recordings the activity rises and falls within each saccade.
 
-The 28x28 digit lies in the middle of the 34x34 sensor and moves by bilinear interpolation. It is dark on
-bright: in
-the real recordings the leading edge of a stroke gives OFF events (polarity bit 0). The motors are the
-same for every
-recording; digit contrast, small offsets of place and time, pixels and noise differ, from the recording's
-own seed.
+The 28x28 digit lies in the middle of the 34x34 sensor and moves by bilinear interpolation. It is dark on bright: in the
+real recordings the leading edge of a stroke gives OFF events (polarity bit 0). The motors are the same for every
+recording; digit contrast, small offsets of place and time, pixels and noise differ, from the recording's own seed.
 
-References: G. Orchard, A. Jayawant, G. Cohen, N. Thakor, "Converting static image datasets to spiking
-neuromorphic
+References: G. Orchard, A. Jayawant, G. Cohen, N. Thakor, "Converting static image datasets to spiking neuromorphic
 datasets using saccades", Frontiers in Neuroscience 9:437, 2015, sections 2.2 and 3.
 """
 
@@ -37,7 +32,6 @@ from sastdeploy.synthesis.sensor import (
     noise,
 )
 
-SENSOR_SIZE = (34, 34, 2)
 _WIDTH, _HEIGHT = 34, 34
 _MARGIN = (_WIDTH - SIDE) // 2
 _SETTLED = 1e-9
@@ -63,15 +57,13 @@ class SaccadeScene:
 
     Args:
         corners: the triangle's corners as the digit's offset (x, y) from the sensor's middle, in pixels;
-            the digit
-            goes along them in order and back to the first. y grows downwards.
+            the digit goes along them in order and back to the first. y grows downwards.
         ends_us: end of each of the three saccades, in us.
         pause: share of each saccade's time during which the camera rests, at its end; 0 to 0.9.
         background: intensity of the monitor around the digit, 1 to 255.
         ink: intensity of the digit's full strokes, 0 to 255.
         contrast_jitter, place_jitter, time_jitter_us: standard deviations, per recording, of ``ink``
-            (relative),
-            of the place (pixels) and of the saccades' ends (us).
+            (relative), of the place (pixels) and of the saccades' ends (us).
         sensor: the pixel model.
 
     Raises:
@@ -149,8 +141,7 @@ def _play_digit(
 ):
     """`sensor.play` for one moving image ``digit`` float64 [28, 28] in 0 to 1, without the images between.
 
-    A pixel is looked at only while the digit can be under it or its photoreceptor still settles; the
-    others see
+    A pixel is looked at only while the digit can be under it or its photoreceptor still settles; the others see
     constant light, so only leak and noise move them.
     """
     low_x, high_x = path[:, 0].min(), path[:, 0].max()
@@ -268,8 +259,7 @@ def _play_digit(
 
 
 def draw_digit(image: NDArray[np.uint8], scene: SaccadeScene, seed: tuple[int, ...]) -> NDArray:
-    """Return the events of one recording of ``image`` uint8 ``[28, 28]``: the same for the same seed,
-    anywhere.
+    """Return the events of one recording of ``image`` uint8 ``[28, 28]``: the same for the same seed, anywhere.
 
     Args:
         seed: whole numbers that identify the recording, such as (data set's seed, split, index).

@@ -2,37 +2,31 @@
 
 One pixel, in log intensity (natural logarithm):
 
-    L(t)   = lin_log(I(t))                                   linear below `LINEAR_BELOW`, logarithmic above
-    V'(t)  = (L - V) 2 pi f_3dB (I + I_DARK) / (I_FULL + I_DARK)      photoreceptor, first order
-    E(t)   = V(t) + leak t                                   the leak of the reset switch, seen from the
-    comparator
-    E(t) - reference >= threshold_on   -> ON event           E(t) - reference <= -threshold_off -> OFF event
+    L(t)   = lin_log(I(t))                                        linear below `LINEAR_BELOW`, logarithmic above
+    V'(t)  = (L - V) 2 pi f_3dB (I + I_DARK) / (I_FULL + I_DARK)  photoreceptor, first order
+    E(t)   = V(t) + leak t                                        leak of the reset switch, as the comparator sees it
+    E(t) - reference >= threshold_on   -> ON event
+    E(t) - reference <= -threshold_off -> OFF event
     after an event at t_e the reset is held until t_e + refractory, then reference = E(t_e + refractory)
 
-V moves in a straight line within a step, so that several events of one step get their own times (in us,
-floored).
-Shot noise is a Poisson process per pixel, half ON and half OFF; hot pixels are a few pixels with a high
-ON rate.
-Every random number is drawn before the kernel runs from one generator per recording: a recording depends
-on its
-own seed alone, never on the number of processes or the order of work.
+V moves in a straight line within a step, so that several events of one step get their own times (in us, floored). Shot
+noise is a Poisson process per pixel, half ON and half OFF; hot pixels are a few pixels with a high ON rate. Every
+random number is drawn before the kernel runs from one generator per recording: a recording depends on its own seed
+alone, never on the number of processes or the order of work.
 
 References:
-    Lichtsteiner, Posch & Delbruck, IEEE J. Solid-State Circuits 43(2), 2008: pixel, 15 % to 20 % contrast
-    threshold,
+    Lichtsteiner, Posch & Delbruck, IEEE J. Solid-State Circuits 43(2), 2008: pixel, 15 % to 20 % contrast threshold,
     2.1 % mismatch, bandwidth that grows with illumination.
-    Nozaki & Delbruck, IEEE Trans. Electron Devices 64(8), 2017: leak (ON) events near 0.1 Hz at room
-    temperature.
-    Hu, Liu & Delbruck, "v2e", CVPR Workshops 2021: lin-log mapping with its break at 20 of 255, Gaussian
-    threshold
-    mismatch, intensity-dependent first-order low pass, leak and shot noise rates; its "noisy" preset has
-    5 Hz shot noise and 30 Hz bandwidth, its "clean" preset none.
+    Nozaki & Delbruck, IEEE Trans. Electron Devices 64(8), 2017: leak (ON) events near 0.1 Hz at room temperature.
+    Hu, Liu & Delbruck, "v2e", CVPR Workshops 2021: lin-log mapping with its break at 20 of 255, Gaussian threshold
+    mismatch, intensity-dependent first-order low pass, leak and shot noise rates; its "noisy" preset has 5 Hz shot noise
+    and 30 Hz bandwidth, its "clean" preset none.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,8 +72,7 @@ class SensorModel:
         hot_hz: rate of the ON events of a hot pixel.
         step_us: simulation step, in us; V is linear within it.
         random_reference: start every pixel at a random place between its last reset and its next leak
-            event, as
-            a sensor that has been running; False starts every pixel freshly reset.
+            event, as a sensor that has been running; False starts every pixel freshly reset.
 
     Raises:
         InputError: a value is outside the range that `_RANGES` states.
@@ -137,8 +130,7 @@ class Pixels:
 
 
 def draw_pixels(model: SensorModel, count: int, duration_us: float, rng: np.random.Generator) -> Pixels:
-    """Return ``count`` pixels with drawn thresholds, leaks, hot pixels and noise events for ``[0,
-    duration_us)``.
+    """Return ``count`` pixels with drawn thresholds, leaks, hot pixels and noise events for ``[0, duration_us)``.
 
     The state's V is filled by the scene's kernel from its first image.
     """
@@ -168,8 +160,7 @@ def draw_pixels(model: SensorModel, count: int, duration_us: float, rng: np.rand
 
 @kernel(error_model="numpy")
 def lin_log(intensity: float) -> float:
-    """Return the photoreceptor's log intensity of ``intensity`` (0 to 255): linear below 20, natural log
-    above."""
+    """Return the photoreceptor's log intensity of ``intensity`` (0 to 255): linear below 20, natural log above."""
     if intensity < LINEAR_BELOW:
         return intensity * _LOW_SLOPE
     return math.log(intensity)
@@ -188,8 +179,7 @@ def low_pass_step(value: float, target: float, intensity: float, cutoff_hz: floa
 def emit_threshold_events(
     pixel, t0, t1, v0, v1, on, off, leak, state, refractory_us, out_t, out_pixel, out_p, n
 ):
-    """Write the events of one pixel in the step ``(t0, t1]``, in which V goes from v0 to v1; return the
-    new count.
+    """Write the events of one pixel in the step ``(t0, t1]``, in which V goes from v0 to v1; return the new count.
 
     Times in us. A full output buffer drops events but goes on counting, so the caller sees that it must
     enlarge it.
@@ -237,8 +227,7 @@ def emit_threshold_events(
 def noise(
     first, t1, pixels_noise_t, noise_pixel, noise_p, leak, state, refractory_us, out_t, out_pixel, out_p, n
 ):
-    """Write the noise events before ``t1``; return (next noise event, new count). Called after the step's
-    `compare`.
+    """Write the noise events before ``t1``; return (next noise event, new count). Called after the step's `compare`.
 
     A noise event resets its pixel like any other event, and none comes out of a pixel whose reset is held.
     """
@@ -303,8 +292,7 @@ def simulate_images(
 
 
 def play_images(images: NDArray, model: SensorModel, seed: int | tuple[int, ...] = 0) -> NDArray:
-    """Return the events of a sensor that sees ``images`` ``[steps + 1, H, W]`` (0 to 255), one per
-    ``step_us``.
+    """Return the events of a sensor that sees ``images`` ``[steps + 1, H, W]`` (0 to 255), one per ``step_us``.
 
     Raises:
         InputError: ``images`` has another number of axes, fewer than two images, or a value outside 0 to 255.
@@ -340,8 +328,7 @@ def play_images(images: NDArray, model: SensorModel, seed: int | tuple[int, ...]
 
 
 def collect(run, state: NDArray, width: int, capacity: int) -> NDArray:
-    """Return the time-sorted events that ``run(state, out_t, out_pixel, out_p)`` writes, enlarging its
-    buffer if needed.
+    """Return the time-sorted events that ``run(state, out_t, out_pixel, out_p)`` writes, enlarging its buffer if needed.
 
     Events of equal time keep the kernel's order, so the bytes are reproducible.
     """
@@ -361,21 +348,3 @@ def collect(run, state: NDArray, width: int, capacity: int) -> NDArray:
     events["y"] = out_pixel[order] // width
     events["p"] = out_p[order]
     return events
-
-
-def sensor_from_dict(record: dict) -> SensorModel:
-    """Return the model whose fields ``record`` gives; the rest are defaults.
-
-    Raises:
-        InputError: an unknown field, or a value out of range.
-    """
-    from sastdeploy.errors import did_you_mean
-
-    allowed = [f.name for f in fields(SensorModel)]
-    for name in record:
-        if name not in allowed:
-            raise InputError(
-                f"sensor model: unknown field '{name}'.{did_you_mean(name, allowed)} Allowed: "
-                f"{', '.join(allowed)}."
-            )
-    return SensorModel(**record)

@@ -1,7 +1,6 @@
 """Folders of simulated recordings: made in parallel, resumed after an interruption, sealed by a manifest.
 
-``simulated.partial.json`` states the parameters from the start; ``simulated.json``, written last, marks a
-complete set.
+``simulated.partial.json`` states the parameters from the start; ``simulated.json``, written last, marks a complete set.
 Each recording is written under a temporary name and renamed, so a file that exists is whole.
 """
 
@@ -39,8 +38,7 @@ def make_set(
     force: bool,
     finish: Callable[[], None] | None = None,
 ) -> Path:
-    """Fill ``folder`` by ``work`` over ``chunks`` and return it; nothing is done where it is complete
-    already.
+    """Fill ``folder`` by ``work`` over ``chunks`` and return it; nothing is done where it is complete already.
 
     Args:
         parameters: everything that the recordings depend on, JSON-ready.
@@ -101,8 +99,7 @@ def make_set(
 
 
 def write_whole(path: Path, content: bytes) -> str:
-    """Write ``content`` so that ``path`` is whole or absent; return its SHA-256. (No sync to disk: it can
-    be remade.)"""
+    """Write ``content`` so that ``path`` is whole or absent; return its SHA-256. (No sync to disk: it can be remade.)"""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
