@@ -3,7 +3,7 @@
 Numba looks only at the file that holds a function: it would take a kernel from the cache although a function or a
 constant that the kernel uses from another file has changed, and wheels carry no usable file times. So the cache lies
 in a folder named after the content of all files with kernels, and the versions of NumPy and Numba: an upgrade compiles
-anew, and two versions do not disturb each other.
+anew, and two versions do not disturb each other. Its files carry checksums (`cache_files`).
 
 A folder is never removed: another installation may use it. All of them can be deleted at any time (`sastdeploy doctor`
 says where they are and how large); what is needed is compiled again.
@@ -23,8 +23,10 @@ import numba
 import numpy
 import platformdirs
 
+from sastdeploy._kernels.cache_files import CheckedCache
+
 SOURCES = (
-    "_kernels/jit.py", "_kernels/lanes.py", "_kernels/vectors.py", "simulator/numba_engine/kernels.py",
+    "_kernels/cache_files.py", "_kernels/jit.py", "_kernels/lanes.py", "_kernels/vectors.py", "simulator/numba_engine/kernels.py",
     "training/fused.py", "training/optimiser.py", "training/sparse_kernels.py", "recordings/fast_binning.py",
     "recordings/nmnist.py", "synthesis/saccades.py", "synthesis/gestures.py", "synthesis/sensor.py", "synthesis/mnist.py",
 )  # fmt: skip
@@ -73,7 +75,10 @@ def kernel(**options: Any) -> Callable[[Callable], Any]:
         folder, before = cache_folder(), numba.config.CACHE_DIR
         numba.config.CACHE_DIR = str(folder or "")
         try:
-            return numba.njit(cache=folder is not None, nogil=True, **options)(function)
+            dispatcher = numba.njit(nogil=True, **options)(function)
+            if folder and not numba.config.DISABLE_JIT:
+                dispatcher._cache = CheckedCache(function)
+            return dispatcher
         finally:
             numba.config.CACHE_DIR = before
 

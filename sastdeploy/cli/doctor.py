@@ -105,17 +105,23 @@ def _numba_threads() -> Finding:
 
 
 def _numba_cache() -> Finding:
+    from sastdeploy._kernels.cache_files import damaged_files
     from sastdeploy._kernels.jit import cache_folder, cache_place
 
     folder = cache_folder()
     if folder:
         text = f"compiled kernels are kept in {folder} ({_megabytes(folder)})"
+        damaged = damaged_files(folder)
+        if damaged:
+            text += f"; damaged: {', '.join(path.name for path in damaged[:3])}"
+            text += f" and {len(damaged) - 3} more" if len(damaged) > 3 else ""
+            text += ", compiled anew when next used"
         others = [path for path in cache_place().iterdir() if path.is_dir() and path != folder]
         if others:
             text += (
                 f"; {len(others)} folders of other versions beside it ({_megabytes(*others)}) can be deleted"
             )
-        return Finding("kernel cache", "ok", text)
+        return Finding("kernel cache", "note" if damaged else "ok", text)
     return Finding(
         "kernel cache",
         "note",

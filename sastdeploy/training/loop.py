@@ -254,7 +254,7 @@ def _run_epoch(
         batches(len(training), settings.batch_size, settings.seed, s, epoch) for s in (_FIRST, _SECOND)
     ]
     directions = torch.Generator().manual_seed(
-        int(np.random.SeedSequence((settings.seed, _DIRECTION, epoch)).generate_state(1, np.uint64)[0] >> 1)
+        int(np.random.SeedSequence((settings.seed, _DIRECTION, epoch)).generate_state(1, np.uint64)[0]) >> 1
     )
     total, norms, evaluations = 0.0, [], 0
     for first, second in zip(*streams):
