@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sastdeploy.compiler.compile import compile_checkpoint
+from sastdeploy.compiler.compile import compile
 from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.networks.builtin import describe, load_architecture
 from sastdeploy.program.file import save_program
@@ -49,7 +49,7 @@ def main() -> None:
         dataset="nmnist-sim", command="examples/own_network.py", force=True,
         report=lambda r: print(f"epoch {r['epoch'] + 1}: loss {r['loss']:.3f}, hard accuracy {r['hard_accuracy']:.1%}"),
     )  # fmt: skip
-    program = compile_checkpoint(checkpoint, load_profile("loihi_int8"))
+    program = compile(checkpoint, load_profile("loihi_int8")).program
     save_program(options.work / "own.onnx", program)
     figures = summarise(program, engine.run(program, test.frames), test.labels)
     operations = figures["ksynops"]["all"]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from sastdeploy.compiler.compile import compile_checkpoint
+from sastdeploy.compiler.compile import compile
 from sastdeploy.compiler.profiles import load_profile, profile_path
 from sastdeploy.errors import CompileError
 from sastdeploy.networks.checkpoint import load_checkpoint
@@ -49,7 +49,7 @@ def main() -> None:
     for bits in range(8, 1, -1):
         profile = load_profile(str(write_profile(options.work, bits)))
         try:
-            program = compile_checkpoint(checkpoint, profile)
+            program = compile(checkpoint, profile).program
         except CompileError as error:
             print(f"{bits:4}  does not fit: {error}")
             continue

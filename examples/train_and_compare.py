@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sastdeploy.compiler.compile import compile_checkpoint
+from sastdeploy.compiler.compile import compile
 from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.networks.architecture import Architecture
 from sastdeploy.networks.builtin import load_architecture
@@ -66,7 +66,7 @@ def main() -> None:
         floats = evaluate(checkpoint, sets["test"])
         programs = {}
         for profile in ("loihi_int8", "aggressive_int4"):
-            program = compile_checkpoint(checkpoint, load_profile(profile))
+            program = compile(checkpoint, load_profile(profile)).program
             programs[profile] = summarise(
                 program, engine.run(program, sets["test"].frames), sets["test"].labels
             )

@@ -1,9 +1,10 @@
-"""Where an artifact comes from: versions and commit. No time of day, so that equal inputs give equal bytes."""
+"""Where an artifact comes from, and on what it was made: versions, commit, cores. No time of day, so that equal inputs give equal bytes."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 import platform
 import subprocess
 from functools import lru_cache
@@ -16,6 +17,11 @@ def versions(*packages: str) -> dict[str, str]:
     """Return the versions of sastdeploy, Python, and the named packages (without importing them)."""
     found = {"sastdeploy": __version__, "python": platform.python_version()}
     return found | {name: importlib.metadata.version(name) for name in packages}
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def code_hash() -> str:

@@ -138,40 +138,32 @@ def _draw_one(root: Path, out: Path) -> Path:
 
 
 def _train(out: Path, root: Path, method: str, settings: QuickstartSettings, bar: Bar) -> None:
-    from sastdeploy.networks.builtin import load_architecture
     from sastdeploy.networks.checkpoint import load_checkpoint
-    from sastdeploy.recordings.catalog import dataset
-    from sastdeploy.recordings.frames import Preprocessing
-    from sastdeploy.recordings.splits import find_scale, load_dataset
-    from sastdeploy.training.loop import train
+    from sastdeploy.recordings.splits import load_dataset
+    from sastdeploy.training.fit import fit
     from sastdeploy.training.settings import TrainingSettings
 
     path = out / f"{method}.pt"
     if path.exists():
         load_checkpoint(path)
         return
-    facts = dataset(DATASET)
     training, validation = (
         load_dataset(DATASET, part, root=root, seed=settings.seed) for part in ("train", "validation")
     )
-    scale = find_scale(training.frames)
-    preprocessing = Preprocessing(facts.sensor_size, facts.frame_size, 10, scale, float(scale))
-    architecture = load_architecture(settings.arch, preprocessing.frame_shape, len(facts.classes))
     chosen = TrainingSettings(
         method=method, rho=settings.rho if method == "sast" else 0.0, epochs=settings.epochs,
         batch_size=settings.batch_size, seed=settings.seed,
     )  # fmt: skip
     with bar(f"training {method}", settings.epochs) as advance:
-        train(
-            training, validation, architecture, preprocessing, chosen, path, dataset=DATASET,
-            command="sastdeploy quickstart", resume=True,
+        fit(
+            training, validation, settings.arch, chosen, out=path, command="sastdeploy quickstart", resume=True,
             report=lambda record: advance(record["epoch"] + 1),
         )  # fmt: skip
 
 
 def _programs(out: Path, root: Path) -> list[dict[str, Any]]:
     """Compile both checkpoints for both profiles, simulate the four programs, and return Table 4's rows."""
-    from sastdeploy.compiler.compile import compile_checkpoint
+    from sastdeploy.compiler.compile import compile
     from sastdeploy.compiler.profiles import load_profile
     from sastdeploy.networks.checkpoint import load_checkpoint
     from sastdeploy.program.file import load_program, program_hash, save_program
@@ -185,9 +177,7 @@ def _programs(out: Path, root: Path) -> list[dict[str, Any]]:
         baseline = 0.0
         for method in METHODS:
             path = out / f"{method}.{profile}.onnx"
-            save_program(
-                path, compile_checkpoint(load_checkpoint(out / f"{method}.pt"), load_profile(profile))
-            )
+            save_program(path, compile(load_checkpoint(out / f"{method}.pt"), load_profile(profile)).program)
             program = load_program(path)
             figures = summarise(program, simulate(program, test.frames), test.labels)
             operations = figures["ksynops"]["all"]

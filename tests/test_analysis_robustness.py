@@ -8,7 +8,7 @@ import pytest
 
 from sastdeploy.analysis.robustness import DEFAULT, _paired, grid, robustness
 from sastdeploy.cli import main as main_module
-from sastdeploy.compiler.compile import compile_checkpoint
+from sastdeploy.compiler.compile import compile
 from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.errors import CompileError, InputError
 from sastdeploy.networks.architecture import Architecture, Dense, Readout
@@ -67,7 +67,7 @@ def test_a_record_holds_what_its_parts_say():
             assert interval == wilson_interval(record[label]["correct"], 40)
         assert set(record["programs"]) == set(PROFILES)
         for profile in PROFILES:
-            program = compile_checkpoint(checkpoint, load_profile(profile))
+            program = compile(checkpoint, load_profile(profile)).program
             result = engine.run(program, data.frames, engine="reference")
             found = record["programs"][profile]
             assert found["correct"] == (result.predicted == data.labels).sum()

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sastdeploy.cli import main as main_module
-from sastdeploy.compiler.compile import compile_checkpoint
+from sastdeploy.compiler.compile import compile
 from sastdeploy.compiler.profiles import builtin_profiles, load_profile
 from sastdeploy.networks.architecture import Architecture, Dense, Readout
 from sastdeploy.networks.checkpoint import load_checkpoint, save_checkpoint
@@ -42,7 +42,7 @@ def prepared(tmp_path_factory):
     nmnist_tree(home / "data" / "nmnist")
     save_checkpoint(home / "good.pt", tiny())
     save_program(
-        home / "good.onnx", compile_checkpoint(load_checkpoint(home / "good.pt"), load_profile("loihi_int8"))
+        home / "good.onnx", compile(load_checkpoint(home / "good.pt"), load_profile("loihi_int8")).program
     )
     (home / "good.bin").write_bytes((home / "data" / "nmnist" / "Test" / "3" / "00001.bin").read_bytes())
     return home

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from small_networks import CONV, DENSE, POOL, checkpoint_of, labelled
 
-from sastdeploy.compiler.compile import PASSES, compile_checkpoint, compile_report, run_passes
+from sastdeploy.compiler.compile import PASSES, compile, run_passes
 from sastdeploy.compiler.ir.graph import Graph
 from sastdeploy.compiler.ir.importer import graph_from_checkpoint
 from sastdeploy.compiler.ir.interpreter import interpret
@@ -49,7 +49,7 @@ def test_two_inputs_on_the_aggressive_profile_by_hand():
     # INT4: s = 0.875 / 7 = 0.125, so codes 7 and -3. One unit of the sum is g = s * 1/4 * 2^4 = 0.5 LSB: M = 1, r = 1.
     # Q4.4: bias -0.0625 = -1, theta 0.75 = 12, alpha 0.5 = 8 / 2^4.
     # Readout: s = 1.75 / 7 = 0.25, codes 7 and -2, g = 0.25 * 16 = 4: M = 4, r = 0; bias 0 and 8.
-    program = compile_checkpoint(two_inputs(), SMALL)
+    program = compile(two_inputs(), SMALL).program
     layer, readout = program.layers[0], program.readout
     assert (layer.weight.tolist(), layer.weight_bits) == ([[7, -3]], 4)
     lif = layer.lif
@@ -76,7 +76,7 @@ def test_two_inputs_on_the_aggressive_profile_by_hand():
     # Three times (2, 0): u = 6; 3 + 7 - 1 = 9; 4 + 7 - 1 = 10. Still none: theta 12 needs bias 0 or a smaller theta.
     # With theta 0.5 = 8: t1 u = 9 spikes; t2: 4 + 7 - 1 - 8 = 2. One spike: scores 7 * 4 = 28 and -2 * 4 + 24 = 16.
     parameters = two_inputs().parameters | {"layers.0.threshold": np.array([0.5], np.float32)}
-    busy = compile_checkpoint(two_inputs(parameters=parameters), SMALL)
+    busy = compile(two_inputs(parameters=parameters), SMALL).program
     frames = Frames.from_dense(np.array([[2, 0]] * 3).reshape(1, 3, 2, 1, 1))
     assert reference.run(busy, frames).scores.tolist() == [[28, 16]]
 
@@ -85,7 +85,7 @@ def test_two_inputs_on_loihi_by_hand():
     # INT8: s = 0.875 / 127; -0.375 / s = -54.43: -54. g = s / 4 * 256 = 0.440944...: M = round(g * 2^16) = 28898.
     # Q8.8: bias -16, theta 192, alpha 2048 / 2^12. Readout: -0.5 / 1.75 * 127 = -36.29: -36.
     # g = 1.75 / 127 * 256 = 3.527559...: M = round(g * 2^13) = 28898, r = 13. Bias 128.
-    program = compile_checkpoint(two_inputs(), LOIHI)
+    program = compile(two_inputs(), LOIHI).program
     layer, readout = program.layers[0], program.readout
     assert layer.weight.tolist() == [[127, -54]]
     assert (layer.lif.multiplier.tolist(), layer.lif.shift.tolist()) == ([28898], [16])
@@ -102,7 +102,7 @@ def test_two_inputs_on_loihi_by_hand():
 @pytest.mark.parametrize("profile", [LOIHI, SMALL], ids=lambda p: p.name)
 @pytest.mark.parametrize("architecture", [DENSE, CONV, POOL], ids=lambda a: a.name)
 def test_every_kind_of_network_compiles_to_a_verified_program(architecture, profile, tmp_path):
-    program = compile_checkpoint(checkpoint_of(architecture, divisor=5.0), profile)
+    program = compile(checkpoint_of(architecture, divisor=5.0), profile).program
     verify_program(program)
     save_program(tmp_path / "p.onnx", program)
     assert program_hash(load_program(tmp_path / "p.onnx")) == program_hash(program)
@@ -118,20 +118,20 @@ def test_the_program_means_what_the_compiled_graph_means(architecture, granulari
     graph = run_passes(graph_from_checkpoint(checkpoint), profile, PASSES)
     frames = labelled(architecture, 30).frames
     expected = interpret(graph, frames.dense()).scores
-    found = reference.run(compile_checkpoint(checkpoint, profile), frames).scores / 2.0**12 / 6
+    found = reference.run(compile(checkpoint, profile).program, frames).scores / 2.0**12 / 6
     close = np.abs(found - expected).max(1) < 0.01
     assert close.mean() > 0.8
 
 
 def test_the_same_checkpoint_gives_the_same_bytes(tmp_path):
     for name in ("a.onnx", "b.onnx"):
-        save_program(tmp_path / name, compile_checkpoint(checkpoint_of(CONV), LOIHI))
+        save_program(tmp_path / name, compile(checkpoint_of(CONV), LOIHI).program)
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
 
 
 def test_a_program_says_where_it_comes_from():
     checkpoint = checkpoint_of(DENSE)
-    program = compile_checkpoint(checkpoint, LOIHI)
+    program = compile(checkpoint, LOIHI).program
     assert program.provenance["checkpoint_hash"] == checkpoint_hash(checkpoint)
     assert program.provenance["training"] == checkpoint.training
     assert "sastdeploy" in program.provenance["versions"]
@@ -141,15 +141,15 @@ def test_a_program_says_where_it_comes_from():
 
 def test_weights_of_zero_compile_and_are_warned_of():
     parameters = checkpoint_of(DENSE).parameters | {"layers.0.weight": np.zeros((12, 32), np.float32)}
-    program = compile_checkpoint(checkpoint_of(DENSE, parameters=parameters), LOIHI)
+    program = compile(checkpoint_of(DENSE, parameters=parameters), LOIHI).program
     assert not program.layers[0].weight.any()
-    assert compile_report(program)["warnings"] == ["layers.0: every weight is 0, so the layer sees nothing."]
+    assert program.costs["warnings"] == ["layers.0: every weight is 0, so the layer sees nothing."]
 
 
 def test_a_sample_maximum_is_not_causal():
     preprocessing = replace(two_inputs().preprocessing, normalisation="sample_max")
     with pytest.raises(CompileError) as caught:
-        compile_checkpoint(two_inputs(preprocessing=preprocessing), LOIHI)
+        compile(two_inputs(preprocessing=preprocessing), LOIHI)
     assert str(caught.value) == (
         "normalisation 'sample_max' divides by a recording's own largest count, which is known only after its last event: "
         "no causal hardware can do that. Train with --normalisation fixed."
@@ -158,7 +158,7 @@ def test_a_sample_maximum_is_not_causal():
 
 def test_a_refusal_names_its_pass_and_those_before():
     with pytest.raises(CompileError) as caught:
-        compile_checkpoint(two_inputs(), replace(LOIHI, accumulator_bits=8))
+        compile(two_inputs(), replace(LOIHI, accumulator_bits=8))
     assert str(caught.value).startswith(
         "layers.0, neuron 0: its sum can reach 254 (inputs up to 2) and needs 9 bits; "
     )
@@ -191,7 +191,7 @@ def test_an_invalid_graph_enters_no_pass():
 def test_no_divisor_is_lost(architecture, divisor, name, monkeypatch):
     monkeypatch.setattr("sastdeploy.compiler.compile.PASSES", PASSES[1:])
     with pytest.raises(CompileError) as caught:
-        compile_checkpoint(checkpoint_of(architecture, c_clip=1, divisor=divisor), LOIHI)
+        compile(checkpoint_of(architecture, c_clip=1, divisor=divisor), LOIHI)
     assert str(caught.value) == f"{name}: its divisor is not folded into a gain; a pass was left out."
 
 
@@ -200,11 +200,11 @@ def test_no_pass_can_be_left_out_unnoticed(left_out, monkeypatch):
     passes = PASSES[:left_out] + PASSES[left_out + 1 :]
     monkeypatch.setattr("sastdeploy.compiler.compile.PASSES", passes)
     with pytest.raises(CompileError, match=r"Order the passes so|a pass was left out"):
-        compile_checkpoint(two_inputs(), LOIHI)
+        compile(two_inputs(), LOIHI)
 
 
 def test_the_dump_holds_the_graph_after_every_pass(tmp_path):
-    compile_checkpoint(checkpoint_of(DENSE), LOIHI, dump=tmp_path / "dump")
+    compile(checkpoint_of(DENSE), LOIHI, dump=tmp_path / "dump")
     names = ["00-imported.txt"] + [f"{i:02d}-{step.__name__}.txt" for i, step in enumerate(PASSES, 1)]
     assert sorted(path.name for path in (tmp_path / "dump").iterdir()) == [*names, "tensors.npz"]
     with np.load(tmp_path / "dump" / "tensors.npz") as stored:

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from small_networks import CONV, DENSE, POOL, checkpoint_of, labelled
 
-from sastdeploy.compiler.compile import compile_checkpoint, compile_report
+from sastdeploy.compiler.compile import compile
 from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.errors import CompileError
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding, weight_limit
@@ -46,13 +46,13 @@ PROFILES = st.builds(
 def test_a_verified_program_or_a_refusal(profile, architecture, seed, spread, c_clip, loose):
     checkpoint = checkpoint_of(architecture, seed, spread, c_clip=c_clip, divisor=c_clip * loose)
     try:
-        program = compile_checkpoint(checkpoint, profile)
+        program = compile(checkpoint, profile).program
     except CompileError as error:
         assert len(str(error)) > 40 and str(error).count("[pass ") <= 1
         return
     verify_program(program)
-    assert all(np.isfinite(layer["gain_relative_error"]) for layer in compile_report(program)["layers"])
-    report = {layer["name"]: layer for layer in compile_report(program)["layers"]}
+    assert all(np.isfinite(layer["gain_relative_error"]) for layer in program.costs["layers"])
+    report = {layer["name"]: layer for layer in program.costs["layers"]}
     largest = c_clip
     for layer in program.layers:
         if isinstance(layer, SumPool):
@@ -83,7 +83,7 @@ def test_a_verified_program_or_a_refusal(profile, architecture, seed, spread, c_
 def test_compiled_programs_run(profile, architecture, seed):
     checkpoint = checkpoint_of(architecture, seed)
     try:
-        program = compile_checkpoint(checkpoint, replace(profile, accumulator_bits=32))
+        program = compile(checkpoint, replace(profile, accumulator_bits=32)).program
     except CompileError:
         return
     result = reference.run(program, labelled(architecture, 4, seed).frames)

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from small_networks import CONV, DENSE, POOL, checkpoint_of
 
 from sastdeploy.cli.compile_command import command
-from sastdeploy.compiler.compile import compile_checkpoint, compile_report
+from sastdeploy.compiler.compile import compile
 from sastdeploy.compiler.profiles import builtin_profiles, load_profile
 from sastdeploy.errors import CompileError, InputError
 from sastdeploy.networks.builtin import describe
@@ -21,12 +21,14 @@ LOIHI, SMALL = load_profile("loihi_int8"), load_profile("aggressive_int4")
 
 
 def report_of(architecture=DENSE, profile=LOIHI, **changes):
-    return compile_report(compile_checkpoint(checkpoint_of(architecture, **changes), profile))
+    return compile(checkpoint_of(architecture, **changes), profile).program.costs
 
 
 def test_the_report_is_in_the_program_as_plain_json():
-    program = compile_checkpoint(checkpoint_of(CONV), LOIHI)
-    assert compile_report(program) is program.costs
+    compilation = compile(checkpoint_of(CONV), LOIHI)
+    program, report = compilation.program, compilation.report
+    assert report.to_dict() == program.costs
+    assert report.layers[0].scale == tuple(program.costs["layers"][0]["scale"])
     assert json.loads(json.dumps(program.costs, allow_nan=False)) == program.costs
     assert program.costs["schema"] == "sastdeploy.compilation/1"
 
@@ -119,7 +121,7 @@ def test_what_a_porting_engineer_must_know_is_said(case):
     ("what", "value"), [("spike_test", ">"), ("reset", "zero"), ("reset", "none"), ("reset_delay", 0)]
 )
 def test_the_program_follows_the_hardware(what, value):
-    program = compile_checkpoint(checkpoint_of(DENSE), replace(LOIHI, **{what: value}))
+    program = compile(checkpoint_of(DENSE), replace(LOIHI, **{what: value})).program
     assert all(getattr(layer.lif, what) == value for layer in program.layers)
 
 

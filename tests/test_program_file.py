@@ -168,7 +168,7 @@ def test_plain_onnxruntime_gives_the_reference_engines_integers(data, tmp_path):
     assert np.array_equal(outputs["predicted"], expected.predicted)
     for name in traced:
         trace, position = expected.traces[name], expected.layers.index(name)
-        assert np.array_equal(outputs[f"{name}/membrane"].reshape(trace.membrane.shape), trace.membrane)
+        assert np.array_equal(outputs[f"{name}/membrane"].reshape(trace.membranes.shape), trace.membranes)
         assert np.array_equal(outputs[f"{name}/spikes"].reshape(trace.spikes.shape), trace.spikes)
         assert np.array_equal(outputs[f"{name}/overflow_low"], expected.overflow_low[:, position])
         assert np.array_equal(outputs[f"{name}/overflow_high"], expected.overflow_high[:, position])
@@ -186,7 +186,7 @@ def test_onnx_own_evaluator_gives_the_same_integers(data):
     expected = reference.run(program, frames, (last,))
     assert np.array_equal(scores, expected.scores)
     assert np.array_equal(
-        membrane.reshape(expected.traces[last].membrane.shape), expected.traces[last].membrane
+        membrane.reshape(expected.traces[last].membranes.shape), expected.traces[last].membranes
     )
 
 

@@ -60,7 +60,7 @@ def test_numba_equals_the_reference_on_random_programs():
         result = assert_equal_runs(*case)
         compared["programs"] += 1
         compared["spikes"] += int(result.spikes.sum())
-        compared["membranes"] += sum(trace.membrane.size for trace in result.traces.values())
+        compared["membranes"] += sum(trace.membranes.size for trace in result.traces.values())
         compared["overflows"] += int(result.overflow_low.sum() + result.overflow_high.sum())
 
     compare()

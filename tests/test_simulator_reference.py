@@ -63,7 +63,7 @@ CASES = {
 def test_one_neuron_by_hand(case):
     changes, membrane, spikes, above = CASES[case]
     result = reference.run(one_neuron(**changes), counts(*COUNTS), trace=("fc",))
-    assert result.traces["fc"].membrane[0, :, 0].tolist() == list(membrane)
+    assert result.traces["fc"].membranes[0, :, 0].tolist() == list(membrane)
     assert result.traces["fc"].spikes[0, :, 0].tolist() == list(spikes)
     assert result.overflow_high.tolist() == [[above]]
     assert result.overflow_low.tolist() == [[0]]
@@ -76,7 +76,7 @@ def test_the_lower_end_saturates_and_is_counted():
     layer = DenseLif("fc", np.array([[-3]], np.int8), 4, tiny_lif())
     program = tiny_program([layer], tiny_readout(), time_bins=2)
     result = reference.run(program, counts(4, 4), trace=("fc",))
-    assert result.traces["fc"].membrane.reshape(-1).tolist() == [-16, -16]
+    assert result.traces["fc"].membranes.reshape(-1).tolist() == [-16, -16]
     assert result.overflow_low.tolist() == [[2]]
 
 
@@ -142,7 +142,7 @@ def test_convolution_is_a_correlation_not_a_flipped_one():
     dense = np.zeros((1, 1, 1, 3, 3), np.int64)
     dense[0, 0, 0, 1, 1] = 2
     result = reference.run(program, Frames.from_dense(dense), trace=("conv",))
-    assert result.traces["conv"].membrane.reshape(-1).tolist() == [8, 4, -4, -8]
+    assert result.traces["conv"].membranes.reshape(-1).tolist() == [8, 4, -4, -8]
 
 
 def test_pool_drops_incomplete_windows_and_grades_what_it_passes_on():
@@ -156,21 +156,21 @@ def test_pool_drops_incomplete_windows_and_grades_what_it_passes_on():
     assert result.synops.tolist() == [[9, 4, 1, 2]]
     assert result.synops_events.tolist() == [[36, 4, 4, 2]]
     # acc = 4, I = 13 >> 1 = 6, u = 5: at the threshold
-    assert result.traces["fc"].membrane.tolist() == [[[5]]]
+    assert result.traces["fc"].membranes.tolist() == [[[5]]]
     assert result.neuron_spikes[1].tolist() == [1]
 
 
 def test_state_starts_again_for_every_recording():
     frames = Frames.from_dense(np.array([COUNTS, COUNTS]).reshape(2, 5, 1, 1, 1))
     result = reference.run(one_neuron(), frames, trace=("fc",))
-    assert result.traces["fc"].membrane[0].tolist() == result.traces["fc"].membrane[1].tolist()
+    assert result.traces["fc"].membranes[0].tolist() == result.traces["fc"].membranes[1].tolist()
 
 
 def test_silence_gives_bias_only():
     program = one_neuron(bias=np.array([5], np.int32), membrane=QFormat(5, 0))
     result = reference.run(program, counts(0, 0, 0, 0, 0), trace=("fc",))
     # 5 * | 25>>3 = 3, 3+5-5 = 3 | 15>>3 = 1, 6 * | 30>>3 = 3, 3+5-5 = 3 | 1, 6 *
-    assert result.traces["fc"].membrane.reshape(-1).tolist() == [5, 3, 6, 3, 6]
+    assert result.traces["fc"].membranes.reshape(-1).tolist() == [5, 3, 6, 3, 6]
     assert result.synops.tolist() == [[0, 6]]
 
 
@@ -187,6 +187,6 @@ def test_differences_names_what_differs():
     other = reference.run(one_neuron(reset="none"), counts(*COUNTS), trace=("fc",))
     assert differences(left, other) == [
         "scores", "active", "events", "synops", "synops_events", "synops_nonzero", "neuron_spikes",
-        "membrane of fc", "spikes of fc",
+        "membranes of fc", "spikes of fc",
     ]  # fmt: skip
     assert differences(left, reference.run(one_neuron(), counts(*COUNTS))) == ["traces"]

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sastdeploy.compiler.compile import compile_checkpoint
+from sastdeploy.compiler.compile import compile
 from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.errors import InputError
 from sastdeploy.program.fixedpoint import tensor_scale, weight_codes
@@ -153,7 +153,7 @@ def test_quantized_epochs_are_selected_and_compile_without_further_rounding(tmp_
     settings = TrainingSettings(epochs=4, batch_size=8, quantize_bits=4, quantize_epochs=1)
     checkpoint = fit(tmp_path / "a.pt", settings)
     assert checkpoint.training["selected"]["epoch"] == 3
-    program = compile_checkpoint(checkpoint, load_profile("aggressive_int4"))
+    program = compile(checkpoint, load_profile("aggressive_int4")).program
     weight = checkpoint.parameters["layers.0.weight"]
     scale = np.abs(weight).max() / 7
     assert np.array_equal(program.layers[0].weight.reshape(weight.shape), np.rint(weight / scale))

@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 
 from sastdeploy._files import atomic
-from sastdeploy.compiler.compile import compile_checkpoint
+from sastdeploy.compiler.compile import compile
 from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.networks.builtin import load_architecture
 from sastdeploy.program.file import program_hash, save_program
@@ -48,7 +48,7 @@ def ask(options: argparse.Namespace, seed: int, folder: Path) -> dict:
         training, validation, architecture, preprocessing, settings, folder / f"seed{seed}.pt", dataset=NAME,
         resume=True, command="benchmarks/paper/real_recording.py", report=lambda r: print(json.dumps({"seed": seed, **r}), flush=True),
     )  # fmt: skip
-    program = compile_checkpoint(checkpoint, load_profile("loihi_int8"))
+    program = compile(checkpoint, load_profile("loihi_int8")).program
     save_program(folder / f"seed{seed}.loihi_int8.onnx", program)
     events = read_events(options.recording)
     frames = Frames.from_dense(bin_events(events, facts.sensor_size, facts.frame_size, 10)[None])

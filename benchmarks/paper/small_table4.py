@@ -76,24 +76,15 @@ def make(root: Path) -> None:
 
 def _trained(root: Path, **settings: Any):
     """Return a checkpoint and its epochs' records."""
-    from sastdeploy.networks.builtin import load_architecture
-    from sastdeploy.recordings.catalog import dataset
-    from sastdeploy.recordings.frames import Preprocessing
-    from sastdeploy.recordings.splits import find_scale
-    from sastdeploy.training.loop import train
+    from sastdeploy.training.fit import fit
     from sastdeploy.training.settings import TrainingSettings
 
-    facts = dataset(DATASET)
     training, validation = (load_dataset(DATASET, part, root=root) for part in ("train", "validation"))
-    scale = find_scale(training.frames)
-    preprocessing = Preprocessing(facts.sensor_size, facts.frame_size, 10, scale, float(scale))
-    architecture = load_architecture(ARCH, preprocessing.frame_shape, len(facts.classes))
     epochs: list[dict[str, Any]] = []
-    with TemporaryDirectory() as folder:
-        checkpoint = train(
-            training, validation, architecture, preprocessing, TrainingSettings(batch_size=BATCH, **settings),
-            Path(folder) / "ckpt.pt", dataset=DATASET, command="benchmarks/paper/small_table4.py", report=epochs.append,
-        )  # fmt: skip
+    checkpoint = fit(
+        training, validation, ARCH, TrainingSettings(batch_size=BATCH, **settings),
+        command="benchmarks/paper/small_table4.py", report=epochs.append,
+    )  # fmt: skip
     return checkpoint, epochs
 
 
@@ -105,14 +96,14 @@ def trained(
     Args:
         step: factor on the learning rate. rho: the radius by method.
     """
-    from sastdeploy.compiler.compile import compile_checkpoint
+    from sastdeploy.compiler.compile import compile
     from sastdeploy.compiler.profiles import load_profile
 
     test, found = load_dataset(DATASET, "test", root=root), {}
     for method, radius in rho.items():
         checkpoint, _ = _trained(root, method=method, rho=radius, epochs=EPOCHS, learning_rate=step * RATE, seed=seed)  # fmt: skip
         for profile in PROFILES:
-            program = compile_checkpoint(checkpoint, load_profile(profile))
+            program = compile(checkpoint, load_profile(profile)).program
             found[f"{method}.{profile}"] = figures(program, test)
             if keep is not None:
                 save_program(keep / f"{method}.{profile}.onnx", program)

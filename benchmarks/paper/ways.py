@@ -60,5 +60,5 @@ def compute(point: Point, reference: Point) -> str:
 
 def _layers(trial: Trial):
     facts = dataset(trial.dataset)
-    shape = (facts.sensor_size[2], facts.frame_size[1], facts.frame_size[0])
+    shape = facts.frame_shape
     return describe(load_architecture(trial.arch, shape, len(facts.classes)), trial.time_bins)

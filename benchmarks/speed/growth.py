@@ -18,7 +18,7 @@ from at_once import at_once
 from timing import interleaved, save
 from yardstick import Yardstick
 
-from sastdeploy.compiler.compile import compile_checkpoint
+from sastdeploy.compiler.compile import compile
 from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.networks.architecture import Architecture, Dense, Neuron, Readout
 from sastdeploy.networks.builtin import parameter_shapes
@@ -63,7 +63,7 @@ def net(inputs: int, width: int, steps: int) -> Program:
         architecture, arrays, Preprocessing((inputs, 1, 1), (inputs, 1), steps, 1, 1.0), tuple(str(k) for k in range(10)),
         "nmnist-sim", {"method": "baseline", "rho": 0.0, "seed": SEED, "epochs": 1, "selected": {"epoch": 0}}, {"command": "random"},
     )  # fmt: skip
-    return compile_checkpoint(checkpoint, load_profile("loihi_int8"))
+    return compile(checkpoint, load_profile("loihi_int8")).program
 
 
 def frames(inputs: int, steps: int, count: int, activity: float) -> Frames:

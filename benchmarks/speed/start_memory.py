@@ -49,7 +49,7 @@ from sastdeploy.networks.architecture import Architecture, Dense, Neuron, Readou
 from sastdeploy.networks.checkpoint import Checkpoint
 from sastdeploy.networks.builtin import parameter_shapes
 from sastdeploy.recordings.frames import Frames, Preprocessing
-from sastdeploy.compiler.compile import compile_checkpoint
+from sastdeploy.compiler.compile import compile
 from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.simulator import engine
 peak = lambda: memory('VmHWM')
@@ -67,7 +67,7 @@ made = peak()
 began = time.perf_counter()
 profile = load_profile('loihi_int8')
 profile = replace(profile, limits=dict.fromkeys(profile.limits))  # the chip itself refuses a net of this size
-program = compile_checkpoint(checkpoint, profile)
+program = compile(checkpoint, profile).program
 compiled, compiling = peak(), time.perf_counter() - began
 del checkpoint, arrays
 counts = (rng.random((64, 10, 2, 34, 34)) < 0.08).astype(np.uint8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sastdeploy.compiler.compile import compile_checkpoint
+from sastdeploy.compiler.compile import compile
 from sastdeploy.networks.checkpoint import Checkpoint, load_checkpoint
 from sastdeploy.program.records import Program
 from sastdeploy.recordings.frames import LabelledFrames, Preprocessing
@@ -84,4 +84,4 @@ def program(work: Path, profile: str, architecture: str = "fc_0p40m") -> Program
     """Return the network compiled for a profile."""
     from sastdeploy.compiler.profiles import load_profile
 
-    return compile_checkpoint(checkpoint(work, architecture), load_profile(profile))
+    return compile(checkpoint(work, architecture), load_profile(profile)).program

@@ -94,7 +94,7 @@ def grid(
         InputError: no recording, or an unknown profile.
         CompileError: the network does not fit a profile.
     """
-    from sastdeploy.compiler.compile import compile_checkpoint
+    from sastdeploy.compiler.compile import compile
     from sastdeploy.compiler.profiles import load_profile
     from sastdeploy.simulator import engine
     from sastdeploy.training.inference import network_of, predict
@@ -102,7 +102,7 @@ def grid(
     if len(clean) == 0:
         raise InputError("robustness: there is no recording to corrupt. Choose a split that has some.")
     programs = {
-        profile: compile_checkpoint(checkpoint, load_profile(profile)) for profile in dict.fromkeys(profiles)
+        profile: compile(checkpoint, load_profile(profile)).program for profile in dict.fromkeys(profiles)
     }
     network = network_of(checkpoint)
     right_when_clean: dict[str, NDArray[np.bool_]] = {}

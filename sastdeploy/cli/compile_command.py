@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from sastdeploy.cli.options import JSON
 from sastdeploy.errors import InputError
 
 
@@ -28,7 +29,7 @@ from sastdeploy.errors import InputError
     "--dump-passes", type=click.Path(), default=None, help="Folder for the graph as text after every pass."
 )
 @click.option("--force", is_flag=True, help="Replace a file that is no program of sastdeploy.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@JSON
 def command(
     checkpoint: str, profile: str, out: str | None, dump_passes: str | None, force: bool, as_json: bool
 ) -> None:
@@ -38,11 +39,9 @@ def command(
     """
     import json
 
+    from sastdeploy import compile, load_checkpoint, load_profile, save_program
     from sastdeploy.cli.terminal import print_table
-    from sastdeploy.compiler.compile import compile_checkpoint, compile_report
-    from sastdeploy.compiler.profiles import load_profile
-    from sastdeploy.networks.checkpoint import load_checkpoint
-    from sastdeploy.program.file import program_hash, save_program
+    from sastdeploy.program.file import program_hash
 
     hardware = load_profile(profile)
     trained = load_checkpoint(checkpoint)
@@ -51,24 +50,26 @@ def command(
         if path.exists() and Path(source).exists() and path.samefile(source):
             raise InputError(f"{path}: is itself what is compiled. Choose another --out.")
     _guard(path, force)
-    program = compile_checkpoint(trained, hardware, dump=Path(dump_passes) if dump_passes else None)
+    compilation = compile(trained, hardware, dump=dump_passes)
+    program, report = compilation.program, compilation.report
     save_program(path, program)
-    report = compile_report(program)
-    for warning in report["warnings"]:
+    for warning in report.warnings:
         click.echo(f"WARNING: {warning}", err=True)
     if as_json:
         click.echo(
-            json.dumps({**report, "program": str(path), "program_hash": program_hash(program)}, indent=2)
+            json.dumps(
+                {**report.to_dict(), "program": str(path), "program_hash": program_hash(program)}, indent=2
+            )
         )
         return
     rows = [
-        (layer["name"], layer["kind"], layer["weight_format"], _span(layer["scale"]),
-         "exact" if layer["signal_to_noise_db"] is None else f"{layer['signal_to_noise_db']:.1f}",
+        (layer.name, layer.kind, layer.weight_format, _span(layer.scale),
+         "exact" if layer.signal_to_noise_db is None else f"{layer['signal_to_noise_db']:.1f}",
          f"{100 * layer['zero_weights']:.1f}", f"{layer['gain_relative_error']:.1e}",
-         "-" if layer["leak_relative_error"] is None else f"{layer['leak_relative_error']:.1e}",
-         layer["accumulator_bits"], f"{layer['weight_bytes']:,}", f"{layer['neurons']:,}", f"{layer['fan_in']:,}",
+         "-" if layer.leak_relative_error is None else f"{layer['leak_relative_error']:.1e}",
+         layer.accumulator_bits, f"{layer['weight_bytes']:,}", f"{layer['neurons']:,}", f"{layer['fan_in']:,}",
          f"{layer['fan_out']:,}", f"{layer['largest_ksynops']:,.1f}")
-        for layer in report["layers"]
+        for layer in report.layers
     ]  # fmt: skip
     columns = (
         "layer",
@@ -89,7 +90,7 @@ def command(
     print_table(
         columns, rows, title=f"{program.name}: membrane {hardware.membrane}, {hardware.overflow.value}"
     )
-    memory = report["footprint_bytes"]
+    memory = report.footprint_bytes
     click.echo(
         f"Memory: {memory['total']:,} bytes = {memory['weights']:,} weights + {memory['parameters']:,} gains, biases, "
         f"thresholds + {memory['state']:,} state. {report['neurons']:,} neurons.\n"
@@ -113,5 +114,5 @@ def _guard(path: Path, force: bool) -> None:
         ) from error
 
 
-def _span(pair: list[float]) -> str:
+def _span(pair: tuple[float, float]) -> str:
     return f"{pair[0]:.4g}" if pair[0] == pair[1] else f"{pair[0]:.3g} to {pair[1]:.3g}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sastdeploy import __version__
+from sastdeploy.provenance import usable_cores
 
 REQUIRED = (
     "torch",
@@ -80,8 +81,7 @@ def _optional(name: str, why: str) -> Finding:
 
 
 def _cores() -> Finding:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Finding("cores", "ok", f"{usable} usable of {os.cpu_count()}")
+    return Finding("cores", "ok", f"{usable_cores()} usable of {os.cpu_count()}")
 
 
 def _simd() -> Finding:

@@ -54,7 +54,7 @@ def command(checkpoint: str | None, arch: str | None, dataset: str, time_bins: i
         from sastdeploy.recordings.catalog import dataset as facts_of
 
         known = facts_of(dataset)
-        shape = (known.sensor_size[2], known.frame_size[1], known.frame_size[0])
+        shape = known.frame_shape
         architecture = load_architecture(arch or "", shape, len(known.classes))
     layers = describe(architecture, time_bins)
     learnable, thresholds = sum(f.learnable for f in layers), sum(f.thresholds for f in layers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+from sastdeploy.cli.options import JSON
 
 
 @click.group()

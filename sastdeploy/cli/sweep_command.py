@@ -64,7 +64,7 @@ def run(
     from sastdeploy.experiments.progress import Watch
     from sastdeploy.experiments.results import without_measures
     from sastdeploy.experiments.spec import varied
-    from sastdeploy.simulator.engine import usable_cores
+    from sastdeploy.provenance import usable_cores
 
     if scheduler and processes:
         raise click.UsageError(
@@ -141,7 +141,7 @@ def status(
     from sastdeploy.experiments.display import duration
     from sastdeploy.experiments.progress import Watch, seconds_left
     from sastdeploy.experiments.spec import label, varied
-    from sastdeploy.simulator.engine import usable_cores
+    from sastdeploy.provenance import usable_cores
 
     experiment, trials, folder = _loaded(file, data, records)
     names, count = varied(experiment), processes or usable_cores()

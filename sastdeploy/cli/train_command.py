@@ -158,8 +158,6 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
     from sastdeploy.networks.architecture import Neuron
     from sastdeploy.networks.builtin import load_architecture
     from sastdeploy.recordings.catalog import dataset as facts_of
-    from sastdeploy.recordings.frames import Preprocessing
-    from sastdeploy.recordings.splits import find_scale
     from sastdeploy.training.settings import TrainingSettings, kernels_for
 
     facts = facts_of(dataset)
@@ -168,12 +166,14 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
         batch_size=batch_size, learning_rate=lr, seed=seed, kernels=kernels_for(device, kernels), forward=forward, slope_end=slope_end,
         weight_decay=weight_decay, init_scale=init_scale, quantize_bits=quantize_bits, quantize_epochs=quantize_epochs,
     )  # fmt: skip
-    shape = (facts.sensor_size[2], facts.frame_size[1], facts.frame_size[0])
-    architecture = load_architecture(arch, shape, len(facts.classes), Neuron(alpha, threshold, slope))
+    architecture = load_architecture(
+        arch, facts.frame_shape, len(facts.classes), Neuron(alpha, threshold, slope)
+    )
     import torch
 
     from sastdeploy.training.distributed import processes
-    from sastdeploy.training.loop import check_out, train
+    from sastdeploy.training.fit import find_preprocessing, fit
+    from sastdeploy.training.loop import check_out
 
     check_out(Path(out), resume, force)
     with processes(device) as group:
@@ -185,14 +185,10 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
                 for split, part in (("train", limit), ("validation", limit))
             )
             note_simulated(dataset, data)
-        scale = find_scale(training.frames) if clip is None else clip
-        divided_by = float(scale if divisor is None else divisor)
-        preprocessing = Preprocessing(
-            facts.sensor_size, facts.frame_size, time_bins, scale, divided_by, normalisation
-        )
+        preprocessing = find_preprocessing(training, clip=clip, divisor=divisor, normalisation=normalisation)
         click.echo(
             f"{len(training):,} training and {len(validation):,} validation recordings; frame value = "
-            f"min(count, {scale}) / {preprocessing.divisor:g}"
+            f"min(count, {preprocessing.c_clip}) / {preprocessing.divisor:g}"
             + (" per recording's maximum" if normalisation == "sample_max" else ""),
             err=True,
         )
@@ -213,10 +209,9 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
             command_line = (
                 shlex.join(["sastdeploy", *sys.argv[1:]]).encode("utf-8", "backslashreplace").decode()
             )
-            checkpoint = train(
-                training, validation, architecture, preprocessing, settings, Path(out), dataset=dataset,
-                command=command_line, resume=resume, force=force, report=report,
-                group=group,
+            checkpoint = fit(
+                training, validation, architecture, settings, out=out, preprocessing=preprocessing,
+                command=command_line, resume=resume, force=force, report=report, group=group,
             )  # fmt: skip
         chosen = checkpoint.training["selected"]
         if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ from sastdeploy.compiler.passes.fit_thresholds_and_biases import fit_thresholds_
 from sastdeploy.compiler.passes.fold_scales import fold_scales
 from sastdeploy.compiler.passes.prove_ranges import prove_ranges
 from sastdeploy.compiler.passes.quantize_weights import quantize_weights
-from sastdeploy.compiler.profiles import HardwareProfile
-from sastdeploy.compiler.report import porting_report
+from sastdeploy.compiler.profiles import HardwareProfile, load_profile
+from sastdeploy.compiler.report import PortingReport, porting_report
 from sastdeploy.errors import CompileError, InputError
 from sastdeploy.networks.checkpoint import Checkpoint, checkpoint_hash
 from sastdeploy.program.records import Program
@@ -42,17 +42,46 @@ PASSES: tuple[Pass, ...] = (
 )
 
 
-def compile_checkpoint(
-    checkpoint: Checkpoint, profile: HardwareProfile, *, dump: Path | None = None
-) -> Program:
-    """Return the integer program of a checkpoint on a profile; the same inputs give the same program.
+@dataclass(frozen=True)
+class Compilation:
+    """An integer program and what compiling it found.
 
     Args:
+        program: for `sastdeploy.simulate` and `sastdeploy.save_program`.
+        report: figures per layer, totals, and warnings.
+    """
+
+    program: Program
+    report: PortingReport
+
+
+def compile(
+    checkpoint: Checkpoint,
+    profile: HardwareProfile | Path | str = "loihi_int8",
+    *,
+    dump: Path | str | None = None,
+) -> Compilation:
+    """Return the integer program of a checkpoint on a hardware profile, with the report that a port needs.
+
+    The same checkpoint and profile give the same program, byte for byte.
+
+    Args:
+        profile: a built-in profile's name, the path of a YAML file, or a profile from `load_profile`.
         dump: folder to which the graph is written as text after every pass, with ``tensors.npz``.
 
     Raises:
-        CompileError: the network does not fit the hardware, or its preprocessing cannot run on any.
+        InputError: an unknown profile, or a file that is none.
+        CompileError: the network does not fit the hardware (the message names layer, neuron, value and what would fit),
+            or its preprocessing cannot run on any.
+
+    Example::
+
+        compilation = compile(load_checkpoint("ckpt.pt"), "loihi_int8")
+        print(compilation.report.warnings, compilation.report.layers[0].signal_to_noise_db)
     """
+    if not isinstance(profile, HardwareProfile):
+        profile = load_profile(profile)
+    dump = None if dump is None else Path(dump)
     if checkpoint.preprocessing.normalisation != "fixed":
         raise CompileError(
             f"normalisation '{checkpoint.preprocessing.normalisation}' divides by a recording's own largest count, which "
@@ -73,7 +102,8 @@ def compile_checkpoint(
         "costs": {},
     }
     program = assemble(graph, profile, facts)
-    return replace(program, costs=porting_report(start, graph, profile, program))
+    report = porting_report(start, graph, profile, program)
+    return Compilation(replace(program, costs=report.to_dict()), report)
 
 
 def run_passes(
@@ -114,8 +144,3 @@ def _dump(folder: Path, name: str, graph: Graph, tensors: dict[str, Any]) -> Non
     content = io.BytesIO()
     np.savez(content, **tensors)
     atomic.write_bytes(folder / "tensors.npz", content.getvalue())
-
-
-def compile_report(program: Program) -> dict[str, Any]:
-    """Return the figures that compiling found, as `sastdeploy.compiler.report.porting_report` names them."""
-    return program.costs

@@ -133,12 +133,13 @@ def builtin_profiles() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def profile_path(name: str) -> Path:
+def profile_path(name: Path | str) -> Path:
     """Return the file of a built-in profile's name, or of a user's ``.yaml`` path.
 
     Raises:
         InputError: neither; with the likely spelling.
     """
+    name = str(name)
     if name.endswith((".yaml", ".yml")):
         return Path(name)
     known = builtin_profiles()
@@ -150,12 +151,17 @@ def profile_path(name: str) -> Path:
     return known[name]
 
 
-def load_profile(name: str) -> HardwareProfile:
-    """Return a built-in profile by its name, or a user's by its file's path (.yaml or .yml).
+def load_profile(name: Path | str) -> HardwareProfile:
+    """Return a built-in profile by its name (``loihi_int8``, ``aggressive_int4``), or a user's by its file's path (.yaml or .yml).
 
     Raises:
         InputError: an unknown name, or a file with a duplicate, unknown, missing or ill-typed key, or a value out of
             range.
+
+    Example::
+
+        profile = load_profile("loihi_int8")
+        print(profile.weight_bits, profile.membrane, profile.record["weights"]["bits"]["source"])
     """
     path = profile_path(name)
     data = load_strict_yaml(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -32,29 +32,85 @@ class _Step:
     after: Shape
 
 
-def porting_report(start: Graph, graph: Graph, profile: HardwareProfile, program: Program) -> dict[str, Any]:
-    """Return plain JSON values: one record per weighted layer, totals, and warnings.
+@dataclass(frozen=True)
+class LayerReport:
+    """What a port of one weighted layer must provide, and what rounding did to it.
 
-    Per layer: weight format and scale, signal-to-noise ratio of the rounded weights (dB; None where exact), relative
-    errors of gain and leak, proven accumulator width, packed weight bytes, neurons, fan-in, fan-out, and the largest
-    kSynOps per recording that its sources can cause.
+    Args:
+        name: as in the program. kind: ``dense``, ``conv`` or ``readout``.
+        weights: how many. weight_format: as in ``INT8 per_channel``. scale: smallest and largest real value of one step.
+        signal_to_noise_db: of the rounded weights; None where they are exact. zero_weights: their share.
+        gain: smallest and largest factor from the weighted sum to membrane LSBs. gain_relative_error: the largest.
+        leak_relative_error: of the leak factor; None for the readout.
+        accumulator_bits: the width proven to hold the weighted sum. weight_bytes: packed.
+        neurons: outputs. fan_in, fan_out: the largest of a neuron and of a source.
+        largest_ksynops: synaptic operations / 1000 per recording when every source sends at every step.
+    """
+
+    name: str
+    kind: str
+    weights: int
+    weight_format: str
+    scale: tuple[float, float]
+    signal_to_noise_db: float | None
+    zero_weights: float
+    gain: tuple[float, float]
+    gain_relative_error: float
+    leak_relative_error: float | None
+    accumulator_bits: int
+    weight_bytes: int
+    neurons: int
+    fan_in: int
+    fan_out: int
+    largest_ksynops: float
+
+
+@dataclass(frozen=True)
+class PortingReport:
+    """What compiling found: one record per weighted layer, totals, and warnings.
+
+    Args:
+        layers: in order, the readout last.
+        leak_relative_error: the largest. weight_bytes: packed, of all layers.
+        footprint_bytes: ``weights``, ``parameters``, ``state`` and ``total``, as NeuroBench defines the footprint.
+        neurons: of the hidden layers. largest_ksynops: of the whole network.
+        warnings: what the hardware does otherwise than the training, or what rounding lost, in plain sentences.
+    """
+
+    layers: tuple[LayerReport, ...]
+    leak_relative_error: float
+    weight_bytes: int
+    footprint_bytes: dict[str, int]
+    neurons: int
+    largest_ksynops: float
+    warnings: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain JSON values, as a program's ``costs`` hold it."""
+        layers = [
+            asdict(layer) | {"scale": list(layer.scale), "gain": list(layer.gain)} for layer in self.layers
+        ]
+        return {"schema": SCHEMA, **asdict(self), "layers": layers, "warnings": list(self.warnings)}
+
+
+def porting_report(start: Graph, graph: Graph, profile: HardwareProfile, program: Program) -> PortingReport:
+    """Return what a port must provide, layer by layer.
 
     Args:
         start: the graph before the passes. graph: after them. program: the same, assembled.
     """
     steps = _steps(graph)
     largest = _largest_ksynops(program)
-    layers = [_layer(step, profile, largest[step.node.name]) for step in steps]
-    return {
-        "schema": SCHEMA,
-        "layers": layers,
-        "leak_relative_error": max(layer["leak_relative_error"] or 0.0 for layer in layers),
-        "weight_bytes": sum(layer["weight_bytes"] for layer in layers),
-        "footprint_bytes": footprint_bytes(program),
-        "neurons": sum(layer["neurons"] for layer in layers if layer["kind"] != "readout"),
-        "largest_ksynops": sum(largest.values()),
-        "warnings": _warnings(start, steps, profile),
-    }
+    layers = tuple(_layer(step, profile, largest[step.node.name]) for step in steps)
+    return PortingReport(
+        layers=layers,
+        leak_relative_error=max(layer.leak_relative_error or 0.0 for layer in layers),
+        weight_bytes=sum(layer.weight_bytes for layer in layers),
+        footprint_bytes=footprint_bytes(program),
+        neurons=sum(layer.neurons for layer in layers if layer.kind != "readout"),
+        largest_ksynops=sum(largest.values()),
+        warnings=tuple(_warnings(start, steps, profile)),
+    )
 
 
 def _steps(graph: Graph) -> list[_Step]:
@@ -73,29 +129,29 @@ def _largest_ksynops(program: Program) -> dict[str, float]:
     return {part.name: float(n) / 1000 for part, n in zip(targets, largest_synops(program)[0])}
 
 
-def _layer(step: _Step, profile: HardwareProfile, largest_ksynops: float) -> dict[str, Any]:
+def _layer(step: _Step, profile: HardwareProfile, largest_ksynops: float) -> LayerReport:
     node = step.node
     if node.weight_q is None or node.weight_scale is None or node.multiplier is None or node.shift is None:
         raise CompileError(f"{node.name}: an integer is missing; a pass was left out.")
     gain = node.gain * node.weight_scale * 2.0**profile.membrane.fraction_bits
-    return {
-        "name": node.name,
-        "kind": "readout" if isinstance(node, Readout) else "conv" if isinstance(node, Conv2d) else "dense",
-        "weights": int(node.weight.size),
-        "weight_format": f"INT{profile.weight_bits} {profile.granularity}",
-        "scale": [float(node.weight_scale.min()), float(node.weight_scale.max())],
-        "signal_to_noise_db": _signal_to_noise(node),
-        "zero_weights": float((node.weight_q == 0).mean()),
-        "gain": [float(gain.min()), float(gain.max())],
-        "gain_relative_error": _gain_error(node, profile),
-        "leak_relative_error": None if step.lif is None else _leak_error(step.lif),
-        "accumulator_bits": node.accumulator_bits,
-        "weight_bytes": weight_bytes(node, profile.weight_bits),
-        "neurons": int(np.prod(step.after)),
-        "fan_in": fan_in(node),
-        "fan_out": fan_out(node, step.before),
-        "largest_ksynops": largest_ksynops,
-    }
+    return LayerReport(
+        name=node.name,
+        kind="readout" if isinstance(node, Readout) else "conv" if isinstance(node, Conv2d) else "dense",
+        weights=int(node.weight.size),
+        weight_format=f"INT{profile.weight_bits} {profile.granularity}",
+        scale=(float(node.weight_scale.min()), float(node.weight_scale.max())),
+        signal_to_noise_db=_signal_to_noise(node),
+        zero_weights=float((node.weight_q == 0).mean()),
+        gain=(float(gain.min()), float(gain.max())),
+        gain_relative_error=_gain_error(node, profile),
+        leak_relative_error=None if step.lif is None else _leak_error(step.lif),
+        accumulator_bits=node.accumulator_bits,
+        weight_bytes=weight_bytes(node, profile.weight_bits),
+        neurons=int(np.prod(step.after)),
+        fan_in=fan_in(node),
+        fan_out=fan_out(node, step.before),
+        largest_ksynops=largest_ksynops,
+    )
 
 
 def _signal_to_noise(node: Synapses) -> float | None:

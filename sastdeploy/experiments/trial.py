@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -148,33 +148,27 @@ def _part(trial: Trial, split: str, root: Path | None, most: int | None = None):
 
 
 def _trained(trial: Trial, address: str, root: Path | None, out: Path):
-    from sastdeploy.recordings.catalog import dataset
-    from sastdeploy.recordings.frames import Preprocessing
-    from sastdeploy.recordings.splits import find_scale
-    from sastdeploy.training.loop import train
+    from sastdeploy.training.fit import find_preprocessing, fit
 
-    facts = dataset(trial.dataset)
     architecture, settings = training_of(trial)
     training, validation = _part(trial, "train", root), _part(trial, "validation", root)
-    clip = find_scale(training.frames)
-    preprocessing = Preprocessing(
-        facts.sensor_size, facts.frame_size, trial.time_bins, clip, clip * trial.divisor_factor
-    )
-    return train(
-        training, validation, architecture, preprocessing, settings, out, dataset=trial.dataset,
+    found = find_preprocessing(training)
+    preprocessing = replace(found, divisor=found.c_clip * trial.divisor_factor)
+    return fit(
+        training, validation, architecture, settings, out=out, preprocessing=preprocessing,
         command=f"sastdeploy sweep, trial {address}", resume=True,
     )  # fmt: skip
 
 
 def _program(checkpoint, profile: str, test) -> dict[str, float]:
-    from sastdeploy.compiler.compile import compile_checkpoint
+    from sastdeploy.compiler.compile import compile
     from sastdeploy.compiler.profiles import load_profile
     from sastdeploy.errors import CompileError
     from sastdeploy.simulator import engine
     from sastdeploy.simulator.metrics import summarise
 
     try:
-        program = compile_checkpoint(checkpoint, load_profile(profile))
+        program = compile(checkpoint, load_profile(profile)).program
     except CompileError as error:
         # That a network does not fit the hardware is a result, not a fault of the sweep.
         return {"refused": str(error)}  # type: ignore[dict-item]

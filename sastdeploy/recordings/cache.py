@@ -272,7 +272,7 @@ def _open(folder: Path, facts: Dataset, say: Callable[[str], None]) -> LabelledF
         say(f"{len(meta['bad'])} bad files left out:")
         for message in meta["bad"]:
             say(f"  {message}")
-    shape = (facts.sensor_size[2], facts.frame_size[1], facts.frame_size[0])
+    shape = facts.frame_shape
     frames = Frames(
         shape,
         meta["time_bins"],
@@ -288,6 +288,8 @@ def _open(folder: Path, facts: Dataset, say: Callable[[str], None]) -> LabelledF
         facts.classes,
         meta["data_hash"],
         np.load(folder / "seconds.npy"),
+        facts.name,
+        facts.sensor_size,
     )
 
 

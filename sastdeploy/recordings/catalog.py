@@ -63,6 +63,11 @@ class Dataset:
     stand_in: str | None = None
 
     @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """``(P, H, W)`` of one frame."""
+        return (self.sensor_size[2], self.frame_size[1], self.frame_size[0])
+
+    @property
     def install_command(self) -> str:
         """The command that brings it."""
         return f"sastdeploy data {'make' if self.simulated else 'fetch'} {self.name}"

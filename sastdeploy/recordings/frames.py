@@ -5,7 +5,9 @@ This module holds records only: `sastdeploy.recordings.binning` fills them, trai
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -214,6 +216,8 @@ class LabelledFrames:
         classes: class names in label order.
         data_hash: SHA-256 of the source recordings' identity, for provenance.
         seconds: float64 ``[N]``, how long each recording lasted at the sensor; None where that is not known.
+        dataset: name of the data set; ``arrays`` where there is none.
+        sensor_size: ``(W, H, P)`` of the sensor; None where the frames have its size.
     """
 
     frames: Frames
@@ -223,21 +227,59 @@ class LabelledFrames:
     classes: tuple[str, ...]
     data_hash: str
     seconds: NDArray[np.float64] | None = None
+    dataset: str = "arrays"
+    sensor_size: tuple[int, int, int] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @classmethod
+    def from_dense(cls, counts: NDArray, labels: NDArray, classes: Sequence[str]) -> LabelledFrames:
+        """Return labelled frames from plain arrays.
+
+        Args:
+            counts: integers ``[N, T, P, H, W]``, 0 to 255. labels: integers ``[N]``, 0 to ``len(classes) - 1``.
+            classes: class names in label order.
+
+        Raises:
+            InputError: counts that `Frames.from_dense` refuses, or labels of another length, type or range.
+
+        Example::
+
+            counts = np.random.default_rng(0).poisson(0.2, (60, 10, 2, 8, 8))
+            data = LabelledFrames.from_dense(counts, np.arange(60) % 3, ["left", "right", "none"])
+        """
+        frames, labels = Frames.from_dense(counts), np.asarray(labels)
+        if labels.shape != (len(frames),) or labels.dtype.kind not in "iu":
+            raise InputError(
+                f"labels: expected integers [{len(frames)}], one per recording, found {labels.dtype} {list(labels.shape)}."
+            )
+        if labels.size and not 0 <= labels.min() <= labels.max() < len(classes):
+            raise InputError(
+                f"labels: {labels.min()} to {labels.max()}, outside 0 to {len(classes) - 1} of {len(classes)} classes."
+            )
+        digest = hashlib.sha256(repr((frames.shape, frames.time_bins)).encode())
+        for part in (frames.indptr, frames.index, frames.count, labels.astype(np.int64)):
+            digest.update(np.ascontiguousarray(part).tobytes())
+        return cls(
+            frames,
+            labels.astype(np.int64),
+            np.arange(len(frames)),
+            tuple(f"recording {n}" for n in range(len(frames))),
+            tuple(classes),
+            digest.hexdigest(),
+        )
+
     def select(self, recordings: NDArray[np.integer] | slice) -> LabelledFrames:
         """Return the chosen recordings, in the order given."""
         chosen = np.arange(len(self))[recordings]
-        return LabelledFrames(
-            self.frames.select(chosen),
-            self.labels[chosen],
-            self.groups[chosen],
-            tuple(self.names[i] for i in chosen),
-            self.classes,
-            self.data_hash,
-            None if self.seconds is None else self.seconds[chosen],
+        return replace(
+            self,
+            frames=self.frames.select(chosen),
+            labels=self.labels[chosen],
+            groups=self.groups[chosen],
+            names=tuple(self.names[i] for i in chosen),
+            seconds=None if self.seconds is None else self.seconds[chosen],
         )
 
 

@@ -13,12 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
-from sastdeploy.recordings.binning import find_scale
 from sastdeploy.recordings.cache import cached_frames
 from sastdeploy.recordings.catalog import Dataset, data_root, dataset
 from sastdeploy.recordings.frames import LabelledFrames
-
-__all__ = ["SPLITS", "find_scale", "load_dataset"]
 
 SPLITS = ("train", "validation", "test")
 
@@ -28,7 +25,7 @@ def load_dataset(
     split: str,
     *,
     time_bins: int = 10,
-    root: Path | None = None,
+    root: Path | str | None = None,
     limit: int | None = None,
     seed: int = 0,
     validation_fraction: float = 0.1,
@@ -39,7 +36,7 @@ def load_dataset(
     """Return the frames of a split; binned once, then memory-mapped from the cache.
 
     Args:
-        name: a data set of the catalog. split: "train", "validation" or "test".
+        name: a data set of the catalog (``sastdeploy data list``). split: "train", "validation" or "test".
         time_bins: T. root: folder of the data sets (default: `data_root`).
         limit: keep this many recordings, a seeded draw with the classes in their proportions.
         seed: of the validation draw and of ``limit``. The validation part is held out of the training recordings:
@@ -49,6 +46,11 @@ def load_dataset(
 
     Raises:
         InputError: an unknown name or split, a missing data set, a damaged file, an impossible limit.
+
+    Example::
+
+        test = load_dataset("nmnist-sim", "test", limit=500)
+        print(len(test), test.frames.shape, test.frames.time_bins)  # 500 (2, 34, 34) 10
     """
     if split not in SPLITS:
         raise InputError(f"split '{split}': unknown. Allowed: {', '.join(SPLITS)}.")
@@ -57,7 +59,7 @@ def load_dataset(
     facts = dataset(name)
     recordings = "test" if split == "test" else "train"
     everything = cached_frames(
-        facts, root or data_root(), recordings, time_bins, skip_bad=skip_bad, say=say, progress=progress
+        facts, Path(root or data_root()), recordings, time_bins, skip_bad=skip_bad, say=say, progress=progress
     )
     chosen = np.arange(len(everything))
     if split != "test":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 
 from sastdeploy.errors import InputError, did_you_mean
 from sastdeploy.program.records import Program, SumPool
+from sastdeploy.provenance import usable_cores
 from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator.result import RunResult, empty_result
 
@@ -86,11 +86,6 @@ def check_options(
     if threads is not None and threads < 1:
         raise InputError(f"threads {threads}: must be at least 1. Leave it out to use every core.")
     return _traced(program, trace)
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_frames(program: Program, frames: Frames) -> None:

@@ -155,7 +155,7 @@ def _fill(
             result.overflow_high[rows, position] = outputs[f"{layer.name}/overflow_high"]
             if layer.name in result.traces:
                 kept = result.traces[layer.name]
-                kept.membrane[rows] = outputs[f"{layer.name}/membrane"].reshape(kept.membrane[rows].shape)
+                kept.membranes[rows] = outputs[f"{layer.name}/membrane"].reshape(kept.membranes[rows].shape)
                 kept.spikes[rows] = values.reshape(kept.spikes[rows].shape)
         active = np.count_nonzero(values, axis=(0, 1))
         result.neuron_spikes[position][:] += np.asarray(active).reshape(-1)

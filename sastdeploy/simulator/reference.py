@@ -55,7 +55,7 @@ def _run_one(program: Program, counts: Array, n: int, result: RunResult) -> None
                 result.overflow_low[n, position] += low
                 result.overflow_high[n, position] += high
                 if layer.name in result.traces:
-                    result.traces[layer.name].membrane[n, t] = u.reshape(-1)
+                    result.traces[layer.name].membranes[n, t] = u.reshape(-1)
                     result.traces[layer.name].spikes[n, t] = x.reshape(-1)
             result.neuron_spikes[position][:] += x.reshape(-1) != 0
         _count(result, n, len(program.layers), program.readout, x)

@@ -16,11 +16,11 @@ class Trace:
     """Every step of one LIF layer, for every recording of the run.
 
     Args:
-        membrane: int32 ``[N, T, outputs]``, u[t] (after an immediate reset), in membrane LSBs; outputs in C order.
+        membranes: int32 ``[N, T, outputs]``, u[t] (after an immediate reset), in membrane LSBs; outputs in C order.
         spikes: uint8 ``[N, T, outputs]``, s[t], 0 or 1.
     """
 
-    membrane: NDArray[np.int32]
+    membranes: NDArray[np.int32]
     spikes: NDArray[np.uint8]
 
 
@@ -119,7 +119,7 @@ def differences(left: RunResult, right: RunResult) -> list[str]:
             for key in sorted(set(a) & set(b)):
                 found += [
                     f"{part} of {key}"
-                    for part in ("membrane", "spikes")
+                    for part in ("membranes", "spikes")
                     if not np.array_equal(getattr(a[key], part), getattr(b[key], part))
                 ]
         elif not (np.array_equal(a, b) and getattr(a, "dtype", None) == getattr(b, "dtype", None)):

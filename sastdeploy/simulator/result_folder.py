@@ -103,7 +103,7 @@ def write_trace(path: Path, result: RunResult, layer: str) -> None:
     """Write ``membrane`` int32 and ``spikes`` uint8, each ``[N, T, outputs]``, of one traced layer to an .npz file."""
     trace = result.traces[layer]
     with replacing(path) as temporary:
-        np.savez_compressed(temporary, membrane=trace.membrane, spikes=trace.spikes)
+        np.savez_compressed(temporary, membrane=trace.membranes, spikes=trace.spikes)
 
 
 def _is_trace(name: str) -> bool:

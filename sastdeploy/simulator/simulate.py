@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
 from sastdeploy.program.records import Program, SumPool
@@ -43,6 +44,61 @@ class DatasetRun:
     labelled: LabelledFrames
     result: RunResult
     summary: dict[str, Any]
+
+
+def simulate(
+    program: Program,
+    counts: NDArray[np.integer] | Frames | LabelledFrames,
+    *,
+    engine: str = AUTO,
+    threads: int | None = None,
+    trace: str | Sequence[str] = (),
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    message: Callable[[str], None] = lambda text: None,
+) -> RunResult:
+    """Return the exact integers that a program computes; every engine and number of threads gives the same.
+
+    Args:
+        counts: event counts of N recordings: integers ``[N, T, P, H, W]``, 0 to 255, or frames. The program clips them.
+        engine: ``numba``, ``reference`` (plain NumPy), ``onnxruntime``, or ``auto``: the plain one up to 8 recordings,
+            which is done before the compiled kernels are loaded.
+        threads: default all usable cores.
+        trace: names of layers whose spikes and membranes are kept at every step.
+        progress: called with (recordings simulated, recordings in all). message: called with remarks.
+
+    Returns:
+        Per recording predicted class, scores, and synaptic operations; spikes per layer; and for every traced layer
+        ``result.traces[name].spikes``, uint8, and ``.membranes``, int32, both ``[N, T, neurons]``.
+
+    Raises:
+        InputError: the program is invalid, the counts do not fit it, an option is out of range, or traces that would
+            take more than 2 GiB.
+        SimulationError: a width that the kernels need cannot be proven sufficient.
+
+    Example::
+
+        result = simulate(load_program("program.onnx"), counts, trace="layers.0")
+        print(result.predicted, result.synops.sum(1), result.traces["layers.0"].spikes.mean())
+    """
+    from sastdeploy.simulator import engine as engines
+
+    if isinstance(counts, LabelledFrames):
+        counts = counts.frames
+    frames = counts if isinstance(counts, Frames) else Frames.from_dense(counts)
+    if engine == AUTO:
+        engine = "reference" if len(frames) <= FEW else "numba"
+    names = engines.check_options(program, engine, threads, trace)
+    _check_trace_size(program, names, len(frames))
+    done, total = 0, len(frames)
+
+    def advance(finished: int) -> None:
+        nonlocal done
+        done += finished
+        progress(done, total)
+
+    return engines.run(
+        program, frames, engine=engine, threads=threads, trace=names, progress=advance, message=message
+    )
 
 
 def _newest_first(folder: Path) -> list[Path]:
@@ -185,7 +241,9 @@ def simulate_dataset(
         answer = early_answer(program, labelled)
         if answer is not None:
             early(answer)
-    result = _run(program, labelled.frames, engine, threads, trace, say, progress)
+    result = simulate(
+        program, labelled, engine=engine, threads=threads, trace=trace or (), progress=progress, message=say
+    )
     summary = summarise(
         program,
         result,
@@ -252,9 +310,7 @@ def simulate_recording(
     if len(events) == 0:
         raise InputError(f"{path}: holds no events. Choose a recording with at least one event.")
     counts = bin_events(events, own.sensor_size, own.frame_size, own.time_bins)
-    result = _run(
-        program, Frames.from_dense(counts[None]), engine, threads, trace, say, lambda done, total: None
-    )
+    result = simulate(program, counts[None], engine=engine, threads=threads, trace=trace or (), message=say)
     answer = int(result.predicted[0])
     sources = ("input", *result.layers)
     return result, {
@@ -282,39 +338,12 @@ def simulate_recording(
     }
 
 
-def _run(
-    program: Program,
-    frames: Frames,
-    engine: str,
-    threads: int | None,
-    trace: str | None,
-    say: Say,
-    progress: Callable[[int, int], None],
-) -> RunResult:
-    from sastdeploy.simulator import engine as engines
-
-    if engine == AUTO:
-        engine = "reference" if len(frames) <= FEW else "numba"
-    if trace is not None:
-        _check_trace_size(program, trace, len(frames))
-    done, total = 0, len(frames)
-
-    def advance(finished: int) -> None:
-        nonlocal done
-        done += finished
-        progress(done, total)
-
-    return engines.run(
-        program, frames, engine=engine, threads=threads, trace=trace, progress=advance, message=say
-    )
-
-
-def _check_trace_size(program: Program, trace: str, recordings: int) -> None:
+def _check_trace_size(program: Program, names: tuple[str, ...], recordings: int) -> None:
     outputs = {layer.name: int(np.prod(s)) for layer, s in zip(program.layers, program.shapes()[1:])}
-    each = outputs.get(trace, 0) * program.preprocessing.time_bins * 5
+    each = sum(outputs[name] for name in names) * program.preprocessing.time_bins * 5
     if each * recordings > MAX_TRACE_BYTES:
         raise InputError(
-            f"trace '{trace}': {recordings} recordings would take {each * recordings / 1e9:.1f} GB. "
+            f"trace '{', '.join(names)}': {recordings} recordings would take {each * recordings / 1e9:.1f} GB. "
             f"Use --limit {max(1, MAX_TRACE_BYTES // each)} or less."
         )
 

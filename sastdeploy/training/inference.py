@@ -148,7 +148,29 @@ class Evaluation:
 
 
 def evaluate(checkpoint: Checkpoint, data: LabelledFrames) -> Evaluation:
-    """Return surrogate accuracy, hard accuracy and the gap on labelled recordings (at least one)."""
+    """Return accuracy with surrogate spikes, accuracy with hard spikes, and the gap between them, in float32.
+
+    Args:
+        data: N >= 1 labelled recordings of the checkpoint's frame shape, time bins and number of classes.
+
+    Returns:
+        Shares in [0, 1] (the gap in [-1, 1]), each with its 95 % interval.
+
+    Raises:
+        InputError: no recording, or recordings that do not fit the checkpoint.
+
+    Example::
+
+        result = evaluate(load_checkpoint("ckpt.pt"), load_dataset("nmnist-sim", "test"))
+        print(f"{result.hard:.1%} with hard spikes, a gap of {100 * result.gap:.2f} points")
+    """
+    if len(data) == 0:
+        raise InputError("evaluate: no recording. Give at least one.")
+    if len(data.classes) != len(checkpoint.classes):
+        raise InputError(
+            f"evaluate: recordings of {len(data.classes)} classes do not fit the checkpoint's {len(checkpoint.classes)}. "
+            f"Load the data set that it was trained on ({checkpoint.dataset})."
+        )
     network = network_of(checkpoint)
     smooth, hard = (
         predict(network, data.frames, checkpoint.preprocessing, h) == data.labels for h in (False, True)

@@ -133,7 +133,7 @@ class Chunks:
         membrane = np.zeros((stop - start, self._steps, layer.outputs), np.int32)
         spikes = np.zeros(membrane.shape, np.uint8)
         lif_layer(source, self._steps, layer.wiring, layer.step, scratch, emitted, True, membrane, spikes)
-        trace.membrane[start:stop, :, layer.c_order] = membrane
+        trace.membranes[start:stop, :, layer.c_order] = membrane
         trace.spikes[start:stop, :, layer.c_order] = spikes
 
     def _room(self, position: int, n: int) -> tuple[Emitted, Scratch | None]:
