@@ -164,12 +164,11 @@ def _train(out: Path, root: Path, method: str, settings: QuickstartSettings, bar
 def _programs(out: Path, root: Path) -> list[dict[str, Any]]:
     """Compile both checkpoints for both profiles, simulate the four programs, and return Table 4's rows."""
     from sastdeploy.compiler.compile import compile
-    from sastdeploy.compiler.profiles import load_profile
     from sastdeploy.networks.checkpoint import load_checkpoint
     from sastdeploy.program.file import load_program, program_hash, save_program
     from sastdeploy.recordings.splits import load_dataset
-    from sastdeploy.simulator.engine import run as simulate
     from sastdeploy.simulator.metrics import summarise
+    from sastdeploy.simulator.simulate import simulate
 
     test = load_dataset(DATASET, "test", root=root)
     rows: list[dict[str, Any]] = []
@@ -177,9 +176,9 @@ def _programs(out: Path, root: Path) -> list[dict[str, Any]]:
         baseline = 0.0
         for method in METHODS:
             path = out / f"{method}.{profile}.onnx"
-            save_program(path, compile(load_checkpoint(out / f"{method}.pt"), load_profile(profile)).program)
+            save_program(path, compile(load_checkpoint(out / f"{method}.pt"), profile).program)
             program = load_program(path)
-            figures = summarise(program, simulate(program, test.frames), test.labels)
+            figures = summarise(program, simulate(program, test), test.labels)
             operations = figures["ksynops"]["all"]
             baseline = operations["mean"] if method == "baseline" else baseline
             rows.append({

@@ -172,7 +172,7 @@ def test_compile_takes_a_name_a_path_or_a_profile(tmp_path):
     ]
     assert all(isinstance(one, Compilation) and one.report == made[0].report for one in made)
     assert [layer.kind for layer in made[0].report.layers] == ["dense", "dense", "readout"]
-    with pytest.raises(InputError, match="profile 'loihi_int9': unknown. Did you mean 'loihi_int8'"):
+    with pytest.raises(InputError, match=r"profile 'loihi_int9': unknown. Did you mean 'loihi_int8'"):
         compile(checkpoint, "loihi_int9")
 
 
@@ -236,7 +236,7 @@ def test_fit_refuses_a_network_for_another_input():
 
 def test_evaluate_refuses_what_does_not_fit():
     checkpoint = checkpoint_of(DENSE)
-    with pytest.raises(InputError, match="evaluate: no recording. Give at least one."):
+    with pytest.raises(InputError, match=r"evaluate: no recording. Give at least one."):
         evaluate(checkpoint, labelled(DENSE, 4).select(slice(0)))
     data = labelled(DENSE, 4)
     two = LabelledFrames.from_dense(data.frames.dense(), np.zeros(4, int), ["a", "b"])
@@ -277,3 +277,36 @@ def test_events_of_ones_own_become_counts():
     counts = bin_events(events, (4, 3, 2), (4, 3), 2)
     assert counts.shape == (2, 2, 3, 4) and counts.dtype == np.uint8
     assert counts[0, 1, 0, 0] == 1 and counts[1, 0, 2, 3] == 2 and counts.sum() == 3
+
+
+EVENTS = np.array([(0, 0, 0, 1), (3, 2, 10, 0)], [("x", "<i4"), ("y", "<i4"), ("t", "<i8"), ("p", "u1")])
+
+
+def changed(name, values):
+    events = EVENTS.copy()
+    events[name] = values
+    return events
+
+
+@pytest.mark.parametrize(
+    ("events", "message"),
+    [
+        (np.zeros((3, 4), int), "events: expected a structured array [E] with the fields x, y, t and p, found int64 [3, 4]."),
+        (EVENTS[:0], "events: none. Give at least one."),
+        (EVENTS.astype([("x", "<i4"), ("y", "<i4"), ("t", "<f8"), ("p", "u1")]),
+         "events: t is float64; expected whole numbers. Times are in microseconds."),
+        (changed("x", [0, -1]), "events: the smallest x is -1; none may be negative."),
+        (changed("p", [0, 2]), "events: the largest p is 2; allowed: 1 for ON, 0 for OFF."),
+        (changed("x", [0, 4]), "events: event 1: pixel (4, 2) lies outside the 4 x 3 sensor."),
+        (changed("t", [5, 4]), "events: event 1: time runs backwards, from 5 to 4 us."),
+    ],
+)  # fmt: skip
+def test_events_that_break_a_rule_are_refused(events, message):
+    with pytest.raises(InputError) as caught:
+        bin_events(events, (4, 3, 2), (4, 3), 2)
+    assert str(caught.value).startswith(message)
+
+
+def test_bins_out_of_range_are_refused():
+    with pytest.raises(InputError, match="time_bins 0: outside 1 to 1000"):
+        bin_events(EVENTS, (4, 3, 2), (4, 3), 0)

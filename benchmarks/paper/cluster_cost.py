@@ -18,14 +18,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from sastdeploy import TrainingSettings, fit, load_dataset
 from sastdeploy.experiments.cluster import TOPIC
-from sastdeploy.networks.architecture import Neuron
-from sastdeploy.networks.builtin import load_architecture
-from sastdeploy.recordings.frames import Preprocessing
-from sastdeploy.recordings.splits import find_scale, load_dataset
 from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
-from sastdeploy.training.loop import train
-from sastdeploy.training.settings import TrainingSettings
 
 EPOCHS = 30
 
@@ -84,19 +79,13 @@ def of_files() -> dict:
         training, validation = (
             load_dataset("nmnist-sim", split, root=root) for split in ("train", "validation")
         )
-        shape = training.frames.shape
-        clip = find_scale(training.frames)
         out = root / "ckpt.pt"
 
         def measure(record: dict) -> None:
             sizes["state_bytes"] = (root / "ckpt.pt.state").stat().st_size
             sizes["log_bytes_per_epoch"] = (root / "ckpt.pt.jsonl").stat().st_size // (record["epoch"] + 1)
 
-        train(
-            training, validation, load_architecture("fc_0p40m", shape, 10, Neuron()),
-            Preprocessing((34, 34, 2), (shape[2], shape[1]), 10, clip, clip), TrainingSettings(epochs=2), out,
-            dataset="nmnist-sim", report=measure,
-        )  # fmt: skip
+        fit(training, validation, "fc_0p40m", TrainingSettings(epochs=2), out=out, report=measure)
         return {**sizes, "checkpoint_bytes": out.stat().st_size}
 
 

@@ -132,12 +132,10 @@ def _float(
 
 def _integer(checkpoint: Checkpoint, profile: str, frames: Frames) -> dict[str, Any]:
     """Compare the fast engine with the reference engine, in every number that a run returns."""
-    from sastdeploy.compiler.compile import compile
-    from sastdeploy.compiler.profiles import load_profile
-    from sastdeploy.simulator import engine
+    from sastdeploy import compile, simulate
 
-    program = compile(checkpoint, load_profile(profile)).program
-    fast, plain = (engine.run(program, frames, engine=name, threads=1) for name in ("numba", "reference"))
+    program = compile(checkpoint, profile).program
+    fast, plain = (simulate(program, frames, engine=name, threads=1) for name in ("numba", "reference"))
     pairs = [(value, numbers(plain)[name]) for name, value in numbers(fast).items()]
     return {
         "recordings": len(frames), "numbers": sum(a.size for a, _ in pairs),

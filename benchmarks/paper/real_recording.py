@@ -13,50 +13,46 @@ import argparse
 import json
 from pathlib import Path
 
+from sastdeploy import (
+    TrainingSettings,
+    bin_events,
+    compile,
+    fit,
+    load_dataset,
+    read_events,
+    save_program,
+    simulate,
+)
 from sastdeploy._files import atomic
-from sastdeploy.compiler.compile import compile
-from sastdeploy.compiler.profiles import load_profile
-from sastdeploy.networks.builtin import load_architecture
-from sastdeploy.program.file import program_hash, save_program
+from sastdeploy.program.file import program_hash
 from sastdeploy.provenance import git_commit
-from sastdeploy.recordings.binning import bin_events, find_scale
-from sastdeploy.recordings.catalog import dataset
-from sastdeploy.recordings.frames import Frames, Preprocessing
-from sastdeploy.recordings.reading import read_events
-from sastdeploy.recordings.splits import load_dataset
-from sastdeploy.simulator.engine import run
 from sastdeploy.simulator.metrics import accuracy
-from sastdeploy.training.loop import train
-from sastdeploy.training.settings import TrainingSettings
 
 NAME = "nmnist-sim"
 
 
 def ask(options: argparse.Namespace, seed: int, folder: Path) -> dict:
     """Train with one seed, compile, and return what the program says."""
-    facts, root = dataset(NAME), Path(options.data)
+    root = Path(options.data)
     training, validation, test = (
         load_dataset(NAME, part, root=root, seed=seed) for part in ("train", "validation", "test")
     )
-    scale = find_scale(training.frames)
-    preprocessing = Preprocessing(facts.sensor_size, facts.frame_size, 10, scale, float(scale))
-    architecture = load_architecture(options.arch, preprocessing.frame_shape, 10)
     settings = TrainingSettings(
         options.method, options.rho if options.method == "sast" else 0.0, epochs=options.epochs, seed=seed
     )
-    checkpoint = train(
-        training, validation, architecture, preprocessing, settings, folder / f"seed{seed}.pt", dataset=NAME,
-        resume=True, command="benchmarks/paper/real_recording.py", report=lambda r: print(json.dumps({"seed": seed, **r}), flush=True),
+    checkpoint = fit(
+        training, validation, options.arch, settings, out=folder / f"seed{seed}.pt", resume=True,
+        command="benchmarks/paper/real_recording.py", report=lambda r: print(json.dumps({"seed": seed, **r}), flush=True),
     )  # fmt: skip
-    program = compile(checkpoint, load_profile("loihi_int8")).program
+    program = compile(checkpoint, "loihi_int8").program
     save_program(folder / f"seed{seed}.loihi_int8.onnx", program)
-    events = read_events(options.recording)
-    frames = Frames.from_dense(bin_events(events, facts.sensor_size, facts.frame_size, 10)[None])
-    answer = run(program, frames)
+    own = program.preprocessing
+    counts = bin_events(read_events(options.recording), own.sensor_size, own.frame_size, own.time_bins)
+    answer = simulate(program, counts[None])
     return {
         "seed": seed,
         "program_hash": program_hash(program),
-        "simulated_test": accuracy(test.labels, run(program, test.frames).predicted),
+        "simulated_test": accuracy(test.labels, simulate(program, test).predicted),
         "predicted": int(answer.predicted[0]),
         "scores": answer.scores[0].tolist(),
         "training_recordings": len(training),

@@ -31,14 +31,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from sastdeploy import (
+    Program,
+    TrainingSettings,
+    compile,
+    fit,
+    load_dataset,
+    load_program,
+    save_program,
+    simulate,
+    summarise,
+)
 from sastdeploy._files import atomic
-from sastdeploy.program.file import load_program, program_hash, save_program
-from sastdeploy.program.records import Program
+from sastdeploy.program.file import program_hash
 from sastdeploy.provenance import git_commit, versions
 from sastdeploy.quickstart import DATASET, PROFILES
-from sastdeploy.recordings.splits import load_dataset
-from sastdeploy.simulator.engine import run as simulate
-from sastdeploy.simulator.metrics import summarise
 
 HERE = Path(__file__).parent
 KEPT = HERE / "small_table4"
@@ -76,9 +83,6 @@ def make(root: Path) -> None:
 
 def _trained(root: Path, **settings: Any):
     """Return a checkpoint and its epochs' records."""
-    from sastdeploy.training.fit import fit
-    from sastdeploy.training.settings import TrainingSettings
-
     training, validation = (load_dataset(DATASET, part, root=root) for part in ("train", "validation"))
     epochs: list[dict[str, Any]] = []
     checkpoint = fit(
@@ -96,14 +100,11 @@ def trained(
     Args:
         step: factor on the learning rate. rho: the radius by method.
     """
-    from sastdeploy.compiler.compile import compile
-    from sastdeploy.compiler.profiles import load_profile
-
     test, found = load_dataset(DATASET, "test", root=root), {}
     for method, radius in rho.items():
         checkpoint, _ = _trained(root, method=method, rho=radius, epochs=EPOCHS, learning_rate=step * RATE, seed=seed)  # fmt: skip
         for profile in PROFILES:
-            program = compile(checkpoint, load_profile(profile)).program
+            program = compile(checkpoint, profile).program
             found[f"{method}.{profile}"] = figures(program, test)
             if keep is not None:
                 save_program(keep / f"{method}.{profile}.onnx", program)
@@ -120,7 +121,7 @@ def early(root: Path, step: float = 1.0, rho: float = RHO) -> list[float]:
 
 def figures(program: Program, test) -> dict[str, float]:
     """Return accuracy in percent and mean kSynOps."""
-    found = summarise(program, simulate(program, test.frames), test.labels)
+    found = summarise(program, simulate(program, test), test.labels)
     return {"accuracy": 100 * found["accuracy"]["value"], "ksynops": found["ksynops"]["all"]["mean"]}
 
 

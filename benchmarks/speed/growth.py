@@ -19,7 +19,6 @@ from timing import interleaved, save
 from yardstick import Yardstick
 
 from sastdeploy.compiler.compile import compile
-from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.networks.architecture import Architecture, Dense, Neuron, Readout
 from sastdeploy.networks.builtin import parameter_shapes
 from sastdeploy.networks.checkpoint import Checkpoint
@@ -63,7 +62,7 @@ def net(inputs: int, width: int, steps: int) -> Program:
         architecture, arrays, Preprocessing((inputs, 1, 1), (inputs, 1), steps, 1, 1.0), tuple(str(k) for k in range(10)),
         "nmnist-sim", {"method": "baseline", "rho": 0.0, "seed": SEED, "epochs": 1, "selected": {"epoch": 0}}, {"command": "random"},
     )  # fmt: skip
-    return compile(checkpoint, load_profile("loihi_int8")).program
+    return compile(checkpoint, "loihi_int8").program
 
 
 def frames(inputs: int, steps: int, count: int, activity: float) -> Frames:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sastdeploy.compiler.compile import compile
-from sastdeploy.networks.checkpoint import Checkpoint, load_checkpoint
-from sastdeploy.program.records import Program
-from sastdeploy.recordings.frames import LabelledFrames, Preprocessing
+from sastdeploy import (
+    Checkpoint,
+    LabelledFrames,
+    Preprocessing,
+    Program,
+    compile,
+    load_architecture,
+    load_checkpoint,
+    load_dataset,
+)
 
 TRAIN, TEST, SEED, EPOCHS = 6000, 2000, 0, 5
 RATE = 0.1
@@ -16,7 +22,6 @@ RATE = 0.1
 
 def recordings(work: Path, split: str = "test", limit: int | None = None) -> LabelledFrames:
     """Return simulated N-MNIST frames (T = 10) from the digits that ship with sastdeploy."""
-    from sastdeploy.recordings.splits import load_dataset
     from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
 
     root = work / "data"
@@ -55,7 +60,6 @@ def lively(work: Path, architecture: str) -> Checkpoint:
     """
     import torch
 
-    from sastdeploy.networks.builtin import load_architecture
     from sastdeploy.training.inference import frame_values
     from sastdeploy.training.networks import SpikingNetwork
 
@@ -82,6 +86,4 @@ def lively(work: Path, architecture: str) -> Checkpoint:
 
 def program(work: Path, profile: str, architecture: str = "fc_0p40m") -> Program:
     """Return the network compiled for a profile."""
-    from sastdeploy.compiler.profiles import load_profile
-
-    return compile(checkpoint(work, architecture), load_profile(profile)).program
+    return compile(checkpoint(work, architecture), profile).program

@@ -64,11 +64,11 @@ def command(
         return
     rows = [
         (layer.name, layer.kind, layer.weight_format, _span(layer.scale),
-         "exact" if layer.signal_to_noise_db is None else f"{layer['signal_to_noise_db']:.1f}",
-         f"{100 * layer['zero_weights']:.1f}", f"{layer['gain_relative_error']:.1e}",
-         "-" if layer.leak_relative_error is None else f"{layer['leak_relative_error']:.1e}",
-         layer.accumulator_bits, f"{layer['weight_bytes']:,}", f"{layer['neurons']:,}", f"{layer['fan_in']:,}",
-         f"{layer['fan_out']:,}", f"{layer['largest_ksynops']:,.1f}")
+         "exact" if layer.signal_to_noise_db is None else f"{layer.signal_to_noise_db:.1f}",
+         f"{100 * layer.zero_weights:.1f}", f"{layer.gain_relative_error:.1e}",
+         "-" if layer.leak_relative_error is None else f"{layer.leak_relative_error:.1e}",
+         layer.accumulator_bits, f"{layer.weight_bytes:,}", f"{layer.neurons:,}", f"{layer.fan_in:,}",
+         f"{layer.fan_out:,}", f"{layer.largest_ksynops:,.1f}")
         for layer in report.layers
     ]  # fmt: skip
     columns = (
@@ -93,8 +93,8 @@ def command(
     memory = report.footprint_bytes
     click.echo(
         f"Memory: {memory['total']:,} bytes = {memory['weights']:,} weights + {memory['parameters']:,} gains, biases, "
-        f"thresholds + {memory['state']:,} state. {report['neurons']:,} neurons.\n"
-        f"At most {report['largest_ksynops']:,.1f} kSynOps per recording.\n"
+        f"thresholds + {memory['state']:,} state. {report.neurons:,} neurons.\n"
+        f"At most {report.largest_ksynops:,.1f} kSynOps per recording.\n"
         f"Wrote {path} (hash {program_hash(program)[:16]}).\n"
         f"Next: sastdeploy simulate {shlex.quote(str(path))} --dataset {program.dataset}"
     )

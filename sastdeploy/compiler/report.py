@@ -131,7 +131,7 @@ def _largest_ksynops(program: Program) -> dict[str, float]:
 
 def _layer(step: _Step, profile: HardwareProfile, largest_ksynops: float) -> LayerReport:
     node = step.node
-    if node.weight_q is None or node.weight_scale is None or node.multiplier is None or node.shift is None:
+    if node.weight_q is None or node.weight_scale is None or node.accumulator_bits is None:
         raise CompileError(f"{node.name}: an integer is missing; a pass was left out.")
     gain = node.gain * node.weight_scale * 2.0**profile.membrane.fraction_bits
     return LayerReport(

@@ -162,17 +162,16 @@ def _trained(trial: Trial, address: str, root: Path | None, out: Path):
 
 def _program(checkpoint, profile: str, test) -> dict[str, float]:
     from sastdeploy.compiler.compile import compile
-    from sastdeploy.compiler.profiles import load_profile
     from sastdeploy.errors import CompileError
-    from sastdeploy.simulator import engine
     from sastdeploy.simulator.metrics import summarise
+    from sastdeploy.simulator.simulate import simulate
 
     try:
-        program = compile(checkpoint, load_profile(profile)).program
+        program = compile(checkpoint, profile).program
     except CompileError as error:
         # That a network does not fit the hardware is a result, not a fault of the sweep.
         return {"refused": str(error)}  # type: ignore[dict-item]
-    figures = summarise(program, engine.run(program, test.frames, threads=1), test.labels)
+    figures = summarise(program, simulate(program, test, threads=1), test.labels)
     operations = figures["ksynops"]["all"]
     return {
         "accuracy": figures["accuracy"]["value"], "ksynops": operations["mean"], "largest_ksynops": operations["maximum"],

@@ -89,8 +89,17 @@ def load_architecture(
 ) -> Architecture:
     """Return a built-in network, or the one described in a YAML file (a name that ends in .yaml or .yml).
 
+    Args:
+        name: ``fc_0p40m``, ``conv_0p42m``, or the file's path. input_shape: ``(P, H, W)`` of one frame.
+        classes: K, at least 2. neuron: leak, threshold and slope of every neuron; default: the paper's.
+
     Raises:
         InputError: an unknown name, or a file with unknown keys, wrong types, or layers that do not fit.
+
+    Example::
+
+        architecture = load_architecture("network.yaml", data.frames.shape, len(data.classes))
+        checkpoint = fit(training, validation, architecture)
     """
     if not name.endswith((".yaml", ".yml")):
         return builtin(name, input_shape, classes, neuron)

@@ -51,6 +51,10 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
 
     Raises:
         InputError: the checkpoint is not whole (as in `load_checkpoint`), or the path cannot be written.
+
+    Example::
+
+        save_checkpoint("ckpt.pt", fit(training, validation))
     """
     import torch
 
@@ -87,6 +91,11 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
 
     Raises:
         InputError: the file is missing, damaged, foreign, newer, holds code, or is not whole.
+
+    Example::
+
+        checkpoint = load_checkpoint("ckpt.pt")
+        print(checkpoint.dataset, checkpoint.training["selected"]["hard_accuracy"])
     """
     content = load_tensors(path)
     if content.get("format") != "sastdeploy.checkpoint":

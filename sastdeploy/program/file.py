@@ -45,6 +45,10 @@ def save_program(path: Path | str, program: Program) -> None:
 
     Raises:
         InputError: the program is not valid (`verify_program`), or the path cannot be written.
+
+    Example::
+
+        save_program("program.onnx", compile(checkpoint).program)
     """
     verify_program(program)
     write_bytes(path, program_model(program).SerializeToString(deterministic=True))
@@ -56,6 +60,11 @@ def load_program(path: Path | str) -> Program:
     Raises:
         InputError: the file is missing, unreadable, not ONNX, not a program of this format version, or differs in
             any part of graph, manifest or arrays from what `save_program` writes.
+
+    Example::
+
+        program = load_program("program.onnx")
+        print(program.name, program.classes, program.preprocessing.frame_shape)
     """
     path = Path(path)
     model = _read_model(path)

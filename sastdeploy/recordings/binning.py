@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
-from sastdeploy.recordings.events import Segment
-from sastdeploy.recordings.frames import MAX_COUNT, Frames, index_dtype
+from sastdeploy.recordings.events import Segment, checked_events
+from sastdeploy.recordings.frames import MAX_COUNT, Frames, Preprocessing, index_dtype
 
 RULE = 1
 """Version of the binning rule; part of every cache key."""
@@ -44,7 +44,23 @@ def count_events(
 def bin_events(
     events: NDArray, sensor_size: tuple[int, int, int], frame_size: tuple[int, int], time_bins: int
 ) -> NDArray[np.uint8]:
-    """Return one recording's counts as uint8 ``[T, P, H, W]``, from time 0 to its last event."""
+    """Return one recording's counts as uint8 ``[T, P, H, W]`` (at most 255 each), from time 0 to its last event.
+
+    Args:
+        events: structured array [E >= 1] with whole numbers x, y (pixels), t (us, ascending, from 0) and p (0 or 1).
+        sensor_size: ``(W, H, P)``. frame_size: ``(W, H)`` of the frames, to which pixels are gathered.
+        time_bins: T, of equal duration.
+
+    Raises:
+        InputError: a field is missing or no whole number, an event lies outside the sensor, or time runs backwards.
+
+    Example::
+
+        counts = bin_events(read_events("00001.bin"), (34, 34, 2), (34, 34), time_bins=10)
+        result = simulate(program, counts[None])
+    """
+    Preprocessing(sensor_size, frame_size, time_bins)  # refuses sizes and bins out of range
+    events = checked_events(events, sensor_size)
     segment = Segment("", 0, -1, 0, int(events["t"][-1]) + 1, events)
     return bin_segments([segment], sensor_size, frame_size, time_bins).dense()[0]
 

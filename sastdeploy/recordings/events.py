@@ -32,6 +32,36 @@ class Segment:
     events: NDArray
 
 
+def checked_events(events: NDArray, sensor_size: tuple[int, int, int]) -> NDArray:
+    """Return events of one's own as `EVENT_DTYPE`.
+
+    Raises:
+        InputError: no structured array of whole numbers x, y, t and p, a negative number, a polarity above 1, or what
+            `check_events` refuses.
+    """
+    events = np.asarray(events)
+    names = events.dtype.names or ()
+    if events.ndim != 1 or not {"x", "y", "t", "p"} <= set(names):
+        raise InputError(
+            f"events: expected a structured array [E] with the fields x, y, t and p, found {events.dtype} {list(events.shape)}."
+        )
+    if len(events) == 0:
+        raise InputError("events: none. Give at least one.")
+    for name in "xytp":
+        if events[name].dtype.kind not in "iub":
+            unit = " Times are in microseconds." if name == "t" else ""
+            raise InputError(f"events: {name} is {events[name].dtype}; expected whole numbers.{unit}")
+        if events[name].min() < 0:
+            raise InputError(f"events: the smallest {name} is {events[name].min()}; none may be negative.")
+    if events["p"].max() > 1:
+        raise InputError(f"events: the largest p is {events['p'].max()}; allowed: 1 for ON, 0 for OFF.")
+    check_events(events, sensor_size, "events")
+    plain = np.empty(len(events), EVENT_DTYPE)
+    for name in "xytp":
+        plain[name] = events[name]
+    return plain
+
+
 def check_events(
     events: NDArray, sensor_size: tuple[int, int, int], where: str, offsets: NDArray | None = None
 ) -> None:

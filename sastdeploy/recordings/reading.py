@@ -82,8 +82,19 @@ def read_split(
 def read_events(path: Path | str, sensor_size: tuple[int, int, int] | None = None) -> NDArray:
     """Return the events of one file: ``.bin`` (N-MNIST), ``.aedat`` (AEDAT 3.1) or ``.npy`` (tonic's DVS Gesture, times from its first event).
 
+    Args:
+        sensor_size: ``(W, H, P)``; default: the sensor of the file's data set.
+
+    Returns:
+        Structured array [E]: x, y in pixels, t in us, ascending, p 1 for ON and 0 for OFF.
+
     Raises:
         InputError: another suffix, a missing or a damaged file.
+
+    Example::
+
+        events = read_events("00001.bin")
+        print(len(events), events["t"][-1])
     """
     path = Path(path)
     if path.suffix not in SUFFIXES:

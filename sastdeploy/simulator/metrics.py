@@ -109,6 +109,11 @@ def summarise(
 
     Raises:
         InputError: labels do not fit the result.
+
+    Example::
+
+        figures = summarise(program, simulate(program, test), test.labels)
+        print(figures["accuracy"]["value"], figures["ksynops"]["all"]["mean"], figures["layers"][0]["spike_rate"])
     """
     classes = len(program.classes)
     return {
