@@ -95,15 +95,12 @@ def grid(
         CompileError: the network does not fit a profile.
     """
     from sastdeploy.compiler.compile import compile
-    from sastdeploy.compiler.profiles import load_profile
     from sastdeploy.simulator import engine
     from sastdeploy.training.inference import network_of, predict
 
     if len(clean) == 0:
         raise InputError("robustness: there is no recording to corrupt. Choose a split that has some.")
-    programs = {
-        profile: compile(checkpoint, load_profile(profile)).program for profile in dict.fromkeys(profiles)
-    }
+    programs = {profile: compile(checkpoint, profile).program for profile in dict.fromkeys(profiles)}
     network = network_of(checkpoint)
     right_when_clean: dict[str, NDArray[np.bool_]] = {}
 
