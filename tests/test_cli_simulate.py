@@ -96,7 +96,7 @@ def test_json_is_one_object_with_every_figure(here, capsys):
     code, out, err = simulate(capsys, "--dataset", "nmnist-sim", "--json", "--threads", "2")
     assert code == 0, err
     summary = json.loads(out)
-    assert summary["schema"] == "sastdeploy.simulator.simulate/1"
+    assert summary["schema"] == "sastdeploy.simulation/1"
     assert summary["recordings"] == 30
     assert np.sum(summary["confusion"]) == 30
     assert summary["provenance"]["threads"] == 2
