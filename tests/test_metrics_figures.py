@@ -155,7 +155,7 @@ def test_summary_is_plain_json_with_every_figure():
     result = reference.run(program, frames)
     summary = summarise(program, result, np.array([0, 1]), dataset="nmnist-sim", split="test", data_hash="d")
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
-    assert summary["schema"] == "sastdeploy.simulator.simulate/1"
+    assert summary["schema"] == "sastdeploy.simulation/1"
     # silence scores 1 * 5 = 5 against 0: class 0, so one of two is right
     assert summary["accuracy"]["correct"] == 1
     assert summary["confusion"] == [[1, 0], [1, 0]]
