@@ -1,6 +1,7 @@
-"""A network of one's own, declared in YAML: what it costs at most, a short training, and its integer program.
+"""A network of one's own, declared in YAML: a short training, its integer program, and what a port must provide.
 
-python examples/own_network.py [NETWORK.yaml] [--work FOLDER] [--train 1000] [--epochs 4]
+sastdeploy data make nmnist-sim
+python examples/own_network.py [NETWORK.yaml] [--data FOLDER] [--work FOLDER] [--limit 1000] [--epochs 4]
 """
 
 from __future__ import annotations
@@ -8,50 +9,49 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sastdeploy.compiler.compile import compile
-from sastdeploy.compiler.profiles import load_profile
-from sastdeploy.networks.builtin import describe, load_architecture
-from sastdeploy.program.file import save_program
-from sastdeploy.recordings.frames import Preprocessing
-from sastdeploy.recordings.splits import find_scale, load_dataset
-from sastdeploy.simulator import engine
-from sastdeploy.simulator.metrics import summarise
-from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
-from sastdeploy.training.loop import train
-from sastdeploy.training.settings import TrainingSettings
+from sastdeploy import (
+    TrainingSettings,
+    compile,
+    fit,
+    load_architecture,
+    load_dataset,
+    save_program,
+    simulate,
+    summarise,
+)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("network", nargs="?", default=str(Path(__file__).with_name("network.yaml")))
+    parser.add_argument("--data", type=Path, help="folder of the data sets")
     parser.add_argument("--work", type=Path, default=Path("example-results"))
-    parser.add_argument("--train", type=int, default=1000)
+    parser.add_argument("--limit", type=int, default=1000, help="training recordings")
     parser.add_argument("--epochs", type=int, default=4)
     options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
-    architecture = load_architecture(options.network, (2, 34, 34), 10)
-    for layer in describe(architecture, time_bins=10):
-        print(
-            f"{layer.name:9} {layer.kind:9} {layer.output_shape}: {layer.learnable:,} learnable parameters, fan-in {layer.fan_in:,}, "
-            f"at most {layer.largest_synops / 1000:,.1f} kSynOps per recording"
-        )
-    root = options.work / "network-data"
-    make_nmnist_sim(root, train=options.train, test=max(10, options.train // 4), seed=0)
     training, validation, test = (
-        load_dataset("nmnist-sim", part, root=root) for part in ("train", "validation", "test")
+        load_dataset("nmnist-sim", split, root=options.data, limit=None if split == "test" else options.limit)
+        for split in ("train", "validation", "test")
     )
-    clip = find_scale(training.frames)
-    preprocessing = Preprocessing((34, 34, 2), (34, 34), 10, clip, float(clip))
-    # Large weights at the start: with the usual ones this network hardly spikes, and so short a training learns nothing.
-    settings = TrainingSettings(epochs=options.epochs, batch_size=32, learning_rate=3e-3, init_scale=3.0)
-    checkpoint = train(
-        training, validation, architecture, preprocessing, settings, options.work / "own.pt",
-        dataset="nmnist-sim", command="examples/own_network.py", force=True,
+    architecture = load_architecture(options.network, training.frames.shape, len(training.classes))
+    checkpoint = fit(
+        training, validation, architecture,
+        # Large weights at the start: with the usual ones this network hardly spikes, and so short a training learns nothing.
+        TrainingSettings(epochs=options.epochs, batch_size=32, learning_rate=3e-3, init_scale=3.0),
+        out=options.work / "own.pt", force=True,
         report=lambda r: print(f"epoch {r['epoch'] + 1}: loss {r['loss']:.3f}, hard accuracy {r['hard_accuracy']:.1%}"),
     )  # fmt: skip
-    program = compile(checkpoint, load_profile("loihi_int8")).program
+    compilation = compile(checkpoint, "loihi_int8")
+    for layer in compilation.report.layers:
+        print(
+            f"{layer.name:9} {layer.kind:8} {layer.neurons:5,} neurons, fan-in {layer.fan_in:,}, {layer.weight_bytes:,} bytes of "
+            f"weights, at most {layer.largest_ksynops:,.1f} kSynOps per recording"
+        )
+    program = compilation.program
     save_program(options.work / "own.onnx", program)
-    figures = summarise(program, engine.run(program, test.frames), test.labels)
+    figures = summarise(program, simulate(program, test), test.labels)
     operations = figures["ksynops"]["all"]
     print(
         f"INT8: {figures['accuracy']['value']:.1%} of {len(test):,} simulated recordings, {operations['mean']:,.1f} kSynOps "

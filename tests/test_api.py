@@ -108,6 +108,14 @@ def test_help_begins_with_the_contents():
     assert "Recordings\n        load_dataset " in text and "The road in six lines" in text
 
 
+def test_the_page_of_the_api_is_what_the_docstrings_say():
+    script = HOME.parent / "docs" / "generate.py"
+    done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    page = (script.parent / "python-api.md").read_text("utf-8")
+    assert all(f"\n### {name}\n" in page for name in sastdeploy.__all__)
+
+
 # NumPy in, NumPy out
 
 
