@@ -27,7 +27,7 @@ NOT_COMPARED = ("engine", "threads", "seconds", "stages", "traces", "layers")
 
 def numbers(result: RunResult) -> dict[str, np.ndarray]:
     """Return every exact integer array of a result by its field's name."""
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for field in fields(result):
         value = getattr(result, field.name)
         if field.name in NOT_COMPARED:

@@ -1,9 +1,9 @@
-"""Write RESULTS.md with its figures, and ADVICE.md beside it, from the experiments' files and their committed records; the same files give the same bytes.
+"""Write results.json, the tables and the figures from the experiments' files and their records; the same files give the same bytes.
 
-python benchmarks/paper/assemble.py [--check] [--data FOLDER]
+    python benchmarks/paper/assemble.py [--check] [--data FOLDER]
 
 Records are found by their trials' addresses, which cover the data. ``data.json`` holds the data sets' hashes, so that neither
-these pages nor their check needs the data; ``--data`` writes it anew from a folder that has them.
+the results nor their check needs the data; ``--data`` writes it anew from a folder that has them.
 """
 
 from __future__ import annotations
@@ -11,101 +11,158 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-HERE = Path(__file__).parent
-BENCHMARKS = HERE.parent
-"""Holds the committed measurements of training's seconds and memory."""
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from advice import advice  # noqa: E402
-from claims import EQUAL_COMPUTE  # noqa: E402
-from confirmed import confirmed  # noqa: E402
-from first_page import first_page  # noqa: E402
-from names import MAP, missing  # noqa: E402
-from overhead import overhead  # noqa: E402
+from benchmarks.paper import tail
+from benchmarks.paper.other_records import confirmation, cost, totals
+from sastdeploy._files import atomic
+from sastdeploy.errors import InputError
+from sastdeploy.experiments.figures import draw
+from sastdeploy.experiments.results import Results, aggregate
+from sastdeploy.experiments.runner import data_hash
+from sastdeploy.experiments.spec import Experiment, Trial, label, load_experiment, varied
+from sastdeploy.experiments.tables import csv_text
+from sastdeploy.statistics import Sample
 
-from sastdeploy._files import atomic  # noqa: E402
-from sastdeploy.errors import InputError  # noqa: E402
-from sastdeploy.experiments.figures import draw, embed, tail_and_gap  # noqa: E402
-from sastdeploy.experiments.report import section  # noqa: E402
-from sastdeploy.experiments.results import Results, aggregate  # noqa: E402
-from sastdeploy.experiments.runner import data_hash  # noqa: E402
-from sastdeploy.experiments.spec import Experiment, Trial, load_experiment  # noqa: E402
-
-FIRST = (
-    "table1", "corruption", "table1-full", "table1-gestures", "corruption-gestures", "table2", "table2-states", "table2-gestures",
-    *EQUAL_COMPUTE, *MAP,
-)  # fmt: skip
-"""The sections' order; what is not named follows by name."""
-ADVICE = "ADVICE.md"
-"""The page of steps, beside the page of results."""
+HERE = Path(__file__).resolve().parent
+DIGITS = 7
+"""Significant digits of results.json: more than any page prints, fewer than differ between processors."""
 
 
 def experiments(folder: Path) -> list[Experiment]:
-    """Return the folder's experiments in the page's order."""
-    found = [load_experiment(path) for path in sorted(folder.glob("*.yaml"))]
-    return sorted(found, key=lambda e: (FIRST.index(e.name) if e.name in FIRST else len(FIRST), e.name))
+    """Return the folder's experiments by name."""
+    return [load_experiment(path) for path in sorted(folder.glob("*.yaml")) if path.name != "quoted.yaml"]
+
+
+def key(trial: Trial) -> str:
+    """Return the name of a trial's data in ``data.json``."""
+    return f"{trial.dataset}, {trial.time_bins} bins"
 
 
 def hashes_of(all_experiments: list[Experiment], data: Path, known: dict[str, str]) -> dict[str, str]:
     """Return the hashes of the data sets that the experiments use; what the folder does not have keeps its known one."""
-    found = dict(known)
+    hashes = dict(known)
     for name, trial in {key(trial): trial for e in all_experiments for trial in e.trials}.items():
         try:
-            found[name] = data_hash(trial.dataset, trial.time_bins, data)
+            hashes[name] = data_hash(trial.dataset, trial.time_bins, data)
         except InputError as error:
             print(f"{name}: {'kept as it was' if name in known else 'no hash'} ({error})", file=sys.stderr)
-    return dict(sorted(found.items()))
-
-
-def key(trial: Trial) -> str:
-    return f"{trial.dataset}, {trial.time_bins} bins"
+    return dict(sorted(hashes.items()))
 
 
 def results_of(experiment: Experiment, hashes: dict[str, str], records: Path) -> Results | None:
     """Return the experiment's results; None if none of its trials has a record."""
-    trials = {t.address(hashes[key(t)]): t for t in experiment.trials if key(t) in hashes}
-    known = {t.address("unknown data"): t for t in experiment.trials if key(t) not in hashes}
+    trials = {trial.address(hashes.get(key(trial), "unknown data")): trial for trial in experiment.trials}
     if not any((records / f"{address}.json").exists() for address in trials):
         return None
-    return aggregate(experiment, {**trials, **known}, records)
+    return aggregate(experiment, trials, records)
 
 
-def page(found: dict[str, tuple[Experiment, Results | None]], pictures: dict[str, str]) -> str:
-    """Return RESULTS.md. ``pictures``: by experiment the Markdown of its figures."""
-    parts = [
-        "# Results\n",
-        f"What to do about a gap in your own network: [{ADVICE}]({ADVICE}), one page.\n",
-        "Written by `python benchmarks/paper/assemble.py` from the files and records in `benchmarks/paper/`; every number comes from "
-        "the records, those of SAST's overhead from the files named beside them.\n",
-        first_page({name: results for name, (_, results) in found.items()}, overhead(BENCHMARKS)),
-    ]
-    if "tail" in pictures:
-        parts.append(pictures["tail"])
-    for name, (experiment, results) in found.items():
-        if results is None:
-            parts.append(f"## {experiment.title}\n\n{missing(name)}")
-        else:
-            parts.append(section(results, pictures.get(name, "")))
-    parts.append(confirmed(HERE / "confirmed.json"))
-    return "\n".join(parts)
-
-
-def assemble(folder: Path, records: Path, target: Path, figures: Path, canvas: Path) -> dict[Path, str]:
-    """Return the pages by place: the results at ``target`` with their figures in ``figures``, drawn into ``canvas``; the advice beside it."""
-    hashes = json.loads((folder / "data.json").read_text("utf-8")) if (folder / "data.json").exists() else {}
-    found = {e.name: (e, results_of(e, hashes, records)) for e in experiments(folder)}
-    there = {name: results for name, (_, results) in found.items() if results is not None}
-    pictures = {name: embed(draw(results, canvas), figures, target) for name, results in there.items()}
-    tail = tail_and_gap([there[name] for name in MAP if name in there], canvas / "map-tail.svg")
-    if tail is not None:
-        pictures["tail"] = embed((tail,), figures, target)
+def content(
+    pairs: Sequence[tuple[Experiment, Results | None]], folder: Path, benchmarks: Path
+) -> dict[str, Any]:
+    """Return what results.json holds: every experiment's figures, the map's tail, and what other records say."""
+    there = [results for _, results in pairs if results is not None]
+    mapped = [results for results in there if results.experiment.name in tail.MAP]
     return {
-        target: page(found, pictures),
-        target.with_name(ADVICE): advice({name: results for name, (_, results) in found.items()}),
+        "trainings": totals(there),
+        "cost of SAST": cost(benchmarks),
+        "evaluated again": confirmation(folder / "confirmed.json"),
+        "tail and gap": tail.correlations(tail.trainings(mapped)),
+        "experiments": {experiment.name: _experiment(experiment, results) for experiment, results in pairs},
     }
+
+
+def _experiment(experiment: Experiment, results: Results | None) -> dict[str, Any]:
+    """Return an experiment's figures with its points by label, those without a record included."""
+    names = varied(experiment)
+    points: dict[str, Any] = {label(group[0], names): {"seeds": []} for group in experiment.groups}
+    told: dict[str, Any] = {"title": experiment.title, "trials_done": 0, "trials": len(experiment.trials)}
+    if results is not None:
+        told = results.to_dict()
+        for point, made in zip(results.points, told.pop("points")):
+            points[point.label] = made | {"less_well_scaled": _less_well_scaled(results, point.label)}
+    for name, figures in experiment.published.items():
+        points[name]["published"] = figures
+    return {**told, "points": points}
+
+
+def _less_well_scaled(results: Results, name: str) -> dict[str, Any]:
+    """Return, of an experiment over input scales, a point's figures less those of its first point with a largest frame value of 1."""
+    well = next((p for p in results.points if p.trial.divisor_factor == 1.0 and "hard" in p.samples), None)
+    point = results.point(name)
+    if "divisor_factor" not in results.experiment.compare_within or well is None or point is None:
+        return {}
+    pairs = {"hard": "hard", "gap": "gap", "surrogate": "surrogate", "calibrated": "hard"}
+    less: dict[str, Sample | None] = {
+        mine: point.samples[mine].paired_difference(well.samples[theirs])
+        for mine, theirs in pairs.items()
+        if mine in point.samples
+    }
+    return {mine: sample.to_dict() for mine, sample in less.items() if sample is not None}
+
+
+def json_text(value: Any, indent: str = "") -> str:
+    """Return JSON with one line per figure: what nests at most twice stands on one line."""
+    if not isinstance(value, dict | list) or _height(value) <= 2:
+        return json.dumps(_rounded(value), ensure_ascii=False)
+    inner = indent + " "
+    if isinstance(value, dict):
+        lines = [f"{json.dumps(k, ensure_ascii=False)}: {json_text(v, inner)}" for k, v in value.items()]
+    else:
+        lines = [json_text(one, inner) for one in value]
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    return f"{opening}\n{inner}" + f",\n{inner}".join(lines) + f"\n{indent}{closing}"
+
+
+def _height(value: Any) -> int:
+    if not isinstance(value, dict | list | tuple):
+        return 0
+    inner = value.values() if isinstance(value, dict) else value
+    return 1 + max(map(_height, inner), default=0)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _rounded(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(one) for one in value]
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+
+
+def assemble(folder: Path, records: Path, benchmarks: Path, canvas: Path) -> dict[str, bytes]:
+    """Return every file by its place below the folder: results.json, tables/NAME.csv, figures/NAME-KIND.svg.
+
+    Args:
+        benchmarks: holds the committed measurements of training's seconds and memory. canvas: an empty folder to draw in.
+    """
+    hashes = json.loads((folder / "data.json").read_text("utf-8"))
+    pairs = [(experiment, results_of(experiment, hashes, records)) for experiment in experiments(folder)]
+    files = {"results.json": (json_text(content(pairs, folder, benchmarks)) + "\n").encode()}
+    for experiment, results in pairs:
+        if results is not None:
+            draw(results, canvas)
+            files[f"tables/{experiment.name}.csv"] = csv_text(results).encode()
+    mapped = tail.trainings([r for _, r in pairs if r is not None and r.experiment.name in tail.MAP])
+    if mapped:
+        tail.draw(mapped, canvas / "map-tail.svg")
+    return files | {f"figures/{path.name}": path.read_bytes() for path in sorted(canvas.iterdir())}
+
+
+def differing(files: dict[str, bytes], folder: Path) -> list[str]:
+    """Return the files that are missing, differ, or that no experiment gives any more."""
+    there = {f"{part}/{path.name}" for part in ("tables", "figures") for path in (folder / part).glob("*.*")}
+    wrong = {
+        place
+        for place, data in files.items()
+        if not (folder / place).exists() or (folder / place).read_bytes() != data
+    }
+    return sorted(wrong | there - files.keys())
 
 
 def main() -> None:
@@ -113,14 +170,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--check",
-        action="store_true",
-        help="fail if a page or figure is not what the records give; write nothing",
+        "--check", action="store_true", help="fail if a file is not what the records give; write nothing"
     )
     parser.add_argument("--data", type=Path, help="folder of the data sets: write data.json first")
-    parser.add_argument("--records", type=Path, default=HERE / "records", help="folder of the records")
-    parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md", help="the page of results")
-    parser.add_argument("--figures", type=Path, default=HERE / "figures", help="folder of the figures")
     options = parser.parse_args()
     if options.data:
         place = HERE / "data.json"
@@ -128,19 +180,22 @@ def main() -> None:
         atomic.write_text(
             place, json.dumps(hashes_of(experiments(HERE), options.data, known), indent=1) + "\n"
         )
+    with TemporaryDirectory() as canvas:
+        files = assemble(HERE, HERE / "records", HERE.parent, Path(canvas))
+    changed = differing(files, HERE)
     if options.check:
-        with TemporaryDirectory() as canvas:
-            pages = assemble(HERE, options.records, options.out, options.figures, Path(canvas))
-            drawn = {options.figures / path.name: path.read_bytes() for path in Path(canvas).iterdir()}
-        wanted = {**{path: text.encode() for path, text in pages.items()}, **drawn}
-        differing = [
-            path for path, content in wanted.items() if not path.exists() or path.read_bytes() != content
-        ]
-        told = ", ".join(str(path) for path in differing)
-        sys.exit(f"{told}: differs from the committed records; run {sys.argv[0]}." if differing else 0)
-    for path, text in assemble(HERE, options.records, options.out, options.figures, options.figures).items():
-        atomic.write_text(path, text)
-        print(f"wrote {path}")
+        sys.exit(
+            f"not what the records give: {', '.join(changed)}; run python benchmarks/paper/assemble.py."
+            if changed
+            else 0
+        )
+    for name in changed:
+        if name in files:
+            (HERE / name).parent.mkdir(exist_ok=True)
+            atomic.write_bytes(HERE / name, files[name])
+        else:
+            (HERE / name).unlink()
+        print(f"{'wrote' if name in files else 'removed'} {name}")
 
 
 if __name__ == "__main__":

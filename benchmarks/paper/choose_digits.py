@@ -17,10 +17,11 @@ FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 4,
 
 def main(folder: Path) -> None:
     shelf = Path(__file__).resolve().parents[1] / "sastdeploy" / "data"
-    record = {
+    files: dict[str, dict[str, object]] = {}
+    record: dict[str, object] = {
         "seed": SEED,
         "rule": "stratified by digit (largest remainder), ascending original index",
-        "files": {},
+        "files": files,
     }
     for split, count in SHIPPED.items():
         full = load_digits(split, folder)
@@ -31,7 +32,7 @@ def main(folder: Path) -> None:
         ):
             name = f"mnist-{split}-{kind}-ubyte.xz"
             (shelf / name).write_bytes(lzma.compress(content, format=lzma.FORMAT_XZ, filters=FILTERS))
-            record["files"][name] = {"count": count, "sha256_unpacked": hashlib.sha256(content).hexdigest()}
+            files[name] = {"count": count, "sha256_unpacked": hashlib.sha256(content).hexdigest()}
         record[f"{split}_original_indices"] = chosen.tolist()
     (shelf / "mnist-subset.json").write_text(json.dumps(record, separators=(",", ":")) + "\n")
 

@@ -5,7 +5,7 @@
 The sample is chosen by rule: of each experiment in `SAMPLE` seed 0's checkpoints of the baseline and of the SAST point with the highest
 mean validation accuracy. Three things are asked of each. Does the evaluation that made the record give every number of it again, on all
 test recordings? Does plain torch in float64 on dense frames predict the same? Does the reference engine, plain integer Python, give the
-same integers as the fast engine for the programs compiled anew? Writes confirmed.json, from which RESULTS.md has its section; exits 1
+same integers as the fast engine for the programs compiled anew? Writes confirmed.json, which results.json counts; exits 1
 where a number of a record is not reproduced or an integer differs.
 """
 
@@ -21,28 +21,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from assemble import experiments, results_of  # noqa: E402
-from engines_equal import numbers  # noqa: E402
+from benchmarks.engines_equal import numbers
+from benchmarks.paper.assemble import experiments, results_of
+from sastdeploy._files import atomic
+from sastdeploy.errors import InputError, SastdeployError
+from sastdeploy.experiments.results import Results
+from sastdeploy.experiments.spec import Trial
+from sastdeploy.networks.architecture import Conv
+from sastdeploy.networks.checkpoint import Checkpoint
+from sastdeploy.provenance import git_commit, versions
+from sastdeploy.recordings.frames import Frames, LabelledFrames
 
-from sastdeploy._files import atomic  # noqa: E402
-from sastdeploy.errors import InputError, SastdeployError  # noqa: E402
-from sastdeploy.experiments.results import Results  # noqa: E402
-from sastdeploy.experiments.spec import Trial  # noqa: E402
-from sastdeploy.networks.architecture import Conv  # noqa: E402
-from sastdeploy.networks.checkpoint import Checkpoint  # noqa: E402
-from sastdeploy.provenance import git_commit, versions  # noqa: E402
-from sastdeploy.recordings.frames import Frames, LabelledFrames  # noqa: E402
-
+HERE = Path(__file__).resolve().parent
 SEED = 0
 SAMPLE: dict[str, dict[str, Any]] = {
     "table1": {}, "table1-full": {}, "table1-gestures": {}, "table2": {}, "map-scale": {"divisor_factor": 33.0},
 }  # fmt: skip
 """By experiment the settings that a point must have."""
 COMMAND = "python benchmarks/paper/confirm.py --data FOLDER --work FOLDER"
-MOST = {"dense": {"float": None, "integer": 1000}, "conv": {"float": 500, "integer": 50}}
+MOST: dict[str, dict[str, int | None]] = {
+    "dense": {"float": None, "integer": 1000},
+    "conv": {"float": 500, "integer": 50},
+}
 """Test recordings, evenly spaced, that a definition evaluates; None for all. Convolutions take 20 times as long."""
 
 
@@ -76,7 +78,7 @@ def evaluated_again(
     from sastdeploy.experiments.trial import tested
 
     most = MOST["conv" if isinstance(checkpoint.architecture.layers[0], Conv) else "dense"]
-    again = tested(trial, checkpoint, test)
+    again: dict[str, Any] = tested(trial, checkpoint, test)
     count, wrong = held(record, again)
     some = _spaced(test, most["integer"])
     return {
@@ -95,7 +97,8 @@ def evaluated_again(
 
 def held(record: dict[str, Any], again: dict[str, Any], where: str = "") -> tuple[int, list[str]]:
     """Return how many values the evaluation gives again, and a sentence for each that the record has otherwise."""
-    count, wrong = 0, []
+    count = 0
+    wrong: list[str] = []
     for name, value in again.items():
         there = record.get(name)
         if isinstance(value, dict):

@@ -163,7 +163,7 @@ def band(values: list[list[float]]) -> float:
 
 def summary(runs: list[list[Figures]], losses: list[list[float]], ignoring: dict[str, Any]) -> dict[str, Any]:
     """Return what follows from trainings by step and seed: means and bands, and what they see of a SAST that ignores its radius."""
-    made = {
+    made: dict[str, Any] = {
         "means": means([each for run in runs for each in run]), "bands": bands(runs),
         "early": [statistics.fmean(by_step) for by_step in zip(*losses)], "early_band": band(losses),
     }  # fmt: skip

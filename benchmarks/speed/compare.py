@@ -15,7 +15,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from timing import facts
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.speed.timing import facts
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,14 +6,17 @@ python benchmarks/speed/data_path.py --work FOLDER [--files 1000] [--images FOLD
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-from subject import recordings
-from timing import interleaved, one_thread, save
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+import numpy as np
+
+from benchmarks.speed.subject import recordings
+from benchmarks.speed.timing import interleaved, one_thread, save
 from sastdeploy.recordings.binning import joined
 from sastdeploy.recordings.catalog import dataset
 from sastdeploy.recordings.fast_binning import DigitBinner
@@ -39,8 +42,10 @@ def main() -> None:
     binner = DigitBinner(facts.frame_size, 10)
 
     def ours():
-        rows = [binner.bin(file_content(source.path, source.member))[:3] for source in sources]
-        return joined(rows, facts.sensor_size, facts.frame_size, 10)
+        entries = (binner.bin(file_content(source.path, source.member)) for source in sources)
+        return joined(
+            [row[:3] for row in entries if row is not None], facts.sensor_size, facts.frame_size, 10
+        )
 
     from tonic.io import read_mnist_file
     from tonic.transforms import ToFrame

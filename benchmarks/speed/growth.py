@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
-from at_once import at_once
-from timing import interleaved, save
-from yardstick import Yardstick
 
+from benchmarks.speed.at_once import at_once
+from benchmarks.speed.timing import interleaved, save
+from benchmarks.speed.yardstick import Yardstick
 from sastdeploy.compiler.compile import compile
 from sastdeploy.networks.architecture import Architecture, Dense, Neuron, Readout
 from sastdeploy.networks.builtin import parameter_shapes

@@ -6,16 +6,20 @@ python benchmarks/speed/inference.py --work FOLDER [--arch conv_0p42m] [--record
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 import torch
-from peers import PACKAGES, agreement, available, definition, laid_out
-from subject import SEED, checkpoint, program, recordings
-from timing import interleaved, one_thread, save
-from yardstick import Yardstick
-from yardstick_conv import ConvYardstick
 
+from benchmarks.speed.peers import PACKAGES, agreement, available, definition, laid_out
+from benchmarks.speed.subject import SEED, checkpoint, program, recordings
+from benchmarks.speed.timing import interleaved, one_thread, save
+from benchmarks.speed.yardstick import Yardstick
+from benchmarks.speed.yardstick_conv import ConvYardstick
 from sastdeploy.compiler.ir.importer import graph_from_checkpoint
 from sastdeploy.compiler.ir.interpreter import interpret
 from sastdeploy.networks.architecture import Conv
@@ -123,7 +127,7 @@ def main() -> None:
             candidates[name] = lambda p=compiled, f=frames: engine.run(p, f, threads=1)
             run = engine.run(compiled, frames, threads=1)
             facts[name] = {"synops": int(run.synops.sum()), "stages": run.stages, "active_inputs": int(run.active[:, 0].sum()), "spikes": run.spikes.sum(0).tolist()}  # fmt: skip
-        kind = {"fc_0p40m": Yardstick, "conv_0p42m": ConvYardstick}.get(options.arch)
+        kind: Any = {"fc_0p40m": Yardstick, "conv_0p42m": ConvYardstick}.get(options.arch)
         if kind is not None:
             for profile, name in (("loihi_int8", "C yardstick"), ("aggressive_int4", "C yardstick, INT4")):
                 yard = kind(programs[profile], frames)

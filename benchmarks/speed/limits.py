@@ -8,13 +8,16 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 import torch
-from subject import SEED, checkpoint, recordings
-from timing import as_after_loading, environment, interleaved, one_thread, save
 
+from benchmarks.speed.subject import SEED, checkpoint, recordings
+from benchmarks.speed.timing import as_after_loading, environment, interleaved, one_thread, save
 from sastdeploy.cli.simulate_command import UNUSED
 from sastdeploy.training import fused, sparse
 from sastdeploy.training import sparse_kernels as kernels
@@ -83,7 +86,7 @@ def start_parts(turns: int) -> dict[str, dict[str, float]]:
     def process(script: str) -> None:
         subprocess.run([sys.executable, "-c", script], check=True, env=environment())
 
-    return interleaved({name: lambda s=script: process(s) for name, script in scripts.items()}, turns)
+    return interleaved({name: partial(process, script) for name, script in scripts.items()}, turns)
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ def definition(checkpoint: Checkpoint, rule: str, strict: bool, channels_last: b
     """
     neuron, stages = checkpoint.architecture.neuron, _modules(checkpoint)
     if channels_last:
-        stages = [stage.to(memory_format=torch.channels_last) for stage in stages]
+        stages = [stage.to(memory_format=torch.channels_last) for stage in stages]  # type: ignore[call-overload]
 
     def scores(x: Tensor) -> Tensor:
         s = x

@@ -13,10 +13,11 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from speed_figures import figures
-from targets import sast_floor, targets
-from timing import RESULTS
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from benchmarks.speed.speed_figures import figures
+from benchmarks.speed.targets import sast_floor, targets
+from benchmarks.speed.timing import RESULTS
 from sastdeploy._files import atomic
 from sastdeploy.experiments.results import aggregate
 from sastdeploy.experiments.spec import load_experiment

@@ -15,9 +15,12 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 import numpy as np
-from subject import program, recordings
-from timing import environment, facts, save
+
+from benchmarks.speed.subject import program, recordings
+from benchmarks.speed.timing import environment, facts, save
 
 MEMORY = """
 def memory(name):
@@ -108,6 +111,7 @@ def early(call: list[str], turns: int) -> dict[str, float]:
             [sys.executable, "-m", "sastdeploy", *call], env=environment(), text=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         ) as process:  # fmt: skip
+            assert process.stderr is not None
             line = next(line for line in process.stderr if line.startswith("first "))
             times.append(time.perf_counter() - began)
             print(line, end="")

@@ -72,7 +72,8 @@ def lively(work: Path, architecture: str) -> Checkpoint:
         weight = network.value(f"layers.{i}.weight")
         low, high, original = 0.0, 200.0, weight.detach().clone()
         for _ in range(12):
-            scale, record = (low + high) / 2, []
+            scale = (low + high) / 2
+            record: list = []
             with torch.no_grad():
                 weight.copy_(scale * original)
                 network(x, True, record)

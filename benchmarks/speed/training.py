@@ -12,16 +12,20 @@ backward, Adam.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 import torch
-from peers import PACKAGES, PEERS, available, definition, laid_out, loss_of
-from subject import SEED, checkpoint, recordings
-from timing import as_after_loading, interleaved, one_thread, save
 
+from benchmarks.speed.peers import PACKAGES, PEERS, available, definition, laid_out, loss_of
+from benchmarks.speed.subject import SEED, checkpoint, recordings
+from benchmarks.speed.timing import as_after_loading, interleaved, one_thread, save
 from sastdeploy.networks.architecture import Dense
 from sastdeploy.training.inference import frame_values, network_inputs
 from sastdeploy.training.networks import SpikingNetwork
@@ -180,9 +184,11 @@ def main() -> None:
         sparse = SparseFirst(start)
         checked(start, data, values[0], chosen[0], sparse, CSR)
         candidates[CSR] = step_of(sparse, [(csr(x), y) for x, y in zip(values, labels)])
-    turns = {
-        name: lambda step=step: [step() for _ in range(options.steps)] for name, step in candidates.items()
-    }
+
+    def several(step: Callable[[], Any]) -> Callable[[], Any]:
+        return lambda: [step() for _ in range(options.steps)]
+
+    turns = {name: several(step) for name, step in candidates.items()}
     measured = {
         name: times | {kind: times[kind] / options.steps for kind in ("min", "median")}
         for name, times in interleaved(turns, options.turns).items()

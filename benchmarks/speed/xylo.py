@@ -11,12 +11,17 @@ integers takes its turns too: how much faster than XyloSim such layers can be ru
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from timing import interleaved, one_thread, save
-from yardstick import Yardstick
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+import numpy as np
+
+from benchmarks.speed.timing import interleaved, one_thread, save
+from benchmarks.speed.yardstick import Yardstick
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
 from sastdeploy.program.records import DenseLif, Lif, Program, Readout
 from sastdeploy.recordings.frames import Frames, Preprocessing
@@ -100,7 +105,10 @@ def compared(form: Form, turns: int) -> dict:
         for recording in lists:
             layer.evolve(recording)
 
-    calls = {"XyloSim": xylo, "sastdeploy": lambda: engine.run(program, frames, threads=1)}
+    calls: dict[str, Callable[[], object]] = {
+        "XyloSim": xylo,
+        "sastdeploy": lambda: engine.run(program, frames, threads=1),
+    }
     run = engine.run(program, frames, threads=1)
     yard = Yardstick(program, frames)
     yard.check(run)

@@ -59,7 +59,7 @@ class ConvYardstick:
             self._list(frames.inputs, pixels),
             *(self._list(one.positions * one.width, one.positions) for one in self._layers),
         )
-        most = max(layer.wiring.room for layer in self._plan.layers)
+        most = max(layer.wiring.room for layer in self._plan.layers if layer.wiring is not None)
         self._rows, self._values = np.zeros(most + BEYOND, np.int32), np.zeros(most, np.uint8)
         self._start = np.ascontiguousarray(frames.indptr, np.int64)
         self._index = np.ascontiguousarray(frames.index)
@@ -74,7 +74,7 @@ class ConvYardstick:
         return array.ctypes.data
 
     def _list(self, inputs: int, pixels: int) -> _List:
-        arrays = (
+        arrays: tuple[np.ndarray, ...] = (
             np.zeros(inputs + BEYOND, np.int32),
             np.zeros(pixels + 1, np.int32),
             np.zeros(inputs, np.uint8),
@@ -107,6 +107,7 @@ class ConvYardstick:
         def pointers(arrays: list[np.ndarray]):
             return (ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays))
 
+        assert self._plan.input_order is not None
         pixel, number = self._plan.input_order
         self._library.run(
             self._layers, len(self._layers), ctypes.c_int64(self._n), ctypes.c_int64(self._steps), pointer(self._start),

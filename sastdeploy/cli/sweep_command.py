@@ -177,30 +177,41 @@ def status(
 @_FILE
 @DATA
 @_RECORDS
-@click.option(
-    "--out", type=click.Path(), default=None, help="Write the section to this file.  [default: stdout]"
-)
-@click.option(
-    "--figures", type=click.Path(), default=None, help="Draw the section's figures into this folder."
-)
+@click.option("--out", type=click.Path(), default=None, help="Write to this file.  [default: stdout]")
+@click.option("--figures", type=click.Path(), default=None, help="Draw the figures into this folder.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print every figure of every point as CSV.")
 @JSON
 def report(
-    file: str, data: str | None, records: str | None, out: str | None, figures: str | None, as_json: bool
+    file: str,
+    data: str | None,
+    records: str | None,
+    out: str | None,
+    figures: str | None,
+    as_csv: bool,
+    as_json: bool,
 ) -> None:
-    """Print the tables of FILE from the trials' records, and draw its figures."""
+    """Print the tables of FILE in Markdown from the trials' records, and draw its figures."""
     import json
 
     from sastdeploy._files import atomic
     from sastdeploy.experiments.figures import draw, embed
-    from sastdeploy.experiments.report import section
+    from sastdeploy.experiments.report import report as report_text
     from sastdeploy.experiments.results import aggregate
+    from sastdeploy.experiments.tables import csv_text
 
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json: name one of the two.")
     experiment, trials, folder = _loaded(file, data, records)
     results = aggregate(experiment, trials, folder)
     pictures = embed(draw(results, Path(figures)), Path(figures), Path(out or "-")) if figures else ""
-    text = json.dumps(results.to_dict(), indent=1) if as_json else section(results, pictures)
+    if as_json:
+        text = json.dumps(results.to_dict(), indent=1)
+    elif as_csv:
+        text = csv_text(results)
+    else:
+        text = report_text(results, pictures)
     if out:
         atomic.write_text(Path(out), text)
         click.echo(f"wrote {out}", err=True)
     else:
-        click.echo(text)
+        click.echo(text.rstrip("\n"))

@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import cycle
 from pathlib import Path
 
-from sastdeploy.experiments.readings import LEARNT, readings
 from sastdeploy.experiments.results import Point, Results, ends
 from sastdeploy.experiments.spec import label
-from sastdeploy.report.figures import BASELINE, COLOURS, SAST, Bar, accuracy_bars, margin_histograms
-from sastdeploy.report.sample_figures import Cloud, Curve, Panel, Row, curves, dots, grid, scatter
-from sastdeploy.statistics import Sample, rank_correlation
+from sastdeploy.report.figures import BASELINE, SAST, Bar, accuracy_bars, margin_histograms
+from sastdeploy.report.sample_figures import Curve, Panel, Row, curves, dots, grid
+from sastdeploy.statistics import Sample
 
 METHODS = {"baseline": BASELINE, "sast": SAST, "asam": "#009e73", "random": "#cc79a7"}
 NETS = ("#cc79a7", "black", "#d55e00", "#009e73")
-"""Smooth spikes, hard spikes, integer programs."""
+"""Surrogate spikes, hard spikes, integer programs."""
 OTHER = "#d55e00"
 """Of points that change something else than the method."""
 SCALES = 3
@@ -84,7 +82,7 @@ def _scale(results: Results, path: Path) -> str:
     if not is_over_scale(results) or not lines:
         return ""
     profiles = results.experiment.trials[0].profiles
-    nets = {"smooth spikes": "surrogate", "hard spikes": "hard", **{p: f"{p} accuracy" for p in profiles}}
+    nets = {"surrogate spikes": "surrogate", "hard spikes": "hard", **{p: f"{p} accuracy" for p in profiles}}
     panels = [
         Panel(name, "test accuracy (%)", tuple(
             curve for (text, key), colour in zip(nets.items(), NETS)
@@ -95,7 +93,7 @@ def _scale(results: Results, path: Path) -> str:
     gaps = [
         _curve(points, name, "gap", METHODS[points[0].trial.method], "-") for name, points in lines.items()
     ]
-    panels.append(Panel("gap: smooth less hard", "gap (points)", tuple(curve for curve in gaps if curve)))
+    panels.append(Panel("gap: surrogate less hard", "gap (points)", tuple(curve for curve in gaps if curve)))
     drawn = [point for points in lines.values() for point in points]
     ticks = {
         p.trial.divisor_factor: f"1/{p.trial.divisor_factor:g}" if p.trial.divisor_factor != 1 else "1"
@@ -118,14 +116,17 @@ def _points(results: Results, path: Path) -> str:
     tested = [point for point in results.points if "hard" in point.samples]
     if is_over_scale(results) or len(tested) < 2:
         return ""
-    tested.sort(key=lambda point: -point.samples["hard"].mean)
+    within = results.experiment.compare_within
+    tested.sort(key=lambda p: ([getattr(p.trial, name) for name in within], -p.samples["hard"].mean))
     rows = [
         Row(p.label.removeprefix("method "), _colour(p, results), (p.samples["hard"], p.samples["gap"]))
         for p in tested
     ]  # fmt: skip
     title = f"{results.experiment.title}\n{seeds(tested)} seeds (dots), circles: means, bars: 95 % intervals"
     dots(rows, ("hard-spike test accuracy (%)", "gap (points)"), path, title)
-    return "Hard-spike accuracy and gap of every point, sorted by accuracy."
+    return (
+        "Hard-spike accuracy and gap of every point, sorted by accuracy among points with the same reference."
+    )
 
 
 def _colour(point: Point, results: Results) -> str:
@@ -163,7 +164,7 @@ def _margins(results: Results, path: Path) -> str:
             panels.setdefault(layer["name"], {})[name] = _pooled(parts, layers)
     title = "Swap-only hard spikes: how far membranes are from their thresholds\n(all neurons, steps and validation recordings measured; seeds pooled)"
     margin_histograms(panels, path, title)
-    return "Membrane margins of the baseline and of the SAST radius chosen on validation, over all layers and by layer (the paper's Figure 2a)."
+    return "Membrane margins of the baseline and of the SAST radius chosen on validation, over all layers and by layer."
 
 
 def _pooled(parts: list[dict], overall: list[dict]) -> dict:
@@ -199,7 +200,7 @@ def _bars(results: Results, path: Path) -> str:
                 ))  # fmt: skip
     title = f"Hard-spike test accuracy, {results.experiment.trials[0].dataset}\n{seeds(pair)} seeds (dots), 95 % intervals of the mean"
     accuracy_bars(bars, path, title)
-    return "Hard-spike accuracy in floating point and as integer programs (the paper's Figure 2b)."
+    return "Hard-spike accuracy in floating point and as integer programs."
 
 
 def _robustness(results: Results, path: Path) -> str:
@@ -217,80 +218,7 @@ def _robustness(results: Results, path: Path) -> str:
     cells: list[list[list[Sample | None]]] = [
         [[point.samples.get(f"{row}, {net}") for net in nets] for row in rows] for point in points
     ]
-    headers = [{"surrogate": "smooth"}.get(net, net.replace("_", "\n")) for net in nets]
+    headers = [net.replace("_", "\n") for net in nets]
     title = f"Accuracy under corruption and precision, {seeds(points, 'clean, hard')} seeds: mean ± standard deviation"
     grid(rows, [p.label.removeprefix("method ") for p in points], headers, cells, path, title, "accuracy (%)")
     return "Corruption x precision: the float network and its integer programs on corrupted test recordings."
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two figures of one training of an experiment whose frame values are at most 1 / ``factor``."""
-
-    experiment: str
-    factor: float
-    one: float
-    other: float
-
-
-ENOUGH = 10
-"""Trainings of one input scale from which on their rank correlation is told."""
-
-
-def tail_and_gap(all_results: Sequence[Results], path: Path) -> Picture | None:
-    """Write every tested trial's tail share against its gap, with rank correlations of those that have learnt; None where no trial has both."""
-    found = trials_with(all_results, "tail", "gap")
-    if not found:
-        return None
-    looks = zip(cycle(COLOURS[1:]), cycle("osD^vP<"))
-    clouds = [
-        Cloud(f"largest frame value 1/{factor:g}" if factor != 1 else "largest frame value 1", *look,
-              tuple((p.one, p.other) for p in found if p.factor == factor))
-        for factor, look in zip(sorted({p.factor for p in found}), looks)
-    ]  # fmt: skip
-    idle = tuple((p.one, p.other) for p in trials_with(all_results, "tail", "gap", learnt=False))
-    if idle:
-        clouds.append(Cloud(f"smooth accuracy below {LEARNT:g} %, not counted", BASELINE, "x", idle))
-    correlation = rank_correlation([p.one for p in found], [p.other for p in found])
-    within = [one for one, _ in correlations(found).values()]
-    said = "" if correlation is None else f"rank correlation {correlation:+.2f} over {len(found)} trainings"
-    if said and within:
-        said += f"; within one input scale {min(within):+.2f} to {max(within):+.2f}"
-    scatter(
-        clouds, path, f"The surrogate's tail and the gap, one point per training\n{said}",
-        "tail: smooth output from below threshold (%), validation recordings", "gap (points), test recordings",
-    )  # fmt: skip
-    return Picture(
-        path.name,
-        "Share of the smooth output from below threshold against the gap, every training of the map.",
-    )
-
-
-def correlations(pairs: Sequence[Pair]) -> dict[float, tuple[float, int]]:
-    """Return by factor the rank correlation of the two figures and the number of trainings, where they are `ENOUGH`."""
-    found = {}
-    for factor in sorted({pair.factor for pair in pairs}):
-        alike = [pair for pair in pairs if pair.factor == factor]
-        correlation = rank_correlation([p.one for p in alike], [p.other for p in alike])
-        if len(alike) >= ENOUGH and correlation is not None:
-            found[factor] = (correlation, len(alike))
-    return found
-
-
-def trials_with(all_results: Sequence[Results], one: str, other: str, learnt: bool = True) -> list[Pair]:
-    """Return two figures of every tested trial that has both and has learnt (see `LEARNT`), or that has not.
-
-    A trial that several experiments share is counted in the first.
-    """
-    found: dict[str, Pair] = {}
-    for results in all_results:
-        for point in results.points:
-            for record in point.raw:
-                numbers = readings(record)
-                fits = one in numbers and other in numbers and "surrogate" in numbers
-                if fits and (numbers["surrogate"] >= LEARNT) == learnt:
-                    pair = Pair(
-                        results.experiment.name, point.trial.divisor_factor, numbers[one], numbers[other]
-                    )
-                    found.setdefault(record["address"], pair)
-    return list(found.values())

@@ -10,7 +10,7 @@ KINDS = ("threshold", "threshold_by_layer", "input")
 
 
 LEARNT = 40.0
-"""Percent of the test recordings that smooth spikes have to get right, about four times what guessing among ten or eleven classes gets;
+"""Percent of the test recordings that surrogate spikes have to get right, about four times what guessing among ten or eleven classes gets;
 below, a network has not learnt and its gap says nothing."""
 
 
@@ -23,16 +23,17 @@ def readings(record: dict[str, Any]) -> dict[str, float]:
     - ``gradient evaluations``, ``wall-clock seconds`` and ``CPU seconds`` of training, ``peak MB``;
     - by hardware profile P: ``P accuracy``, ``P less hard`` (points against the float network's hard spikes), ``P kSynOps``,
       ``P maximum``;
-    - from the measures ``activity``: ``smooth rate``, ``hard rate``, ``tail``, ``far tail``, ``silent``, ``never reaching``, and the same
-      with ``, LAYER``; ``margins``: ``near, hard``, ``near, smooth``, and the same with ``, LAYER``; ``contraction``: ``gamma``, ``gamma 50 %``, ``gamma 99 %``,
+    - from the measures ``activity``: ``surrogate rate``, ``hard rate``, ``tail``, ``far tail``, ``silent``, ``never reaching``, and the same
+      with ``, LAYER``; ``margins``: ``near, hard``, ``near, surrogate``, and the same with ``, LAYER``; ``contraction``: ``gamma``, ``gamma 50 %``, ``gamma 99 %``,
       ``gamma 99.9 %``, ``in band``;
     - from ``bounds``: ``bound gamma``; ``state bound factor`` (over the largest visited norm, the layer with the largest factor); and as
       logarithms to base 10 ``log L_x`` (local), ``log change`` (the largest found per unit of input), ``log L_x over change``,
       ``log L_x over range`` (for one event), ``log beta``, and the floor over the largest squared gradient measured: ``log floor over
-      gradient`` and ``log paper floor over gradient`` (the paper's rho). What the measure could not compare, or is 0, has no name;
+      gradient`` (own rho) and ``log default floor over gradient`` (the data set's default rho); ``log learning rate over largest``
+      (the largest that the convergence result allows). What the measure could not compare, or is 0, has no name;
     - from ``calibration``, with hard spikes on test recordings: ``calibrated KIND``, ``factor KIND``; ``calibrated``: the KIND, or none,
       with the highest validation accuracy, the first on ties; ``recovered``: the points it adds; ``left``: what is left of the gap;
-      ``slope K``: smooth spikes at slope K on validation recordings;
+      ``slope K``: surrogate spikes at slope K on validation recordings;
     - from ``robustness``, by corruption C (``clean``, ``drop:0.1``, ...): ``C, surrogate``, ``C, hard``, ``C, P``.
     """
     found = {
@@ -79,14 +80,14 @@ def _activity(measure: dict[str, Any]) -> dict[str, float]:
     kinds = ("smooth_rate", "hard_rate", "tail", "far_tail", "silent", "never_reaching")
     parts = [("", measure["overall"])] + [(f", {layer['name']}", layer) for layer in measure["layers"]]
     return {
-        kind.replace("_", " ") + end: 100 * part[kind]
+        kind.replace("smooth", "surrogate").replace("_", " ") + end: 100 * part[kind]
         for end, part in parts for kind in kinds if part[kind] is not None
     }  # fmt: skip
 
 
 def _margins(measure: dict[str, Any]) -> dict[str, float]:
     return {
-        f"near, {spikes}{end}": 100 * part["near"]
+        f"near, {'surrogate' if spikes == 'smooth' else spikes}{end}": 100 * part["near"]
         for spikes, whole in measure.items()
         for end, part in [("", whole["overall"]), *((f", {layer['name']}", layer) for layer in whole["layers"])]
     }  # fmt: skip
@@ -108,8 +109,11 @@ def _bounds(measure: dict[str, Any]) -> dict[str, float]:
         "log change": lipschitz["largest_found"],
         "log beta": convergence["beta_at_least"],
         "log floor over gradient": convergence["floor_over_squared_gradient"],
-        "log paper floor over gradient": convergence["floor_at_paper_rho_over_squared_gradient"],
+        "log default floor over gradient": convergence["floor_at_paper_rho_over_squared_gradient"],
     }
+    if convergence["largest_learning_rate"]:
+        ratio = convergence["learning_rate"] / convergence["largest_learning_rate"]
+        logarithms["log learning rate over largest"] = ratio
     found = {
         "bound gamma": lipschitz["local"]["gamma"],
         "state bound factor": max(factors, default=None),

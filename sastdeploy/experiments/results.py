@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from sastdeploy.experiments.record import load_choice, load_record, load_tested
 from sastdeploy.experiments.spec import Experiment, Trial, label, varied
 from sastdeploy.statistics import Sample
 
+RATIOS = ("gradient evaluations", "wall-clock seconds", "CPU seconds", "kSynOps")
+"""Ends of the names of figures that are compared by their ratio (of kSynOps: r_ops)."""
+
 
 @dataclass(frozen=True)
 class Point:
@@ -23,6 +27,7 @@ class Point:
         samples: by the names of `readings`. refused: by hardware profile the messages of the seeds that it refused.
         reference: label of the point that ``differences`` (this less that, paired by seed) are taken to; None for a
             reference itself.
+        ratios: of `RATIOS`, the mean over the reference's mean, of the seeds that both have.
         chosen: whether the experiment's choice took this point; None where it makes none, or has not yet.
         raw: the records themselves, in the order of the seeds, with the measures that the experiment asks for.
     """
@@ -34,6 +39,7 @@ class Point:
     refused: dict[str, tuple[str, ...]]
     reference: str | None
     differences: dict[str, Sample]
+    ratios: dict[str, float]
     chosen: bool | None
     raw: tuple[dict[str, Any], ...]
 
@@ -42,6 +48,7 @@ class Point:
             "point": self.label, "seeds": list(self.seeds), "chosen": self.chosen, "reference": self.reference,
             "figures": {name: sample.to_dict() for name, sample in self.samples.items()},
             "less_reference": {name: sample.to_dict() for name, sample in self.differences.items()},
+            "over_reference": self.ratios,
             "refused": {profile: len(messages) for profile, messages in self.refused.items()},
         }  # fmt: skip
 
@@ -69,10 +76,28 @@ class Results:
         """Return the point of this label, None if it has no record."""
         return next((point for point in self.points if point.label == name), None)
 
+    def recordings(self) -> dict[str, list[int]]:
+        """Return how many recordings the test set has and every measure was taken on; several where records differ."""
+        counts: dict[str, set[int]] = {}
+        for record in (record for point in self.points for record in point.raw):
+            if "test" in record:
+                counts.setdefault("test", set()).add(record["test"]["recordings"])
+            for name, measure in record.get("measures", {}).items():
+                part = (
+                    measure["hard"] if name == "margins" else measure[0] if name == "robustness" else measure
+                )
+                if "recordings" in part:
+                    counts.setdefault(name, set()).add(part["recordings"])
+        return {name: sorted(numbers) for name, numbers in counts.items()}
+
     def to_dict(self) -> dict[str, Any]:
+        choice = self.choice
         return {
             "experiment": self.experiment.name, "title": self.experiment.title, "dataset": self.experiment.trials[0].dataset,
             "trials_done": self.done, "trials": len(self.experiment.trials), "commits": list(self.commits),
+            "recordings": self.recordings(), "tested": len(self.tested), "test_read_again": self.read_again,
+            "measured_later": self.added,
+            "choice": None if choice is None else {key: choice.get(key) for key in ("chosen", "candidates", "read_before", "commit")},
             "points": [point.to_dict() for point in self.points],
         }  # fmt: skip
 
@@ -123,7 +148,7 @@ def aggregate(experiment: Experiment, trials: dict[str, Trial], records: Path) -
         points.append(Point(
             label(group[0], names), group[0], tuple(t.seed for t in done), samples[group], refused,
             None if reference is group else label(reference[0], names), differences,
-            None if choice is None else label(group[0], names) in choice["chosen"], tuple(found[t] for t in done),
+            _ratios(samples[group], pairs), None if choice is None else label(group[0], names) in choice["chosen"], tuple(found[t] for t in done),
         ))  # fmt: skip
     tested = tuple(by_trial[trial] for trial, record in found.items() if "test" in record)
     named = {record[key] for record in found.values() for key in ("commit", "test_commit") if key in record}
@@ -186,6 +211,18 @@ def _reference(
     ]  # fmt: skip
     chosen = [] if choice is None else [g for g in alike if label(g[0], names) in choice["chosen"]]
     return (chosen or alike)[0]
+
+
+def _ratios(samples: dict[str, Sample], others: dict[str, Sample]) -> dict[str, float]:
+    """Return by name the ratio of means over the seeds that both have; nothing where they share none."""
+    ratios = {}
+    for name in samples:
+        if name.endswith(RATIOS) and name in others:
+            mine, theirs = (dict(zip(s.seeds, s.values)) for s in (samples[name], others[name]))
+            shared = mine.keys() & theirs.keys()
+            if shared and sum(theirs[seed] for seed in shared):
+                ratios[name] = math.fsum(mine[s] for s in shared) / math.fsum(theirs[s] for s in shared)
+    return ratios
 
 
 def ends(results: Results) -> tuple[Point, Point] | None:

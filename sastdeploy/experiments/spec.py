@@ -111,7 +111,9 @@ class _File(BaseModel):
     measures: list[str] = []
     select_by: list[str] | None = None
     compare_within: list[str] = []
+    published: dict[str, list[Annotated[float, Field(allow_inf_nan=False)]]] = {}
     paper: dict[str, list[Annotated[float, Field(allow_inf_nan=False)]]] = {}
+    """The older name of ``published``."""
     notes: list[str] = []
 
 
@@ -121,15 +123,15 @@ class Experiment:
 
     ``select_by``: settings for whose every value one point is chosen by validation before any test recording is
     read; None where each trial is tested. ``compare_within``: a point is compared with the first point that has the same
-    values of these settings; with none, with the first point of all. ``paper``: the paper's own figures by the group's
-    label; ``notes``: sentences for the report.
+    values of these settings; with none, with the first point of all. ``published``: somebody else's figures by the
+    group's label (surrogate and hard accuracy in percent, gap in points), shown beside; ``notes``: sentences for the report.
     """
 
     name: str
     title: str
     groups: tuple[tuple[Trial, ...], ...]
     select_by: tuple[str, ...] | None
-    paper: dict[str, list[float]]
+    published: dict[str, list[float]]
     notes: tuple[str, ...]
     compare_within: tuple[str, ...] = ()
 
@@ -143,13 +145,15 @@ def load_experiment(path: Path | str) -> Experiment:
 
     The file has ``name``, ``title``, ``dataset``, ``seeds``, optional ``fixed`` (settings of all trials), ``grid`` (a list of
     points; a list as a value stands for one point each), ``profiles``, ``measures``, ``select_by``, ``compare_within``,
-    ``paper`` and ``notes``.
+    ``published`` (``paper`` in older files) and ``notes``.
     A network's or profile's YAML file is named relative to the experiment's.
 
     Raises:
         InputError: the file is not such a record, names what there is not, or asks for a trial that could not be trained.
     """
     record = validate(_File, load_strict_yaml(path), str(path))
+    if record.published and record.paper:
+        raise InputError(f"{path}: 'paper' is the older name of 'published'. Keep one of the two.")
     lists: dict[str, list[Any]] = {
         "seeds": record.seeds, "profiles": record.profiles, "measures": record.measures,
     }  # fmt: skip
@@ -196,7 +200,7 @@ def load_experiment(path: Path | str) -> Experiment:
         raise InputError(f"{path}: two points of the grid are the same. Leave one of them out.")
     chosen_by = None if record.select_by is None else tuple(record.select_by)
     found = Experiment(
-        record.name, record.title, tuple(groups), chosen_by, record.paper, tuple(record.notes), tuple(record.compare_within)
+        record.name, record.title, tuple(groups), chosen_by, record.published or record.paper, tuple(record.notes), tuple(record.compare_within)
     )  # fmt: skip
     labels = [label(point, varied(found)) for point in points]
     for said in labels:

@@ -1,8 +1,10 @@
-"""Markdown tables of an experiment's points: columns only where they say something."""
+"""An experiment's points as tables: Markdown for reading, and one CSV of every figure for other programs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import csv
+import io
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sastdeploy.experiments.readings import KINDS
@@ -13,56 +15,96 @@ NONE = "-"
 
 
 @dataclass(frozen=True)
+class Table:
+    """A titled table of text; ``rows`` are as long as ``header``."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
 class Column:
-    """A header and what stands under it for a point; ``-`` where a point has nothing to say."""
+    """A header and what stands under it for a point; ``-`` where a point has nothing there."""
 
     header: str
     cell: Callable[[Point], str]
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [list(header), ["---"] * len(header), *(list(row) for row in rows)]
+def markdown(table: Table) -> str:
+    """Return the table in Markdown, without its title."""
+    lines = [table.header, ("---",) * len(table.header), *table.rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-def table(points: Sequence[Point], columns: Sequence[Column]) -> str:
-    """Return the points' rows under the columns that say something; empty if none does.
-
-    A column in which no point has anything is left out, and a point without anything. A column in which all of several
-    points say the same goes into a sentence above the table.
-    """
-    points = [point for point in points if any(column.cell(point) != NONE for column in columns)]
-    cells = {column.header: [column.cell(point) for point in points] for column in columns}
-    said = {header: column for header, column in cells.items() if set(column) != {NONE}}
-    if not points or not said:
-        return ""
-    same = {h: c[0] for h, c in said.items() if len(points) > 1 and len(set(c)) == 1 and h != "seeds"}
-    shown = {header: column for header, column in said.items() if header not in same}
-    if set(shown) <= {"seeds"}:
-        shown, same = said, {}
-    sentence = f"The same in every row: {'; '.join(f'{h} {c}' for h, c in same.items())}.\n\n" if same else ""
-    rows = [[point.label, *(column[i] for column in shown.values())] for i, point in enumerate(points)]
-    return sentence + markdown(["", *shown], rows)
-
-
 def spread(sample: Sample | None, digits: int = 2) -> str:
-    """Return ``mean ± standard deviation``, the mean alone for one seed."""
+    """Return ``mean ± standard deviation``, the mean alone for one seed, ``-`` for None."""
     if sample is None:
         return NONE
     middle = f"{sample.mean:,.{digits}f}"
     return middle if sample.deviation is None else f"{middle} ± {sample.deviation:,.{digits}f}"
 
 
-def difference(sample: Sample | None) -> str:
+def difference(sample: Sample | None, digits: int = 2) -> str:
     """Return ``mean (low to high)`` of paired differences, 95 %; ``-`` with fewer than two pairs."""
     if sample is None or sample.interval is None:
         return NONE
     low, high = sample.interval
-    return f"{sample.mean:+.2f} ({low:+.2f} to {high:+.2f})"
+    return f"{sample.mean:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
 
 
-def mean_of(name: str, header: str, digits: int = 2) -> Column:
+def tables(results: Results) -> list[Table]:
+    """Return every table that the experiment's records have something for, accuracy first."""
+    made = (
+        accuracy(results), compute(results), programs(results), activity(results), margins(results), contraction(results),
+        bounds(results), calibration(results), slopes(results), *robustness(results), by_seed(results),
+    )  # fmt: skip
+    return [table for table in made if table is not None]
+
+
+def csv_text(results: Results) -> str:
+    """Return every figure of every point as CSV: one line per point and figure, six significant digits.
+
+    Empty cells: no deviation or interval for one seed, no difference for a reference.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([
+        "point", "chosen", "figure", "seeds", "mean", "deviation", "low", "high", "reference", "pairs", "difference",
+        "difference low", "difference high",
+    ])  # fmt: skip
+    for point in results.points:
+        chosen = "" if point.chosen is None else "yes" if point.chosen else "no"
+        for name, sample in point.samples.items():
+            less = point.differences.get(name)
+            paired = ["", *_numbers(less)] if less is None else [str(len(less.seeds)), *_numbers(less)]
+            writer.writerow([
+                point.label, chosen, name, len(sample.seeds), *_numbers(sample, deviation=True), point.reference or "", *paired
+            ])  # fmt: skip
+    return text.getvalue()
+
+
+def _numbers(sample: Sample | None, deviation: bool = False) -> list[str]:
+    """Return mean, deviation where asked for, and the interval's ends, empty where there is none."""
+    if sample is None:
+        return [""] * (4 if deviation else 3)
+    middle = [sample.mean, sample.deviation] if deviation else [sample.mean]
+    return [
+        "" if value is None else f"{value:.6g}" for value in [*middle, *(sample.interval or (None, None))]
+    ]
+
+
+def _table(title: str, points: Sequence[Point], columns: Sequence[Column]) -> Table | None:
+    """Return the points' rows under the columns in which some point has something; None if none has."""
+    points = [point for point in points if any(column.cell(point) != NONE for column in columns)]
+    shown = [column for column in columns if any(column.cell(point) != NONE for point in points)]
+    if not shown:
+        return None
+    rows = tuple((point.label, *(column.cell(point) for column in shown)) for point in points)
+    return Table(title, ("point", *(column.header for column in shown)), rows)
+
+
+def _mean(name: str, header: str, digits: int = 2) -> Column:
     return Column(header, lambda point: spread(point.samples.get(name), digits))
 
 
@@ -76,59 +118,47 @@ def _less(name: str, header: str) -> Column:
     return Column(header, lambda point: difference(point.differences.get(name)))
 
 
-def _own(name: str) -> Callable[[Point], str]:
-    """Return the cell of a sample that is a difference within each trial."""
-    return lambda point: difference(point.samples.get(name))
+def _own(name: str, header: str) -> Column:
+    """Return the column of a sample that is a difference within each trial."""
+    return Column(header, lambda point: difference(point.samples.get(name)))
 
 
-def accuracy(results: Results) -> str:
-    """Return the table of the float networks: smooth and hard spikes, the gap, and what training cost.
+def _ratio(name: str, header: str, digits: int = 2) -> Column:
+    return Column(header, lambda point: f"{point.ratios[name]:.{digits}f}" if name in point.ratios else NONE)
 
-    Where points are chosen, `compute` has the cost.
-    """
-    paper = results.experiment.paper
+
+CHOSEN = Column("chosen", lambda point: NONE if point.chosen is None else "yes" if point.chosen else "no")
+
+
+def accuracy(results: Results) -> Table | None:
+    """Return the float networks: surrogate and hard spikes, the gap, and what training took."""
+    published = results.experiment.published
     cost = (
         _plain("gradient evaluations", "gradient evaluations", ",.0f"),
         _plain("CPU seconds", "CPU seconds of training", ",.0f"),
     )
-    return table(results.points, [
+    return _table("Accuracy", results.points, [
         Column("seeds", lambda point: str(len(point.seeds))),
-        mean_of("surrogate", "smooth, %"), mean_of("hard", "hard, %"), mean_of("gap", "gap, points"),
+        _mean("surrogate", "surrogate, %"), _mean("hard", "hard, %"), _mean("gap", "gap, points"),
         _less("hard", "hard less reference (95 %)"), _less("gap", "gap less reference (95 %)"),
-        mean_of("validation hard", "validation hard, %"),
-        Column("chosen", lambda point: NONE if point.chosen is None else "yes" if point.chosen else "no"),
+        _mean("validation hard", "validation hard, %"), CHOSEN,
         *(cost if results.experiment.select_by is None else ()),
-        Column("paper: smooth, hard, gap", lambda point: ", ".join(f"{v:g}" for v in paper.get(point.label, [])) or NONE),
+        Column("published", lambda point: ", ".join(f"{v:g}" for v in published.get(point.label, [])) or NONE),
     ])  # fmt: skip
 
 
-def compute(results: Results, paper: Mapping[str, tuple[float, float, float]]) -> str:
-    """Return the table of what every candidate of a choice cost, and beside the chosen ones the paper's figures; empty without a choice.
-
-    Args:
-        paper: by method the paper's epochs, hard-spike accuracy in percent, and gap in points.
-    """
+def compute(results: Results) -> Table | None:
+    """Return what training every candidate of a choice took; None without a choice."""
     if results.experiment.select_by is None:
-        return ""
-    first = results.points[0]
-
-    def theirs(point: Point) -> str:
-        figures = paper.get(point.trial.method)
-        return NONE if figures is None or not point.chosen else ", ".join(f"{value:g}" for value in figures)
-
-    def over(name: str) -> Callable[[Point], str]:
-        return lambda point: f"{point.samples[name].mean / first.samples[name].mean:.2f}"
-
-    columns = [Column("chosen", lambda p: NONE if p.chosen is None else "yes" if p.chosen else "no")]
+        return None
+    columns = [CHOSEN]
     for name, digits in (("gradient evaluations", 0), ("wall-clock seconds", 1), ("CPU seconds", 1)):
-        columns += [mean_of(name, name, digits), Column(f"{name}, over the first row's", over(name))]
-    columns.append(Column("paper: epochs, hard, gap", theirs))
-    return table(results.points, columns)
+        columns += [_mean(name, name, digits), _ratio(name, f"{name}, over the reference's")]
+    return _table("Compute of every candidate (training alone)", results.points, columns)
 
 
-def programs(results: Results) -> str:
-    """Return the table of the integer programs: accuracy, kSynOps, r_ops to the reference, the architecture's maximum."""
-    by_label = {point.label: point for point in results.points}
+def programs(results: Results) -> Table | None:
+    """Return the integer programs: accuracy, kSynOps, r_ops to the reference, the architecture's maximum."""
     columns = []
     for profile in results.experiment.trials[0].profiles:
 
@@ -140,113 +170,156 @@ def programs(results: Results) -> str:
             note = f"refused ({refused} of {len(point.seeds)})"
             return note if text == NONE else f"{text}; {note}"
 
-        def ratio(point: Point, profile: str = profile) -> str:
-            other = by_label.get(point.reference or "")
-            name = f"{profile} kSynOps"
-            if other is None or name not in point.samples or name not in other.samples:
-                return NONE
-            return f"{point.samples[name].mean / other.samples[name].mean:.3f}"
-
         columns += [
             Column(f"{profile}, %", figure), _less(f"{profile} accuracy", f"{profile} less reference (95 %)"),
-            Column(f"{profile} less float hard (95 %)", _own(f"{profile} less hard")),
-            mean_of(f"{profile} kSynOps", f"{profile} kSynOps", 1), Column(f"{profile} r_ops", ratio),
+            _own(f"{profile} less hard", f"{profile} less float hard (95 %)"),
+            _mean(f"{profile} kSynOps", f"{profile} kSynOps", 1), _ratio(f"{profile} kSynOps", f"{profile} r_ops", 3),
             _plain(f"{profile} maximum", f"{profile} architecture's maximum kSynOps", ",.0f"),
         ]  # fmt: skip
-    return table(results.points, columns)
+    return _table("Integer programs", results.points, columns)
 
 
-def activity(results: Results) -> str:
-    """Return the table of spike rates, the surrogate's tail, and silent neurons; on validation recordings."""
-    names = dict.fromkeys(name for point in results.points for name in point.samples)
-    layers = tuple(name.split(", ", 1)[1] for name in names if name.startswith("smooth rate, "))
+def activity(results: Results) -> Table | None:
+    """Return spike rates, the surrogate's tail, and silent neurons."""
+    layers = tuple(name.split(", ", 1)[1] for name in _names(results) if name.startswith("surrogate rate, "))
 
-    def by_layer(kind: str) -> Callable[[Point], str]:
+    def by_layer(kind: str) -> Column:
         def cell(point: Point) -> str:
-            found = [
-                point.samples[f"{kind}, {layer}"] for layer in layers if f"{kind}, {layer}" in point.samples
-            ]
-            return " / ".join(f"{sample.mean:.1f}" for sample in found) or NONE
+            names = [f"{kind}, {layer}" for layer in layers]
+            return " / ".join(f"{point.samples[n].mean:.1f}" for n in names if n in point.samples) or NONE
 
-        return cell  # fmt: skip
+        return Column(f"{kind} by layer, %", cell)
 
-    return table(results.points, [
-        Column("smooth rate by layer, %", by_layer("smooth rate")), Column("hard rate by layer, %", by_layer("hard rate")),
-        mean_of("tail", "tail: smooth output from below threshold, %"), mean_of("far tail", "from 0.5 and more below, %"),
-        mean_of("silent", "silent neurons, %"), mean_of("never reaching", "never reaching the threshold, %"),
+    return _table("Spike rates and the surrogate's tail (validation recordings)", results.points, [
+        by_layer("surrogate rate"), by_layer("hard rate"),
+        _mean("tail", "tail: surrogate output from below threshold, %"), _mean("far tail", "from 0.5 and more below, %"),
+        _mean("silent", "silent neurons, %"), _mean("never reaching", "never reaching the threshold, %"),
     ])  # fmt: skip
 
 
-def margins(results: Results) -> str:
-    """Return the table of the shares of membranes near their thresholds, over all and by layer; on validation recordings."""
-    names = dict.fromkeys(name for point in results.points for name in point.samples)
+def margins(results: Results) -> Table | None:
+    """Return the shares of membranes near their thresholds, over all and by layer."""
     columns = []
-    for spikes in ("hard", "smooth"):
+    for spikes in ("hard", "surrogate"):
         whole = f"near, {spikes}"
-        columns.append(mean_of(whole, f"within ±0.2 of the threshold, {spikes} spikes, all layers, %"))
+        columns.append(_mean(whole, f"within ±0.2 of the threshold, {spikes} spikes, all layers, %"))
         columns += [
-            mean_of(name, f"{spikes}, {name.removeprefix(f'{whole}, ')}, %")
-            for name in names if name.startswith(f"{whole}, ")
+            _mean(name, f"{spikes}, {name.removeprefix(f'{whole}, ')}, %")
+            for name in _names(results) if name.startswith(f"{whole}, ")
         ]  # fmt: skip
-        if spikes == "hard":
-            columns.append(_less(whole, "hard, all layers, less reference (95 %)"))
-    return table(results.points, columns)
+        columns.append(_less(whole, f"{spikes}, all layers, less reference (95 %)"))
+    return _table("Margins (validation recordings)", results.points, columns)
 
 
-def contraction(results: Results) -> str:
-    """Return the table of the contraction diagnostic; on validation recordings."""
-    return table(results.points, [
-        mean_of("gamma", "gamma-hat (maximum)", 3), mean_of("gamma 50 %", "its median", 3), mean_of("gamma 99 %", "its 99 %", 3),
-        _less("gamma 99 %", "its 99 % less reference (95 %)"), mean_of("gamma 99.9 %", "its 99.9 %", 3),
-        mean_of("in band", "states where gamma < 1 allows none, %"),
+def contraction(results: Results) -> Table | None:
+    """Return the contraction diagnostic."""
+    return _table("Contraction (validation recordings)", results.points, [
+        _mean("gamma", "gamma-hat (maximum)", 3), _mean("gamma 50 %", "its median", 3), _mean("gamma 99 %", "its 99 %", 3),
+        _less("gamma 99 %", "its 99 % less reference (95 %)"), _mean("gamma 99.9 %", "its 99.9 %", 3),
+        _mean("in band", "states where gamma < 1 allows none, %"),
     ])  # fmt: skip
 
 
-def calibration(results: Results) -> str:
-    """Return the table of what factors chosen on validation recordings give on test recordings, with hard spikes."""
+def bounds(results: Results) -> Table | None:
+    """Return the theory's bounds beside the largest values that were measured, as logarithms to base 10.
+
+    A bound whose logarithm over its range or gradient is 0 or more says nothing (it is vacuous).
+    """
+    return _table("Bounds beside measured values (validation recordings)", results.points, [
+        Column("seeds", lambda p: str(len(p.samples["bound gamma"].seeds)) if "bound gamma" in p.samples else NONE),
+        _mean("bound gamma", "gamma used", 3),
+        _mean("state bound factor", "state bound / largest visited (layer with the largest factor)"),
+        _mean("log L_x", "log10 of L_x (local)"), _mean("log change", "log10 of the largest change found"),
+        _mean("log L_x over change", "log10 of their ratio"), _mean("log L_x over range", "log10 of L_x for one event / range of the scores"),
+        _mean("log beta", "log10 of beta (lower bound)"),
+        _mean("log floor over gradient", "log10 of the convergence floor / squared gradient norm, own rho"),
+        _mean("log default floor over gradient", "the same, the data set's default rho"),
+        _mean("log learning rate over largest", "log10 of the learning rate / the largest that convergence allows"),
+    ])  # fmt: skip
+
+
+def calibration(results: Results) -> Table | None:
+    """Return what factors chosen on validation recordings give on test recordings, with hard spikes."""
 
     def factors(kind: str) -> Callable[[Point], str]:
         name = f"factor {kind}"
         return lambda p: ", ".join(f"{v:.3g}" for v in p.samples[name].values) if name in p.samples else NONE
 
-    columns = [mean_of("hard", "as trained, %")]
+    columns = [_mean("hard", "as trained, %")]
     for kind in KINDS:
         text = kind.replace("_", " ")
-        columns.append(mean_of(f"calibrated {kind}", f"{text} scaled, %"))
+        columns.append(_mean(f"calibrated {kind}", f"{text} scaled, %"))
         if kind != "threshold_by_layer":
             columns.append(Column(f"{text} factors, by seed", factors(kind)))
     columns += [
-        Column("chosen on validation less as trained (95 %)", _own("recovered")),
-        Column("gap left (95 %)", _own("left")),
-    ]  # fmt: skip
-    return table([p for p in results.points if "calibrated" in p.samples], columns)
+        _own("recovered", "chosen on validation less as trained (95 %)"),
+        _own("left", "gap left (95 %)"),
+    ]
+    points = [point for point in results.points if "calibrated" in point.samples]
+    return _table("Thresholds or input scaled after training (hard spikes, test recordings)", points, columns)
 
 
-def slopes(results: Results) -> str:
-    """Return the table of smooth spikes at other slopes than the trained one; on validation recordings."""
-    names = dict.fromkeys(n for p in results.points for n in p.samples if n.startswith("slope "))
-    ordered = sorted(names, key=lambda name: float(name.split()[1]))
-    columns = [mean_of(name, f"k = {name.split()[1]}, %") for name in ordered]
-    return table(results.points, [*columns, mean_of("validation hard", "hard step, %")] if columns else [])
+def slopes(results: Results) -> Table | None:
+    """Return surrogate spikes at other slopes than the trained one."""
+    ordered = sorted(
+        (n for n in _names(results) if n.startswith("slope ")), key=lambda n: float(n.split()[1])
+    )
+    if not ordered:
+        return None
+    columns = [_mean(name, f"k = {name.split()[1]}, %") for name in ordered]
+    return _table(
+        "Surrogate spikes at other slopes k, weights unchanged (validation recordings)", results.points,
+        [*columns, _mean("validation hard", "hard step, %")],
+    )  # fmt: skip
 
 
-def robustness(results: Results) -> str:
-    """Return the grid of corruption and precision of the points that `ends` names, of the first one where it names none.
+def robustness(results: Results) -> list[Table]:
+    """Return a grid of corruption and precision for each point that `ends` names, or the first point where it names none.
 
     One row per corruption; for a point with a reference also the difference of hard spikes to it.
     """
-    parts = []
+    grids = []
     for point in ends(results) or results.points[:1]:
-        found = [row["corruption"] for r in point.raw for row in r.get("measures", {}).get("robustness", [])]
+        rows = tuple(name.removesuffix(", hard") for name in point.samples if _corrupted(name))
         nets = [n for n in ("surrogate", "hard", *point.trial.profiles) if f"clean, {n}" in point.samples]
-        columns = [f"{'smooth' if net == 'surrogate' else net}, %" for net in nets]
-        cells = [
-            [row, *(spread(point.samples.get(f"{row}, {net}")) for net in nets)]
-            for row in dict.fromkeys(found)
-        ]
-        if any(f"{row}, hard" in point.differences for row in found):
-            columns.append("hard less reference (95 %)")
-            cells = [[*line, difference(point.differences.get(f"{line[0]}, hard"))] for line in cells]
-        if cells:
-            parts.append(f"{point.label}:\n\n" + markdown(["corruption", *columns], cells))
-    return "\n".join(parts)
+        if not rows:
+            continue
+        header = ("corruption", *(f"{net}, %" for net in nets), "hard less reference (95 %)")
+        cells = tuple(
+            (
+                row,
+                *(spread(point.samples.get(f"{row}, {net}")) for net in nets),
+                difference(point.differences.get(f"{row}, hard")),
+            )
+            for row in rows
+        )
+        grids.append(Table(f"Corrupted test recordings: {point.label}", header, cells))
+    return grids
+
+
+def _corrupted(name: str) -> bool:
+    return name.endswith(", hard") and (name.startswith("clean") or ":" in name)
+
+
+def by_seed(results: Results) -> Table:
+    """Return hard-spike accuracy and gap of every seed; of validation recordings where no test recording was read."""
+    rows = []
+    for point in results.points:
+        tested = "hard" in point.samples
+        names = ("hard", "gap") if tested else ("validation hard",)
+        for name in names:
+            sample = point.samples[name]
+            values = dict(zip(sample.seeds, sample.values))
+            rows.append(
+                (point.label, name, *(f"{values[s]:.2f}" if s in values else NONE for s in _seeds(results)))
+            )
+    return Table("By seed", ("point", "figure", *(f"seed {seed}" for seed in _seeds(results))), tuple(rows))
+
+
+def _seeds(results: Results) -> list[int]:
+    return sorted({seed for point in results.points for seed in point.seeds})
+
+
+def _names(results: Results) -> list[str]:
+    """Return the names of all figures, in the order in which points have them."""
+    return list(dict.fromkeys(name for point in results.points for name in point.samples))

@@ -93,7 +93,7 @@ def _margins(axes, records: Mapping[str, dict[str, Any]]) -> None:
         edges = np.linspace(bins["low"], bins["high"], len(counts) + 1)
         shares = 100 * counts / overall["states"]
         text = f"{label}: {100 * overall['near']:.2f} % within ±{near:g}"
-        axes.stairs(shares, edges, color=colour, linestyle=line, linewidth=1.4, label=text)
+        axes.stairs(shares, edges, baseline=None, color=colour, linestyle=line, linewidth=1.4, label=text)
         beyond = overall["histogram"]["below"] + overall["histogram"]["above"]
         if beyond:
             axes.plot(

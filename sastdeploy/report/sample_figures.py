@@ -66,7 +66,7 @@ def curves(panels: Sequence[Panel], path: Path, title: str, x: str, ticks: dict[
     figure = Figure(figsize=(3.9 * len(panels), 3.9), layout="constrained")
     for axes, panel in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels):
         for number, curve in enumerate(panel.curves):
-            aside = 1.035 ** (number - (len(panel.curves) - 1) / 2)
+            aside = 1.08 ** (number - (len(panel.curves) - 1) / 2)
             middles = [sample.mean for sample in curve.samples]
             axes.plot(
                 [aside * place for place in curve.x],
@@ -87,7 +87,7 @@ def curves(panels: Sequence[Panel], path: Path, title: str, x: str, ticks: dict[
                 )
                 if sample.interval:
                     low, high = sample.interval
-                    axes.plot([place, place], [low, high], color=curve.colour, linewidth=3, alpha=0.25)
+                    axes.plot([place, place], [low, high], color=curve.colour, linewidth=2, alpha=0.35)
         seen = [value for other in panels if other.y == panel.y for value in other.values]
         edge = 0.06 * max(max(seen) - min(seen), 1.0)
         axes.set(

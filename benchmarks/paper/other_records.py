@@ -1,0 +1,86 @@
+"""What results.json takes from elsewhere than sweeps' points: totals, what SAST costs, and the second evaluation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sastdeploy.errors import InputError
+from sastdeploy.experiments.results import Results
+
+NETWORKS = ("fc_0p40m", "conv_0p42m")
+
+
+def totals(all_results: Sequence[Results]) -> dict[str, Any]:
+    """Return the number of trainings, once where experiments share one, and their processor time."""
+    seconds = {
+        record["address"]: record["seconds"]["training_cpu"]
+        for results in all_results for point in results.points for record in point.raw
+    }  # fmt: skip
+    return {
+        "count": len(seconds),
+        "CPU hours": sum(seconds.values()) / 3600,
+        "longest, CPU minutes": max(seconds.values(), default=0.0) / 60,
+    }
+
+
+def cost(benchmarks: Path) -> dict[str, Any]:
+    """Return by network a training step's median milliseconds and a training process's largest resident MiB, baseline and SAST.
+
+    Raises:
+        InputError: a file is missing or damaged, or lacks a network.
+    """
+    path = benchmarks / "speed" / "TRAINING_MEMORY.json"
+    found: dict[str, Any] = {}
+    try:
+        peaks = {each["settings"]["arch"]: each for each in json.loads(path.read_text("utf-8"))}
+        for name in NETWORKS:
+            peak = peaks[name]
+            path = benchmarks / "speed" / "results" / f"training-{name}.json"
+            times = json.loads(path.read_text("utf-8"))
+            found[name] = {
+                "baseline, ms": 1000 * times["seconds"]["fused baseline"]["median"],
+                "SAST, ms": 1000 * times["seconds"]["fused SAST"]["median"],
+                "turns": times["seconds"]["fused SAST"]["turns"],
+                "ratio of medians": times["sast_over_baseline"]["median"],
+                "ratio of minima": times["sast_over_baseline"]["min"],
+                "baseline, MiB": peak["baseline"]["peak_mib"],
+                "SAST, MiB": peak["sast"]["peak_mib"],
+                "ratio of peaks": peak["sast_over_baseline"]["peak_mib"],
+            }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: no readable measurement of {' and '.join(NETWORKS)} ({error!r}). Write it anew with "
+            "benchmarks/speed/training.py or benchmarks/speed/training_memory.py."
+        ) from error
+    return found
+
+
+def confirmation(path: Path) -> dict[str, Any]:
+    """Return counts of the second evaluation by the plain definitions; nothing where it was not made.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    if not path.exists():
+        return {}
+    try:
+        rows = json.loads(path.read_text("utf-8"))["checkpoints"]
+        parts = [part for row in rows for part in row["float"].values()]
+        programs = [part for row in rows for part in row["programs"].values()]
+        return {
+            "checkpoints": len(rows),
+            "numbers of records": sum(row["numbers_of_record"] for row in rows),
+            "not reproduced": sum(len(row["not_reproduced"]) for row in rows),
+            "float predictions": sum(part["recordings"] for part in parts),
+            "float predictions that differ": sum(part["predictions_that_differ"] for part in parts),
+            "programs": len(programs),
+            "integers": sum(part["numbers"] for part in programs),
+            "integers that differ": sum(part["numbers_that_differ"] for part in programs),
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: no readable result of a second evaluation ({error!r}). Make it anew: python benchmarks/paper/confirm.py."
+        ) from error

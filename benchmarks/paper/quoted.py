@@ -1,0 +1,162 @@
+"""Hold the numbers in hand-written pages against results.json: ``quoted.yaml`` says which fragment of a page quotes which figures.
+
+    python benchmarks/paper/quoted.py            fail if a page quotes what results.json does not give
+    python benchmarks/paper/quoted.py --write    put today's figures into the pages; then read the sentences around them again
+
+A page has ``given``, numbers that no record gives (the paper's figures, settings), and ``quotes``: fragments as they stand in the page
+with a figure's name in braces, taken from a node of results.json (``at``, keys joined by `` / ``). ``rows`` is short for fragments that
+begin differently and end alike, one per point of an experiment. A figure is ``{name}`` for mean ± standard deviation, or
+``{name | form}``: ``mean`` without the deviation, ``less`` for the paired difference to the reference with its interval, ``well`` for
+the same to the point with a largest frame value of 1, ``own`` for the interval of a figure that is a difference itself, ``ratio`` to
+the reference, ``seeds`` for the number of seeds, ``by seed``; a digit after the form sets the decimals. Without a record it is ``-``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from sastdeploy._files import atomic
+from sastdeploy._files.strict_yaml import load_strict_yaml
+from sastdeploy.errors import InputError
+
+HERE = Path(__file__).resolve().parent
+NONE = "-"
+NUMBER = r"[+-]?\d[\d,]*(?:\.\d+)?"
+VALUE = rf"(?:{NUMBER}(?:(?:; {NUMBER})+| ± {NUMBER})?(?: \({NUMBER} to {NUMBER}\))?|-)"
+"""A figure as it is printed."""
+PLACE = re.compile(r"\{([^{}|]+)(?: \| ([^{}]+?))?\}")
+
+
+@dataclass(frozen=True)
+class Quote:
+    """A fragment of a page: as it should read, and the pattern that finds it with any figures."""
+
+    text: str
+    pattern: str
+
+
+def quotes(entries: list[dict[str, Any]], results: dict[str, Any]) -> list[Quote]:
+    """Return a page's quotes with the figures of ``results``.
+
+    Raises:
+        InputError: an entry names what results.json does not have.
+    """
+    made = []
+    for entry in entries:
+        if "rows" in entry:
+            points = f"experiments / {entry['experiment']} / points / "
+            parts = [(f"{begin}{entry['cells']}", points + point) for begin, point in entry["rows"].items()]
+        else:
+            parts = [(entry["text"], entry["at"])]
+        made += [_quote(text, _node(results, at), at) for text, at in parts]
+    return made
+
+
+def _node(results: dict[str, Any], at: str) -> dict[str, Any]:
+    node: Any = results
+    for name in at.split(" / "):
+        if not isinstance(node, dict) or name not in node:
+            raise InputError(f"quoted.yaml: '{at}': results.json has no '{name}' there.")
+        node = node[name]
+    return node
+
+
+def _quote(text: str, node: dict[str, Any], at: str) -> Quote:
+    shown = PLACE.sub(lambda match: _shown(node, match[1], match[2] or "", at), text)
+    literal = [re.escape(part) for part in PLACE.split(text)[::3]]
+    return Quote(shown, VALUE.join(literal))
+
+
+def _shown(node: dict[str, Any], name: str, form: str, at: str) -> str:
+    """Return one figure as the page should print it; ``-`` of a point without a record."""
+    kind, digits = re.fullmatch(r"(.*?) ?(\d?)", form).groups()  # type: ignore[union-attr]
+    if "seeds" not in node:
+        value = _node(node, name)
+        return f"{value:,.{digits or 2}f}" if isinstance(value, float) else f"{value:,}"
+    if name == "seeds":
+        return str(len(node["seeds"]))
+    if not node["seeds"]:
+        return NONE
+    places = {"less": "less_reference", "well": "less_well_scaled", "ratio": "over_reference"}
+    part = node[places.get(kind, "figures")]
+    if name not in part:
+        if kind in places:
+            return NONE
+        raise InputError(f"quoted.yaml: '{at}': no figure '{name}'.")
+    figure = part[name]
+    if kind == "ratio":
+        return f"{figure:.{digits or 3}f}"
+    if kind == "seeds":
+        return str(len(figure["by_seed"]))
+    if kind == "by seed":
+        return "; ".join(f"{value:.{digits or 1}f}" for value in figure["by_seed"].values())
+    if kind in ("less", "well", "own"):
+        if figure["interval"] is None:
+            return NONE
+        low, high = figure["interval"]
+        form = f"+.{digits or 2}f"
+        return f"{figure['mean']:{form}} ({low:{form}} to {high:{form}})"
+    middle = f"{figure['mean']:,.{digits or 2}f}"
+    return (
+        middle
+        if kind == "mean" or figure["deviation"] is None
+        else f"{middle} ± {figure['deviation']:.{digits or 2}f}"
+    )
+
+
+def faults(page: str, entry: dict[str, Any], results: dict[str, Any]) -> list[str]:
+    """Return what is wrong with a page: fragments that it lacks, and decimal numbers that no fragment and no ``given`` covers."""
+    rest, wrong = page, []
+    for quote in sorted(quotes(entry["quotes"], results), key=lambda quote: -len(quote.text)):
+        if quote.text not in page:
+            wrong.append(f"not in the page: {quote.text}")
+        rest = rest.replace(quote.text, " ")
+    given = {str(number) for number in entry["given"]}
+    return wrong + [f"no record gives {n}" for n in re.findall(r"\d+\.\d+", rest) if n not in given]
+
+
+def updated(page: str, entry: dict[str, Any], results: dict[str, Any]) -> str:
+    """Return the page with the figures of ``results`` in its fragments.
+
+    Raises:
+        InputError: a fragment stands nowhere in the page.
+    """
+    for quote in quotes(entry["quotes"], results):
+        page, count = re.subn(quote.pattern, quote.text.replace("\\", r"\\"), page)
+        if not count:
+            raise InputError(f"not in the page, whatever its figures: {quote.text}")
+    return page
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--write", action="store_true", help="put the figures of results.json into the pages")
+    options = parser.parse_args()
+    results = json.loads((HERE / "results.json").read_text("utf-8"))
+    wrong = []
+    for name, entry in load_strict_yaml(HERE / "quoted.yaml").items():
+        path = HERE.parents[1] / name
+        page = path.read_text("utf-8")
+        try:
+            if options.write and (new := updated(page, entry, results)) != page:
+                print(f"wrote {name}")
+                atomic.write_text(path, new)
+                page = new
+            wrong += [f"{name}: {fault}" for fault in faults(page, entry, results)]
+        except InputError as error:
+            sys.exit(f"{name}: {error}")
+    sys.exit("\n".join(wrong) or 0)
+
+
+if __name__ == "__main__":
+    main()
