@@ -1,8 +1,6 @@
 """Fixtures shared by every test file."""
 
-import importlib
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,21 +9,6 @@ from hypothesis import settings
 # A busy machine can stop a process for longer than any deadline; how long an example takes is no property of the code.
 settings.register_profile("sastdeploy", deadline=None)
 settings.load_profile("sastdeploy")
-
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
-
-
-@pytest.fixture
-def benchmark_script(monkeypatch):
-    """Return a function that imports a script below benchmarks, as Python does when it runs: its folder comes first in the path."""
-
-    def imported(name: str):
-        path = BENCHMARKS / name
-        monkeypatch.setattr(sys, "path", list(sys.path))
-        monkeypatch.syspath_prepend(str(path.parent))
-        return importlib.import_module(path.stem)
-
-    return imported
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A second evaluation by the plain definitions: what it refuses, what it finds, and what the page says of it."""
+"""A second evaluation by the plain definitions: what it refuses and what it finds."""
 
 import copy
 import json
@@ -9,6 +9,7 @@ import pytest
 import small_networks
 import synthetic_records as synthetic
 
+from benchmarks.paper import confirm
 from sastdeploy.errors import InputError
 from sastdeploy.experiments import trial as sweep
 from sastdeploy.experiments.results import aggregate
@@ -31,16 +32,6 @@ profiles: [loihi_int8]
 TRIAL = Trial("nmnist-sim", profiles=("loihi_int8",))
 
 
-@pytest.fixture
-def confirm(benchmark_script):
-    return benchmark_script("paper/confirm.py")
-
-
-@pytest.fixture
-def page(benchmark_script):
-    return benchmark_script("paper/confirmed.py")
-
-
 @pytest.fixture(scope="module")
 def made():
     """Return a checkpoint, its recordings and its record."""
@@ -52,7 +43,7 @@ def made():
     )
 
 
-def test_what_the_record_says_is_given_again_and_the_definitions_agree(confirm, made):
+def test_what_the_record_says_is_given_again_and_the_definitions_agree(made):
     checkpoint, test, record = made
     row = confirm.evaluated_again(TRIAL, record, checkpoint, test)
     # Four of the test set, three of the program, the data's hash.
@@ -69,7 +60,7 @@ def test_what_the_record_says_is_given_again_and_the_definitions_agree(confirm, 
     assert confirm.faults(row) == []
 
 
-def test_a_wrong_number_of_the_record_is_found(confirm, made):
+def test_a_wrong_number_of_the_record_is_found(made):
     checkpoint, test, record = made
     wrong = copy.deepcopy(record)
     wrong["programs"]["loihi_int8"]["ksynops"] += 1e-9
@@ -82,7 +73,7 @@ def test_a_wrong_number_of_the_record_is_found(confirm, made):
     assert confirm.held({}, {"test": {"hard": 0.5}}) == (1, ["test.hard: None in the record, 0.5 again"])
 
 
-def test_a_definition_that_says_otherwise_is_found(confirm, made, monkeypatch):
+def test_a_definition_that_says_otherwise_is_found(made, monkeypatch):
     checkpoint, test, record = made
     plain, integers = inference.run, reference.run
 
@@ -104,9 +95,7 @@ def test_a_definition_that_says_otherwise_is_found(confirm, made, monkeypatch):
     assert confirm.faults(row) == ["loihi_int8: 1 of 940 integers differ"]
 
 
-def test_a_definition_may_see_fewer_recordings_and_then_says_nothing_of_the_accuracy(
-    confirm, made, monkeypatch
-):
+def test_a_definition_may_see_fewer_recordings_and_then_says_nothing_of_the_accuracy(made, monkeypatch):
     checkpoint, test, record = made
     monkeypatch.setitem(confirm.MOST, "dense", {"float": 10, "integer": 7})
     row = confirm.evaluated_again(TRIAL, record, checkpoint, test)
@@ -126,7 +115,7 @@ def results_of(folder, best=0.2):
     return aggregate(experiment, trials, folder / "r")
 
 
-def test_the_sample_is_the_baseline_and_the_best_sast_by_validation(confirm, tmp_path):
+def test_the_sample_is_the_baseline_and_the_best_sast_by_validation(tmp_path):
     for best in (0.1, 0.2):
         rows = confirm.chosen(results_of(tmp_path, best), {})
         assert [(t.method, t.rho, t.seed) for _, t, _ in rows] == [("baseline", 0.0, 0), ("sast", best, 0)]
@@ -135,7 +124,7 @@ def test_the_sample_is_the_baseline_and_the_best_sast_by_validation(confirm, tmp
         confirm.chosen(results_of(tmp_path), {"divisor_factor": 33.0})
 
 
-def test_a_changed_checkpoint_and_other_recordings_are_refused(confirm, tmp_path, monkeypatch, made):
+def test_a_changed_checkpoint_and_other_recordings_are_refused(tmp_path, monkeypatch, made):
     checkpoint, test, _ = made
     monkeypatch.setattr(confirm, "HERE", tmp_path)
     baseline, sast = confirm.chosen(results_of(tmp_path), {})
@@ -168,35 +157,3 @@ def test_a_changed_checkpoint_and_other_recordings_are_refused(confirm, tmp_path
     monkeypatch.setattr(splits, "load_dataset", lambda *a, **k: replace(test, data_hash="e"))
     with pytest.raises(InputError, match="test recordings are not those of"):
         confirm.sample(*call)
-
-
-def test_the_page_tells_what_agrees_and_what_does_not(page, confirm, made, tmp_path):
-    checkpoint, test, record = made
-    row = {"experiment": "table1", "point": "method baseline"}
-    row |= confirm.evaluated_again(TRIAL, record, checkpoint, test)
-    content = {
-        "command": "python x.py",
-        "commit": "0123456789abcdef",
-        "versions": {"torch": "2"},
-        "checkpoints": [row],
-    }
-    path = tmp_path / "confirmed.json"
-    assert "Not made yet: `python benchmarks/paper/confirm.py" in page.confirmed(path)
-    path.write_text(json.dumps(content), "utf-8")
-    text = page.confirmed(path)
-    assert "`python x.py` at commit 0123456789ab (torch 2)" in text
-    assert "gives 8 of 8 numbers again exactly" in text and "Otherwise" not in text
-    assert "0 of 80 predictions differ" in text and "gives 2 of 2 recorded accuracies exactly" in text
-    assert "1 programs: 0 of 940 integers differ" in text
-    row["not_reproduced"] = ["test.hard: 1 in the record, 2 again"]
-    row["float"]["hard"] |= {"predictions_that_differ": 3, "accuracy": 0.5, "accuracy_in_record": 0.75}
-    row["programs"]["loihi_int8"]["numbers_that_differ"] = 4
-    path.write_text(json.dumps(content), "utf-8")
-    text = page.confirmed(path)
-    assert "gives 7 of 8 numbers again exactly" in text
-    assert "Otherwise: `table1`, method baseline, test.hard: 1 in the record, 2 again." in text
-    assert "3 of 80 predictions differ" in text and "gives 1 of 2 recorded accuracies exactly" in text
-    assert "hard: 50.00 %, recorded 75.00 %" in text and "4 of 940 integers differ" in text
-    path.write_text("{}", "utf-8")
-    with pytest.raises(InputError, match=r"confirmed\.json: no readable result of a second evaluation"):
-        page.confirmed(path)

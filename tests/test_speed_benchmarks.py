@@ -46,8 +46,7 @@ def work(tmp_path):
 def copied(tmp_path):
     """Return a copy of the benchmarks with the committed results, so that nothing of the repository is written to."""
     folder = tmp_path / "benchmarks"
-    shutil.copytree(BENCHMARKS / "speed", folder / "speed", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(BENCHMARKS / "paper", folder / "paper", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(BENCHMARKS, folder, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
 

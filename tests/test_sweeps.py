@@ -13,7 +13,7 @@ from sastdeploy.errors import InputError
 from sastdeploy.experiments import runner as local
 from sastdeploy.experiments.progress import Watch
 from sastdeploy.experiments.record import load_record
-from sastdeploy.experiments.report import section
+from sastdeploy.experiments.report import report
 from sastdeploy.experiments.results import aggregate, without_measures
 from sastdeploy.experiments.runner import addresses, run_all
 from sastdeploy.experiments.selection import choose, read_tests
@@ -103,6 +103,7 @@ def test_an_address_covers_every_setting_and_the_data():
     ("seeds: [0, 1]", "seeds: [0, -1]", "seed -1: outside 0 to 9223372036854775807."),
     ("seeds: [0, 1]", "seeds: [99999999999999999999999]", "has 23 digits; a whole number may have at most 18."),
     ("profiles:", "paper: {a: [.nan]}\nprofiles:", "key 'paper.a.0': Input should be a finite number"),
+    ("profiles:", "paper: {a: [1]}\npublished: {a: [1]}\nprofiles:", "'paper' is the older name of 'published'. Keep one of the two."),
     ("profiles:", "measures: [activty]\nprofiles:", "'activty' is no measure. Did you mean 'activity'? Allowed: activity, margins"),
     ("profiles:", "select_by: [rhoo]\nprofiles:", "'rhoo' is no setting of a trial."),
     ("title:", "tittle:", "tittle"),
@@ -125,12 +126,12 @@ def test_trials_run_once_and_the_report_is_made_of_their_records(file, root, tmp
     assert len(times) == 6
     run_all(trials, root, work, records, 2)
     assert {path: path.stat().st_mtime_ns for path in records.iterdir()} == times
-    text = section(aggregate(experiment, trials, records))
-    assert text == section(aggregate(load_experiment(file), trials, records))
+    text = report(aggregate(experiment, trials, records))
+    assert text == report(aggregate(load_experiment(file), trials, records))
     assert (
         "6 of 6 trials" in text
         and "| method sast, rho 0.3 | 2 |" in text
-        and "- method baseline: seed 0:" in text
+        and "| method baseline | gap |" in text
     )
     record = json.loads(next(iter(times)).read_text("utf-8"))
     assert record["test"]["recordings"] == 30 and record["programs"]["loihi_int8"]["ksynops"] > 0
@@ -267,13 +268,19 @@ def test_the_command_line(file, root, tmp_path, capsys):
         and found["trials"][0]["epochs"] == found["trials"][0]["of"] == 2
     )
     table = call("report")[1]
-    assert table.startswith("## Small: baseline and SAST")
+    assert table.startswith("# Small: baseline and SAST")
     (point,) = json.loads(call("report", "--json")[1])["points"]
     figures = point["figures"]
     assert all(f"| {figures[key]['mean']:.2f} |" in table for key in ("surrogate", "hard"))
     assert f"{figures['loihi_int8 kSynOps']['mean']:,.1f}" in table
     assert call("report", "--out", str(tmp_path / "r.md"))[0] == 0
-    assert (tmp_path / "r.md").read_text("utf-8").startswith("## Small")
+    assert (tmp_path / "r.md").read_text("utf-8").startswith("# Small")
+    lines = call("report", "--csv")[1].splitlines()
+    assert lines[0].startswith(
+        "point,chosen,figure,seeds,mean,"
+    ) and f"hard,1,{figures['hard']['mean']:.6g},,,," in "".join(lines)
+    code, _, err = call("report", "--csv", "--json")
+    assert code == 2 and "--csv and --json: name one of the two." in err
     (tmp_path / "records").rename(tmp_path / "kept")
     assert call("report", "--records", str(tmp_path / "kept"), "--figures", str(tmp_path / "f"))[0] == 0
     assert (tmp_path / "f").is_dir()
@@ -425,7 +432,7 @@ def test_real_recordings_need_one_word(file, tmp_path):
     experiment, records = load_experiment(file), tmp_path / "records"
     trials = addresses(experiment, tmp_path / "data")
     run_all(trials, tmp_path / "data", tmp_path / "work", records, 2)
-    text = section(aggregate(experiment, trials, records))
+    text = report(aggregate(experiment, trials, records))
     assert "2 of 2 trials. `nmnist`, 2 epochs" in text and "40 test recordings" in text
     assert "simulated" not in text and "Reduced against the paper: at most 2 epochs instead of 200" in text
 

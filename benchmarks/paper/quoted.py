@@ -4,8 +4,8 @@
     python benchmarks/paper/quoted.py --write    put today's figures into the pages; then read the sentences around them again
 
 A page has ``given``, numbers that no record gives (the paper's figures, settings), and ``quotes``: fragments as they stand in the page
-with a figure's name in braces, taken from a node of results.json (``at``, keys joined by `` / ``). ``rows`` is short for fragments that
-begin differently and end alike, one per point of an experiment. A figure is ``{name}`` for mean ± standard deviation, or
+with a figure's name in braces, taken from a node of results.json (``at``, keys joined by `` / ``; of several nodes, ``{2:name}`` is of the
+second). ``rows`` is short for fragments that begin differently and end alike, one per point of an experiment. A figure is ``{name}`` for mean ± standard deviation, or
 ``{name | form}``: ``mean`` without the deviation, ``less`` for the paired difference to the reference with its interval, ``well`` for
 the same to the point with a largest frame value of 1, ``own`` for the interval of a figure that is a difference itself, ``ratio`` to
 the reference, ``seeds`` for the number of seeds, ``by seed``; a digit after the form sets the decimals. Without a record it is ``-``.
@@ -32,7 +32,7 @@ NONE = "-"
 NUMBER = r"[+-]?\d[\d,]*(?:\.\d+)?"
 VALUE = rf"(?:{NUMBER}(?:(?:; {NUMBER})+| ± {NUMBER})?(?: \({NUMBER} to {NUMBER}\))?|-)"
 """A figure as it is printed."""
-PLACE = re.compile(r"\{([^{}|]+)(?: \| ([^{}]+?))?\}")
+PLACE = re.compile(r"\{(?:(\d):)?([^{}|]+)(?: \| ([^{}]+?))?\}")
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,17 @@ def quotes(entries: list[dict[str, Any]], results: dict[str, Any]) -> list[Quote
     for entry in entries:
         if "rows" in entry:
             points = f"experiments / {entry['experiment']} / points / "
-            parts = [(f"{begin}{entry['cells']}", points + point) for begin, point in entry["rows"].items()]
+            for begin, labels in entry["rows"].items():
+                made.append(
+                    _quote(f"{begin}{entry['cells']}", [points + one for one in _listed(labels)], results)
+                )
         else:
-            parts = [(entry["text"], entry["at"])]
-        made += [_quote(text, _node(results, at), at) for text, at in parts]
+            made.append(_quote(entry["text"], _listed(entry["at"]), results))
     return made
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return value if isinstance(value, list) else [value]
 
 
 def _node(results: dict[str, Any], at: str) -> dict[str, Any]:
@@ -69,10 +75,15 @@ def _node(results: dict[str, Any], at: str) -> dict[str, Any]:
     return node
 
 
-def _quote(text: str, node: dict[str, Any], at: str) -> Quote:
-    shown = PLACE.sub(lambda match: _shown(node, match[1], match[2] or "", at), text)
-    literal = [re.escape(part) for part in PLACE.split(text)[::3]]
-    return Quote(shown, VALUE.join(literal))
+def _quote(text: str, places: list[str], results: dict[str, Any]) -> Quote:
+    nodes = [_node(results, at) for at in places]
+
+    def shown(match: re.Match[str]) -> str:
+        number = int(match[1] or 1) - 1
+        return _shown(nodes[number], match[2], match[3] or "", places[number])
+
+    literal = [re.escape(part) for part in PLACE.split(text)[::4]]
+    return Quote(PLACE.sub(shown, text), VALUE.join(literal))
 
 
 def _shown(node: dict[str, Any], name: str, form: str, at: str) -> str:
@@ -108,7 +119,7 @@ def _shown(node: dict[str, Any], name: str, form: str, at: str) -> str:
     return (
         middle
         if kind == "mean" or figure["deviation"] is None
-        else f"{middle} ± {figure['deviation']:.{digits or 2}f}"
+        else f"{middle} ± {figure['deviation']:,.{digits or 2}f}"
     )
 
 
@@ -127,12 +138,14 @@ def updated(page: str, entry: dict[str, Any], results: dict[str, Any]) -> str:
     """Return the page with the figures of ``results`` in its fragments.
 
     Raises:
-        InputError: a fragment stands nowhere in the page.
+        InputError: a fragment stands nowhere in the page, or more than once.
     """
     for quote in quotes(entry["quotes"], results):
         page, count = re.subn(quote.pattern, quote.text.replace("\\", r"\\"), page)
-        if not count:
-            raise InputError(f"not in the page, whatever its figures: {quote.text}")
+        if count != 1:
+            raise InputError(
+                f"stands in the page {count} times, whatever its figures, and not once: {quote.text}"
+            )
     return page
 
 

@@ -109,7 +109,7 @@ class SnnTorch(_Peer):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        states: list[Any] = [neuron.reset_mem() for neuron in self.neurons]
+        states: list[Any] = [neuron.reset_mem() for neuron in self.neurons]  # type: ignore[operator]
         total: Any = 0.0
         for s in x:
             for k, (stage, neuron) in enumerate(zip(self.stages, self.neurons)):
@@ -155,7 +155,7 @@ class Sinabs(_Peer):
     def forward(self, x: Tensor) -> Tensor:
         s = x
         for stage, neuron in zip(self.stages, self.neurons):
-            neuron.reset_states()
+            neuron.reset_states()  # type: ignore[operator]
             s = neuron(_over_time(stage, s))
         return self.readout(_pooled(s.mean(1)))
 
