@@ -42,8 +42,9 @@ bench-peers: .venv-peers/.ready  ## the same beside snnTorch, SpikingJelly, sina
 	.venv-peers/bin/python -m pip install --quiet -c .ci/constraints.txt -e '.[test]' -r benchmarks/speed/peers.txt
 	touch $@
 
-results: $(READY)  ## write benchmarks/paper/RESULTS.md and ADVICE.md from the experiments' records
+results: $(READY)  ## write the paper's results.json, tables and figures from the records, and their numbers into the pages
 	$(BIN)/python benchmarks/paper/assemble.py
+	$(BIN)/python benchmarks/paper/quoted.py --write
 
 clean:  ## remove the environment and everything built
 	rm -rf $(VENV) .venv-peers .bench build dist .pytest_cache .hypothesis .ruff_cache .mypy_cache

@@ -29,7 +29,7 @@ from sastdeploy.errors import InputError
 
 HERE = Path(__file__).resolve().parent
 NONE = "-"
-NUMBER = r"[+-]?\d[\d,]*(?:\.\d+)?"
+NUMBER = r"[+-]?\d+(?:,\d{3})*(?:\.\d+)?"
 VALUE = rf"(?:{NUMBER}(?:(?:; {NUMBER})+| ± {NUMBER})?(?: \({NUMBER} to {NUMBER}\))?|-)"
 """A figure as it is printed."""
 PLACE = re.compile(r"\{(?:(\d):)?([^{}|]+)(?: \| ([^{}]+?))?\}")
