@@ -329,5 +329,5 @@ def test_bounds_need_two_recordings(count, limit):
 def test_bounds_refuse_what_does_not_fit():
     with pytest.raises(InputError, match="at least one is needed"):
         bounds(checkpoint_of(), labelled(count=3).select(slice(0, 0)))
-    with pytest.raises(InputError, match="do not fit the network's"):
+    with pytest.raises(InputError, match="but the network takes 2x4x4 in 6 bins"):
         bounds(checkpoint_of(), labelled(POOL))

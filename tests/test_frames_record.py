@@ -54,6 +54,78 @@ def test_wrong_axes_and_counts_are_refused():
         Frames.from_dense(np.full((1, 1, 1, 1, 1), -1))
 
 
+GOOD = {
+    "shape": (2, 1, 2),
+    "time_bins": 2,
+    "indptr": np.array([0, 2, 2, 2, 3]),
+    "index": np.array([1, 3, 0], np.uint16),
+    "count": np.array([1, 255, 7], np.uint8),
+}
+MEND = ". Bin the recordings again."
+FEWER = "frames: fewer indices or counts than the row pointers name" + MEND
+MORE = "frames: more indices or counts than the row pointers name" + MEND
+ORDER = "frames: inputs are named twice or out of order within a bin" + MEND
+POINTERS = "frames: row pointers do not ascend from 0, one per recording and bin" + MEND
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        ("index", [1, 4, 0], "frames: input 4 lies outside the frame's 4 inputs" + MEND),
+        ("index", [-1, 3, 0], "frames: input -1 lies outside the frame's 4 inputs" + MEND),
+        ("index", [3, 3, 0], ORDER),
+        ("index", [3, 1, 0], ORDER),
+        ("index", [1.0, 3.0, 0.0], "frames: index is float64 [3], not whole numbers in one row" + MEND),
+        ("index", [[1, 3, 0]], "frames: index is int64 [1, 3], not whole numbers in one row" + MEND),
+        ("index", [1, 3], FEWER),
+        ("index", [1, 3, 0, 1], MORE),
+        ("count", [1, 0, 7], "frames: an input is listed with a count of 0; counts are 1 to 255" + MEND),
+        ("count", [1, 256, 7], "frames: an input is listed with a count of 256; counts are 1 to 255" + MEND),
+        ("count", [1, 1], FEWER),
+        ("indptr", [0, 2, 1, 2, 3], POINTERS),
+        ("indptr", [1, 2, 2, 2, 3], POINTERS),
+        ("indptr", [0, 2, 2, 3], POINTERS),
+        ("indptr", [], POINTERS),
+        ("indptr", [0, 1, 2, 3, 4], FEWER),
+        ("time_bins", 0, "frames: shape (2, 1, 2) in 0 bins is not (P, H, W) and T of whole numbers from 1" + MEND),
+        ("shape", (2, 2), "frames: shape (2, 2) in 2 bins is not (P, H, W) and T of whole numbers from 1" + MEND),
+    ],
+)  # fmt: skip
+def test_bad_frames_cannot_be_made(part, value, message):
+    with pytest.raises(InputError) as caught:
+        Frames(**{**GOOD, part: np.array(value) if isinstance(value, list) else value})
+    assert str(caught.value) == message
+
+
+def test_entries_ascend_within_a_bin_only():
+    """Empty bins in between, first and last, and an input below the last one of the bin before."""
+    frames = Frames(
+        (1, 1, 4), 1, np.array([0, 0, 2, 2, 3, 4, 4]), np.array([2, 3, 0, 0]), np.array([1, 2, 3, 4])
+    )
+    assert frames.dense().reshape(6, 4)[[1, 3, 4]].tolist() == [[0, 0, 1, 2], [3, 0, 0, 0], [4, 0, 0, 0]]
+    assert (frames.indptr.dtype, frames.index.dtype, frames.count.dtype) == (np.int64, np.uint16, np.uint8)
+
+
+def test_checked_frames_stay_as_they_were_checked():
+    frames = Frames(**GOOD)
+    for array in (frames.indptr, frames.index, frames.count, frames.select(slice(1)).index):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 9
+
+
+def test_a_part_of_checked_frames_is_not_checked_again(monkeypatch):
+    from sastdeploy.recordings import frames as module
+
+    frames = Frames(**GOOD)
+    monkeypatch.setattr(module, "_checked", None)
+    assert frames.select(slice(1, 2)).clipped(3).dense().sum() == 3
+
+
+def test_a_clip_outside_the_counts_is_refused():
+    with pytest.raises(InputError, match="c_clip 0: outside 1 to 255"):
+        Frames(**GOOD).clipped(0)
+
+
 def test_labelled_selection_keeps_what_belongs_together():
     counts = np.arange(1, 4, dtype=np.uint8).reshape(3, 1, 1, 1, 1)
     labelled = LabelledFrames(

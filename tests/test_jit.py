@@ -22,8 +22,8 @@ PACKAGE = Path(sastdeploy.__file__).parent
 
 USE = (
     "import numpy as np; from sastdeploy.simulator.numba_engine.kernels import clip_counts as k; from sastdeploy._kernels.jit import cache_folder\n"
-    "v = np.zeros(2, np.uint8); a = np.array([3, 9], np.uint16); c = np.array([1, 9], np.uint8)\n"
-    "print(k(a, c, np.uint8(4), v), v.tolist(), sum(k.stats.cache_hits.values()), cache_folder() is not None)"
+    "v = np.zeros(2, np.uint8); c = np.array([1, 9], np.uint8)\n"
+    "k(c, np.uint8(4), v); print(v.tolist(), sum(k.stats.cache_hits.values()), cache_folder() is not None)"
 )
 
 
@@ -126,15 +126,15 @@ def test_a_constant_from_another_file_is_found(tmp_path):
 
 def test_the_second_process_takes_the_kernel_from_the_cache(tmp_path):
     folder = tmp_path / "cache"
-    assert used(NUMBA_CACHE_DIR=str(folder)) == ["9", "[1,", "4]", "0", "True"]
-    assert used(NUMBA_CACHE_DIR=str(folder)) == ["9", "[1,", "4]", "1", "True"]
+    assert used(NUMBA_CACHE_DIR=str(folder)) == ["[1,", "4]", "0", "True"]
+    assert used(NUMBA_CACHE_DIR=str(folder)) == ["[1,", "4]", "1", "True"]
     assert [path.name for path in folder.iterdir()] == [jit.content_hash()]
 
 
 def test_without_a_folder_to_write_to_kernels_are_compiled_every_time(tmp_path):
     file = tmp_path / "file"
     file.write_text("", "utf-8")
-    assert used(NUMBA_CACHE_DIR=str(file)) == ["9", "[1,", "4]", "0", "False"]
+    assert used(NUMBA_CACHE_DIR=str(file)) == ["[1,", "4]", "0", "False"]
 
 
 def test_a_change_in_any_file_gives_another_folder(tmp_path, monkeypatch):

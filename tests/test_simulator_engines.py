@@ -263,60 +263,9 @@ def test_frames_of_another_shape_are_refused():
     )
 
 
-@pytest.mark.parametrize("name", engine.ENGINES)
-@pytest.mark.parametrize(("entries", "text"), [
-    ({"count": [1, 0]}, r"count of 0; counts are 1 to 255\. Bin the recordings again\."),
-    ({"index": [0, 0]}, r"inputs .*twice or out of order within a bin\. Bin the recordings again\."),
-    ({"index": [1, 0]}, r"inputs .*twice or out of order within a bin\. Bin the recordings again\."),
-    ({"index": [0, 2]}, r"input 2 .*lies outside the frame's 2 inputs\. Bin the recordings again\."),
-])  # fmt: skip
-def test_every_engine_refuses_the_same_entries(name, entries, text):
-    program = tiny_program(
-        (DenseLif("a", np.array([[1, 2]], np.int8), 8, tiny_lif()),), tiny_readout(), frame=(2, 1, 1)
-    )
-    good = Frames.from_dense(np.ones((2, 5, 2, 1, 1), np.uint8))
-    engine.run(program, good, engine=name)
-    parts = {part: getattr(good, part).copy() for part in entries}
-    for part, values in entries.items():
-        parts[part][6:8] = values
-    with pytest.raises(InputError, match=text):
-        engine.run(program, replace(good, **parts), engine=name)
-
-
-def test_an_index_outside_the_frame_never_reaches_a_kernel():
-    good = counts(1, 4, 0, 2, 5)
-    bad = replace(good, index=np.full_like(good.index, 1))
-    with pytest.raises(InputError, match=r"input 1 in recordings 0 to 0 lies outside the frame's 1 inputs"):
-        engine.run(one_neuron(), bad)
-
-
-@pytest.mark.parametrize(
-    ("change", "text"),
-    [
-        ({"indptr": np.array([0, 2, 1, 1, 1, 1])}, "frames: row pointers do not ascend. Bin the recordings again."),
-        ({"count": np.ones(1, np.uint8)}, "frames: fewer indices or counts than the row pointers name. Bin the recordings again."),
-    ],
-)  # fmt: skip
-def test_contradicting_frames_are_refused(change, text):
-    with pytest.raises(InputError) as found:
-        engine.run(one_neuron(), replace(counts(1, 4, 0, 2, 5), **change))
-    assert str(found.value) == text
-
-
 def test_a_width_that_cannot_be_proven_is_refused_by_the_plan():
     layer = DenseLif("fc", np.full((1, 140_000), 127, np.int8), 8, tiny_lif())
     program = tiny_program([layer], tiny_readout(), frame=(1, 1, 140_000), c_clip=127)
     with pytest.raises(SimulationError) as found:
         make_plan(program)
     assert str(found.value) == "layer fc: a weighted sum of 2258060000 does not fit 32 bits."
-
-
-def test_an_input_named_twice_in_a_bin_is_refused():
-    layer = DenseLif("a", np.array([[1, 2]], np.int8), 8, tiny_lif())
-    program = tiny_program((layer,), tiny_readout(), frame=(2, 1, 1))
-    frames = Frames.from_dense(np.ones((1, 5, 2, 1, 1), np.uint8))
-    index = frames.index.copy()
-    index[1] = index[0]
-    twice = Frames(frames.shape, frames.time_bins, frames.indptr, index, frames.count)
-    with pytest.raises(InputError, match="recordings 0 to 0 name inputs twice or out of order within a bin"):
-        engine.run(program, twice)

@@ -140,23 +140,6 @@ def test_a_second_backward_pass_is_refused_not_wrong():
         s.sum().backward()
 
 
-def test_an_input_outside_the_frame_is_refused_before_a_kernel_reads_it():
-    data = labelled(DENSE, 2)
-    index = data.frames.index.copy()
-    index[1] = 32
-    frames = Frames(**{**data.frames.__dict__, "index": index})
-    with pytest.raises(InputError, match="input 32 lies outside the frame's 32 inputs"):
-        SparseFrames(frames, checkpoint_of(DENSE).preprocessing).draw(slice(None))
-
-
-@pytest.mark.parametrize("part", ["index", "count"])
-def test_counts_that_are_cut_short_are_refused_before_a_kernel_reads_past_them(part):
-    data = labelled(DENSE, 2)
-    cut = Frames(**{**data.frames.__dict__, part: getattr(data.frames, part)[:-1]})
-    with pytest.raises(InputError, match="fewer indices or counts than the row pointers name"):
-        SparseFrames(cut, checkpoint_of(DENSE).preprocessing)
-
-
 def test_recordings_without_events_and_empty_batches():
     network = SpikingNetwork(DENSE)
     network.initialise(torch.Generator().manual_seed(0))

@@ -72,7 +72,7 @@ def start_parts(turns: int) -> dict[str, dict[str, float]]:
     hidden = f"import sys; sys.modules.update(dict.fromkeys({UNUSED}))\n"
     load = (
         "import numpy as np; from sastdeploy.simulator.numba_engine.kernels import clip_counts as k\n"
-        "k(np.zeros(1, np.uint16), np.ones(1, np.uint8), np.uint8(1), np.zeros(1, np.uint8))"
+        "k(np.ones(1, np.uint8), np.uint8(1), np.zeros(1, np.uint8))"
     )
     scripts = {
         "Python alone": "pass",

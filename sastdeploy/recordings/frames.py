@@ -6,8 +6,10 @@ This module holds records only: `sastdeploy.recordings.binning` fills them, trai
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,9 @@ from sastdeploy.errors import InputError
 
 MAX_COUNT = 127
 """Largest event count per bin and input that a program accepts: exact in every engine's 8-bit integer kernels."""
+
+LARGEST_COUNT = 255
+"""Largest event count per bin and input that frames hold; binning saturates there."""
 
 NORMALISATIONS = ("fixed", "sample_max")
 
@@ -105,12 +110,19 @@ def _integers(values: list, length: int) -> tuple:
 class Frames:
     """Event counts of N recordings in T bins, stored sparsely (compressed rows, one row per recording and bin).
 
+    Checked once, when made; nobody checks again. The arrays are kept as read-only views in the types named here, so
+    only what is given in another type is copied.
+
     Args:
         shape: ``(P, H, W)`` of one frame; inputs are numbered in C order.
         time_bins: T.
-        indptr: int64 ``[N * T + 1]``; row ``n * T + t`` occupies ``indptr[row]:indptr[row + 1]``.
-        index: uint16 (uint32 above 65,536 inputs), strictly increasing within a row, below ``P * H * W``.
-        count: uint8, 1 to 255, never 0. Arrays may be memory-mapped.
+        indptr: int64 ``[N * T + 1]``, from 0 to the number of entries; row ``n * T + t`` occupies
+            ``indptr[row]:indptr[row + 1]``.
+        index: uint16 (uint32 above 65,536 inputs), strictly ascending within a row, below ``P * H * W``.
+        count: uint8, 1 to 255, never 0 (programs clip at 127 or less). Arrays may be memory-mapped.
+
+    Raises:
+        InputError: the arrays contradict each other, or an entry lies outside its range.
     """
 
     shape: tuple[int, int, int]
@@ -118,6 +130,31 @@ class Frames:
     indptr: NDArray[np.int64]
     index: NDArray
     count: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        self._keep(*_checked(self.shape, self.time_bins, self.indptr, self.index, self.count))
+
+    @classmethod
+    def _trusted(
+        cls,
+        shape: tuple[int, int, int],
+        time_bins: int,
+        indptr: NDArray[np.int64],
+        index: NDArray,
+        count: NDArray[np.uint8],
+    ) -> Frames:
+        """Return frames without a look at their entries: for parts of checked ones, and files whose hash was verified."""
+        frames = object.__new__(cls)
+        frames._keep(shape, time_bins, indptr, index, count)
+        return frames
+
+    def _keep(self, shape: tuple, time_bins: int, *arrays: NDArray) -> None:
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "time_bins", time_bins)
+        for name, array in zip(("indptr", "index", "count"), arrays):
+            view = array.view()
+            view.flags.writeable = False
+            object.__setattr__(self, name, view)
 
     def __len__(self) -> int:
         return (len(self.indptr) - 1) // self.time_bins
@@ -131,7 +168,7 @@ class Frames:
         chosen = np.arange(len(self))[recordings]
         lengths = np.diff(self.indptr).reshape(-1, self.time_bins)[chosen].reshape(-1)
         indptr = np.concatenate(([0], np.cumsum(lengths)))
-        return Frames(
+        return Frames._trusted(
             self.shape, self.time_bins, indptr, self._of(self.index, chosen), self._of(self.count, chosen)
         )
 
@@ -145,38 +182,18 @@ class Frames:
         return np.concatenate([values[:0], *(values[a:b] for a, b in zip(begin.tolist(), end.tolist()))])
 
     def clipped(self, c_clip: int) -> Frames:
-        """Return the frames with every count replaced by ``min(count, c_clip)``."""
-        return Frames(
-            self.shape, self.time_bins, self.indptr, self.index, np.minimum(self.count, np.uint8(c_clip))
-        )
+        """Return the frames with every count replaced by ``min(count, c_clip)``, c_clip from 1 to 255."""
+        if not 1 <= c_clip <= LARGEST_COUNT:
+            raise InputError(f"c_clip {c_clip}: outside 1 to {LARGEST_COUNT}.")
+        counts = np.minimum(self.count, np.uint8(c_clip))
+        return Frames._trusted(self.shape, self.time_bins, self.indptr, self.index, counts)
 
     def dense(self) -> NDArray[np.uint8]:
-        """Return the counts as uint8 ``[N, T, P, H, W]``.
-
-        Raises:
-            InputError: a listed input lies outside the frame, has no count, or stands twice or out of order within its bin.
-        """
+        """Return the counts as uint8 ``[N, T, P, H, W]``."""
         counts = np.zeros((len(self) * self.time_bins, self.inputs), np.uint8)
         rows = np.repeat(np.arange(len(counts)), np.diff(self.indptr))
-        self._check_entries(rows)
         counts[rows, self.index] = self.count
         return counts.reshape(len(self), self.time_bins, *self.shape)
-
-    def _check_entries(self, rows: NDArray[np.integer]) -> None:
-        index = self.index
-        outside = (index < 0) | (index >= self.inputs)
-        if outside.any():
-            raise InputError(
-                f"frames: input {index[outside][0]} lies outside the frame's {self.inputs} inputs. Bin the recordings again."
-            )
-        if self.count.min(initial=1) < 1:
-            raise InputError(
-                "frames: an input is listed with a count of 0; counts are 1 to 255. Bin the recordings again."
-            )
-        if ((rows[1:] == rows[:-1]) & (index[1:] <= index[:-1])).any():
-            raise InputError(
-                "frames: inputs are named twice or out of order within a bin. Bin the recordings again."
-            )
 
     @classmethod
     def from_dense(cls, counts: NDArray) -> Frames:
@@ -196,12 +213,88 @@ class Frames:
         rows, index = np.nonzero(flat)
         indptr = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=len(flat)))))
         return cls(
-            counts.shape[2:],
-            counts.shape[1],
+            (int(counts.shape[2]), int(counts.shape[3]), int(counts.shape[4])),
+            int(counts.shape[1]),
             indptr,
             index.astype(index_dtype(flat.shape[1])),
             flat[rows, index].astype(np.uint8),
         )
+
+
+def _checked(
+    shape: Any, time_bins: Any, indptr: Any, index: Any, count: Any
+) -> tuple[tuple[int, int, int], int, NDArray, NDArray, NDArray]:
+    """Return the parts of `Frames` in their types; the one border at which entries are looked at."""
+    sizes = tuple(shape)
+    if len(sizes) != 3 or not all(_is_size(size) for size in (*sizes, time_bins)):
+        _refuse(f"shape {sizes} in {time_bins!r} bins is not (P, H, W) and T of whole numbers from 1")
+    inputs, bins = math.prod(int(size) for size in sizes), int(time_bins)
+    indptr, index, count = (
+        _whole_numbers(name, array)
+        for name, array in (("indptr", indptr), ("index", index), ("count", count))
+    )
+    if len(indptr) == 0 or (len(indptr) - 1) % bins or indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
+        _refuse("row pointers do not ascend from 0, one per recording and bin")
+    if not indptr[-1] == len(index) == len(count):
+        fewer = indptr[-1] > min(len(index), len(count))
+        _refuse(f"{'fewer' if fewer else 'more'} indices or counts than the row pointers name")
+    if len(index):
+        lowest, highest = int(index.min()), int(index.max())
+        if lowest < 0 or highest >= inputs:
+            outside = lowest if lowest < 0 else highest
+            _refuse(f"input {outside} lies outside the frame's {inputs} inputs")
+        least, most = int(count.min()), int(count.max())
+        if least < 1 or most > LARGEST_COUNT:
+            wrong = least if least < 1 else most
+            _refuse(f"an input is listed with a count of {wrong}; counts are 1 to {LARGEST_COUNT}")
+        # Compared, not subtracted: unsigned differences wrap. The first entry of a row may lie below the last one's.
+        ascends = index[1:] > index[:-1]
+        begins = indptr[1:-1]
+        ascends[begins[(begins > 0) & (begins < len(index))] - 1] = True
+        if not ascends.all():
+            _refuse("inputs are named twice or out of order within a bin")
+    return (
+        (int(sizes[0]), int(sizes[1]), int(sizes[2])),
+        bins,
+        indptr.astype(np.int64, copy=False),
+        index.astype(index_dtype(inputs), copy=False),
+        count.astype(np.uint8, copy=False),
+    )
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 1
+
+
+def _whole_numbers(name: str, values: Any) -> NDArray:
+    array = np.asarray(values)
+    if array.ndim != 1 or (array.dtype.kind not in "iu" and array.size):
+        _refuse(f"{name} is {array.dtype} {list(array.shape)}, not whole numbers in one row")
+    return array if array.dtype.kind in "iu" else array.astype(np.int64)
+
+
+def _refuse(what: str) -> NoReturn:
+    raise InputError(f"frames: {what}. Bin the recordings again.")
+
+
+def require_fit(frames: Frames, shape: tuple[int, int, int], time_bins: int, taker: str, remedy: str) -> None:
+    """Accept frames of the shape and number of bins that a network or a program takes.
+
+    Args:
+        shape, time_bins: what it takes. taker: its name in the message. remedy: what to do, as a sentence.
+
+    Raises:
+        InputError: another shape or number of time bins.
+    """
+    if frames.shape != shape or frames.time_bins != time_bins:
+        raise InputError(
+            f"frames: {_by(frames.shape)} in {frames.time_bins} bins, but {taker} takes {_by(shape)} in "
+            f"{time_bins} bins. {remedy}"
+        )
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 
-import numpy as np
-
 from sastdeploy.errors import InputError, did_you_mean
 from sastdeploy.program.records import Program, SumPool
 from sastdeploy.provenance import usable_cores
-from sastdeploy.recordings.frames import Frames
+from sastdeploy.recordings.frames import Frames, require_fit
 from sastdeploy.simulator.result import RunResult, empty_result
 
 ENGINES = ("numba", "reference", "onnxruntime")
@@ -54,7 +52,14 @@ def run(
         raise InputError(f"chunk {chunk}: must be at least 1 recording. Leave it out for the default.")
     digest = _verified(program)
     names = check_options(program, engine, threads, trace)
-    check_frames(program, frames)
+    taken = program.preprocessing
+    require_fit(
+        frames,
+        taken.frame_shape,
+        taken.time_bins,
+        f"program {program.name}",
+        f"Use the data set it was trained on ({program.dataset}), or compile a program for this one.",
+    )
     threads = threads or usable_cores()
     begin = time.perf_counter()
     if engine == "reference":
@@ -88,31 +93,6 @@ def check_options(
     return _traced(program, trace)
 
 
-def check_frames(program: Program, frames: Frames) -> None:
-    """Guarantee that the frames have the program's shape and bins, and that every index lies inside.
-
-    Raises:
-        InputError: they differ, or the frames' arrays contradict each other.
-    """
-    wanted = program.preprocessing
-    if tuple(frames.shape) != wanted.frame_shape or frames.time_bins != wanted.time_bins:
-        raise InputError(
-            f"frames: {_shape(frames.shape)} in {frames.time_bins} bins, but program {program.name} takes "
-            f"{_shape(wanted.frame_shape)} in {wanted.time_bins} bins. Use the data set it was trained on "
-            f"({program.dataset}), or compile a program for this one."
-        )
-    indptr = np.asarray(frames.indptr)
-    whole = len(indptr) % frames.time_bins == 1 or frames.time_bins == 1
-    if not (len(indptr) and whole and indptr[0] >= 0 and (indptr[:-1] <= indptr[1:]).all()):
-        raise InputError("frames: row pointers do not ascend. Bin the recordings again.")
-    if not indptr[-1] <= len(frames.index) == len(frames.count):
-        raise InputError(
-            "frames: fewer indices or counts than the row pointers name. Bin the recordings again."
-        )
-
-
-def _shape(shape: Sequence[int]) -> str:
-    return "x".join(str(size) for size in shape)
 
 
 def _traced(program: Program, trace: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -10,10 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sastdeploy.errors import InputError
 from sastdeploy.networks.architecture import Architecture
 from sastdeploy.networks.checkpoint import Checkpoint
-from sastdeploy.recordings.frames import Frames, LabelledFrames, Preprocessing
+from sastdeploy.recordings.frames import Frames, LabelledFrames, Preprocessing, require_fit
 from sastdeploy.statistics import wilson_interval
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.sparse import SparseFrames, SparseValues
@@ -68,12 +67,13 @@ def check_fit(architecture: Architecture, preprocessing: Preprocessing, frames: 
     Raises:
         InputError: another shape or number of time bins.
     """
-    shape, bins = architecture.input_shape, preprocessing.time_bins
-    if frames.shape != shape or frames.time_bins != bins:
-        raise InputError(
-            f"frames: {frames.shape} in {frames.time_bins} bins do not fit the network's "
-            f"{shape} in {bins} bins. Load the data set that it was trained on, in as many time bins."
-        )
+    require_fit(
+        frames,
+        architecture.input_shape,
+        preprocessing.time_bins,
+        "the network",
+        "Load the data set that it was trained on, in as many time bins.",
+    )
 
 
 def run(

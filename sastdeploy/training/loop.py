@@ -23,7 +23,7 @@ from sastdeploy.networks.checkpoint import Checkpoint, load_tensors, save_checkp
 from sastdeploy.provenance import git_commit, versions
 from sastdeploy.recordings.frames import LabelledFrames, Preprocessing
 from sastdeploy.training.distributed import ALONE, Group
-from sastdeploy.training.inference import network_inputs, predict
+from sastdeploy.training.inference import check_fit, network_inputs, predict
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.optimiser import adam
 from sastdeploy.training.quantized import quantized_weights
@@ -166,11 +166,7 @@ def _check_data(
             f"{len(training)} training and {len(validation)} validation recordings: both need at least one."
         )
     for part in (training, validation):
-        if part.frames.shape != architecture.input_shape or part.frames.time_bins != preprocessing.time_bins:
-            raise InputError(
-                f"frames {part.frames.shape} in {part.frames.time_bins} bins do not fit the network's input "
-                f"{architecture.input_shape} and {preprocessing.time_bins} bins."
-            )
+        check_fit(architecture, preprocessing, part.frames)
     if len(training.classes) != architecture.classes:
         raise InputError(
             f"{len(training.classes)} classes in the data, {architecture.classes} in the network."

@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sastdeploy.errors import InputError
 from sastdeploy.recordings.frames import Frames, Preprocessing
 from sastdeploy.training.sparse_kernels import by_pair, pieces, sum_all, sum_inputs, sum_rows
 
@@ -44,14 +43,11 @@ class SparseValues:
 
 
 class SparseFrames:
-    """Frames that were checked once, from which batches are drawn in microseconds.
+    """Frames, from which batches are drawn in microseconds.
 
     Args:
-        frames: kept, not copied, and not to be changed from now on.
+        frames: kept, not copied.
         preprocessing: says what a count is worth.
-
-    Raises:
-        InputError: an input's number outside the frame, or row pointers that lead past the counts.
     """
 
     def __init__(self, frames: Frames, preprocessing: Preprocessing) -> None:
@@ -59,16 +55,6 @@ class SparseFrames:
         self._numbers = np.arange(len(frames))
         self._index, self._count = np.asarray(frames.index), np.asarray(frames.count)
         self._ends = np.asarray(frames.indptr, np.int64)
-        # The kernels do not check bounds: this is the border where an index outside the frame must stop.
-        if self._ends[-1] > min(len(self._index), len(self._count)):
-            raise InputError(
-                "frames: fewer indices or counts than the row pointers name. Bin the recordings again."
-            )
-        largest = int(self._index.max(initial=0))
-        if largest >= frames.inputs:
-            raise InputError(
-                f"frames: input {largest} lies outside the frame's {frames.inputs} inputs. Bin the recordings again."
-            )
         self._largest = _largest_counts(frames) if preprocessing.normalisation == "sample_max" else None
         clipped = np.minimum(np.arange(256), preprocessing.c_clip) / preprocessing.divisor
         self._worth = clipped.astype(np.float32)

@@ -8,13 +8,11 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from sastdeploy.errors import InputError
 from sastdeploy.program.records import Program
 from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator.numba_engine.kernels import (
     by_pixel,
     clip_counts,
-    descents,
     lif_layer,
     pool_layer,
     tally,
@@ -160,25 +158,8 @@ class Chunks:
         clip = self._program.preprocessing.c_clip
         value = np.empty(len(index), np.uint8)
         count = _read_only(np.asarray(self._frames.count[first:last]))
-        largest = clip_counts(index, count, np.uint8(clip), value)
-        # Kernels do not check bounds: this is the border where an index outside the frame must stop.
-        if largest >= self._inputs or (index.dtype != np.uint16 and index.min(initial=0) < 0):
-            raise InputError(
-                f"frames: input {largest} in recordings {start} to {stop - 1} lies outside the frame's "
-                f"{self._inputs} inputs. Bin the recordings again."
-            )
-        if value.min(initial=1) < 1:
-            raise InputError(
-                f"frames: recordings {start} to {stop - 1} list an input with a count of 0; counts are 1 to 255. "
-                "Bin the recordings again."
-            )
+        clip_counts(count, np.uint8(clip), value)
         starts, stops = indptr[:-1] - first, indptr[1:] - first
-        # An input named twice in a row would be added twice, past what the widths were proven for.
-        if descents(index, starts, stops):
-            raise InputError(
-                f"frames: recordings {start} to {stop - 1} name inputs twice or out of order within a bin. "
-                "Bin the recordings again."
-            )
         source = Rows(starts, stops, index, _read_only(value), clip > 1, _NO_STARTS)
         return source if self._plan.input_order is None else self._by_pixel(source, self._plan.input_order)
 

@@ -4,7 +4,7 @@ A dense layer is one output position whose neurons all see the same active input
 each with its own list, copied from the source's in a few runs. So both are: gather the weight rows of the active inputs, add them, take one LIF step.
 
 Rules that keep them exact: every width is proven sufficient before a kernel is called (`sastdeploy.simulator.numba_engine.plan`),
-no unsigned operands, every index was checked at load, and no kernel raises, prints or allocates per step. They
+no unsigned operands, every index was checked when its `Frames` were made, and no kernel raises, prints or allocates per step. They
 release the interpreter lock and touch only their own recordings, so the number of threads cannot change a result.
 Records of arrays are taken apart outside the loops: passing one on costs an atomic count per array.
 """
@@ -346,31 +346,10 @@ def pool_layer(source, steps, window, sums, emitted):
 
 
 @kernel()
-def clip_counts(index, count, clip, value):
-    """Write ``min(count, clip)`` to ``value``; return the largest index, -1 where there is none."""
-    largest = np.int64(-1)
-    for e in range(len(index)):
-        largest = max(largest, np.int64(index[e]))
+def clip_counts(count, clip, value):
+    """Write ``min(count, clip)`` to ``value``."""
     for e in range(len(count)):
         value[e] = min(count[e], clip)
-    return largest
-
-
-@kernel()
-def descents(index, starts, stops):
-    """Return in how many places the indices of a row do not ascend; the rows cover ``index`` in order."""
-    found = np.int64(0)
-    for e in range(1, len(index)):
-        found += np.int64(index[e] <= index[e - 1])
-    # From one row to the next they may descend. Rows follow each other without gaps.
-    last = np.int64(0)
-    for row in range(len(starts)):
-        start = starts[row]
-        if stops[row] > start:
-            if start > last:
-                found -= np.int64(index[start] <= index[start - 1])
-            last = start
-    return found
 
 
 @kernel()
