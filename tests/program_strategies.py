@@ -8,9 +8,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding, weight_limit
+from sastdeploy.program.limits import INT32_END, worst_gained, worst_sums
 from sastdeploy.program.records import RESETS, SPIKE_TESTS, ConvLif, DenseLif, Lif, Program, Readout, SumPool
-from sastdeploy.program.records import output_shape as shape_after
-from sastdeploy.program.verify import INT32_END, worst_gained, worst_sums
 from sastdeploy.recordings.frames import Frames, Preprocessing, index_dtype
 
 MEMBRANES = ("Q8.8", "Q4.4", "Q1.1", "Q2.0", "Q12.12", "Q1.23", "Q6.10", "Q3.2")
@@ -38,12 +37,12 @@ def programs(draw: st.DrawFn, largest_side: int = 7, most_layers: int = 4) -> Pr
     for position in range(draw(st.integers(1, most_layers))):
         layer = draw(_layers(f"layer{position}", rng, shape, largest, bool(layers)))
         layers.append(layer)
-        shape = shape_after(layer, shape)
-        largest = layer.kernel**2 * largest if isinstance(layer, SumPool) else 1
+        shape = layer.output_shape(shape)
+        largest = layer.largest_output(largest)
     if isinstance(layers[-1], SumPool):
         layer = draw(_layers(f"layer{len(layers)}", rng, shape, largest, False))
         layers.append(layer)
-        shape = shape_after(layer, shape)
+        shape = layer.output_shape(shape)
     classes = tuple(f"class {k}" for k in range(draw(st.integers(1, 5))))
     return Program(
         name="random.any",
@@ -174,10 +173,12 @@ def _layers(
     pool_allowed: bool,
 ) -> DenseLif | ConvLif | SumPool:
     kernels = [k for k in (1, 2, 3) if k <= min(shape[1:]) and k * k * largest <= 127]
-    kinds = ["dense", "conv", "conv"] + (["pool"] if pool_allowed and kernels else [])
+    kinds = ["dense", "conv", "conv"] + (["pool", "windows"] if pool_allowed and kernels else [])
     kind = draw(st.sampled_from(kinds))
     if kind == "pool":
         return SumPool(name, draw(st.sampled_from(kernels)))
+    if kind == "windows":
+        return draw(_windows(name, shape, largest))
     bits = draw(st.integers(2, 8))
     outputs = draw(st.integers(1, 9))
     if kind == "dense":
@@ -189,6 +190,18 @@ def _layers(
     weight = _weights(draw, rng, (outputs, shape[0], *kernel), bits)
     lif = draw(_lifs(rng, outputs, worst_sums(weight, largest)))
     return ConvLif(name, weight, bits, stride, padding, lif)
+
+
+@st.composite
+def _windows(draw: st.DrawFn, name: str, shape: tuple[int, int, int], largest: int) -> SumPool:
+    """Draw a pool as averages become: windows of any sides that overlap, leave gaps or reach beyond the border."""
+    rows = draw(st.integers(1, min(5, shape[1])))
+    columns = draw(st.integers(1, max(1, min(5, shape[2], 127 // (rows * largest)))))
+    padding = (draw(st.integers(0, rows // 2)), draw(st.integers(0, columns // 2)))
+    stride = (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
+    if rows * columns * largest > 127:
+        return SumPool(name, 1, stride)
+    return SumPool(name, (rows, columns), stride, padding)
 
 
 @st.composite

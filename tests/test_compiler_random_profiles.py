@@ -11,8 +11,9 @@ from sastdeploy.compiler.compile import compile
 from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.errors import CompileError
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding, weight_limit
+from sastdeploy.program.limits import worst_sums
 from sastdeploy.program.records import SumPool
-from sastdeploy.program.verify import verify_program, worst_sums
+from sastdeploy.program.verify import verify_program
 from sastdeploy.simulator import reference
 
 LOIHI = load_profile("loihi_int8")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sastdeploy.errors import InputError
-from sastdeploy.networks.architecture import Architecture, Conv, Dense, Neuron, Readout, SumPool
+from sastdeploy.networks.architecture import Architecture, AvgPool, Conv, Dense, Neuron, Readout
 from sastdeploy.networks.builtin import (
     architecture_from_dict,
     architecture_to_dict,
@@ -47,7 +47,7 @@ def test_fan_out_counts_borders_and_stride_by_hand():
 
 
 def test_a_pool_that_drops_a_row_costs_nothing_there():
-    facts = describe(Architecture("a", (1, 5, 5), (Conv(1, 1, 1, 0), SumPool(2), Dense(3)), Readout(), 2), 1)
+    facts = describe(Architecture("a", (1, 5, 5), (Conv(1, 1, 1, 0), AvgPool(2), Dense(3)), Readout(), 2), 1)
     assert facts[1].fan_out == (0, 1) and facts[1].largest_synops == 16
     assert facts[2].largest_synops == 4 * 3
 
@@ -88,7 +88,7 @@ layers:
 def test_a_users_file(tmp_path):
     (tmp_path / "net.yaml").write_text(GOOD)
     read = load_architecture(str(tmp_path / "net.yaml"), (2, 34, 34), 10, Neuron(alpha=0.75))
-    assert read.layers == (Conv(8, 3, 2, 1), SumPool(2), Dense(20))
+    assert read.layers == (Conv(8, 3, 2, 1), AvgPool(2), Dense(20))
     assert read.shapes() == ((8, 17, 17), (8, 8, 8), (20, 1, 1)) and read.neuron.alpha == 0.75
     assert architecture_from_dict(architecture_to_dict(read), "x") == read
 
@@ -103,8 +103,8 @@ def test_a_users_file(tmp_path):
     (("kind: dense", "kind: lstm"), "key 'layers.2': "),
     (("name: mine", "nam: mine"), "key 'nam': unknown. Did you mean 'name'? Allowed: name, layers, readout. (1 more)"),
     (("name: mine\n", ""), "key 'name': missing."),
-    (("kernel: 2}", "kernel: 30}"), "layer 1 (sum_pool): kernel 30 does not fit its 17 x 17 input"),
-    (("  - {kind: dense, neurons: 20}\n", ""), "the first and the last hidden layer must be dense or conv, found conv and sum_pool."),
+    (("kernel: 2}", "kernel: 30}"), "layer 1 (avg_pool): kernel 30 does not fit its 17 x 17 input"),
+    (("  - {kind: dense, neurons: 20}\n", ""), "the first and the last hidden layer must be dense or conv, found conv and avg_pool."),
     (("  - {kind: sum_pool, kernel: 2}\n", "  - {kind: dense, neurons: 3}\n  - {kind: conv, channels: 1}\n"), "layer 2 (conv) follows a dense layer; only dense may."),
     (("stride: 2", "stride: 2, stride: 3"), "line 4: key 'stride' stands twice. Keep one of them."),
 ])  # fmt: skip

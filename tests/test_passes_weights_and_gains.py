@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from sastdeploy.compiler.ir.graph import Graph
-from sastdeploy.compiler.ir.nodes import AveragePool, Conv2d, Dense, Input, Lif, Readout, SumPool
+from sastdeploy.compiler.ir.nodes import AvgPool, Conv2d, Dense, Input, Lif, Readout, SumPool
 from sastdeploy.compiler.passes.fit_gains import LARGEST_SHIFT, fit_gain, fit_gains
 from sastdeploy.compiler.passes.fit_leaks import fit_leaks
 from sastdeploy.compiler.passes.fold_scales import fold_scales
@@ -46,7 +46,7 @@ def test_folding_moves_every_divisor_into_the_next_gain():
             Input("input", (1, 8, 8), 2, 4, 5.0),
             Conv2d("a", np.ones((2, 1, 3, 3)), np.zeros(2), padding=(1, 1)),
             Lif("a.lif", 0.5, np.ones(2)),
-            AveragePool("p", 2),
+            AvgPool("p", 2),
             Conv2d("b", np.ones((3, 2, 3, 3)), np.zeros(3)),
             Lif("b.lif", 0.5, np.ones(3)),
             Readout("readout", np.ones((2, 3)), np.zeros(2), pool="average"),

@@ -13,8 +13,9 @@ from test_program_file import conv_program, int32, lif, small_program
 
 from sastdeploy.errors import InputError
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
+from sastdeploy.program.limits import worst_gained, worst_sums
 from sastdeploy.program.records import ConvLif, DenseLif, Program, Readout, SumPool
-from sastdeploy.program.verify import verify_program, worst_gained, worst_sums
+from sastdeploy.program.verify import verify_program
 from sastdeploy.recordings.frames import Preprocessing
 from sastdeploy.simulator import reference
 
@@ -337,7 +338,7 @@ def test_no_run_exceeds_what_was_proven(data):
     frames = data.draw(frames_for(program))
     counts = np.minimum(frames.dense().astype(np.int64), program.preprocessing.c_clip)
     for x in counts.reshape(-1, *program.preprocessing.frame_shape):
-        acc = np.abs(reference.accumulate(first, x)).reshape(len(proven), -1).max(axis=1)
+        acc = np.abs(first.sums(x)).reshape(len(proven), -1).max(axis=1)
         assert (acc <= proven).all()
     assert reference.run(program, frames).scores.dtype == np.int32
 

@@ -87,11 +87,11 @@ def test_no_recording_gives_an_empty_result(recordings):
 def test_fan_out_is_what_the_reference_counts_synapse_by_synapse():
     program = conv_program()
     for target, shape in zip((*program.layers, program.readout), program.shapes()):
-        every, nonzero = onnxruntime_engine.fan_out(target, shape)
+        every, nonzero = target.fan_out(shape)
         for place in range(0, int(np.prod(shape)), 7):
             one = np.zeros(int(np.prod(shape)), np.int64)
             one[place] = 3
-            total, weighted, without_zero = reference.count_synops(target, one.reshape(shape))
+            total, weighted, without_zero = target.synops(one.reshape(shape))
             assert (every[place], 3 * every[place], nonzero[place]) == (total, weighted, without_zero)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sastdeploy.networks.architecture import Architecture, Conv, Dense, Neuron, Readout, SumPool
+from sastdeploy.networks.architecture import Architecture, AvgPool, Conv, Dense, Neuron, Readout
 from sastdeploy.training.inference import frame_values, network_of, run
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.neurons import heaviside, run_lif, surrogate
@@ -49,7 +49,7 @@ def test_a_membrane_exactly_at_the_threshold_fires():
 
 
 @pytest.mark.parametrize("layers", [
-    (Dense(4), Dense(3)), (Conv(2, 3, 2, 1), Dense(3)), (Conv(2, 3, 1, 1), SumPool(2), Dense(3)),
+    (Dense(4), Dense(3)), (Conv(2, 3, 2, 1), Dense(3)), (Conv(2, 3, 1, 1), AvgPool(2), Dense(3)),
 ])  # fmt: skip
 def test_the_gradient_through_time_is_exact(layers):
     architecture = Architecture("a", (1, 4, 4), layers, Readout(), 2, Neuron(slope=5.0))

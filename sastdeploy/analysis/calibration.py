@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sastdeploy.networks.architecture import SumPool
+from sastdeploy.networks.architecture import AvgPool
 from sastdeploy.networks.checkpoint import Checkpoint
 from sastdeploy.recordings.frames import LabelledFrames
 from sastdeploy.training.inference import network_of, predict
@@ -27,7 +27,7 @@ def calibration(checkpoint: Checkpoint, validation: LabelledFrames, test: Labell
     ``slopes``: accuracy with smooth spikes on validation recordings at k times each of `SLOPES`.
     """
     network = network_of(checkpoint)
-    layers = [i for i, layer in enumerate(checkpoint.architecture.layers) if not isinstance(layer, SumPool)]
+    layers = [i for i, layer in enumerate(checkpoint.architecture.layers) if not isinstance(layer, AvgPool)]
     thresholds = [f"layers.{i}.threshold" for i in layers]
 
     def accuracy(data: LabelledFrames, factors: dict[str, float], hard: bool = True) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sastdeploy.errors import InputError
+from sastdeploy.windows import window_count
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,29 @@ class Conv:
 
 
 @dataclass(frozen=True)
-class SumPool:
-    """Non-overlapping ``kernel`` x ``kernel`` mean of spikes; hardware adds the spikes, the mean's divisor folds on.
+class AvgPool:
+    """Mean of spikes over ``kernel`` x ``kernel`` windows of each channel, as torch's and NIR's ``AvgPool2d``.
 
-    Rows and columns beyond the last whole window are dropped.
+    The divisor is always ``kernel^2``: zeros of the padding count. Windows that the padded input cuts are dropped.
+    Hardware adds the spikes; the divisor folds into the next layer. Earlier versions' files call it ``sum_pool``.
+
+    Args:
+        stride: by default the kernel: windows side by side. padding: at most half the kernel.
     """
 
     kernel: int = 2
-    kind: str = field(default="sum_pool", init=False)
+    stride: int | None = None
+    padding: int = 0
+    kind: str = field(default="avg_pool", init=False)
+
+    def __post_init__(self) -> None:
+        if self.stride is None:
+            object.__setattr__(self, "stride", self.kernel)
+
+    @property
+    def window(self) -> tuple[int, int, int]:
+        """Kernel, stride and padding."""
+        return self.kernel, self.stride or self.kernel, self.padding
 
 
 @dataclass(frozen=True)
@@ -45,7 +61,7 @@ class Readout:
     kind: str = field(default="readout", init=False)
 
 
-Layer = Dense | Conv | SumPool
+Layer = Dense | Conv | AvgPool
 
 
 @dataclass(frozen=True)
@@ -78,7 +94,7 @@ class Architecture:
     Args:
         name: ``fc_0p40m``, ``conv_0p42m`` or the user's own.
         input_shape: ``(P, H, W)``.
-        layers: hidden layers, first to last; at least one Dense or Conv, and a SumPool never last or first.
+        layers: hidden layers, first to last; at least one Dense or Conv, and an AvgPool never last or first.
         readout: the linear readout.
         classes: number of classes, at least 2.
         neuron: shared neuron parameters.
@@ -110,12 +126,17 @@ def _output_shape(layer: Layer, shape: tuple[int, int, int], where: str) -> tupl
     if isinstance(layer, Dense):
         _require(layer.neurons >= 1, f"{where}: neurons must be at least 1, found {layer.neurons}.")
         return (layer.neurons, 1, 1)
-    if isinstance(layer, SumPool):
+    if isinstance(layer, AvgPool):
+        kernel, stride, padding = layer.window
         _require(
-            1 <= layer.kernel <= min(height, width, 11),
-            f"{where}: kernel {layer.kernel} does not fit its {height} x {width} input (at most 11).",
+            1 <= kernel <= min(height + 2 * padding, width + 2 * padding, 11),
+            f"{where}: kernel {kernel} does not fit its {height} x {width} input (at most 11).",
         )
-        return (channels, height // layer.kernel, width // layer.kernel)
+        _require(
+            1 <= stride <= 127 and 0 <= 2 * padding <= kernel,
+            f"{where}: stride must be 1 to 127, padding from 0 to half the kernel; found {layer.stride} and {padding}.",
+        )
+        return (channels, window_count(height, *layer.window), window_count(width, *layer.window))
     _require(
         layer.channels >= 1 and layer.kernel >= 1 and layer.stride >= 1 and 0 <= layer.padding < layer.kernel,
         f"{where}: channels, kernel and stride must be at least 1, padding from 0 to kernel - 1.",

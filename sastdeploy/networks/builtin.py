@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sastdeploy._files.strict_yaml import load_strict_yaml, validate
 from sastdeploy.errors import InputError, did_you_mean
-from sastdeploy.networks.architecture import Architecture, Conv, Dense, Layer, Neuron, Readout, SumPool
+from sastdeploy.networks.architecture import Architecture, AvgPool, Conv, Dense, Layer, Neuron, Readout
+from sastdeploy.windows import pair, windows_over_frame
 
 BUILTIN = ("fc_0p40m", "conv_0p42m")
 MOST_VALUES, MOST_PARAMETERS = 1 << 24, 1 << 28
@@ -69,9 +70,18 @@ class _Conv(_Strict):
     padding: int = 0
 
 
+class _AvgPool(_Strict):
+    kind: Literal["avg_pool"]
+    kernel: int = AvgPool.kernel
+    stride: int | None = AvgPool.stride
+    padding: int = AvgPool.padding
+
+
 class _SumPool(_Strict):
+    """What earlier versions called an average over windows side by side, and trained as one."""
+
     kind: Literal["sum_pool"]
-    kernel: int = 2
+    kernel: int = AvgPool.kernel
 
 
 class _Readout(_Strict):
@@ -80,7 +90,7 @@ class _Readout(_Strict):
 
 class _Network(_Strict):
     name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
-    layers: list[Annotated[_Dense | _Conv | _SumPool, Field(discriminator="kind")]]
+    layers: list[Annotated[_Dense | _Conv | _AvgPool | _SumPool, Field(discriminator="kind")]]
     readout: _Readout = _Readout()
 
 
@@ -117,13 +127,13 @@ def load_architecture(
 
 
 def _layers(network: _Network) -> tuple[Layer, ...]:
-    makers = {"dense": Dense, "conv": Conv, "sum_pool": SumPool}
+    makers = {"dense": Dense, "conv": Conv, "avg_pool": AvgPool, "sum_pool": AvgPool}
     return tuple(makers[layer.kind](**layer.model_dump(exclude={"kind"})) for layer in network.layers)
 
 
 def _checked(architecture: Architecture) -> Architecture:
     kinds = [layer.kind for layer in architecture.layers]
-    if not kinds or kinds[0] == "sum_pool" or kinds[-1] == "sum_pool":
+    if not kinds or kinds[0] == "avg_pool" or kinds[-1] == "avg_pool":
         raise InputError(
             f"{architecture.name}: the first and the last hidden layer must be dense or conv, found "
             f"{kinds[0] if kinds else 'none'} and {kinds[-1] if kinds else 'none'}."
@@ -131,9 +141,9 @@ def _checked(architecture: Architecture) -> Architecture:
     if architecture.classes < 2:
         raise InputError(f"{architecture.name}: {architecture.classes} classes; at least 2 are needed.")
     for number, (before, after) in enumerate(pairwise(kinds), 1):
-        if before == "sum_pool" and after == "sum_pool":
+        if before == "avg_pool" and after == "avg_pool":
             raise InputError(
-                f"{architecture.name}: layer {number} (sum_pool) follows another; merge the two kernels."
+                f"{architecture.name}: layer {number} (avg_pool) follows another; merge the two kernels."
             )
         if before == "dense" and after != "dense":
             raise InputError(
@@ -190,7 +200,7 @@ def parameter_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
             shapes[f"layers.{i}.weight"] = (layer.neurons, prod(before))
         elif isinstance(layer, Conv):
             shapes[f"layers.{i}.weight"] = (layer.channels, before[0], layer.kernel, layer.kernel)
-        if not isinstance(layer, SumPool):
+        if not isinstance(layer, AvgPool):
             shapes[f"layers.{i}.bias"] = shapes[f"layers.{i}.threshold"] = (after[0],)
         before = after
     features = before[0] if architecture.readout.global_average_pool else prod(before)
@@ -204,7 +214,7 @@ def describe(architecture: Architecture, time_bins: int = 10) -> tuple[LayerFact
     shapes = parameter_shapes(architecture)
     before, facts = architecture.input_shape, []
     for i, (layer, after) in enumerate(zip(architecture.layers, architecture.shapes())):
-        fans = _fan_out(layer, before, after)
+        fans = _fan_out(layer, before)
         sizes = [
             int(np.prod(shapes.get(f"layers.{i}.{part}", (0,)))) for part in ("weight", "bias", "threshold")
         ]
@@ -245,26 +255,17 @@ def describe(architecture: Architecture, time_bins: int = 10) -> tuple[LayerFact
     return tuple(facts)
 
 
-def _fan_out(layer: Layer, before: tuple[int, int, int], after: tuple[int, int, int]) -> NDArray[np.int64]:
+def _fan_out(layer: Layer, before: tuple[int, int, int]) -> NDArray[np.int64]:
     """Return, for every source of a layer, the number of accumulations that it triggers."""
     channels, height, width = before
     if isinstance(layer, Dense):
         return np.full(channels * height * width, layer.neurons, np.int64)
-    if isinstance(layer, SumPool):
-        rows = (np.arange(height) < after[1] * layer.kernel).astype(np.int64)
-        columns = (np.arange(width) < after[2] * layer.kernel).astype(np.int64)
-        return np.tile(np.outer(rows, columns).reshape(-1), channels)
-    rows, columns = (
-        _reached(size, layer.kernel, layer.stride, layer.padding, out)
-        for size, out in zip(before[1:], after[1:])
-    )
-    return np.tile(np.outer(rows, columns).reshape(-1) * layer.channels, channels)
-
-
-def _reached(size: int, kernel: int, stride: int, padding: int, out: int) -> NDArray[np.int64]:
-    """Return how many output positions each position of one axis reaches."""
-    offset = np.arange(size)[:, None] + padding - stride * np.arange(out)[None, :]
-    return ((offset >= 0) & (offset < kernel)).sum(1)
+    if isinstance(layer, AvgPool):
+        (kernel, stride, padding), targets = layer.window, 1
+    else:
+        kernel, stride, padding, targets = layer.kernel, layer.stride, layer.padding, layer.channels
+    windows = windows_over_frame(height, width, pair(kernel), pair(stride), pair(padding))
+    return np.tile(windows.reshape(-1) * targets, channels)
 
 
 def architecture_to_dict(architecture: Architecture) -> dict[str, Any]:

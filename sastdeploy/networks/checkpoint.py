@@ -211,10 +211,19 @@ def check_checkpoint(checkpoint: Checkpoint, where: str) -> None:
 
 def checkpoint_hash(checkpoint: Checkpoint) -> str:
     """Return the SHA-256 over everything that the checkpoint says (not over the file's bytes)."""
-    digest = hashlib.sha256(_canonical(_manifest(checkpoint)))
+    manifest = _manifest(checkpoint)
+    manifest["architecture"]["layers"] = [_hashed(layer) for layer in manifest["architecture"]["layers"]]
+    digest = hashlib.sha256(_canonical(manifest))
     for name in sorted(checkpoint.parameters):
         digest.update(name.encode() + np.ascontiguousarray(checkpoint.parameters[name], "<f4").tobytes())
     return digest.hexdigest()
+
+
+def _hashed(layer: dict[str, Any]) -> dict[str, Any]:
+    """Return a layer as earlier versions wrote it where they could, so that the hashes of their checkpoints stay."""
+    if layer["kind"] == "avg_pool" and layer["stride"] == layer["kernel"] and layer["padding"] == 0:
+        return {"kernel": layer["kernel"], "kind": "sum_pool"}
+    return layer
 
 
 def _manifest(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -5,38 +5,33 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sastdeploy.program.records import Program, Readout, SumPool
-
-PER_CHANNEL = ("multiplier", "shift", "bias", "threshold")
-"""Fields of a LIF layer with one int32 per output channel; a readout has the first three."""
+from sastdeploy.errors import InputError
+from sastdeploy.program.records import Program
 
 
 def program_arrays(program: Program) -> dict[str, tuple[NDArray, int]]:
     """Return every array by its name in the file (``LAYER/weight`` ...), with the bits it is stored in (4, 8, 32)."""
-    arrays: dict[str, tuple[NDArray, int]] = {}
-    for part in (*program.layers, program.readout):
-        if isinstance(part, SumPool):
-            continue
-        arrays[f"{part.name}/weight"] = (part.weight, stored_bits(part.weight_bits))
-        holder = part if isinstance(part, Readout) else part.lif
-        for field in PER_CHANNEL:
-            if hasattr(holder, field):
-                arrays[f"{part.name}/{field}"] = (getattr(holder, field), 32)
-    return arrays
-
-
-def stored_bits(weight_bits: int) -> int:
-    """Return 4 for weights that ONNX's INT4 holds, else 8."""
-    return 4 if weight_bits <= 4 else 8
+    parts = (*program.layers, program.readout)
+    return {f"{part.name}/{field}": stored for part in parts for field, stored in part.arrays().items()}
 
 
 def to_raw(array: NDArray, bits: int) -> bytes:
-    """Return ONNX ``raw_data``: little-endian, C order; 4-bit values two to a byte, the first in the low half."""
+    """Return ONNX ``raw_data``: little-endian, C order; 4-bit values two to a byte, the first in the low half.
+
+    Raises:
+        InputError: the array's type is not int8 (int32 for 32 bits), or a value does not fit 4 bits.
+    """
+    wanted = np.int32 if bits == 32 else np.int8
+    if array.dtype != wanted:
+        raise InputError(f"array: is {array.dtype}, but {bits}-bit numbers are kept as {np.dtype(wanted)}.")
     if bits == 32:
         return np.ascontiguousarray(array, "<i4").tobytes()
-    flat = np.ascontiguousarray(array, np.int8).reshape(-1)
+    flat = np.ascontiguousarray(array).reshape(-1)
     if bits == 8:
         return flat.tobytes()
+    outside = (flat < -8) | (flat > 7)
+    if outside.any():
+        raise InputError(f"array: holds {flat[outside][0]}, which 4 bits cannot. Allowed: -8 to 7.")
     halves = np.zeros(len(flat) + len(flat) % 2, np.uint8)
     halves[: len(flat)] = flat.view(np.uint8) & 0x0F
     return (halves[0::2] | (halves[1::2] << 4)).tobytes()

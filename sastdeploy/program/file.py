@@ -13,19 +13,9 @@ from numpy.typing import NDArray
 from sastdeploy import __version__
 from sastdeploy._files.atomic import write_bytes
 from sastdeploy.errors import InputError
-from sastdeploy.program.arrays import PER_CHANNEL, from_raw, program_arrays, stored_bits, to_raw
-from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
+from sastdeploy.program.arrays import from_raw, program_arrays, to_raw
 from sastdeploy.program.onnx_graph import build_model
-from sastdeploy.program.records import (
-    FORMAT_VERSION,
-    ConvLif,
-    DenseLif,
-    Lif,
-    Program,
-    ProgramLayer,
-    Readout,
-    SumPool,
-)
+from sastdeploy.program.records import FORMAT_VERSION, KINDS, Program, Readout
 from sastdeploy.program.verify import verify_program
 from sastdeploy.recordings.frames import Preprocessing
 
@@ -96,11 +86,33 @@ def read_manifest(path: Path | str) -> dict[str, Any]:
 
 
 def program_hash(program: Program) -> str:
-    """Return the SHA-256 (hex) of manifest and arrays; two programs are equal exactly when their hashes are."""
+    """Return the SHA-256 (hex) of manifest and arrays; two programs are equal exactly when their hashes are.
+
+    Raises:
+        InputError: an array holds what its bits cannot.
+    """
     digest = hashlib.sha256(canonical_manifest(program).encode("ascii"))
     for name, (array, bits) in program_arrays(program).items():
         digest.update(f"\n{name} {bits} {list(array.shape)}\n".encode("ascii"))
         digest.update(to_raw(array, bits))
+    return digest.hexdigest()
+
+
+def meaning_hash(program: Program) -> str:
+    """Return the SHA-256 (hex) of what decides the integers: preprocessing, layers, readout and arrays.
+
+    Names, texts, the profile, provenance and costs are left out: a reworded warning, another version of a library or
+    another data set's name change `program_hash`, and not this. Equal here: the same integers on the same recordings.
+    """
+    parts = (*program.layers, program.readout)
+    records = [{key: value for key, value in part.record().items() if key != "name"} for part in parts]
+    digest = hashlib.sha256(
+        _canonical({"preprocessing": program.preprocessing.to_dict(), "parts": records}).encode("ascii")
+    )
+    for number, part in enumerate(parts):
+        for field, (array, bits) in part.arrays().items():
+            digest.update(f"\n{number}/{field} {bits} {list(array.shape)}\n".encode("ascii"))
+            digest.update(to_raw(array, bits))
     return digest.hexdigest()
 
 
@@ -109,13 +121,18 @@ def program_model(program: Program, producer_version: str = __version__) -> Mode
     model = build_model(program)
     model.producer_name, model.producer_version = PRODUCER, producer_version
     metadata = {
-        VERSION_KEY: str(FORMAT_VERSION),
+        VERSION_KEY: str(format_version(program)),
         MANIFEST_KEY: canonical_manifest(program),
         HASH_KEY: program_hash(program),
     }
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
     return model
+
+
+def format_version(program: Program) -> int:
+    """Return the oldest format version that holds the program, in which it is written."""
+    return max(layer.since_format for layer in program.layers)
 
 
 def canonical_manifest(program: Program) -> str:
@@ -126,12 +143,8 @@ def canonical_manifest(program: Program) -> str:
             "dataset": program.dataset,
             "classes": list(program.classes),
             "preprocessing": program.preprocessing.to_dict(),
-            "layers": [_layer_record(layer) for layer in program.layers],
-            "readout": {
-                **_weight_record(program.readout),
-                "fraction_bits": program.readout.fraction_bits,
-                "global_sum_pool": program.readout.global_sum_pool,
-            },
+            "layers": [layer.record() for layer in program.layers],
+            "readout": program.readout.record(),
             "profile": program.profile,
             "provenance": program.provenance,
             "costs": program.costs,
@@ -141,31 +154,6 @@ def canonical_manifest(program: Program) -> str:
 
 def _canonical(record: dict[str, Any]) -> str:
     return json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-
-
-def _weight_record(part: DenseLif | ConvLif | Readout) -> dict[str, Any]:
-    shape = [int(size) for size in part.weight.shape]
-    return {"kind": part.kind, "name": part.name, "weight_bits": part.weight_bits, "weight_shape": shape}
-
-
-def _layer_record(layer: ProgramLayer) -> dict[str, Any]:
-    if isinstance(layer, SumPool):
-        return {"kind": layer.kind, "name": layer.name, "kernel": layer.kernel}
-    lif = layer.lif
-    record = _weight_record(layer)
-    if isinstance(layer, ConvLif):
-        record |= {"stride": list(layer.stride), "padding": list(layer.padding)}
-    record["lif"] = {
-        "leak_multiplier": lif.leak_multiplier,
-        "leak_shift": lif.leak_shift,
-        "leak_rounding": lif.leak_rounding.value,
-        "membrane": str(lif.membrane),
-        "overflow": lif.overflow.value,
-        "spike_test": lif.spike_test,
-        "reset": lif.reset,
-        "reset_delay": lif.reset_delay,
-    }
-    return record
 
 
 def _refuse(path: Path, reason: str, todo: str = AGAIN, cause: Exception | None = None) -> NoReturn:
@@ -217,9 +205,9 @@ def _manifest_of(path: Path, model: ModelProto) -> dict[str, Any]:
         todo = (
             f"Install a newer sastdeploy than {__version__}, or compile the checkpoint again with this one."
         )
-        _refuse(path, f"has format version {version}; this version reads {FORMAT_VERSION}", todo)
-    if int(version) < FORMAT_VERSION:
-        _refuse(path, f"has format version {version}; this version reads only {FORMAT_VERSION}")
+        _refuse(path, f"has format version {version}; this version reads 1 to {FORMAT_VERSION}", todo)
+    if int(version) < 1:
+        _refuse(path, f"has format version {version}; this version reads 1 to {FORMAT_VERSION}")
     try:
         manifest = json.loads(stored[MANIFEST_KEY])
         if not isinstance(manifest, dict) or _canonical(manifest) != stored[MANIFEST_KEY]:
@@ -232,15 +220,9 @@ def _manifest_of(path: Path, model: ModelProto) -> dict[str, Any]:
 def _read_arrays(path: Path, manifest: dict[str, Any], model: ModelProto) -> dict[str, NDArray]:
     """Return the initializers that the manifest asks for, each of the expected type, shape and size."""
     expected: dict[str, tuple[tuple[int, ...], int]] = {}
-    for part in (*manifest["layers"], manifest["readout"]):
-        if part["kind"] == "sum_pool":
-            continue
-        shape = tuple(part["weight_shape"])
-        if not 1 <= len(shape) <= 4 or not all(type(size) is int and 0 < size < 1 << 31 for size in shape):
-            raise ValueError(f"weight_shape of {part['name']}")
-        fields = PER_CHANNEL[:3] if part is manifest["readout"] else PER_CHANNEL
-        expected[f"{part['name']}/weight"] = (shape, stored_bits(part["weight_bits"]))
-        expected |= {f"{part['name']}/{field}": (shape[:1], 32) for field in fields}
+    kinds = [(record, _kind_of(record)) for record in manifest["layers"]]
+    for record, kind in (*kinds, (manifest["readout"], Readout)):
+        expected |= {f"{record['name']}/{field}": part for field, part in kind.array_shapes(record).items()}
     found = {tensor.name: tensor for tensor in model.graph.initializer}
     for name in expected:
         if name not in found:
@@ -269,19 +251,12 @@ def _read_array(path: Path, tensor: TensorProto, shape: tuple[int, ...], bits: i
 
 
 def _program_from(manifest: dict[str, Any], arrays: dict[str, NDArray]) -> Program:
-    readout = manifest["readout"]
+    layers, readout = manifest["layers"], manifest["readout"]
     return Program(
         name=manifest["name"],
         preprocessing=Preprocessing.from_dict(manifest["preprocessing"]),
-        layers=tuple(_layer_from(record, arrays) for record in manifest["layers"]),
-        readout=Readout(
-            name=readout["name"],
-            weight=arrays[f"{readout['name']}/weight"],
-            weight_bits=readout["weight_bits"],
-            **{field: arrays[f"{readout['name']}/{field}"] for field in PER_CHANNEL[:3]},
-            fraction_bits=readout["fraction_bits"],
-            global_sum_pool=readout["global_sum_pool"],
-        ),
+        layers=tuple(_kind_of(record).from_record(record, _arrays_of(record, arrays)) for record in layers),
+        readout=Readout.from_record(readout, _arrays_of(readout, arrays)),
         classes=tuple(manifest["classes"]),
         dataset=manifest["dataset"],
         profile=manifest["profile"],
@@ -290,25 +265,13 @@ def _program_from(manifest: dict[str, Any], arrays: dict[str, NDArray]) -> Progr
     )
 
 
-def _layer_from(record: dict[str, Any], arrays: dict[str, NDArray]) -> ProgramLayer:
-    name, kind = record["name"], record["kind"]
-    if kind == "sum_pool":
-        return SumPool(name, record["kernel"])
-    if kind not in ("dense", "conv"):
+def _kind_of(record: dict[str, Any]) -> Any:
+    kind = record["kind"]
+    if kind not in KINDS:
         raise ValueError(f"layer kind {kind!r}")
-    numbers = record["lif"]
-    lif = Lif(
-        **{field: arrays[f"{name}/{field}"] for field in PER_CHANNEL},
-        leak_multiplier=numbers["leak_multiplier"],
-        leak_shift=numbers["leak_shift"],
-        leak_rounding=Rounding(numbers["leak_rounding"]),
-        membrane=QFormat.parse(numbers["membrane"]),
-        overflow=Overflow(numbers["overflow"]),
-        spike_test=numbers["spike_test"],
-        reset=numbers["reset"],
-        reset_delay=numbers["reset_delay"],
-    )
-    weight, bits = arrays[f"{name}/weight"], record["weight_bits"]
-    if kind == "dense":
-        return DenseLif(name, weight, bits, lif)
-    return ConvLif(name, weight, bits, tuple(record["stride"]), tuple(record["padding"]), lif)
+    return KINDS[kind]
+
+
+def _arrays_of(record: dict[str, Any], arrays: dict[str, NDArray]) -> dict[str, NDArray]:
+    prefix = f"{record['name']}/"
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

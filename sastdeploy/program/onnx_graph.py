@@ -9,17 +9,11 @@ from typing import TYPE_CHECKING
 
 from numpy.typing import NDArray
 
-from sastdeploy.program.arrays import PER_CHANNEL, program_arrays, to_raw
-from sastdeploy.program.onnx_functions import (
-    DOMAIN,
-    FUNCTION_OPSET,
-    OPSET,
-    Nodes,
-    lif_function,
-    lif_function_name,
-    rounded_shift_function,
-)
-from sastdeploy.program.records import ConvLif, DenseLif, Lif, Program, SumPool
+from sastdeploy.program.arrays import program_arrays, to_raw
+from sastdeploy.program.layers.lif import PER_CHANNEL, Lif
+from sastdeploy.program.onnx_functions import lif_function, lif_function_name, rounded_shift_function
+from sastdeploy.program.onnx_nodes import DOMAIN, FUNCTION_OPSET, OPSET, Nodes
+from sastdeploy.program.records import Program
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
@@ -45,16 +39,15 @@ def build_model(program: Program) -> ModelProto:
 
 
 def _lif_variants(program: Program) -> dict[str, Lif]:
-    return {
-        lif_function_name(layer.lif): layer.lif for layer in program.layers if not isinstance(layer, SumPool)
-    }
+    lifs = [layer.lif for layer in program.layers if layer.lif is not None]
+    return {lif_function_name(lif): lif for lif in lifs}
 
 
 def _main_graph(program: Program) -> GraphProto:
     from onnx import TensorProto, helper
 
     add, shapes, steps = Nodes(), program.shapes(), program.preprocessing.time_bins
-    neurons = [(x, shape) for x, shape in zip(program.layers, shapes[1:]) if not isinstance(x, SumPool)]
+    neurons = [(x, shape) for x, shape in zip(program.layers, shapes[1:]) if x.lif is not None]
     clip = add.constant(program.preprocessing.c_clip, "UINT8", out="c_clip")
     clipped = add("Clip", "counts", "", clip, out="clipped")
     # Time goes first and comes back second: many runtimes scan along axis 0 only.
@@ -91,7 +84,7 @@ def _main_graph(program: Program) -> GraphProto:
             add(
                 "ReduceSum", f"{layer.name}/{end}_steps", time, out=f"{layer.name}/overflow_{end}", keepdims=0
             )
-    _add_readout(add, program, f"{neurons[-1][0].name}/spikes_steps", time)
+    program.readout.add_scores(add, f"{neurons[-1][0].name}/spikes_steps", time, steps)
     classes = len(program.classes)
     return helper.make_graph(
         add.nodes,
@@ -122,12 +115,13 @@ def _step_graph(program: Program) -> GraphProto:
     inputs: list[ValueInfoProto] = []
     states: list[ValueInfoProto] = []
     stacked: list[ValueInfoProto] = []
-    for layer, shape in zip(program.layers, program.shapes()[1:]):
-        if isinstance(layer, SumPool):
-            x = _add_pool(add, layer, x, shape)
-            continue
+    shapes = program.shapes()
+    for layer, before, shape in zip(program.layers, shapes, shapes[1:]):
         name = layer.name
-        acc = _add_sum(add, layer, x)
+        acc = layer.add_sums(add, x, before)
+        if layer.lif is None:
+            x = acc
+            continue
         parameters = [f"{name}/{field}" for field in PER_CHANNEL]
         u, x, low, high = (f"{name}/{part}" for part in ("u_now", "s_now", "low_now", "high_now"))
         add.multiple(
@@ -157,46 +151,3 @@ def _step_graph(program: Program) -> GraphProto:
         "frame", TensorProto.UINT8, ["N", *program.preprocessing.frame_shape]
     )
     return helper.make_graph(add.nodes, "step", [*inputs, frame], [*states, *stacked])
-
-
-def _add_sum(add: Nodes, layer: DenseLif | ConvLif, x: str) -> str:
-    """Add ``acc``, int32 [N, C, H, W]: exact in every 8-bit kernel, as the values end at 127."""
-    weight = f"{layer.name}/weight"
-    if isinstance(layer, DenseLif):
-        weight = add.cast(weight, "INT8") if layer.weight_bits <= 4 else weight
-        flat = add("Flatten", x, axis=1)
-        acc = add("MatMulInteger", flat, add("Transpose", weight, perm=[1, 0]))
-        return add("Unsqueeze", acc, add.constant([2, 3]), out=f"{layer.name}/acc")
-    pads, strides = [*layer.padding, *layer.padding], list(layer.stride)
-    # ONNX Runtime 1.23 convolves only unsigned weights: the same integers, counted from a zero point of 128.
-    shifted = add.cast(add("Add", add.cast(weight, "INT32"), add.constant(128, "INT32")), "UINT8")
-    zero = add.constant(128, "UINT8")
-    return add("ConvInteger", x, shifted, "", zero, out=f"{layer.name}/acc", pads=pads, strides=strides)
-
-
-def _add_pool(add: Nodes, layer: SumPool, x: str, shape: tuple[int, int, int]) -> str:
-    """Add the sums of whole windows, uint8 [N, C, H, W]."""
-    channels, rows, columns = shape
-    kernel = layer.kernel
-    ends, axes = add.constant([rows * kernel, columns * kernel]), add.constant([2, 3])
-    whole = add("Slice", x, add.constant([0, 0]), ends, axes)
-    split = add("Reshape", whole, add.constant([-1, channels, rows, kernel, columns, kernel]))
-    total = add("ReduceSum", add.cast(split, "INT32"), add.constant([3, 5]), keepdims=0)
-    return add.cast(total, "UINT8", out=f"{layer.name}/sums")
-
-
-def _add_readout(add: Nodes, program: Program, spikes: str, time: str) -> None:
-    """Add ``scores`` int32 [N, K] and ``predicted`` int64 [N] (ties to the lowest index)."""
-    name = program.readout.name
-    counts = add("ReduceSum", add.cast(spikes, "INT32"), time, out=f"{name}/counts", keepdims=0)
-    if program.readout.global_sum_pool:
-        counts = add("ReduceSum", counts, add.constant([2, 3]), keepdims=0)
-    else:
-        counts = add("Flatten", counts, axis=1)
-    weight = add("Transpose", add.cast(f"{name}/weight", "INT32"), perm=[1, 0])
-    acc = add("MatMul", counts, weight, out=f"{name}/acc")
-    gained = add("RoundedShift", acc, f"{name}/multiplier", f"{name}/shift", domain=DOMAIN)
-    steps = add.constant(program.preprocessing.time_bins, out="time_bins")
-    bias = add("Mul", add.cast(f"{name}/bias", "INT64"), steps)
-    add.cast(add("Add", gained, bias), "INT32", out="scores")
-    add("ArgMax", "scores", axis=1, keepdims=0, out="predicted")

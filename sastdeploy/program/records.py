@@ -45,109 +45,29 @@ File (format version 1)
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
+from sastdeploy.program.layers import (
+    KINDS,
+    RESETS,
+    SPIKE_TESTS,
+    ConvLif,
+    DenseLif,
+    Lif,
+    ProgramLayer,
+    Readout,
+    SumPool,
+)
 from sastdeploy.recordings.frames import Preprocessing
 
-FORMAT_VERSION = 1
-SPIKE_TESTS = (">=", ">")
-RESETS = ("subtract", "zero", "none")
+__all__ = [
+    "FORMAT_VERSION", "KINDS", "RESETS", "SPIKE_TESTS", "ConvLif", "DenseLif", "Lif", "Program", "ProgramLayer",
+    "Readout", "SumPool",
+]  # fmt: skip
 
-
-@dataclass(frozen=True)
-class Lif:
-    """The fixed-point LIF step, per output channel (C values; a dense layer has one channel per neuron).
-
-    ``I = (acc * multiplier + 2^(shift-1)) >> shift`` (``shift = 0``: ``acc * multiplier``),
-    ``leak = rescale(u[t-1] * leak_multiplier, leak_shift)``, and then, with ``reset_delay = 1``::
-
-        subtract  v = leak + I + bias - threshold * s[t-1]
-        zero      v = (0 if s[t-1] else leak) + I + bias
-        none      v = leak + I + bias
-        u[t] = overflow(v);  s[t] = u[t] >= threshold   (or >)
-
-    With ``reset_delay = 0``: ``w = overflow(leak + I + bias)``, ``s[t] = test(w)``, and ``u[t]`` is ``w``,
-    ``overflow(w - threshold * s[t])`` (subtract) or ``0`` where s[t] (zero). Every sequence starts at u = 0, s = 0.
-
-    Args:
-        multiplier, shift: int32 [C]; ``0 < multiplier < 2^15``, ``0 <= shift <= 46``.
-        bias, threshold: int32 [C], in membrane LSBs, inside the membrane's range; threshold at least 1.
-        leak_multiplier: A = round(alpha * 2^k), ``0 <= A <= 2^k``. leak_shift: k, 0 to 15.
-    """
-
-    multiplier: NDArray[np.int32]
-    shift: NDArray[np.int32]
-    bias: NDArray[np.int32]
-    threshold: NDArray[np.int32]
-    leak_multiplier: int
-    leak_shift: int
-    leak_rounding: Rounding
-    membrane: QFormat
-    overflow: Overflow
-    spike_test: str = ">="
-    reset: str = "subtract"
-    reset_delay: int = 1
-
-
-@dataclass(frozen=True)
-class DenseLif:
-    """``acc = weight @ x`` on the flattened (C order) input, then `Lif`. weight: int8 [N, J], |w| <= 2^(bits-1) - 1."""
-
-    name: str
-    weight: NDArray[np.int8]
-    weight_bits: int
-    lif: Lif
-    kind: str = field(default="dense", init=False)
-
-
-@dataclass(frozen=True)
-class ConvLif:
-    """``acc`` = integer cross-correlation with zero padding, then `Lif`. weight: int8 [O, I, KH, KW]."""
-
-    name: str
-    weight: NDArray[np.int8]
-    weight_bits: int
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    lif: Lif
-    kind: str = field(default="conv", init=False)
-
-
-@dataclass(frozen=True)
-class SumPool:
-    """Sum of spikes over non-overlapping ``kernel`` x ``kernel`` windows, at most 127; incomplete windows are dropped."""
-
-    name: str
-    kernel: int
-    kind: str = field(default="sum_pool", init=False)
-
-
-ProgramLayer = DenseLif | ConvLif | SumPool
-
-
-@dataclass(frozen=True)
-class Readout:
-    """Class scores ``y = ((weight @ c) * multiplier + 2^(shift-1)) >> shift) + T * bias``, int32.
-
-    ``c`` counts the last layer's spikes over time, flattened in C order; with ``global_sum_pool`` they are summed
-    per channel first (the mean's divisor lies in the gain). The predicted class is the largest score, ties to the
-    lowest index. weight: int8 [K, J]; multiplier, shift, bias: int32 [K]; scores have ``fraction_bits`` + log2(T).
-    """
-
-    name: str
-    weight: NDArray[np.int8]
-    weight_bits: int
-    multiplier: NDArray[np.int32]
-    shift: NDArray[np.int32]
-    bias: NDArray[np.int32]
-    fraction_bits: int
-    global_sum_pool: bool
-    kind: str = field(default="readout", init=False)
+FORMAT_VERSION = 2
+"""The newest format. A program is written in the oldest one that can hold it."""
 
 
 @dataclass(frozen=True)
@@ -184,22 +104,6 @@ class Program:
         shape = self.preprocessing.frame_shape
         shapes = [shape]
         for layer in self.layers:
-            shape = output_shape(layer, shape)
+            shape = layer.output_shape(shape)
             shapes.append(shape)
         return tuple(shapes)
-
-
-def output_shape(layer: ProgramLayer, shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Return ``(C, H, W)`` after ``layer`` on an input ``(C, H, W)``; a dense layer gives ``(N, 1, 1)``."""
-    channels, height, width = shape
-    if isinstance(layer, DenseLif):
-        return (layer.weight.shape[0], 1, 1)
-    if isinstance(layer, SumPool):
-        return (channels, height // layer.kernel, width // layer.kernel)
-    rows, columns = (
-        (size + 2 * pad - kernel) // stride + 1
-        for size, pad, kernel, stride in zip(
-            (height, width), layer.padding, layer.weight.shape[2:], layer.stride
-        )
-    )
-    return (layer.weight.shape[0], rows, columns)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 
 from sastdeploy.errors import InputError, did_you_mean
-from sastdeploy.program.records import Program, SumPool
+from sastdeploy.program.records import Program
 from sastdeploy.provenance import usable_cores
 from sastdeploy.recordings.frames import Frames, require_fit
 from sastdeploy.simulator.result import RunResult, empty_result
@@ -97,7 +97,7 @@ def check_options(
 
 def _traced(program: Program, trace: str | Sequence[str] | None) -> tuple[str, ...]:
     names = () if trace is None else (trace,) if isinstance(trace, str) else tuple(trace)
-    allowed = [layer.name for layer in program.layers if not isinstance(layer, SumPool)]
+    allowed = [layer.name for layer in program.layers if layer.lif is not None]
     for name in names:
         if name not in allowed:
             raise InputError(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sastdeploy import __version__
 from sastdeploy.errors import InputError
 from sastdeploy.program.counting import footprint_bytes, largest_synops
-from sastdeploy.program.records import ConvLif, DenseLif, Program, SumPool
+from sastdeploy.program.records import Program
 from sastdeploy.simulator.result import RunResult
 from sastdeploy.statistics import wilson_interval
 
@@ -62,7 +62,7 @@ def activation_sparsity(program: Program, result: RunResult) -> float | None:
     """
     slots = spikes = 0
     for layer, shape, counts in zip(program.layers, program.shapes()[1:], result.neuron_spikes):
-        if isinstance(layer, (DenseLif, ConvLif)):
+        if layer.lif is not None:
             slots += int(np.prod(shape)) * program.preprocessing.time_bins * len(result)
             spikes += int(counts.sum())
     return 1.0 - spikes / slots if slots else None
@@ -78,7 +78,7 @@ def energy(program: Program, result: RunResult) -> dict[str, Any] | None:
     if not isinstance(figures, dict) or len(result) == 0:
         return None
     # A pool has no neurons: it passes spikes on.
-    spiking = [not isinstance(layer, SumPool) for layer in program.layers]
+    spiking = [layer.lif is not None for layer in program.layers]
     neurons = sum(int(np.prod(shape)) for own, shape in zip(spiking, program.shapes()[1:]) if own)
     amounts = {
         "synop_pj": float(result.synops.sum()) / len(result),
@@ -176,7 +176,7 @@ def _layers(program: Program, result: RunResult) -> list[dict[str, Any]]:
     steps = program.preprocessing.time_bins * len(result)
     rows = []
     for position, (layer, counts) in enumerate(zip(program.layers, result.neuron_spikes)):
-        updates = 0 if isinstance(layer, SumPool) else len(counts) * steps
+        updates = 0 if layer.lif is None else len(counts) * steps
         low, high = (int(a[:, position].sum()) for a in (result.overflow_low, result.overflow_high))
         rows.append(
             {

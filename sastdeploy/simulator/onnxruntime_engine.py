@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sastdeploy.errors import SimulationError
 from sastdeploy.program.onnx_graph import build_model
-from sastdeploy.program.records import ConvLif, Program, ProgramLayer, Readout, SumPool
+from sastdeploy.program.records import Program
 from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator.result import RunResult, empty_result
 
@@ -18,7 +18,6 @@ CHUNK_BYTES = 64 << 20
 """Memory that the runtime may take for the outputs of the recordings computed together."""
 
 Counts = NDArray[np.int64]
-Shape = tuple[int, int, int]
 
 
 def run(
@@ -39,7 +38,7 @@ def run(
     session = _session(program, threads)
     shapes = program.shapes()
     targets = (*program.layers, program.readout)
-    tables = [fan_out(target, shape) for target, shape in zip(targets, shapes)]
+    tables = [target.fan_out(shape) for target, shape in zip(targets, shapes)]
     size = max(1, min(64, CHUNK_BYTES // _bytes_per_recording(program)))
     for start in range(0, len(frames), size):
         rows = slice(start, min(start + size, len(frames)))
@@ -49,45 +48,6 @@ def run(
         if progress:
             progress(rows.stop - start)
     return result
-
-
-def fan_out(target: ProgramLayer | Readout, shape: Shape) -> tuple[Counts, Counts]:
-    """Return how many operations one non-zero value at each input of ``target`` triggers, int64 ``[C * H * W]``.
-
-    Returns:
-        One per synapse (pool: 1 inside a whole window), and the same without the synapses whose weight is 0.
-    """
-    channels, height, width = shape
-    if isinstance(target, SumPool):
-        kept = np.zeros(shape, np.int64)
-        kernel = target.kernel
-        kept[:, : height // kernel * kernel, : width // kernel * kernel] = 1
-        return kept.reshape(-1), kept.reshape(-1)
-    if isinstance(target, ConvLif):
-        nonzero = (target.weight != 0).sum(axis=0)
-        return (
-            _reached(target, shape, np.full_like(nonzero, len(target.weight))),
-            _reached(target, shape, nonzero),
-        )
-    nonzero = (target.weight != 0).sum(axis=0)
-    if isinstance(target, Readout) and target.global_sum_pool:
-        nonzero = np.repeat(nonzero, height * width)
-    return np.full(channels * height * width, len(target.weight), np.int64), nonzero.astype(np.int64)
-
-
-def _reached(layer: ConvLif, shape: Shape, per_element: Counts) -> Counts:
-    """Scatter ``per_element`` ``[C, KH, KW]`` to the inputs that each kernel element meets, and sum."""
-    (pad_y, pad_x), (step_y, step_x) = layer.padding, layer.stride
-    kernel_y, kernel_x = layer.weight.shape[2:]
-    channels, height, width = shape
-    padded = np.zeros((channels, height + 2 * pad_y, width + 2 * pad_x), np.int64)
-    rows = (height + 2 * pad_y - kernel_y) // step_y + 1
-    columns = (width + 2 * pad_x - kernel_x) // step_x + 1
-    for ky in range(kernel_y):
-        for kx in range(kernel_x):
-            last_y, last_x = ky + (rows - 1) * step_y + 1, kx + (columns - 1) * step_x + 1
-            padded[:, ky:last_y:step_y, kx:last_x:step_x] += per_element[:, ky, kx, None, None]
-    return padded[:, pad_y : pad_y + height, pad_x : pad_x + width].reshape(-1)
 
 
 def _session(program: Program, threads: int) -> Any:
@@ -125,7 +85,7 @@ def _outputs(
 ) -> dict[str, NDArray]:
     names = ["scores", "predicted", *(f"{name}/membrane" for name in trace)]
     for layer in program.layers:
-        if not isinstance(layer, SumPool):
+        if layer.lif is not None:
             names += [f"{layer.name}/{part}" for part in ("spikes", "overflow_low", "overflow_high")]
     try:
         return dict(zip(names, session.run(names, {"counts": counts})))
@@ -147,8 +107,9 @@ def _fill(
     values = np.minimum(counts, np.uint8(program.preprocessing.c_clip))
     _count(result, rows, 0, values, tables[0])
     for position, layer in enumerate(program.layers):
-        if isinstance(layer, SumPool):
-            values = _pooled(values, layer.kernel)
+        if layer.lif is None:
+            # A verified program keeps these sums within 8 bits.
+            values = layer.sums(values)
         else:
             values = outputs[f"{layer.name}/spikes"]
             result.overflow_low[rows, position] = outputs[f"{layer.name}/overflow_low"]
@@ -160,15 +121,6 @@ def _fill(
         active = np.count_nonzero(values, axis=(0, 1))
         result.neuron_spikes[position][:] += np.asarray(active).reshape(-1)
         _count(result, rows, position + 1, values, tables[position + 1])
-
-
-def _pooled(values: NDArray[np.uint8], kernel: int) -> NDArray[np.uint8]:
-    """Return the sums of whole windows of ``[N, T, C, H, W]``; a verified program keeps them within 8 bits."""
-    n, steps, channels, height, width = values.shape
-    rows, columns = height // kernel, width // kernel
-    whole = values[..., : rows * kernel, : columns * kernel]
-    split = whole.reshape(n, steps, channels, rows, kernel, columns, kernel)
-    return split.sum(axis=(4, 6), dtype=np.uint8)
 
 
 def _count(

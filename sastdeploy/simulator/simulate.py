@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
-from sastdeploy.program.records import Program, SumPool
+from sastdeploy.program.records import Program
 from sastdeploy.recordings.frames import Frames, LabelledFrames
 from sastdeploy.simulator.result import RunResult
 
@@ -276,7 +276,7 @@ def early_answer(program: Program, labelled: LabelledFrames) -> EarlyAnswer | No
     weights = [
         layer.weight.size * int(np.prod(shape[1:]))
         for layer, shape in zip(program.layers, outputs)
-        if not isinstance(layer, SumPool)
+        if layer.lif is not None
     ]
     count = min(FEW, len(labelled), EARLY_WORK // (sum(weights) * program.preprocessing.time_bins))
     if count == 0:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sastdeploy.networks.architecture import Conv, SumPool
+from sastdeploy.networks.architecture import AvgPool, Conv
 from sastdeploy.networks.checkpoint import Checkpoint
 from sastdeploy.recordings.frames import Frames, LabelledFrames
 from sastdeploy.training.inference import frame_values, network_of
@@ -48,21 +48,21 @@ def linear_maps(checkpoint: Checkpoint) -> tuple[LinearMap, ...]:
         for name, value in checkpoint.parameters.items()
         if name.endswith("weight")
     }
-    maps, shape, pool = [], architecture.input_shape, 1
+    maps, shape, pool = [], architecture.input_shape, (1, 1, 0)
     for i, (layer, after) in enumerate(zip(architecture.layers, architecture.shapes())):
-        if isinstance(layer, SumPool):
-            pool = layer.kernel
+        if isinstance(layer, AvgPool):
+            pool = layer.window
             continue
         weight = weights[f"layers.{i}.weight"]
 
         def current(x: Tensor, layer=layer, weight=weight, pool=pool) -> Tensor:
-            pooled = F.avg_pool2d(x[None], pool)
+            pooled = F.avg_pool2d(x[None], *pool)
             if isinstance(layer, Conv):
                 return F.conv2d(pooled, weight, None, layer.stride, layer.padding)
             return F.linear(pooled.flatten(1), weight)
 
         maps.append(_linear_map(f"layers.{i}", shape, current))
-        shape, pool = after, 1
+        shape, pool = after, (1, 1, 0)
 
     def scores(x: Tensor) -> Tensor:
         features = x.mean((1, 2)) if architecture.readout.global_average_pool else x.flatten()

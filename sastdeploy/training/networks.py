@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sastdeploy.networks.architecture import Architecture, Conv, Dense, SumPool
+from sastdeploy.networks.architecture import Architecture, AvgPool, Conv, Dense
 from sastdeploy.networks.builtin import parameter_shapes
 from sastdeploy.training.fused import fits, run_lif_fused
 from sastdeploy.training.neurons import run_lif
@@ -80,8 +80,8 @@ class SpikingNetwork(nn.Module):
         # With channels last, convolutions on the CPU take a fifth less time, one of few channels an eighth.
         form = torch.channels_last if self.fused and fits(s) else torch.contiguous_format
         for i, layer in enumerate(self.architecture.layers):
-            if isinstance(layer, SumPool):
-                s = _over_steps(lambda flat, k=layer.kernel: F.avg_pool2d(flat, k), s)
+            if isinstance(layer, AvgPool):
+                s = _over_steps(lambda flat, window=layer.window: F.avg_pool2d(flat, *window), s)
                 continue
             weight, bias = self.value(f"layers.{i}.weight"), self.value(f"layers.{i}.bias")
             threshold = self.value(f"layers.{i}.threshold")

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
-from sastdeploy.networks.architecture import SumPool
+from sastdeploy.networks.architecture import AvgPool
 from sastdeploy.networks.checkpoint import Checkpoint
 from sastdeploy.recordings.frames import Frames
 from sastdeploy.training.inference import check_fit, frame_values, network_of
@@ -80,7 +80,7 @@ def check_frames(checkpoint: Checkpoint, frames: Frames) -> None:
 def lif_layers(checkpoint: Checkpoint) -> tuple[str, ...]:
     """Return the names of the layers with neurons, first to last, as in ``layers.0``."""
     layers = checkpoint.architecture.layers
-    return tuple(f"layers.{i}" for i, layer in enumerate(layers) if not isinstance(layer, SumPool))
+    return tuple(f"layers.{i}" for i, layer in enumerate(layers) if not isinstance(layer, AvgPool))
 
 
 def batch_size(checkpoint: Checkpoint) -> int:

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.compiler.ir.nodes import (
-    AveragePool,
+    AvgPool,
     Conv2d,
     Dense,
     Input,
     Lif,
     Node,
+    Pool,
     Readout,
     SumPool,
     Synapses,
@@ -22,6 +23,7 @@ from sastdeploy.compiler.ir.nodes import (
 from sastdeploy.errors import InputError
 from sastdeploy.program.fixedpoint import weight_limit
 from sastdeploy.program.records import RESETS, SPIKE_TESTS
+from sastdeploy.windows import window_count
 
 Shape = tuple[int, int, int]
 
@@ -78,13 +80,20 @@ def _output_shape(node: Node, shape: Shape) -> Shape:
         return node.shape
     if isinstance(node, Lif):
         return shape
-    if isinstance(node, (AveragePool, SumPool)):
+    if isinstance(node, Pool):
+        kernel, stride, padding = node.window
+        rows, columns = (window_count(*axis) for axis in zip((height, width), kernel, stride, padding))
         _require(
-            1 <= node.kernel <= min(height, width),
+            min(kernel) >= 1 and min(rows, columns) >= 1,
             node,
             f"kernel {node.kernel} does not fit {height} x {width}",
         )
-        return (channels, height // node.kernel, width // node.kernel)
+        _require(
+            min(stride) >= 1 and all(0 <= 2 * pad <= size for pad, size in zip(padding, kernel)),
+            node,
+            f"stride {node.stride} must be at least 1, padding {node.padding} 0 to half the kernel",
+        )
+        return (channels, rows, columns)
     axes = 4 if isinstance(node, Conv2d) else 2
     _require(node.weight.ndim == axes, node, f"weight has {node.weight.ndim} axes, not {axes}")
     _require(node.weight.size > 0, node, f"weight {node.weight.shape} is empty")
@@ -100,10 +109,8 @@ def _output_shape(node: Node, shape: Shape) -> Shape:
             f"stride {node.stride} must be at least 1, padding {node.padding} at least 0",
         )
         rows, columns = (
-            (size + 2 * pad - kernel) // stride + 1
-            for size, pad, kernel, stride in zip(
-                (height, width), node.padding, node.weight.shape[2:], node.stride
-            )
+            window_count(*axis)
+            for axis in zip((height, width), node.weight.shape[2:], node.stride, node.padding)
         )
         _require(
             rows >= 1 and columns >= 1,
@@ -134,10 +141,10 @@ def verify(graph: Graph) -> None:
         _require(bool(name) and names.count(name) == 1, node, "names must be unique and not empty")
     for before, node in pairwise(nodes):
         allowed: dict[type, tuple[type, ...]] = {
-            Dense: (Input, Lif, AveragePool, SumPool),
-            Conv2d: (Input, Lif, AveragePool, SumPool),
+            Dense: (Input, Lif, Pool),
+            Conv2d: (Input, Lif, Pool),
             Lif: (Dense, Conv2d),
-            AveragePool: (Lif,),
+            AvgPool: (Lif,),
             SumPool: (Lif,),
             Readout: (Lif,),
         }

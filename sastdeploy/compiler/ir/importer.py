@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from sastdeploy.compiler.ir.graph import Graph, verify
-from sastdeploy.compiler.ir.nodes import AveragePool, Conv2d, Dense, Input, Lif, Node, Readout
-from sastdeploy.networks.architecture import Conv, SumPool
+from sastdeploy.compiler.ir.nodes import AvgPool as AvgPoolNode
+from sastdeploy.compiler.ir.nodes import Conv2d, Dense, Input, Lif, Node, Readout
+from sastdeploy.networks.architecture import AvgPool, Conv
 from sastdeploy.networks.checkpoint import Checkpoint
 
 
@@ -20,8 +21,8 @@ def graph_from_checkpoint(checkpoint: Checkpoint) -> Graph:
     nodes: list[Node] = [Input("input", frames.frame_shape, frames.time_bins, frames.c_clip, frames.divisor)]
     for i, layer in enumerate(architecture.layers):
         name = f"layers.{i}"
-        if isinstance(layer, SumPool):
-            nodes.append(AveragePool(name, layer.kernel))
+        if isinstance(layer, AvgPool):
+            nodes.append(AvgPoolNode(name, *layer.window))
             continue
         weight, bias, threshold = (
             _real(checkpoint, f"{name}.{part}") for part in ("weight", "bias", "threshold")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.compiler.ir.graph import Graph
-from sastdeploy.compiler.ir.nodes import AveragePool, Conv2d, Input, Lif, Readout, SumPool, Synapses
+from sastdeploy.compiler.ir.nodes import AvgPool, Conv2d, Input, Lif, Pool, Readout, Synapses
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ def interpret(graph: Graph, counts: NDArray[np.integer]) -> GraphOutputs:
             x, u = run_lif(node, x)
             spikes.append(x)
             membranes.append(u)
-        elif isinstance(node, (AveragePool, SumPool)):
-            x = _pool(x, node.kernel, mean=isinstance(node, AveragePool))
+        elif isinstance(node, Pool):
+            x = _sums(node, x) / (node.size if isinstance(node, AvgPool) else 1)
         elif isinstance(node, Readout):
             return GraphOutputs(_read_out(node, x), tuple(spikes), tuple(membranes))
         else:
@@ -57,11 +57,11 @@ def _correlate(node: Conv2d, x: NDArray) -> NDArray:
     return np.einsum("ntihwab,oiab->ntohw", windows, weight, optimize=True)
 
 
-def _pool(x: NDArray, kernel: int, mean: bool) -> NDArray:
-    n, t, c, h, w = x.shape
-    rows, columns = h // kernel, w // kernel
-    cut = x[..., : rows * kernel, : columns * kernel].reshape(n, t, c, rows, kernel, columns, kernel)
-    return cut.mean((4, 6)) if mean else cut.sum((4, 6))
+def _sums(node: Pool, x: NDArray) -> NDArray:
+    kernel, (sh, sw), (ph, pw) = node.window
+    padded = np.pad(x, ((0, 0), (0, 0), (0, 0), (ph, ph), (pw, pw)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, (3, 4))[:, :, :, ::sh, ::sw]
+    return windows.sum((-2, -1))
 
 
 def run_lif(node: Lif, current: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

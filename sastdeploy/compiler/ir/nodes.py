@@ -11,6 +11,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sastdeploy.windows import Pair, pair, written
+
 Floats = NDArray[np.float64]
 
 
@@ -101,21 +103,49 @@ class Lif:
 
 
 @dataclass(frozen=True, eq=False)
-class AveragePool:
-    """Mean over non-overlapping ``kernel`` x ``kernel`` windows; incomplete windows are dropped."""
+class Pool:
+    """What a pool holds: windows of each channel, zero padding; windows that the padded input cuts are dropped.
 
-    kind: ClassVar[str] = "average_pool"
+    Args:
+        kernel, stride, padding: along both axes, or ``(y, x)`` where they differ. The stride is by default the kernel.
+    """
+
+    kind: ClassVar[str] = "pool"
     name: str
-    kernel: int
+    kernel: int | Pair
+    stride: int | Pair | None = None
+    padding: int | Pair = 0
+
+    def __post_init__(self) -> None:
+        kernel = written(self.kernel)
+        stride = kernel if self.stride is None else written(self.stride)
+        for name, value in (("kernel", kernel), ("stride", stride), ("padding", written(self.padding))):
+            object.__setattr__(self, name, value)
+
+    @property
+    def window(self) -> tuple[Pair, Pair, Pair]:
+        """Kernel, stride and padding, each ``(y, x)``."""
+        return pair(self.kernel), pair(self.stride or self.kernel), pair(self.padding)
+
+    @property
+    def size(self) -> int:
+        """Number of positions in a window, padding included."""
+        height, width = pair(self.kernel)
+        return height * width
 
 
 @dataclass(frozen=True, eq=False)
-class SumPool:
-    """Sum over non-overlapping ``kernel`` x ``kernel`` windows; incomplete windows are dropped."""
+class AvgPool(Pool):
+    """Mean over windows: their sum divided by ``kernel_y * kernel_x``, zeros of the padding counted (NIR's AvgPool2d)."""
+
+    kind: ClassVar[str] = "avg_pool"
+
+
+@dataclass(frozen=True, eq=False)
+class SumPool(Pool):
+    """Sum over windows."""
 
     kind: ClassVar[str] = "sum_pool"
-    name: str
-    kernel: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,5 +159,5 @@ class Readout(Synapses):
     pool: str = "none"
 
 
-Node = Input | Synapses | Lif | AveragePool | SumPool
-NODES: dict[str, type] = {n.kind: n for n in (Input, Dense, Conv2d, Lif, AveragePool, SumPool, Readout)}
+Node = Input | Synapses | Lif | Pool
+NODES: dict[str, type] = {n.kind: n for n in (Input, Dense, Conv2d, Lif, AvgPool, SumPool, Readout)}

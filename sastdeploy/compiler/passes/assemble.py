@@ -28,7 +28,7 @@ def assemble(graph: Graph, profile: HardwareProfile, facts: dict[str, Any]) -> p
     nodes = graph.nodes
     for node, after in zip(nodes, (*nodes[1:], None)):
         if isinstance(node, ir.SumPool):
-            layers.append(p.SumPool(node.name, node.kernel))
+            layers.append(p.SumPool(node.name, node.kernel, node.stride, node.padding))
         elif isinstance(node, ir.Readout):
             readout = _readout(node)
         elif isinstance(node, ir.Synapses) and isinstance(after, ir.Lif):
@@ -52,7 +52,7 @@ def assemble(graph: Graph, profile: HardwareProfile, facts: dict[str, Any]) -> p
 def _holds_a_divisor(node: ir.Node) -> bool:
     if isinstance(node, ir.Input):
         return node.divisor != 1.0
-    return isinstance(node, ir.AveragePool) or (isinstance(node, ir.Readout) and node.pool == "average")
+    return isinstance(node, ir.AvgPool) or (isinstance(node, ir.Readout) and node.pool == "average")
 
 
 def _layer(node: ir.Synapses, lif: p.Lif) -> p.ProgramLayer:

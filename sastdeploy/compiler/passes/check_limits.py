@@ -8,6 +8,7 @@ from sastdeploy.compiler.ir.graph import Graph, Shape, shapes
 from sastdeploy.compiler.ir.nodes import Conv2d, Lif, Synapses
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
+from sastdeploy.windows import windows_over
 
 
 def check_limits(graph: Graph, profile: HardwareProfile) -> Graph:
@@ -46,18 +47,9 @@ def fan_out(node: Synapses, before: Shape) -> int:
     channels = len(node.weight)
     if not isinstance(node, Conv2d):
         return channels
-    reached = (
-        _most_reached(size, kernel, stride, padding)
-        for size, kernel, stride, padding in zip(before[1:], node.weight.shape[2:], node.stride, node.padding)
-    )
-    return channels * int(np.prod(list(reached)))
-
-
-def _most_reached(size: int, kernel: int, stride: int, padding: int) -> int:
-    """Return the most output positions that one input position reaches along one axis."""
-    outputs = (size + 2 * padding - kernel) // stride + 1
-    offset = np.arange(size)[:, None] + padding - stride * np.arange(outputs)[None, :]
-    return int(((offset >= 0) & (offset < kernel)).sum(1).max())
+    window = zip(before[1:], node.weight.shape[2:], node.stride, node.padding)
+    rows, columns = (int(windows_over(*axis).max()) for axis in window)
+    return channels * rows * columns
 
 
 def weight_bytes(node: Synapses, bits: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sastdeploy.compiler.ir.graph import Graph, shapes
-from sastdeploy.compiler.ir.nodes import AveragePool, Input, Node, Readout, SumPool, Synapses
+from sastdeploy.compiler.ir.nodes import AvgPool, Input, Node, Readout, SumPool, Synapses
 from sastdeploy.compiler.profiles import HardwareProfile
 
 
@@ -20,8 +20,8 @@ def fold_scales(graph: Graph, profile: HardwareProfile) -> Graph:
     for node, shape in zip(graph.nodes, shapes(graph)):
         if isinstance(node, Input):
             pending, node = 1.0 / node.divisor, replace(node, divisor=1.0)
-        elif isinstance(node, AveragePool):
-            pending, node = pending / node.kernel**2, SumPool(node.name, node.kernel)
+        elif isinstance(node, AvgPool):
+            pending, node = pending / node.size, SumPool(node.name, node.kernel, node.stride, node.padding)
         elif isinstance(node, Synapses):
             if isinstance(node, Readout) and node.pool == "average":
                 pending, node = pending / (before[1] * before[2]), replace(node, pool="sum")

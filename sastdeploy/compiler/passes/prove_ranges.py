@@ -11,7 +11,7 @@ from sastdeploy.compiler.ir.graph import Graph, shapes
 from sastdeploy.compiler.ir.nodes import Input, Lif, Node, Readout, SumPool, Synapses
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
-from sastdeploy.program.verify import INT32_END, worst_gained
+from sastdeploy.program.limits import INT32_END, sum_range, worst_gained
 
 READOUT_BITS = 32
 """The readout's sums and scores are held in int32, whatever the neurons' accumulator is."""
@@ -37,7 +37,7 @@ def prove_ranges(graph: Graph, profile: HardwareProfile) -> Graph:
             _prove_update(nodes[-1], node, largest, profile)
             largest = 1
         elif isinstance(node, SumPool):
-            largest *= node.kernel**2
+            largest *= node.size
         elif isinstance(node, Readout):
             summed = steps * (before[1] * before[2] if node.pool == "sum" else 1)
             node = _prove_sum(node, summed, READOUT_BITS, "int32, which holds the readout's sums,")
@@ -49,18 +49,13 @@ def prove_ranges(graph: Graph, profile: HardwareProfile) -> Graph:
     return graph.replace(tuple(nodes))
 
 
-def worst_sums(node: Synapses, largest: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return each channel's lowest and highest possible sum, int64 ``[C]``; both are attained.
-
-    (A border neuron of a convolution reaches fewer sources, never more.)
-    """
+def sums_of(node: Synapses, largest: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return each channel's lowest and highest possible sum, int64 ``[C]``, as `sum_range` proves them."""
     if node.weight_q is None:
         raise CompileError(
             f"{node.name}: ranges are proven after weights are quantized. Order the passes so."
         )
-    rows = node.weight_q.reshape(len(node.weight_q), -1)
-    low, high = (part(rows, 0).sum(1, dtype=np.int64) for part in (np.minimum, np.maximum))
-    return low * largest, high * largest
+    return sum_range(node.weight_q, largest)
 
 
 def signed_width(low: int, high: int) -> int:
@@ -69,7 +64,7 @@ def signed_width(low: int, high: int) -> int:
 
 
 def _prove_sum(node: Synapses, largest: int, offered: int, holder: str) -> Synapses:
-    low, high = worst_sums(node, largest)
+    low, high = sums_of(node, largest)
     needed = signed_width(int(low.min()), int(high.max()))
     if needed > offered:
         neuron = int(np.argmax(np.maximum(-low - 1, high)))
@@ -93,7 +88,7 @@ def _prove_update(node: Node, lif: Lif, largest: int, profile: HardwareProfile) 
         raise CompileError(
             f"{lif.name}: ranges are proven after gains, thresholds and biases. Order the passes so."
         )
-    low, high = worst_sums(node, largest)
+    low, high = sums_of(node, largest)
     current = worst_gained(np.maximum(-low, high), node.multiplier, node.shift)
     # A <= 2^k, so |leak| <= |u| <= -q_min.
     update = current - profile.membrane.q_min + np.abs(node.bias_q.astype(np.int64)) + lif.threshold_q
@@ -103,7 +98,7 @@ def _prove_update(node: Node, lif: Lif, largest: int, profile: HardwareProfile) 
 def _prove_score(node: Synapses, summed: int, steps: int) -> None:
     if node.multiplier is None or node.shift is None or node.bias_q is None:
         raise CompileError(f"{node.name}: ranges are proven after gains and biases. Order the passes so.")
-    low, high = worst_sums(node, summed)
+    low, high = sums_of(node, summed)
     scores = worst_gained(np.maximum(-low, high), node.multiplier, node.shift)
     scores = scores + steps * np.abs(node.bias_q.astype(np.int64))
     _prove_int32(node.name, "class", f"the score over {steps} steps", scores)

@@ -90,8 +90,8 @@ class Chunks:
             self._tally(source, counts, position, start, stop)
             clock.stop("tally")
             emitted, scratch = self._room(position, n)
-            if layer.window is not None:
-                pool_layer(source, steps, layer.window, np.zeros(layer.outputs, np.int32), emitted)
+            if layer.windows is not None:
+                pool_layer(source, steps, layer.windows, np.zeros(layer.outputs, np.int32), emitted)
             else:
                 self._lif(layer, source, emitted, scratch, start, stop)
             result.overflow_low[start:stop, position] = emitted.overflows[:, 0]
@@ -141,7 +141,7 @@ class Chunks:
             layer = self._plan.layers[position]
             rooms[position] = (
                 _room(layer, n, self._steps),
-                None if layer.window is not None else layer.scratch(),
+                None if layer.windows is not None else layer.scratch(),
             )
         room, scratch = rooms[position]
         emitted = room._replace(counts=room.counts[:n], overflows=room.overflows[:n])

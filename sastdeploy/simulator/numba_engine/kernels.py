@@ -317,8 +317,8 @@ def lif_layer(source, steps, wiring, step, scratch, emitted, traced, trace_membr
 
 
 @kernel()
-def pool_layer(source, steps, window, sums, emitted):
-    """Add the spikes of every window; ``window[j]`` is the output that input j falls into, -1 where dropped."""
+def pool_layer(source, steps, windows, sums, emitted):
+    """Add the spikes of every window; ``windows[j]`` are the outputs that input j is added to, -1 behind the last."""
     outputs = sums.shape[0]
     positions = emitted.first.shape[1] - 1
     width = outputs // max(1, positions)
@@ -329,8 +329,11 @@ def pool_layer(source, steps, window, sums, emitted):
             emitted.starts[row] = end
             sums[:] = 0
             for e in range(source.starts[row], source.stops[row]):
-                o = window[source.active[e]]
-                if o >= 0:
+                j = source.active[e]
+                for w in range(windows.shape[1]):
+                    o = windows[j, w]
+                    if o < 0:
+                        break
                     sums[o] += np.int64(source.value[e]) if source.graded else np.int64(1)
             for position in range(positions):
                 emitted.first[row, position] = end - emitted.starts[row]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from sastdeploy._kernels.vectors import aligned_zeros, paired_order
 from sastdeploy._kernels.vectors import shape as shape_of
 from sastdeploy.errors import SimulationError
 from sastdeploy.program.fixedpoint import Overflow, Rounding
+from sastdeploy.program.limits import worst_sums
 from sastdeploy.program.records import ConvLif, DenseLif, Lif, Program, SumPool
 from sastdeploy.simulator.numba_engine.tables import Scratch, Step, Wiring
 
@@ -36,7 +38,7 @@ class LayerPlan:
 
     Args:
         outputs, positions: number of outputs, and of their pixels. c_order: int32 ``[outputs]``, output i's number in C order.
-        wiring, step: of a LIF layer. window: of a pool, int32 ``[J]``.
+        wiring, step: of a LIF layer. windows: of a pool, int32 ``[J, most]``, the outputs that input j is added to, -1 behind the last.
         graded: whether the outputs can exceed 1.
         fan_out, fan_out_nonzero: int32 ``[J]``, operations that a value at input j triggers in this layer.
     """
@@ -47,7 +49,7 @@ class LayerPlan:
     c_order: NDArray[np.int32]
     wiring: Wiring | None
     step: Step | None
-    window: NDArray[np.int32] | None
+    windows: NDArray[np.int32] | None
     graded: bool
     fan_out: NDArray[np.int32]
     fan_out_nonzero: NDArray[np.int32]
@@ -109,29 +111,28 @@ def make_plan(program: Program) -> Plan:
     """
     shapes = program.shapes()
     order, input_order = np.arange(int(np.prod(shapes[0])), dtype=np.int32), None
-    if isinstance(program.layers[0], ConvLif):
+    if program.layers[0].kind in _BY_PIXEL:
         order = _position_order(shapes[0])
         input_order = np.stack((np.arange(len(order)) % np.prod(shapes[0][1:]), np.argsort(order))).astype(
             np.int32
         )
     largest, layers = program.preprocessing.c_clip, []
     for layer, shape, out_shape in zip(program.layers, shapes, shapes[1:]):
-        if isinstance(layer, SumPool):
-            largest *= layer.kernel**2
-            if largest > np.iinfo(np.int16).max:
-                raise SimulationError(f"layer {layer.name}: a pooled count of {largest} exceeds 32767.")
+        if layer.lif is None:
             layers.append(_pool(layer, shape, out_shape, order))
         else:
             layers.append(_lif_layer(layer, shape, out_shape, order, largest))
-            largest = 1
+        largest = layer.largest_output(largest)
+        if largest > np.iinfo(np.int16).max:
+            raise SimulationError(f"layer {layer.name}: a pooled count of {largest} exceeds 32767.")
         order = layers[-1].c_order
     readout = program.readout
     weight = readout.weight.astype(np.int64).T
     summed = int(np.prod(shapes[-1][1:])) if readout.global_sum_pool else 1
-    nonzero = (weight != 0).sum(axis=1)[order // summed]
-    fan_out = np.full(len(order), weight.shape[1], np.int32)
-    weight = weight if readout.global_sum_pool else weight[order]
-    return Plan(tuple(layers), input_order, weight, summed, fan_out, nonzero.astype(np.int32))
+    fans = (fan[order].astype(np.int32) for fan in readout.fan_out(shapes[-1]))
+    return Plan(
+        tuple(layers), input_order, weight if readout.global_sum_pool else weight[order], summed, *fans
+    )
 
 
 def _position_order(shape: Shape) -> NDArray[np.int32]:
@@ -140,36 +141,44 @@ def _position_order(shape: Shape) -> NDArray[np.int32]:
 
 
 def _pool(layer: SumPool, shape: Shape, out_shape: Shape, order: NDArray[np.int32]) -> LayerPlan:
-    channel, y, x = np.unravel_index(order, shape)
-    row, column = y // layer.kernel, x // layer.kernel
-    kept = (row < out_shape[1]) & (column < out_shape[2])
-    window = np.where(kept, (row * out_shape[2] + column) * out_shape[0] + channel, -1).astype(np.int32)
-    fan_out = kept.astype(np.int32)
-    c_order = _position_order(out_shape)
-    positions = out_shape[1] * out_shape[2]
+    """Return a pool's tables: which windows, numbered position first, each input lies in."""
+    (kernel_y, kernel_x), stride, padding = layer.window
+    most_y, most_x = (-(-size // step) for size, step in zip((kernel_y, kernel_x), stride))
+    channel, y, x = (part[:, None, None] for part in np.unravel_index(order, shape))
+    # The last window that begins at or before the input, and those before it as far as they reach it.
+    row = (y + padding[0]) // stride[0] - np.arange(most_y)[:, None]
+    column = (x + padding[1]) // stride[1] - np.arange(most_x)
+    kept = (row >= 0) & (row < out_shape[1]) & (y + padding[0] - row * stride[0] < kernel_y)
+    kept = kept & (column >= 0) & (column < out_shape[2]) & (x + padding[1] - column * stride[1] < kernel_x)
+    outputs = np.where(kept, (row * out_shape[2] + column) * out_shape[0] + channel, -1)
+    windows = -np.sort(-outputs.reshape(len(order), -1), axis=1)
+    c_order, positions = _position_order(out_shape), out_shape[1] * out_shape[2]
+    fans = (fan[order].astype(np.int32) for fan in layer.fan_out(shape))
     return LayerPlan(
-        layer.name, len(c_order), positions, c_order, None, None, window, True, fan_out, fan_out
-    )  # fmt: skip
+        layer.name, len(c_order), positions, c_order, None, None, windows.astype(np.int32), True, *fans
+    )
 
 
 def _lif_layer(
     layer: DenseLif | ConvLif, shape: Shape, out_shape: Shape, order: NDArray[np.int32], largest: int
 ) -> LayerPlan:
-    magnitude = np.abs(layer.weight.astype(np.int16)).reshape(len(layer.weight), -1)
-    worst = int(magnitude.sum(axis=1, dtype=np.int64).max()) * largest
+    worst = int(worst_sums(layer.weight, largest).max())
     if worst > np.iinfo(np.int32).max:
         raise SimulationError(f"layer {layer.name}: a weighted sum of {worst} does not fit 32 bits.")
-    narrow = _narrow_budget(layer.weight, largest)
-    if isinstance(layer, DenseLif):
-        wiring, fan_out, nonzero = _dense_wiring(layer, order, narrow)
-    else:
-        wiring, fan_out, nonzero = _conv_wiring(layer, shape, out_shape, order, narrow)
+    wiring = _WIRING[layer.kind](layer, shape, out_shape, order, _narrow_budget(layer.weight, largest))
     c_order = _position_order(out_shape)
-    step = _step(layer.lif, worst)
+    fans = (fan[order].astype(np.int32) for fan in layer.fan_out(shape))
     return LayerPlan(
-        layer.name, len(c_order), wiring.positions, c_order, wiring, step, None, False,
-        fan_out.astype(np.int32), nonzero.astype(np.int32),
-    )  # fmt: skip
+        layer.name,
+        len(c_order),
+        wiring.positions,
+        c_order,
+        wiring,
+        _step(layer.lif, worst),
+        None,
+        False,
+        *fans,
+    )
 
 
 def _narrow_budget(weight: NDArray[np.int8], largest: int) -> int:
@@ -232,11 +241,11 @@ def _table(weight: NDArray[np.int8]) -> tuple[NDArray[np.int8], int, tuple[int, 
     return table, width, *shape_of(vectors, lanes)
 
 
-def _dense_wiring(layer: DenseLif, order: NDArray[np.int32], budget: int) -> tuple:
-    weight = layer.weight.T[order]
+def _dense_wiring(
+    layer: DenseLif, shape: Shape, out_shape: Shape, order: NDArray[np.int32], budget: int
+) -> Wiring:
     none = np.zeros(1, np.int32)
-    wiring = Wiring(*_table(weight), True, 1, 1, 0, none, none, none, none, budget)
-    return wiring, np.full(len(order), weight.shape[1]), np.count_nonzero(weight, axis=1)
+    return Wiring(*_table(layer.weight.T[order]), True, 1, 1, 0, none, none, none, none, budget)
 
 
 def _runs(
@@ -265,14 +274,13 @@ def _runs(
 
 def _conv_wiring(
     layer: ConvLif, shape: Shape, out_shape: Shape, order: NDArray[np.int32], budget: int
-) -> tuple:
-    """Return a convolution's wiring, its weight rows ordered (ky, kx, channel), and what its inputs trigger."""
+) -> Wiring:
+    """Return a convolution's wiring, its weight rows ordered (ky, kx, channel)."""
     outputs, channels, kernel_y, kernel_x = layer.weight.shape
-    _, height, width = shape
     table = _table(layer.weight.transpose(2, 3, 1, 0).reshape(-1, outputs))
     positions = out_shape[1] * out_shape[2]
     each = 4 * table[0].shape[1] + 4 * _padded(outputs, _neuron_lanes(outputs))
-    wiring = Wiring(
+    return Wiring(
         *table,
         False,
         positions,
@@ -281,20 +289,12 @@ def _conv_wiring(
         *_runs(layer, shape, out_shape),
         budget,
     )
-    out_y, out_x, ky, kx = np.indices((*out_shape[1:], kernel_y, kernel_x), dtype=np.int64).reshape(4, -1)
-    y = out_y * layer.stride[0] - layer.padding[0] + ky
-    x = out_x * layer.stride[1] - layer.padding[1] + kx
-    inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    pixel = (y * width + x)[inside]
-    element = (ky * kernel_x + kx)[inside]
-    in_channel, in_pixel = order // (height * width), order % (height * width)
-    elements = kernel_y * kernel_x
-    # reach[pixel, element]: output positions at which the pixel meets that kernel element (0 or 1 of them).
-    reach = np.bincount(pixel * elements + element, minlength=height * width * elements)
-    reach = reach.reshape(height * width, elements)
-    nonzero = np.count_nonzero(layer.weight, axis=0).reshape(channels, elements)
-    fan_out = (reach.sum(axis=1) * outputs)[in_pixel]
-    return wiring, fan_out, (reach @ nonzero.T)[in_pixel, in_channel]
+
+
+_WIRING: dict[str, Callable[..., Wiring]] = {"dense": _dense_wiring, "conv": _conv_wiring}
+"""How inputs reach neurons, by the kind of layer."""
+_BY_PIXEL = ("conv",)
+"""Kinds that take the network's inputs in the order of their pixels."""
 
 
 def _mask(*columns: NDArray) -> int:

@@ -1,0 +1,32 @@
+"""Kinds of layers of a program, one file each: record, shape, checks, fan-out, operations, ONNX form, meaning.
+
+A new kind is a file here, a line in `KINDS`, and its tables in `sastdeploy.simulator.numba_engine.plan`. It has
+
+- ``kind``, ``name``, and ``lif``: its neurons, or None where the sums themselves are sent on;
+- ``output_shape(shape)`` and ``largest_output(largest)``, what it makes of inputs ``[C, H, W]`` from 0 to ``largest``;
+- ``check(where, shape, largest)``, which accepts only what every engine can run;
+- ``sums(x)``, its meaning, the definition that engines are tested against, and ``add_sums(add, x, shape)``, the same in ONNX;
+- ``fan_out(shape)`` and ``synops(x)``, the operations that an input triggers, by table and by counting;
+- ``record()``, ``arrays()``, ``array_shapes(record)``, ``from_record(record, arrays)`` and ``since_format``, its form in files.
+"""
+
+from __future__ import annotations
+
+from sastdeploy.program.layers.conv import ConvLif
+from sastdeploy.program.layers.dense import DenseLif
+from sastdeploy.program.layers.lif import PER_CHANNEL, RESETS, SPIKE_TESTS, Lif
+from sastdeploy.program.layers.readout import Readout
+from sastdeploy.program.layers.sum_pool import SumPool
+
+__all__ = [
+    "KINDS", "PER_CHANNEL", "RESETS", "SPIKE_TESTS", "ConvLif", "DenseLif", "Lif", "ProgramLayer", "Readout", "SumPool",
+]  # fmt: skip
+
+ProgramLayer = DenseLif | ConvLif | SumPool
+
+KINDS: dict[str, type[DenseLif] | type[ConvLif] | type[SumPool]] = {
+    "dense": DenseLif,
+    "conv": ConvLif,
+    "sum_pool": SumPool,
+}
+"""Every kind of layer by its name in files."""

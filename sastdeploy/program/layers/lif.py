@@ -1,0 +1,188 @@
+"""The neurons behind a weighted sum: the fixed-point LIF step, its checks, and how it is written to a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
+from sastdeploy.program.limits import (
+    MAX_LEAK_SHIFT,
+    MAX_MULTIPLIER,
+    MAX_SHIFT,
+    check_channels,
+    is_int,
+    prove_int32,
+    refuse,
+    short,
+    worst_gained,
+)
+
+Array = NDArray[np.int64]
+
+SPIKE_TESTS = (">=", ">")
+RESETS = ("subtract", "zero", "none")
+PER_CHANNEL = ("multiplier", "shift", "bias", "threshold")
+"""Fields of a LIF layer with one int32 per output channel; a readout has the first three."""
+
+
+@dataclass(frozen=True)
+class Lif:
+    """The fixed-point LIF step, per output channel (C values; a dense layer has one channel per neuron).
+
+    ``I = (acc * multiplier + 2^(shift-1)) >> shift`` (``shift = 0``: ``acc * multiplier``),
+    ``leak = rescale(u[t-1] * leak_multiplier, leak_shift)``, and then, with ``reset_delay = 1``::
+
+        subtract  v = leak + I + bias - threshold * s[t-1]
+        zero      v = (0 if s[t-1] else leak) + I + bias
+        none      v = leak + I + bias
+        u[t] = overflow(v);  s[t] = u[t] >= threshold   (or >)
+
+    With ``reset_delay = 0``: ``w = overflow(leak + I + bias)``, ``s[t] = test(w)``, and ``u[t]`` is ``w``,
+    ``overflow(w - threshold * s[t])`` (subtract) or ``0`` where s[t] (zero). Every sequence starts at u = 0, s = 0.
+
+    Args:
+        multiplier, shift: int32 [C]; ``0 < multiplier < 2^15``, ``0 <= shift <= 46``.
+        bias, threshold: int32 [C], in membrane LSBs, inside the membrane's range; threshold at least 1.
+        leak_multiplier: A = round(alpha * 2^k), ``0 <= A <= 2^k``. leak_shift: k, 0 to 15.
+    """
+
+    multiplier: NDArray[np.int32]
+    shift: NDArray[np.int32]
+    bias: NDArray[np.int32]
+    threshold: NDArray[np.int32]
+    leak_multiplier: int
+    leak_shift: int
+    leak_rounding: Rounding
+    membrane: QFormat
+    overflow: Overflow
+    spike_test: str = ">="
+    reset: str = "subtract"
+    reset_delay: int = 1
+
+    def check(self, where: str, channels: int, sums: Array) -> None:
+        """Accept neurons whose every number is in range, for weighted sums up to ``sums`` ``[channels]`` of either sign.
+
+        Raises:
+            InputError: names layer, field, value and what is allowed.
+        """
+        if not isinstance(self.membrane, QFormat):
+            refuse(where, f"membrane is a {type(self.membrane).__name__}", "a QFormat of 2 to 24 bits")
+        low, high = self.membrane.q_min, self.membrane.q_max
+        check_channels(where, "multiplier", self.multiplier, channels, 1, MAX_MULTIPLIER)
+        check_channels(where, "shift", self.shift, channels, 0, MAX_SHIFT)
+        check_channels(where, "bias", self.bias, channels, low, high)
+        check_channels(where, "threshold", self.threshold, channels, 1, high)
+        if not is_int(self.leak_shift, 0, MAX_LEAK_SHIFT):
+            refuse(where, f"leak_shift is {short(self.leak_shift)}", f"a whole number, 0 to {MAX_LEAK_SHIFT}")
+        if not is_int(self.leak_multiplier, 0, 1 << self.leak_shift):
+            wrong, end = f"leak_multiplier is {short(self.leak_multiplier)}", 1 << self.leak_shift
+            refuse(where, wrong, f"a whole number, 0 to {end} (2^leak_shift: no growth)")
+        for name, kind in (("leak_rounding", Rounding), ("overflow", Overflow)):
+            if not isinstance(getattr(self, name), kind):
+                refuse(where, f"{name} is {short(getattr(self, name))}", ", ".join(k.value for k in kind))
+        for name, allowed in (("spike_test", SPIKE_TESTS), ("reset", RESETS)):
+            if getattr(self, name) not in allowed:
+                refuse(where, f"{name} is {short(getattr(self, name))}", ", ".join(allowed))
+        if not is_int(self.reset_delay, 0, 1):
+            refuse(where, f"reset_delay is {short(self.reset_delay)}", "0 or 1")
+        prove_int32(where, "the weighted sum", sums)
+        prove_int32(where, "the membrane update", self.worst_updates(sums))
+
+    def worst_updates(self, sums: Array) -> Array:
+        """Return the largest possible ``|leak| + |I| + |bias| + threshold`` of every channel."""
+        # |leak| <= |u| because leak_multiplier <= 2^leak_shift.
+        current = worst_gained(sums, self.multiplier, self.shift)
+        return current - self.membrane.q_min + np.abs(self.bias.astype(np.int64)) + self.threshold
+
+    def record(self) -> dict[str, Any]:
+        """Return every field that is no array as plain values, for a file's manifest."""
+        return {
+            "leak_multiplier": self.leak_multiplier,
+            "leak_shift": self.leak_shift,
+            "leak_rounding": self.leak_rounding.value,
+            "membrane": str(self.membrane),
+            "overflow": self.overflow.value,
+            "spike_test": self.spike_test,
+            "reset": self.reset,
+            "reset_delay": self.reset_delay,
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], arrays: Mapping[str, NDArray]) -> Lif:
+        """Return the neurons of a manifest's record and of the arrays by field; not yet checked."""
+        return cls(
+            **{field: arrays[field] for field in PER_CHANNEL},
+            leak_multiplier=record["leak_multiplier"],
+            leak_shift=record["leak_shift"],
+            leak_rounding=Rounding(record["leak_rounding"]),
+            membrane=QFormat.parse(record["membrane"]),
+            overflow=Overflow(record["overflow"]),
+            spike_test=record["spike_test"],
+            reset=record["reset"],
+            reset_delay=record["reset_delay"],
+        )
+
+
+def lif_step(lif: Lif, acc: Array, u: Array, s: Array) -> tuple[Array, Array, int, int]:
+    """Return ``u[t]``, ``s[t]`` and how many updates overflowed below and above (equations: `Lif`).
+
+    Args:
+        acc: weighted sums ``[C, H, W]``. u, s: membrane and spikes of the step before, same shape.
+    """
+    multiplier, shift, bias, threshold = (
+        np.asarray(v, np.int64)[:, None, None] for v in (lif.multiplier, lif.shift, lif.bias, lif.threshold)
+    )
+    current = rounded_shift(acc * multiplier, shift)
+    leak = rescale(u * int(lif.leak_multiplier), lif.leak_shift, lif.leak_rounding)
+    if lif.reset_delay == 1:
+        if lif.reset == "subtract":
+            v = leak + current + bias - threshold * s
+        elif lif.reset == "zero":
+            v = np.where(s == 1, 0, leak) + current + bias
+        else:
+            v = leak + current + bias
+        u, low, high = overflowed(v, lif.membrane, lif.overflow)
+        return u, spike_test(u, threshold, lif.spike_test), low, high
+    w, low, high = overflowed(leak + current + bias, lif.membrane, lif.overflow)
+    s = spike_test(w, threshold, lif.spike_test)
+    if lif.reset == "subtract":
+        # A spike means w >= threshold >= 1, so the difference lies in the format and cannot overflow again.
+        w = w - threshold * s
+    elif lif.reset == "zero":
+        w = np.where(s == 1, 0, w)
+    return w, s, low, high
+
+
+def spike_test(u: Array, threshold: Array, test: str) -> Array:
+    """Return 1 where the membrane passes the test against the threshold, else 0."""
+    return ((u > threshold) if test == ">" else (u >= threshold)).astype(np.int64)
+
+
+def rounded_shift(product: Array, shift: Array) -> Array:
+    """Return ``(product + 2^(shift-1)) >> shift``, and ``product`` where ``shift`` is 0: rounds half up."""
+    half = np.where(shift > 0, np.left_shift(1, np.maximum(shift - 1, 0)), 0)
+    return (product + half) >> shift
+
+
+def rescale(product: Array, shift: int, rounding: Rounding) -> Array:
+    """Return ``product / 2^shift`` rounded as named (`Rounding`); ``shift = 0`` changes nothing."""
+    if shift == 0:
+        return product
+    if rounding == Rounding.FLOOR:
+        return product >> shift
+    if rounding == Rounding.TOWARD_ZERO:
+        return np.sign(product) * (np.abs(product) >> shift)
+    return (product + (1 << (shift - 1))) >> shift
+
+
+def overflowed(v: Array, membrane: QFormat, rule: Overflow) -> tuple[Array, int, int]:
+    """Return ``v`` brought into the membrane's format, and how many values lay below and above it."""
+    low, high = int((v < membrane.q_min).sum()), int((v > membrane.q_max).sum())
+    if rule == Overflow.SATURATE:
+        return np.clip(v, membrane.q_min, membrane.q_max), low, high
+    return (v - membrane.q_min) % (1 << membrane.bits) + membrane.q_min, low, high

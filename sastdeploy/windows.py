@@ -1,0 +1,42 @@
+"""Windows that slide over a frame, of convolutions and pools alike: their number, and how many see each position."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pair = tuple[int, int]
+
+
+def pair(value: int | Pair) -> Pair:
+    """Return ``(y, x)`` of a size that is written as one number where both are equal."""
+    return value if isinstance(value, tuple) else (value, value)
+
+
+def written(value: Any) -> Any:
+    """Return a pair of equal numbers as one number, and everything else as it is: one way to write each size."""
+    if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int:
+        return value[0] if value[0] == value[1] else value
+    return value
+
+
+def window_count(size: int, kernel: int, stride: int, padding: int) -> int:
+    """Return how many whole windows lie along one axis of ``size`` positions, padded on both ends."""
+    return (size + 2 * padding - kernel) // stride + 1
+
+
+def windows_over(size: int, kernel: int, stride: int, padding: int) -> NDArray[np.int64]:
+    """Return, for each of ``size`` positions along one axis, how many whole windows it lies in: int64 ``[size]``."""
+    first = stride * np.arange(window_count(size, kernel, stride, padding)) - padding
+    offset = np.arange(size)[:, None] - first
+    return ((offset >= 0) & (offset < kernel)).sum(axis=1)
+
+
+def windows_over_frame(
+    height: int, width: int, kernel: Pair, stride: Pair, padding: Pair
+) -> NDArray[np.int64]:
+    """Return how many whole windows every position of a frame lies in: int64 ``[height, width]``."""
+    rows, columns = (windows_over(*axis) for axis in zip((height, width), kernel, stride, padding))
+    return np.outer(rows, columns)

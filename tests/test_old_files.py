@@ -1,0 +1,46 @@
+"""Files that earlier versions wrote: read as they are, written again byte by byte."""
+
+from pathlib import Path
+
+import pytest
+
+from sastdeploy.compiler.compile import compile_checkpoint
+from sastdeploy.compiler.profiles import load_profile
+from sastdeploy.experiments.record import load_any
+from sastdeploy.networks.architecture import AvgPool
+from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
+from sastdeploy.program.file import load_program, meaning_hash, program_hash, save_program
+
+FIXTURES = Path(__file__).parent / "fixtures"
+SAVED = Path(__file__).resolve().parents[1] / "benchmarks" / "paper" / "small_table4"
+HASHES = {
+    "pooled.loihi_int8.onnx": "d554a00d8688dea625748683438ea20cc7e936c2d2047069ed57fefea71ee540",
+    "pooled.aggressive_int4.onnx": "79b048f3d65bf102917552662a775cb36d2b94b2036cfb340feef2a845f2f8ee",
+}
+
+
+@pytest.mark.parametrize(
+    "path", [*sorted(SAVED.glob("*.onnx")), *sorted(FIXTURES.glob("*.onnx"))], ids=lambda path: path.name
+)
+def test_a_saved_program_is_read_and_written_as_it_was(path, tmp_path):
+    program = load_program(path)
+    save_program(tmp_path / "again.onnx", program)
+    assert (tmp_path / "again.onnx").read_bytes() == path.read_bytes()
+    assert program_hash(program) == HASHES.get(path.name, program_hash(program))
+
+
+def test_a_sum_pool_of_an_old_checkpoint_is_the_average_that_was_trained():
+    checkpoint = load_checkpoint(FIXTURES / "pooled_checkpoint.pt")
+    assert checkpoint.architecture.layers[1] == AvgPool(2, 2, 0)
+    assert checkpoint_hash(checkpoint) == "275e991bd45b757ab5e6518eb25b49b6bd491e51d1f54a7a756cd3ce62e3c639"
+
+
+@pytest.mark.parametrize("profile", ["loihi_int8", "aggressive_int4"])
+def test_an_old_checkpoint_compiles_to_the_integers_it_compiled_to(profile):
+    program = compile_checkpoint(load_checkpoint(FIXTURES / "pooled_checkpoint.pt"), load_profile(profile))
+    assert meaning_hash(program) == meaning_hash(load_program(FIXTURES / f"pooled.{profile}.onnx"))
+
+
+def test_an_old_record_is_read():
+    record = load_any(FIXTURES / "5ada34277085d941.json")
+    assert record["address"] == "5ada34277085d941"
