@@ -197,3 +197,10 @@ def test_silent_and_always_firing_neurons_are_counted():
     program = tiny_program([DenseLif("fc", weight, 4, lif)], tiny_readout(3))
     layer = summarise(program, reference.run(program, counts(1, 4, 0, 2, 5)))["layers"][0]
     assert (layer["silent"], layer["always_firing"]) == (1, 1)
+
+
+def test_counters_of_a_globally_pooled_network_hold_every_spike_of_their_channel():
+    """36 neurons of 5 + 1 bits are 27 bytes; 4 counters up to 5 x 9 = 45 take 6 bits each, 3 bytes."""
+    conv = ConvLif("conv", np.ones((4, 1, 1, 1), np.int8), 8, (1, 1), (0, 0), tiny_lif(4))
+    program = tiny_program([conv], tiny_readout(4, global_sum_pool=True), frame=(1, 3, 3))
+    assert footprint_bytes(program)["state"] == 30

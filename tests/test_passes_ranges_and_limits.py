@@ -270,3 +270,15 @@ def test_a_pool_passes_the_largest_value_on():
          replace(nodes[3], weight=np.ones((2, 1)), weight_q=np.ones((2, 1), np.int8))),
     )  # fmt: skip
     assert prove_ranges(graph, LOIHI).nodes[4].accumulator_bits == signed_width(0, 4 * 127)
+
+
+def test_the_neuron_named_is_the_worst_of_either_sign():
+    graph = graph_of([[120, 0], [-127, -1], [10, 10]], c_clip=3)
+    assert refusal(prove_ranges, graph, replace(LOIHI, accumulator_bits=9)).startswith(
+        "fc, neuron 1: its sum can reach -384 (inputs up to 3) and needs 10 bits; loihi_int8's accumulator has 9."
+    )
+    # -384 and +383 need the same 10 bits: the first of the two is named.
+    graph = graph_of([[127, 0], [-127, -1], [-127, -1]], c_clip=3)
+    assert refusal(prove_ranges, graph, replace(LOIHI, accumulator_bits=9)).startswith(
+        "fc, neuron 1: its sum can reach -384"
+    )

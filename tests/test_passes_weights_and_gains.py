@@ -10,13 +10,14 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from sastdeploy.compiler.ir.graph import Graph
 from sastdeploy.compiler.ir.nodes import AvgPool, Conv2d, Dense, Input, Lif, Readout, SumPool
-from sastdeploy.compiler.passes.fit_gains import LARGEST_SHIFT, fit_gain, fit_gains
+from sastdeploy.compiler.passes.fit_gains import fit_gain, fit_gains
 from sastdeploy.compiler.passes.fit_leaks import fit_leaks
 from sastdeploy.compiler.passes.fold_scales import fold_scales
 from sastdeploy.compiler.passes.quantize_weights import quantize_weights
 from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.errors import CompileError
 from sastdeploy.program.fixedpoint import QFormat, weight_limit
+from sastdeploy.program.limits import MAX_SHIFT
 
 LOIHI = load_profile("loihi_int8")
 
@@ -129,14 +130,14 @@ def test_gains_by_hand():
 @given(st.floats(2.0**-32, 16383.0))
 def test_a_gain_is_exact_to_14_bits_where_the_shift_is_not_capped(gain):
     multiplier, shift = fit_gain(gain, "x")
-    assert 0 < multiplier < 2**15 and 0 <= shift <= LARGEST_SHIFT
+    assert 0 < multiplier < 2**15 and 0 <= shift <= MAX_SHIFT
     achieved = multiplier / 2**shift
     if multiplier == 1 or shift == 0:
         assert achieved == gain or shift == 0
     else:
         # r as large as allowed: one more would need M of 2^15 or more.
-        assert round(gain * 2.0 ** (shift + 1)) >= 2**15 or shift == LARGEST_SHIFT
-    if shift < LARGEST_SHIFT:
+        assert round(gain * 2.0 ** (shift + 1)) >= 2**15 or shift == MAX_SHIFT
+    if shift < MAX_SHIFT:
         assert abs(achieved / gain - 1) <= 2**-14
 
 

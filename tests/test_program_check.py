@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from program_strategies import frames_for, programs
 from test_program_file import conv_program, int32, lif, small_program
+from tiny_programs import tiny_lif, tiny_program, tiny_readout
 
 from sastdeploy.errors import InputError
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
@@ -347,3 +349,34 @@ def test_enumerations_are_the_ones_the_records_name():
     for rounding in Rounding:
         for overflow in Overflow:
             verify_program(with_lif(leak_rounding=rounding, overflow=overflow, membrane=QFormat(4, 4)))
+
+
+@pytest.mark.parametrize(("last", "worst"), [(7, None), (8, 2**31), (-8, None)])
+def test_a_sum_of_exactly_the_largest_int32_is_accepted(last, worst):
+    """127 x 16,909,320 + 7 = 2^31 - 1, a prime: only weights of one sign under inputs of 1 reach it."""
+    flat = np.zeros(4350 * 4350, np.int8)
+    flat[:16_909_320], flat[16_909_320] = 127, last
+    lif = tiny_lif(multiplier=np.array([1], np.int32), shift=np.array([20], np.int32))
+    layer = ConvLif("wide", flat.reshape(1, 1, 4350, 4350), 8, (1, 1), (127, 127), lif)
+    program = tiny_program([layer], tiny_readout(), frame=(1, 4096, 4096), c_clip=1)
+    if worst is None:
+        verify_program(program)
+        return
+    with pytest.raises(
+        InputError, match=rf"the weighted sum of output 0 can reach {worst}\. Allowed: below 2\^31"
+    ):
+        verify_program(program)
+
+
+@pytest.mark.parametrize("field", ["name", "dataset"])
+def test_texts_of_a_thousand_characters_are_the_longest(field):
+    verify_program(replace(small_program(), **{field: "x" * 1000}))
+    with pytest.raises(InputError, match=f"program: {field} is .* a text of 1 to 1000 printable characters"):
+        verify_program(replace(small_program(), **{field: "x" * 1001}))
+
+
+def test_class_names_of_a_thousand_characters_are_the_longest():
+    program = small_program()
+    verify_program(replace(program, classes=("x" * 1000, *program.classes[1:])))
+    with pytest.raises(InputError, match=r"a class name is .* a text of 1 to 1000 printable characters"):
+        verify_program(replace(program, classes=("x" * 1001, *program.classes[1:])))

@@ -25,6 +25,7 @@ from sastdeploy.program.file import (
     MANIFEST_KEY,
     VERSION_KEY,
     load_program,
+    meaning_hash,
     program_hash,
     program_model,
     read_manifest,
@@ -330,11 +331,11 @@ def test_an_unreadable_file_is_refused(saved, monkeypatch):
     "version, expected",
     [
         (
-            "2",
-            f"has format version 2; this version reads 1. Install a newer sastdeploy than {__version__}, "
+            "3",
+            f"has format version 3; this version reads 1 to 2. Install a newer sastdeploy than {__version__}, "
             "or compile the checkpoint again with this one.",
         ),
-        ("0", "has format version 0; this version reads only 1." + AGAIN),
+        ("0", "has format version 0; this version reads 1 to 2." + AGAIN),
         ("one", "the format version is 'one', not a whole number, so the file is damaged." + AGAIN),
         ("-1", "the format version is '-1', not a whole number, so the file is damaged." + AGAIN),
     ],
@@ -547,3 +548,48 @@ def test_the_hash_sees_every_part():
     assert len({program_hash(p) for p in [program, *changed]}) == 6
     assert program_hash(small_program()) == program_hash(program)
     assert len(program_hash(program)) == len(hashlib.sha256().hexdigest())
+
+
+def test_the_hash_of_meaning_outlives_words_and_versions():
+    program = small_program()
+    reworded = dataclasses.replace(
+        program,
+        name="other.name",
+        dataset="other",
+        costs={"warnings": ["in other words"]},
+        provenance={"onnx": "9"},
+    )
+    assert program_hash(reworded) != program_hash(program)
+    assert meaning_hash(reworded) == meaning_hash(program)
+    first = program.layers[0]
+    renamed = dataclasses.replace(
+        program, layers=(dataclasses.replace(first, name="renamed"), *program.layers[1:])
+    )
+    assert meaning_hash(renamed) == meaning_hash(program)
+    changed = first.weight.copy()
+    changed.flat[0] = -changed.flat[0] or 1
+    for change in (
+        {"layers": (dataclasses.replace(first, weight=changed), *program.layers[1:])},
+        {"preprocessing": dataclasses.replace(program.preprocessing, time_bins=9)},
+    ):
+        assert meaning_hash(dataclasses.replace(program, **change)) != meaning_hash(program)
+
+
+def test_numbers_that_their_bits_cannot_hold_have_no_hash():
+    for array, bits, message in (
+        (np.array([9], np.int8), 4, "array: holds 9, which 4 bits cannot. Allowed: -8 to 7."),
+        (np.array([-9], np.int8), 4, "array: holds -9, which 4 bits cannot. Allowed: -8 to 7."),
+        (np.array([300], np.int16), 8, "array: is int16, but 8-bit numbers are kept as int8."),
+        (np.array([1 << 32], np.int64), 32, "array: is int64, but 32-bit numbers are kept as int32."),
+    ):
+        with pytest.raises(InputError) as caught:
+            to_raw(array, bits)
+        assert str(caught.value) == message
+    program = small_program()
+    nine = np.full((2, 1), 9, np.int8)
+    with pytest.raises(InputError):
+        program_hash(
+            dataclasses.replace(
+                program, readout=dataclasses.replace(program.readout, weight=nine, weight_bits=4)
+            )
+        )

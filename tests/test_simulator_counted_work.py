@@ -297,3 +297,29 @@ def test_memory_that_a_kernel_asks_for_is_counted():
         before = now()
         takes(7)
         assert now() - before == 7
+
+
+def test_large_inputs_take_as_many_recordings_as_fit_the_limit():
+    """232 outputs of 44 bytes and 2,312 inputs of 60: 148,928 bytes per recording."""
+    program, frames = digits_net(), empty_frames(2000)
+    chunks = Chunks(program, make_plan(program), frames, empty_result(program, 2000))
+    assert chunks.recordings_in(10 * 148_928, 1) == 10
+    assert chunks.recordings_in(10 * 148_928 - 1, 1) == 9
+
+
+def test_the_seconds_of_reading_the_frames_are_booked_as_input(monkeypatch):
+    from sastdeploy.simulator.numba_engine import chunks as module
+
+    program, frames = digits_net(), Frames.from_dense(np.ones((1, 10, 2, 34, 34), np.uint8))
+    chunks = Chunks(program, make_plan(program), frames, empty_result(program, 1))
+    now = [0.0]
+    monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
+    read = chunks._input_rows
+
+    def slow(start, stop):
+        now[0] += 5.0
+        return read(start, stop)
+
+    monkeypatch.setattr(chunks, "_input_rows", slow)
+    chunks.run(0, 1)
+    assert chunks.stages == {"input": 5.0, "fc0": 0.0, "fc1": 0.0, "tally": 0.0, "readout": 0.0}

@@ -18,6 +18,7 @@ from tiny_programs import counts, one_neuron, tiny_lif, tiny_program, tiny_reado
 
 from sastdeploy.errors import InputError, SimulationError
 from sastdeploy.program.records import ConvLif, DenseLif, SumPool
+from sastdeploy.program.verify import verify_program
 from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator import engine
 from sastdeploy.simulator.numba_engine import plan as plan
@@ -269,3 +270,22 @@ def test_a_width_that_cannot_be_proven_is_refused_by_the_plan():
     with pytest.raises(SimulationError) as found:
         make_plan(program)
     assert str(found.value) == "layer fc: a weighted sum of 2258060000 does not fit 32 bits."
+
+
+def test_a_layer_whose_signs_cancel_runs_on_every_engine():
+    """140,000 weights, half of each sign: the sum of all magnitudes leaves 32 bits, no sum that inputs can make does."""
+    weight = np.full((1, 140_000), 127, np.int8)
+    weight[0, 70_000:] = -127
+    layer = DenseLif("fc", weight, 8, tiny_lif(multiplier=np.array([1], np.int32)))
+    program = tiny_program([layer], tiny_readout(), frame=(1, 1, 140_000), c_clip=127)
+    verify_program(program)
+    counts = np.zeros((3, 5, 1, 1, 140_000), np.uint8)
+    counts[0, :, :, :, :70_000] = counts[1, :, :, :, 70_000:] = counts[2] = 127
+    frames = Frames.from_dense(counts)
+    results = [engine.run(program, frames, engine=name, trace=["fc"]) for name in engine.ENGINES]
+    assert differences(results[0], results[1]) == [] and differences(results[1], results[2]) == []
+    assert results[0].predicted.tolist() == results[1].predicted.tolist()
+    assert results[0].spikes[:, 0].tolist() == [5, 0, 0]
+    full = replace(layer, weight=np.full((1, 140_000), 127, np.int8))
+    with pytest.raises(InputError, match="the weighted sum of output 0 can reach 2258060000"):
+        engine.run(replace(program, layers=(full,)), frames)

@@ -41,7 +41,7 @@ def command(
 
     from sastdeploy import compile, load_checkpoint, load_profile, save_program
     from sastdeploy.cli.terminal import print_table
-    from sastdeploy.program.file import program_hash
+    from sastdeploy.program.file import meaning_hash, program_hash
 
     hardware = load_profile(profile)
     trained = load_checkpoint(checkpoint)
@@ -58,7 +58,13 @@ def command(
     if as_json:
         click.echo(
             json.dumps(
-                {**report.to_dict(), "program": str(path), "program_hash": program_hash(program)}, indent=2
+                {
+                    **report.to_dict(),
+                    "program": str(path),
+                    "program_hash": program_hash(program),
+                    "meaning_hash": meaning_hash(program),
+                },
+                indent=2,
             )
         )
         return

@@ -78,9 +78,14 @@ class QFormat:
         return f"Q{self.integer_bits}.{self.fraction_bits}"
 
 
+FARTHEST = 1 << 62
+"""Largest magnitude that `to_integer` returns; whatever lies beyond becomes it, and no format holds it."""
+
+
 def to_integer(values: ArrayLike, fraction_bits: int) -> NDArray[np.int64]:
-    """Return ``round_half_to_even(values * 2^fraction_bits)`` as int64; the caller checks the range."""
-    return np.rint(np.asarray(values, dtype=np.float64) * 2.0**fraction_bits).astype(np.int64)
+    """Return ``round_half_to_even(values * 2^fraction_bits)`` as int64, at most `FARTHEST`; the caller checks the range."""
+    codes = np.rint(np.asarray(values, dtype=np.float64) * 2.0**fraction_bits)
+    return np.clip(codes, -FARTHEST, FARTHEST).astype(np.int64)
 
 
 def to_real(codes: ArrayLike, fraction_bits: int) -> NDArray[np.float64]:

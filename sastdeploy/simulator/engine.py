@@ -93,8 +93,6 @@ def check_options(
     return _traced(program, trace)
 
 
-
-
 def _traced(program: Program, trace: str | Sequence[str] | None) -> tuple[str, ...]:
     names = () if trace is None else (trace,) if isinstance(trace, str) else tuple(trace)
     allowed = [layer.name for layer in program.layers if layer.lif is not None]

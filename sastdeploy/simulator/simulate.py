@@ -213,7 +213,7 @@ def simulate_dataset(
     Raises:
         InputError: program and data do not fit, the data are missing, or an option is out of range.
     """
-    from sastdeploy.program.file import program_hash
+    from sastdeploy.program.file import meaning_hash, program_hash
     from sastdeploy.recordings.catalog import data_root, simulated_marker
     from sastdeploy.recordings.catalog import dataset as facts_of
     from sastdeploy.recordings.splits import load_dataset
@@ -254,6 +254,7 @@ def simulate_dataset(
         program_hash=program_hash(program),
         recorded_seconds=None if labelled.seconds is None else float(labelled.seconds.sum()),
     )
+    summary["provenance"]["meaning_hash"] = meaning_hash(program)
     return DatasetRun(program, labelled, result, {**summary, "limit": limit})
 
 
@@ -300,7 +301,7 @@ def simulate_recording(
     Raises:
         InputError: the file is missing, damaged, empty, or of another sensor.
     """
-    from sastdeploy.program.file import program_hash
+    from sastdeploy.program.file import meaning_hash, program_hash
     from sastdeploy.recordings.binning import bin_events
     from sastdeploy.recordings.reading import read_events
     from sastdeploy.simulator.metrics import speed
@@ -331,6 +332,7 @@ def simulate_recording(
         "speed": speed(result, float(events["t"][-1] + 1) * 1e-6),
         "provenance": {
             "program_hash": program_hash(program),
+            "meaning_hash": meaning_hash(program),
             "trained_on": program.dataset,
             "engine": result.engine,
             "threads": result.threads,

@@ -22,7 +22,9 @@ from sastdeploy.compiler.ir.nodes import (
 )
 from sastdeploy.errors import InputError
 from sastdeploy.program.fixedpoint import weight_limit
+from sastdeploy.program.limits import INT32_END, MAX_LEAK_SHIFT, MAX_MULTIPLIER, MAX_SHIFT
 from sastdeploy.program.records import RESETS, SPIKE_TESTS
+from sastdeploy.recordings.frames import MAX_COUNT
 from sastdeploy.windows import window_count
 
 Shape = tuple[int, int, int]
@@ -165,7 +167,7 @@ def _verify_node(node: Node, shape: Shape) -> None:
             f"divisor {node.divisor} below {node.c_clip}",
         )
         _require(
-            1 <= node.c_clip <= 127 and node.time_bins >= 1,
+            1 <= node.c_clip <= MAX_COUNT and node.time_bins >= 1,
             node,
             "c_clip must be 1 to 127, time_bins at least 1",
         )
@@ -217,9 +219,9 @@ def _verify_synapse_integers(node: Synapses) -> None:
             node,
             "weight_scale must be positive [C] beside weight_q",
         )
-    _verify_codes(node, "multiplier", node.multiplier, channels, 1, (1 << 15) - 1)
-    _verify_codes(node, "shift", node.shift, channels, 0, 46)
-    _verify_codes(node, "bias_q", node.bias_q, channels, -(1 << 31), (1 << 31) - 1)
+    _verify_codes(node, "multiplier", node.multiplier, channels, 1, MAX_MULTIPLIER)
+    _verify_codes(node, "shift", node.shift, channels, 0, MAX_SHIFT)
+    _verify_codes(node, "bias_q", node.bias_q, channels, -INT32_END, INT32_END - 1)
 
 
 def _verify_lif_integers(node: Lif) -> None:
@@ -227,7 +229,9 @@ def _verify_lif_integers(node: Lif) -> None:
     a, k = node.leak_multiplier, node.leak_shift
     _require((a is None) == (k is None), node, "leak_multiplier and leak_shift go together")
     if a is not None and k is not None:
-        _require(0 <= k <= 15 and 0 <= a <= 1 << k, node, f"leak {a} / 2^{k} is no factor from 0 to 1")
+        _require(
+            0 <= k <= MAX_LEAK_SHIFT and 0 <= a <= 1 << k, node, f"leak {a} / 2^{k} is no factor from 0 to 1"
+        )
 
 
 def _verify_codes(

@@ -10,9 +10,8 @@ from sastdeploy.compiler.ir.graph import Graph
 from sastdeploy.compiler.ir.nodes import Synapses
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
-
-LARGEST_MULTIPLIER = (1 << 15) - 1
-LARGEST_SHIFT = 46
+from sastdeploy.program.fixedpoint import to_integer
+from sastdeploy.program.limits import MAX_MULTIPLIER, MAX_SHIFT
 
 
 def fit_gains(graph: Graph, profile: HardwareProfile) -> Graph:
@@ -35,7 +34,7 @@ def _fit(node: Synapses, profile: HardwareProfile) -> Synapses:
     gain = node.gain * node.weight_scale * 2.0**n
     if profile.scale == "power_of_two":
         # Exact by construction but for the last bit of a product with a gain such as 1 / 3.
-        gain = np.exp2(np.rint(np.log2(gain)))
+        gain = np.exp2(to_integer(np.log2(gain), 0).astype(np.float64))
     multiplier, shift = (np.zeros(len(gain), np.int32) for _ in range(2))
     for channel, g in enumerate(gain):
         try:
@@ -55,17 +54,17 @@ def fit_gain(gain: float, where: str) -> tuple[int, int]:
         CompileError: the gain cannot be held.
     """
     mantissa, exponent = np.frexp(gain)
-    if mantissa == 0.5 and -LARGEST_SHIFT <= exponent - 1 <= 14:
+    if mantissa == 0.5 and -MAX_SHIFT <= exponent - 1 <= 14:
         power = int(exponent) - 1
         return (1 << max(power, 0)), max(-power, 0)
     # 2^14 <= gain * 2^(15 - exponent) < 2^15 before rounding; one less where it rounds up to 2^15.
-    shift = min(15 - int(exponent), LARGEST_SHIFT)
-    if shift >= 0 and np.rint(np.ldexp(gain, shift)) > LARGEST_MULTIPLIER:
+    shift = min(15 - int(exponent), MAX_SHIFT)
+    if shift >= 0 and to_integer(gain, shift) > MAX_MULTIPLIER:
         shift -= 1
-    multiplier = int(np.rint(np.ldexp(gain, shift))) if shift >= 0 else 0
-    if shift < 0 or not 0 < multiplier <= LARGEST_MULTIPLIER:
+    multiplier = int(to_integer(gain, shift)) if shift >= 0 else 0
+    if shift < 0 or not 0 < multiplier <= MAX_MULTIPLIER:
         raise CompileError(
             f"{where}: gain {gain:.4g} membrane LSBs per unit of the sum cannot be held as M / 2^r with 0 < M < 2^15 and "
-            f"0 <= r <= {LARGEST_SHIFT}. Rescale the layer's weights and thresholds, or choose another membrane format."
+            f"0 <= r <= {MAX_SHIFT}. Rescale the layer's weights and thresholds, or choose another membrane format."
         )
     return multiplier, shift

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from sastdeploy.compiler.ir.graph import Graph
 from sastdeploy.compiler.ir.nodes import Lif
 from sastdeploy.compiler.profiles import HardwareProfile
+from sastdeploy.program.fixedpoint import to_integer
 
 
 def fit_leaks(graph: Graph, profile: HardwareProfile) -> Graph:
@@ -22,7 +21,7 @@ def fit_leaks(graph: Graph, profile: HardwareProfile) -> Graph:
         tuple(
             replace(
                 node,
-                leak_multiplier=int(np.rint(node.alpha * 2**k)),
+                leak_multiplier=int(to_integer(node.alpha, k)),
                 leak_shift=k,
                 spike_test=profile.spike_test,
                 reset=profile.reset,

@@ -11,7 +11,7 @@ from sastdeploy.compiler.ir.graph import Graph
 from sastdeploy.compiler.ir.nodes import Lif, Node, Readout, Synapses
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
-from sastdeploy.program.fixedpoint import QFormat
+from sastdeploy.program.fixedpoint import QFormat, to_integer, to_real
 
 
 def fit_thresholds_and_biases(graph: Graph, profile: HardwareProfile) -> Graph:
@@ -28,16 +28,16 @@ def fit_thresholds_and_biases(graph: Graph, profile: HardwareProfile) -> Graph:
 
 def _fit(node: Node, q: QFormat) -> Node:
     if isinstance(node, Lif):
-        codes = _codes(node.threshold, q)
+        codes = to_integer(node.threshold, q.fraction_bits)
         _check_not_zero(node, codes, q)
         _check_range(node.name, "threshold", node.threshold, codes, q)
         return replace(node, threshold_q=codes.astype(np.int32))
     if not isinstance(node, Synapses):
         return node
-    codes = _codes(node.bias, q)
+    codes = to_integer(node.bias, q.fraction_bits)
     if not isinstance(node, Readout):
         _check_range(node.name, "bias", node.bias, codes, q)
-    elif (np.abs(codes) >= 2.0**31).any():
+    elif (np.abs(codes) >= 1 << 31).any():
         worst = int(np.argmax(np.abs(codes)))
         raise CompileError(
             f"{node.name}, class {worst}: bias {node.bias[worst]:.6g} does not fit 32 bits with {q.fraction_bits} fractional "
@@ -46,12 +46,7 @@ def _fit(node: Node, q: QFormat) -> Node:
     return replace(node, bias_q=codes.astype(np.int32))
 
 
-def _codes(values: NDArray[np.float64], q: QFormat) -> NDArray[np.float64]:
-    """Return values in LSBs, rounded half to even: whole numbers still as floats, so that none is too large."""
-    return np.rint(values * 2.0**q.fraction_bits)
-
-
-def _check_not_zero(node: Lif, codes: NDArray[np.float64], q: QFormat) -> None:
+def _check_not_zero(node: Lif, codes: NDArray[np.int64], q: QFormat) -> None:
     zero = codes < 1
     if zero.any():
         neuron = int(np.argmax(zero))
@@ -62,13 +57,13 @@ def _check_not_zero(node: Lif, codes: NDArray[np.float64], q: QFormat) -> None:
         )
 
 
-def _check_range(name: str, what: str, values: NDArray, codes: NDArray[np.float64], q: QFormat) -> None:
+def _check_range(name: str, what: str, values: NDArray, codes: NDArray[np.int64], q: QFormat) -> None:
     outside = (codes < q.q_min) | (codes > q.q_max)
     if outside.any():
         neuron = int(np.argmax(outside))
         raise CompileError(
             f"{name}, neuron {neuron}: {what} {values[neuron]:.6g} does not fit {q} "
-            f"({q.q_min * q.lsb:g} to {q.q_max * q.lsb:g}). Use at least {_integer_bits_for(values[neuron], q.fraction_bits)} "
+            f"({to_real(q.q_min, q.fraction_bits):g} to {to_real(q.q_max, q.fraction_bits):g}). Use at least {_integer_bits_for(values[neuron], q.fraction_bits)} "
             f"integer bits, or train with smaller values."
         )
 
@@ -76,15 +71,14 @@ def _check_range(name: str, what: str, values: NDArray, codes: NDArray[np.float6
 def _fraction_for(value: float) -> int:
     """Return the fewest fractional bits with which a positive value rounds to at least one step."""
     bits = 0
-    while np.rint(value * 2.0**bits) < 1:
+    while to_integer(value, bits) < 1:
         bits += 1
     return bits
 
 
 def _integer_bits_for(value: float, fraction_bits: int) -> int:
     """Return the fewest integer bits, sign included, that hold a value at this many fractional bits."""
-    code = float(np.rint(value * 2.0**fraction_bits))
-    bits = 1
-    while not -(2.0 ** (bits - 1 + fraction_bits)) <= code <= 2.0 ** (bits - 1 + fraction_bits) - 1:
+    code, bits = int(to_integer(value, fraction_bits)), 1
+    while not -(1 << (bits - 1 + fraction_bits)) <= code < 1 << (bits - 1 + fraction_bits):
         bits += 1
     return bits
