@@ -40,3 +40,10 @@ def windows_over_frame(
     """Return how many whole windows every position of a frame lies in: int64 ``[height, width]``."""
     rows, columns = (windows_over(*axis) for axis in zip((height, width), kernel, stride, padding))
     return np.outer(rows, columns)
+
+
+def windows_of(x: NDArray, kernel: Pair, stride: Pair, padding: Pair) -> NDArray:
+    """Return a view of ``x`` ``[..., H, W]``, padded with zeros, as its whole windows: ``[..., OH, OW, KH, KW]``."""
+    padded = np.pad(x, [(0, 0)] * (x.ndim - 2) + [(pad, pad) for pad in padding])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, (-2, -1))
+    return windows[..., :: stride[0], :: stride[1], :, :]

@@ -50,7 +50,7 @@ class AvgPool:
     @property
     def window(self) -> tuple[int, int, int]:
         """Kernel, stride and padding."""
-        return self.kernel, self.stride or self.kernel, self.padding
+        return self.kernel, self.kernel if self.stride is None else self.stride, self.padding
 
 
 @dataclass(frozen=True)

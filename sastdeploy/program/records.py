@@ -1,12 +1,12 @@
 """Program: a compiled network as frozen integer arrays plus a manifest. This docstring is the format's specification.
 
 Meaning
-    The records below, each with its equations. `sastdeploy.program.verify.verify_program` states and proves every
+    `Program` below and the layers in `sastdeploy.program.layers`, each with its equations. `sastdeploy.program.verify.verify_program` states and proves every
     range; whoever runs a verified program needs no further check, and 32 bits hold every weighted sum, membrane
     update and score (``acc * multiplier`` and ``u * leak_multiplier`` need 64). Shifts of negative numbers are
     arithmetic: they round toward minus infinity.
 
-File (format version 1)
+File (format versions 1 and 2)
     One standard ONNX model (IR 10, opset 21), nothing beside it. Any ONNX runtime gives these integers without a
     line of ours::
 
@@ -23,7 +23,8 @@ File (format version 1)
     Graph: ``Clip``, time moved to the front, then a ``Scan`` over it whose states are every layer's u and s. In it
     a dense layer is ``MatMulInteger`` (uint8 values up to 127 times int8 weights: exact also where x86 kernels add
     two products in 16 bits and saturate, as 2 * 127 * 127 < 2^15), a convolution ``ConvInteger`` (weights as uint8
-    with zero point 128), a pool a sum over windows, and every LIF layer a call of a local function
+    with zero point 128), a pool a sum over windows (side by side: ``Reshape`` and ``ReduceSum``; else ``ConvInteger``
+    with ones, channel by channel), and every LIF layer a call of a local function
     ``sastdeploy::Lif_<rounding>_<overflow>_<test>_<reset>_<delay>``. After it come the readout's integer
     ``MatMul``, ``sastdeploy::RoundedShift`` and ``ArgMax``. A floor division by 2^r is written
     ``(x - Mod(x, 2^r)) / 2^r``, which needs no rule for rounding negative quotients. Exact in ONNX Runtime 1.23 (the
@@ -41,6 +42,9 @@ File (format version 1)
 
     A reader accepts a file only if the graph equals the one written from its manifest and arrays, so a file cannot
     show one network and run another. Any change to graph or manifest is a new format version.
+
+    Version 2 adds pools whose windows overlap, leave gaps, reach beyond the border or are no squares: ``kernel`` may be
+    ``[y, x]``, with ``stride`` and ``padding`` beside it. A program is written in the oldest version that holds it.
 """
 
 from __future__ import annotations

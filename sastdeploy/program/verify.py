@@ -124,7 +124,8 @@ def _check_order(program: Program) -> None:
             refuse("program", f"two layers are named '{part.name}'", "a different name for every layer")
         seen.add(part.name)
     for layer, position in ((layers[0], "first"), (layers[-1], "last")):
-        if layer.lif is None:
+        # Of the kind: a layer with neurons whose lif is None is told as such.
+        if getattr(type(layer), "lif", layer) is None:
             refuse(
                 f"layer '{layer.name}'",
                 f"a {layer.kind.replace('_', ' ')} is the {position} layer",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.compiler.ir.graph import Graph
-from sastdeploy.compiler.ir.nodes import AvgPool, Conv2d, Input, Lif, Pool, Readout, Synapses
+from sastdeploy.compiler.ir.nodes import Lif
 
 
 @dataclass(frozen=True)
@@ -22,46 +22,16 @@ class GraphOutputs:
 
 def interpret(graph: Graph, counts: NDArray[np.integer]) -> GraphOutputs:
     """Return what the graph answers to event counts ``[N, T, P, H, W]``, with hard spikes."""
-    x = np.zeros(0)
+    x: NDArray = counts
     spikes, membranes = [], []
     for node in graph.nodes:
-        if isinstance(node, Input):
-            x = np.minimum(counts, node.c_clip).astype(np.float64) / node.divisor
-        elif isinstance(node, Lif):
+        if isinstance(node, Lif):
             x, u = run_lif(node, x)
             spikes.append(x)
             membranes.append(u)
-        elif isinstance(node, Pool):
-            x = _sums(node, x) / (node.size if isinstance(node, AvgPool) else 1)
-        elif isinstance(node, Readout):
-            return GraphOutputs(_read_out(node, x), tuple(spikes), tuple(membranes))
         else:
-            x = _currents(node, x)
-    raise AssertionError("a verified graph ends with a readout")
-
-
-def _currents(node: Synapses, x: NDArray) -> NDArray:
-    """Return ``I`` as ``[N, T, C, H, W]``."""
-    bias = node.bias.reshape(-1, 1, 1)
-    if isinstance(node, Conv2d):
-        return node.gain * _correlate(node, x) + bias
-    flat = x.reshape(*x.shape[:2], -1)
-    return (node.gain * (flat @ node.effective_weight.T))[..., None, None] + bias
-
-
-def _correlate(node: Conv2d, x: NDArray) -> NDArray:
-    (ph, pw), (sh, sw) = node.padding, node.stride
-    weight = node.effective_weight
-    padded = np.pad(x, ((0, 0), (0, 0), (0, 0), (ph, ph), (pw, pw)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, weight.shape[2:], (3, 4))[:, :, :, ::sh, ::sw]
-    return np.einsum("ntihwab,oiab->ntohw", windows, weight, optimize=True)
-
-
-def _sums(node: Pool, x: NDArray) -> NDArray:
-    kernel, (sh, sw), (ph, pw) = node.window
-    padded = np.pad(x, ((0, 0), (0, 0), (0, 0), (ph, ph), (pw, pw)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, (3, 4))[:, :, :, ::sh, ::sw]
-    return windows.sum((-2, -1))
+            x = node.meaning(x)
+    return GraphOutputs(x, tuple(spikes), tuple(membranes))
 
 
 def run_lif(node: Lif, current: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -84,12 +54,3 @@ def run_lif(node: Lif, current: NDArray[np.float64]) -> tuple[NDArray[np.float64
             u = np.where(s > 0, 0.0, u)
         spikes[:, t], membranes[:, t] = s, u
     return spikes, membranes
-
-
-def _read_out(node: Readout, s: NDArray) -> NDArray:
-    mean = s.mean(1)
-    if node.pool == "none":
-        pooled = mean.reshape(len(mean), -1)
-    else:
-        pooled = mean.mean((2, 3)) if node.pool == "average" else mean.sum((2, 3))
-    return node.gain * (pooled @ node.effective_weight.T) + node.bias

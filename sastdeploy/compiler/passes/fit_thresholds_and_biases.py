@@ -11,7 +11,7 @@ from sastdeploy.compiler.ir.graph import Graph
 from sastdeploy.compiler.ir.nodes import Lif, Node, Readout, Synapses
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
-from sastdeploy.program.fixedpoint import QFormat, to_integer, to_real
+from sastdeploy.program.fixedpoint import FARTHEST, QFormat, to_integer, to_real
 
 
 def fit_thresholds_and_biases(graph: Graph, profile: HardwareProfile) -> Graph:
@@ -79,6 +79,8 @@ def _fraction_for(value: float) -> int:
 def _integer_bits_for(value: float, fraction_bits: int) -> int:
     """Return the fewest integer bits, sign included, that hold a value at this many fractional bits."""
     code, bits = int(to_integer(value, fraction_bits)), 1
+    if abs(code) == FARTHEST:
+        return int(np.frexp(abs(value))[1]) + 1
     while not -(1 << (bits - 1 + fraction_bits)) <= code < 1 << (bits - 1 + fraction_bits):
         bits += 1
     return bits

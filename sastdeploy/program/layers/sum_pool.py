@@ -14,7 +14,7 @@ from sastdeploy.program.layers.weights import Stored
 from sastdeploy.program.limits import MAX_STEP, Shape, by, is_int, is_pair, refuse, short
 from sastdeploy.program.onnx_nodes import Nodes
 from sastdeploy.recordings.frames import MAX_COUNT
-from sastdeploy.windows import Pair, pair, window_count, windows_over_frame, written
+from sastdeploy.windows import Pair, pair, window_count, windows_of, windows_over_frame, written
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,11 @@ class SumPool:
     @property
     def window(self) -> tuple[Pair, Pair, Pair]:
         """Kernel, stride and padding, each ``(y, x)``."""
-        return pair(self.kernel), pair(self.stride or self.kernel), pair(self.padding)
+        return (
+            pair(self.kernel),
+            pair(self.kernel if self.stride is None else self.stride),
+            pair(self.padding),
+        )
 
     @property
     def side_by_side(self) -> bool:
@@ -94,10 +98,7 @@ class SumPool:
 
     def sums(self, x: NDArray) -> NDArray:
         """Return the sums ``[..., OH, OW]`` of ``x`` ``[..., H, W]``, in x's type."""
-        kernel, stride, padding = self.window
-        padded = np.pad(x, [(0, 0)] * (x.ndim - 2) + [(pad, pad) for pad in padding])
-        windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, (-2, -1))
-        return windows[..., :: stride[0], :: stride[1], :, :].sum(axis=(-2, -1), dtype=x.dtype)
+        return windows_of(x, *self.window).sum(axis=(-2, -1), dtype=x.dtype)
 
     def fan_out(self, shape: Shape) -> tuple[Array, Array]:
         """Return per input (C order) how many windows it is added to, twice: there are no weights."""
