@@ -7,7 +7,7 @@ import pytest
 from small_networks import checkpoint_of, labelled
 from tiny_programs import tiny_lif, tiny_program, tiny_readout
 
-from sastdeploy.compiler.compile import compile_checkpoint
+from sastdeploy.compiler.compile import compile
 from sastdeploy.compiler.ir.graph import shapes
 from sastdeploy.compiler.ir.importer import graph_from_checkpoint
 from sastdeploy.compiler.ir.interpreter import interpret
@@ -59,7 +59,7 @@ def test_the_divisor_folds_into_the_next_gain(window):
 @pytest.mark.parametrize("window", WINDOWS)
 def test_a_compiled_average_is_the_same_integers_everywhere(window, tmp_path):
     checkpoint, data = checkpoint_of(network(*window), spread=1.0), labelled(network(*window), 5)
-    program = compile_checkpoint(checkpoint, load_profile("loihi_int8"))
+    program = compile(checkpoint, load_profile("loihi_int8")).program
     assert program.shapes()[2] == shapes(graph_from_checkpoint(checkpoint))[3]
     traced = tuple(layer.name for layer in program.layers if layer.lif is not None)
     results = [engine.run(program, data.frames, engine=name, trace=traced) for name in engine.ENGINES]

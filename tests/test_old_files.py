@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sastdeploy.compiler.compile import compile_checkpoint
+from sastdeploy.compiler.compile import compile
 from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.experiments.record import load_any
 from sastdeploy.networks.architecture import AvgPool
@@ -37,7 +37,7 @@ def test_a_sum_pool_of_an_old_checkpoint_is_the_average_that_was_trained():
 
 @pytest.mark.parametrize("profile", ["loihi_int8", "aggressive_int4"])
 def test_an_old_checkpoint_compiles_to_the_integers_it_compiled_to(profile):
-    program = compile_checkpoint(load_checkpoint(FIXTURES / "pooled_checkpoint.pt"), load_profile(profile))
+    program = compile(load_checkpoint(FIXTURES / "pooled_checkpoint.pt"), load_profile(profile)).program
     assert meaning_hash(program) == meaning_hash(load_program(FIXTURES / f"pooled.{profile}.onnx"))
 
 
