@@ -106,14 +106,16 @@ def parse_json(text: str | bytes, where: str) -> Any:
 
 
 @contextmanager
-def parsing(where: Path | str, what: str) -> Iterator[None]:
-    """Turn every exception of a parser into an `InputError` that says ``WHERE: is no valid WHAT (...)``; ours pass through."""
+def parsing(where: Path | str, what: str, advice: str = "") -> Iterator[None]:
+    """Turn every exception of a parser into an `InputError` that says ``WHERE: is no valid WHAT (...). ADVICE``; ours pass through."""
     try:
         yield
     except SastdeployError:
         raise
     except Exception as error:
-        raise InputError(f"{shown(where)}: is no valid {what} ({_reason(error)}).") from error
+        raise InputError(
+            f"{shown(where)}: is no valid {what} ({_reason(error)}). {advice}".rstrip()
+        ) from error
 
 
 def exists(path: Path | str) -> bool:
@@ -126,7 +128,9 @@ def exists(path: Path | str) -> bool:
 
 def shown(path: Path | str) -> str:
     """Return a path as text that can be printed: bytes that are no text and control characters are escaped."""
-    text = os.fsdecode(path).encode("utf-8", "backslashreplace").decode("utf-8")
+    if (text := os.fsdecode(path)).isprintable():
+        return text
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 

@@ -55,12 +55,13 @@ def robustness(
 
     name = checkpoint.dataset
     clean = load_dataset(
-        name, split, time_bins=checkpoint.preprocessing.time_bins, root=root, limit=limit,
-        seed=checkpoint.training.get("seed", 0),
+        name, split, time_bins=checkpoint.preprocessing.time_bins,
+        window_us=checkpoint.preprocessing.window_us, root=root, limit=limit, seed=checkpoint.training.get("seed", 0),
     )  # fmt: skip
 
     def corrupt(corruption: Corruption) -> LabelledFrames:
-        return corrupted_frames(clean, name, split, corruption, root=root, seed=seed)
+        window_us = checkpoint.preprocessing.window_us
+        return corrupted_frames(clean, name, split, corruption, window_us=window_us, root=root, seed=seed)
 
     return grid(checkpoint, clean, corrupt, corruptions, profiles, threads=threads)
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json as json_module
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from sastdeploy.cli.options import DATA, JSON, data_folder
+from sastdeploy.cli.options import BEGIN, COLUMNS, DATA, JSON, UNIT, data_folder, window_option, window_us
+
+if TYPE_CHECKING:
+    from sastdeploy.recordings.catalog import Dataset
 
 
 @click.group()
@@ -26,7 +31,7 @@ def list_(data: str | None, as_json: bool) -> None:
     from sastdeploy.recordings.catalog import CATALOG
 
     root = data_folder(data)
-    here = {name: (root / name).is_dir() for name in CATALOG}
+    here = {name: os.path.isdir(root / name) for name in CATALOG}
     if as_json:
         sets = [{**asdict(facts), "here": here[name]} for name, facts in CATALOG.items()]
         click.echo(
@@ -37,13 +42,18 @@ def list_(data: str | None, as_json: bool) -> None:
         return
     rows = [
         (facts.name, "yes" if here[name] else "no", "simulated" if facts.simulated else "real",
-         f"{facts.recordings[0]:,} + {facts.recordings[1]:,}", len(facts.classes), facts.size, facts.licence, facts.install_command)
+         _counts(facts), len(facts.classes), facts.size, facts.licence, facts.install_command)
         for name, facts in CATALOG.items()
     ]  # fmt: skip
     print_table(("name", "here", "kind", "train + test", "classes", "size", "licence", "get it with"), rows)
     for facts in CATALOG.values():
         click.echo(f"{facts.name}: {facts.title}. Source: {facts.source}. Cite: {facts.citation}.")
     click.echo(f"\nData folder: {root}")
+
+
+def _counts(facts: Dataset) -> str:
+    counts = f"{facts.recordings[0]:,} + {facts.recordings[1]:,}"
+    return counts + (f" (re-packed {facts.repacked[0]:,} + {facts.repacked[1]:,})" if facts.repacked else "")
 
 
 @command.command()
@@ -136,7 +146,9 @@ def make(name: str, data: str | None, seed: int, train: int | None, test: int | 
                 root, seed=seed, performers=performers, lightings=lightings, duration=duration, processes=processes,
                 progress=report, force=force,
             )  # fmt: skip
-    manifest = json_module.loads((folder / "simulated.json").read_text("utf-8"))
+    from sastdeploy.synthesis.store import read_manifest
+
+    manifest = read_manifest(folder)
     if as_json:
         click.echo(json_module.dumps({"folder": str(folder), **manifest}, indent=2))
     else:
@@ -150,36 +162,41 @@ def make(name: str, data: str | None, seed: int, train: int | None, test: int | 
 @DATA
 @JSON
 def check(name: str, data: str | None, as_json: bool) -> None:
-    """Read every recording of data set NAME and list the bad files."""
+    """Read every recording of data set NAME; list the bad files, and what is missing against the published set."""
     from sastdeploy.cli.terminal import progress
     from sastdeploy.errors import InputError
-    from sastdeploy.recordings.catalog import dataset
-    from sastdeploy.recordings.reading import list_sources, read_split
+    from sastdeploy.recordings.check import check_dataset
 
-    facts, root = dataset(name), data_folder(data)
-    bad: list[str] = []
-    segments = events = 0
     with progress() as bar:
-        for split in ("train", "test"):
-            sources = list_sources(facts, root, split)
-            task = bar.add_task(f"{name} {split}", total=len(sources))
-            for source in sources:
-                for segment in read_split([source], skip_bad=True, on_bad=bad.append):
-                    segments, events = segments + 1, events + len(segment.events)
-                bar.advance(task)
+        tasks: dict[str, Any] = {}
+
+        def advance(split: str, done: int, total: int) -> None:
+            if split not in tasks:
+                tasks[split] = bar.add_task(f"{name} {split}", total=total)
+            bar.update(tasks[split], completed=done)
+
+        found = check_dataset(name, data_folder(data), advance)
     if as_json:
-        click.echo(
-            json_module.dumps(
-                {"dataset": name, "recordings": segments, "events": events, "bad": bad}, indent=2
-            )
-        )
+        click.echo(json_module.dumps(found.to_dict(), indent=2))
     else:
-        click.echo(f"{name}: {segments:,} good recordings, {events:,} events, {len(bad)} bad files.")
-        for message in bad:
+        click.echo(
+            f"{name}: {found.recordings:,} good recordings, {found.events:,} events, {len(found.bad)} bad files."
+        )
+        if found.seconds:
+            shortest, median, longest = found.seconds
+            click.echo(
+                f"Recordings last {shortest:.3g} to {longest:.3g} s, half of them up to {median:.3g} s."
+            )
+        for message in (*found.bad, *found.incomplete, *found.remarks):
             click.echo(f"  {message}")
-    if bad:
+    if found.bad:
         raise InputError(
-            f"data set '{name}': {len(bad)} bad files, listed above. Get them again, or use --skip-bad."
+            f"data set '{name}': {len(found.bad)} bad files, listed above. Get them again, or use --skip-bad."
+        )
+    if found.incomplete:
+        raise InputError(
+            f"data set '{name}': is incomplete, as listed above. Get the rest ('{found.install_command}'), or keep in mind "
+            "that results are of a part."
         )
 
 
@@ -194,19 +211,35 @@ def check(name: str, data: str | None, as_json: bool) -> None:
 @click.option(
     "--time-bins", type=click.IntRange(1, 1000), default=10, show_default=True, help="Bins of the statistics."
 )
+@UNIT
+@COLUMNS
+@BEGIN
+@window_option("show everything")
 @JSON
-def show(recording: str, out: str | None, time_bins: int, as_json: bool) -> None:
+def show(recording: str, out: str | None, time_bins: int, unit: str | None, columns: str | None, begin: str | None,
+         window: float | None, as_json: bool) -> None:  # fmt: skip
     """Draw one RECORDING (.bin, .aedat or .npy) as PNG or GIF and print what it is like."""
+    from sastdeploy._files.reading import shown
     from sastdeploy.cli.terminal import print_table
     from sastdeploy.recordings.describe import describe_recording
-    from sastdeploy.recordings.reading import SUFFIXES, read_events
+    from sastdeploy.recordings.npy import parse_columns
+    from sastdeploy.recordings.reading import SUFFIXES, read_recording
     from sastdeploy.report.recording_figures import draw_recording
 
     path = Path(recording)
-    events = read_events(path)
+    read = read_recording(path, unit=unit, columns=columns and parse_columns(columns))
     size = SUFFIXES[path.suffix]
-    facts = describe_recording(events, size, time_bins)
-    picture = draw_recording(events, size, Path(out) if out else Path(f"{path.stem}.png"), title=path.name)
+    segment = read.whole(begin or "zero").within(window_us(window))
+    facts = {
+        "unit": read.unit + (" (a guess; state it with --unit)" if read.guessed and not as_json else ""),
+        **({"unit_guessed": read.guessed} if as_json else {}),
+        "bins_begin_us": segment.start_us,
+        **describe_recording(segment, size, time_bins),
+        "labelled_gestures": len(read.gestures),
+    }
+    picture = draw_recording(
+        segment.events, size, Path(out) if out else Path(f"{path.stem}.png"), title=shown(path.name)
+    )
     if as_json:
         click.echo(json_module.dumps({"recording": str(path), "picture": str(picture), **facts}, indent=2))
         return
@@ -214,6 +247,12 @@ def show(recording: str, out: str | None, time_bins: int, as_json: bool) -> None
         key: " ".join(map(str, value)) if isinstance(value, list) else value for key, value in facts.items()
     }
     print_table(
-        ("what", "value"), [(key.replace("_", " "), value) for key, value in texts.items()], title=path.name
+        ("what", "value"),
+        [(key.replace("_", " "), value) for key, value in texts.items()],
+        title=shown(path.name),
     )
-    click.echo(f"Picture: {picture}")
+    click.echo(f"Picture: {shown(picture)}")
+    if begin is None and facts["first_us"] > (facts["last_us"] + 1) / time_bins:
+        click.echo(
+            "NOTE: the bins begin at the file's time 0, long before its first event; see --begin.", err=True
+        )

@@ -97,7 +97,9 @@ def command(checkpoint: str | None, arch: str | None, dataset: str, time_bins: i
     if checkpoint is not None:
         pre, training = facts["preprocessing"], facts["training"]
         click.echo(
-            f"Frames: {pre['time_bins']} bins, value min(count, {pre['c_clip']}) / {pre['divisor']:g}, normalisation {pre['normalisation']}, trained on {facts['dataset']}."
+            f"Frames: {pre['time_bins']} bins, value min(count, {pre['c_clip']}) / {pre['divisor']:g}, normalisation {pre['normalisation']}, "
+            + (f"events within {pre['window_us'] / 1000:g} ms, " if "window_us" in pre else "")
+            + f"trained on {facts['dataset']}."
         )
         click.echo(
             f"Training: {training['method']}, rho {training['rho']:g}, seed {training['seed']}, epoch {training['selected']['epoch'] + 1} of {training['epochs']}."

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from sastdeploy.networks.checkpoint import Checkpoint
     from sastdeploy.recordings.frames import LabelledFrames
 
+F = TypeVar("F", bound=Callable[..., Any])
 
 DATA = click.option(
     "--data",
@@ -26,6 +28,39 @@ LIMIT = click.option(
     "--limit", type=int, default=None, help="Use this many recordings, classes in proportion.  [default: all]"
 )
 SKIP_BAD = click.option("--skip-bad", is_flag=True, help="Leave damaged recordings out and list them.")
+UNIT = click.option(
+    "--unit",
+    type=click.Choice(["us", "ms", "s"]),
+    default=None,
+    help="Unit of the times in a .npy file.  [default: guessed from fields and range, and printed]",
+)
+COLUMNS = click.option(
+    "--columns",
+    default=None,
+    help="Order of the columns of a .npy file of plain numbers, as in xytp.  [default: xypt; fields go by name]",
+)
+BEGIN = click.option(
+    "--begin",
+    type=click.Choice(["zero", "first-event"]),
+    default=None,
+    help="Where the bins of a recording begin: at the file's time 0, or at its first event.",
+)
+
+
+def window_option(default: str) -> Callable[[F], F]:
+    """Return the option ``--window``; `window_us` turns its value into microseconds."""
+    return click.option(
+        "--window",
+        type=click.FloatRange(min=0.001, max=86_400_000.0),
+        default=None,
+        help="Leave out of a recording what comes this many ms or more after its start; the bins end with the last event "
+        f"kept.  [default: {default}]",
+    )
+
+
+def window_us(window: float | None) -> int | None:
+    """Return a window of ``--window`` in us."""
+    return None if window is None else round(window * 1000)
 
 
 def data_folder(data: str | None) -> Path:
@@ -86,6 +121,7 @@ def load_data_for(
         split,
         data,
         time_bins=checkpoint.preprocessing.time_bins,
+        window_us=checkpoint.preprocessing.window_us,
         limit=limit,
         seed=checkpoint.training.get("seed", 0),
         skip_bad=skip_bad,

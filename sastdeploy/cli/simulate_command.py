@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sastdeploy.cli.options import DATA, JSON, SKIP_BAD
+from sastdeploy.cli.options import BEGIN, COLUMNS, DATA, JSON, SKIP_BAD, UNIT, window_option, window_us
 
 if TYPE_CHECKING:
     from sastdeploy.simulator.simulate import EarlyAnswer
@@ -45,6 +45,10 @@ linear algebra and foreign functions that no kernel here calls."""
     default=None,
     help="Run on one event file (.bin, .aedat, .npy) instead of a data set.  [default: none]",
 )
+@UNIT
+@COLUMNS
+@BEGIN
+@window_option("the program's own; with --recording only")
 @click.option(
     "--engine",
     type=click.Choice(["auto", "numba", "reference", "onnxruntime"]),
@@ -80,6 +84,10 @@ def command(
     split: str,
     limit: int | None,
     recording: str | None,
+    unit: str | None,
+    columns: str | None,
+    begin: str | None,
+    window: float | None,
     engine: str,
     threads: int | None,
     profile_run: bool,
@@ -99,16 +107,28 @@ def command(
         raise click.UsageError(
             "--limit and --skip-bad choose recordings of a data set; leave them out with --recording."
         )
+    if not recording and (unit or columns or begin or window):
+        raise click.UsageError(
+            "--unit, --columns, --begin and --window say how --recording is read; name one."
+        )
     if profile_run and (recording or engine not in ("auto", "numba")):
         raise click.UsageError(
             "--profile-run times the layers of engine numba on a data set; leave out --recording and --engine."
         )
+    from sastdeploy.recordings.npy import parse_columns
+
     folder = Path(out) if out else None
     if folder:
         check_folder(folder)
     loaded = _program(program, dataset, recording)
     if recording:
-        _recording(loaded, dataset, Path(recording), engine, threads, trace, folder, as_json)
+        reading = {
+            "unit": unit,
+            "columns": columns and parse_columns(columns),
+            "begin": begin,
+            "window_us": window_us(window),
+        }
+        _recording(loaded, dataset, Path(recording), reading, engine, threads, trace, folder, as_json)
         return
     from sastdeploy.simulator.result_folder import write_folder
     from sastdeploy.simulator.simulate import simulate_dataset
@@ -217,39 +237,70 @@ def _recording(
     program: Any,
     dataset: str | None,
     path: Path,
+    reading: dict[str, Any],
     engine: str,
     threads: int | None,
     trace: str | None,
     folder: Path | None,
     as_json: bool,
 ) -> None:
-    from sastdeploy.cli.terminal import print_table
+    from sastdeploy._files.reading import shown
+    from sastdeploy.simulator.recording import simulate_recording
     from sastdeploy.simulator.result_folder import write_folder
-    from sastdeploy.simulator.simulate import check_fit, simulate_recording
+    from sastdeploy.simulator.simulate import check_fit
 
     for remark in check_fit(program, dataset) if dataset else []:
         _say(f"{program.name}: {remark}")
-    result, answer = simulate_recording(program, path, engine=engine, threads=threads, trace=trace, say=_say)
+    result, answer = simulate_recording(
+        program, path, **reading, engine=engine, threads=threads, trace=trace or (), say=_say
+    )
+    gestures = answer.get("gestures")
     if folder:
-        write_folder(folder, answer, result, names=[str(path)])
+        spans = [f"@{part['start_us']}-{part['stop_us']}us" for part in gestures] if gestures else [""]
+        write_folder(folder, answer, result, names=[shown(path) + span for span in spans])
         _say(f"wrote {folder}")
     elif trace:
         _trace(result, trace)
     if as_json:
         click.echo(json.dumps(answer, indent=2, allow_nan=False))
         return
-    click.echo(f"{path}: {answer['predicted']} ({answer['events']:,} events, program {program.name})")
+    if gestures:
+        print_gestures(shown(path), answer)
+    else:
+        print_answer(shown(path), answer)
+    _print_speed(answer)
+
+
+def print_answer(name: str, answer: dict[str, Any]) -> None:
+    """Print the class, scores and operations of one recording."""
+    from sastdeploy.cli.terminal import print_table
+
+    click.echo(f"{name}: {answer['predicted']} ({answer['events']:,} events, program {answer['program']})")
     print_table(("class", "score"), sorted(answer["scores"].items(), key=lambda item: -item[1]))
     sources = answer["synops"]["sources"]
     print_table(
         ("source", "spikes", "SynOps"),
-        [(name, answer["spikes"].get(name), ops) for name, ops in sources.items()],
+        [(source, answer["spikes"].get(source), ops) for source, ops in sources.items()],
     )
     click.echo(
         f"SynOps: {answer['synops']['total']:,} ({answer['synops']['event_weighted']:,} event-weighted, "
         f"{answer['synops']['nonzero_weights']:,} without zero weights)"
     )
-    _print_speed(answer)
+
+
+def print_gestures(name: str, answer: dict[str, Any]) -> None:
+    """Print one row per labelled gesture of a recording."""
+    from sastdeploy.cli.terminal import print_table
+
+    rows = [
+        (part["start_us"] / 1e6, part["stop_us"] / 1e6, part["label"], part["predicted"],
+         "yes" if part["correct"] else "no", part["events"], part["synops"]["total"])
+        for part in answer["gestures"]
+    ]  # fmt: skip
+    print_table(("from, s", "to, s", "label", "predicted", "correct", "events", "SynOps"), rows)
+    click.echo(
+        f"{name}: {answer['correct']} of {len(rows)} labelled gestures correct (program {answer['program']})"
+    )
 
 
 def _trace(result: Any, layer: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from sastdeploy.cli.options import DATA, JSON, SKIP_BAD
+from sastdeploy.cli.options import DATA, JSON, SKIP_BAD, window_option, window_us
 
 _PAPER = "  [default: {}, as in the paper]"
 
@@ -81,6 +81,7 @@ _PAPER = "  [default: {}, as in the paper]"
 )
 @click.option("--quantize-epochs", type=int, default=0, help="How many last epochs that are.  [default: 0]")
 @click.option("--time-bins", type=int, default=10, show_default=True, help="Time bins T per recording.")
+@window_option("keep everything")
 @click.option(
     "--clip",
     type=int,
@@ -139,7 +140,7 @@ _PAPER = "  [default: {}, as in the paper]"
 @JSON
 def command(dataset: str, arch: str, method: str, rho: float | None, delta: float, epochs: int, batch_size: int,
             lr: float, alpha: float, threshold: float, slope: float, forward: str, slope_end: float,
-            weight_decay: float, init_scale: float, quantize_bits: int, quantize_epochs: int, time_bins: int, clip: int | None,
+            weight_decay: float, init_scale: float, quantize_bits: int, quantize_epochs: int, time_bins: int, window: float | None, clip: int | None,
             divisor: float | None, normalisation: str, seed: int, limit: int | None, out: str, data: str | None,
             skip_bad: bool, resume: bool, force: bool, threads: int | None, kernels: str | None,
             device: str, as_json: bool) -> None:  # fmt: skip
@@ -181,7 +182,16 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
             threads = torch.get_num_threads()  # read now: Numba's start sets it to the number of cores
         with group.first_before_others():
             training, validation = (
-                load_data(dataset, split, data, time_bins=time_bins, limit=part, seed=seed, skip_bad=skip_bad)
+                load_data(
+                    dataset,
+                    split,
+                    data,
+                    time_bins=time_bins,
+                    window_us=window_us(window),
+                    limit=part,
+                    seed=seed,
+                    skip_bad=skip_bad,
+                )
                 for split, part in (("train", limit), ("validation", limit))
             )
             note_simulated(dataset, data)
@@ -189,7 +199,12 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
         click.echo(
             f"{len(training):,} training and {len(validation):,} validation recordings; frame value = "
             f"min(count, {preprocessing.c_clip}) / {preprocessing.divisor:g}"
-            + (" per recording's maximum" if normalisation == "sample_max" else ""),
+            + (" per recording's maximum" if normalisation == "sample_max" else "")
+            + (
+                ""
+                if window is None
+                else f"; events from {window:g} ms after a recording's start are left out"
+            ),
             err=True,
         )
         if threads:

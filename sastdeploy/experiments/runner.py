@@ -43,10 +43,9 @@ def data_hash(dataset: str, time_bins: int, root: Path | None) -> str:
     Raises:
         InputError: the data set is missing.
     """
-    from sastdeploy.recordings.splits import load_dataset
+    from sastdeploy.recordings import splits
 
-    parts = [load_dataset(dataset, split, time_bins=time_bins, root=root) for split in ("train", "test")]
-    return "+".join(part.data_hash for part in parts)
+    return splits.data_hash(dataset, time_bins=time_bins, root=root)
 
 
 def run_all(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 
 import numpy as np
@@ -12,6 +13,8 @@ from sastdeploy.recordings.events import EVENT_DTYPE, check_events
 
 MAGIC = b"#!AER-DAT3.1"
 END = b"#!END-HEADER\r\n"
+_END_LINE = re.compile(rb"#!END-HEADER\r?\n")
+"""Lines should end in CR LF; some writers leave the CR out."""
 _HEADER = struct.Struct("<hhiiiiii")
 _POLARITY, _POLARITY_BYTES = 1, 8
 _PACKET = 4096
@@ -36,12 +39,12 @@ def parse_aedat31(content: bytes, sensor_size: tuple[int, int, int], where: str)
         raise InputError(
             f"{where}: offset 0: does not begin with {MAGIC.decode()}. Only AEDAT 3.1 files are read here."
         )
-    begin = content.find(END)
-    if begin < 0:
+    header = _END_LINE.search(content)
+    if header is None:
         raise InputError(
             f"{where}: offset {len(MAGIC)}: the header never ends. The file is truncated; get it again."
         )
-    position, parts, places = begin + len(END), [], []
+    position, parts, places = header.end(), [], []
     while position < len(content):
         if position + _HEADER.size > len(content):
             raise InputError(

@@ -5,13 +5,15 @@ Every file's sum is checked once, and again whenever a file's state has changed 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 
 from sastdeploy._files import atomic
 from sastdeploy._files.locks import held
+from sastdeploy._files.reading import MIB, parsing, read_json, shown
 from sastdeploy.errors import InputError
 from sastdeploy.recordings.binning import RULE, count_events, joined
 from sastdeploy.recordings.catalog import Dataset
@@ -46,18 +49,19 @@ def cached_frames(
     recordings: str,
     time_bins: int,
     *,
-    skip_bad: bool,
-    say: Callable[[str], None],
-    progress: Callable[[int, int], None],
+    window_us: int | None = None,
+    skip_bad: bool = False,
+    say: Callable[[str], None] = lambda message: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> LabelledFrames:
     """Return all frames of the train or test recordings, binning them first where no cache fits.
 
-    The key covers data set, files (names, sizes, times of change), T, frame size, binning rule and ``skip_bad``. The
-    first process bins while others wait; a cache is complete or absent. One that is damaged is named through ``say``
+    The key covers data set, files (names, sizes, times of change), T, window, frame size, binning rule and ``skip_bad``.
+    The first process bins while others wait; a cache is complete or absent. One that is damaged is named through ``say``
     and binned anew.
 
     Raises:
-        InputError: a recording is bad, or a damaged cache cannot be replaced.
+        InputError: a recording is bad, a damaged cache cannot be replaced, or no cache can be written.
     """
     if not 1 <= time_bins <= 1000:
         raise InputError(f"time bins {time_bins}: outside 1 to 1000. The paper uses 10.")
@@ -67,30 +71,45 @@ def cached_frames(
         "sensor_size": facts.sensor_size, "frame_size": facts.frame_size, "skip_bad": skip_bad,
         "files": _listing_hash(sources, root),
     }  # fmt: skip
+    if window_us is not None:
+        parameters["window_us"] = window_us
     key = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:24]
     home = _home(root)
     folder = home / f"{facts.name}-{recordings}-{key}"
     if _fault(folder):
-        with held(home / f"{folder.name}.lock"):
+        with _writing(folder), held(home / f"{folder.name}.lock"):
             # Asked again: another process may have binned it while this one waited.
             if fault := _fault(folder):
                 if folder.exists():
                     say(f"{folder}: is damaged ({fault}); the recordings are binned anew.")
                     _remove(folder)
-                _fill(folder, facts, sources, root, time_bins, skip_bad, progress)
+                _fill(folder, facts, sources, root, time_bins, window_us, skip_bad, progress)
                 if fault := _fault(folder):
                     raise InputError(
                         f"{folder}: does not read back as it was written ({fault}). Check the disk, remove this folder, "
                         f"and repeat the command."
                     )
-    return _open(folder, facts, say)
+    return _open(folder, facts, window_us, say)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Turn a full disk, or a folder without the right to write, into our error."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{shown(folder)}: the frames cannot be kept there ({error.strerror or error}). Make room, or name a data folder "
+            "that you may write to (--data, SASTDEPLOY_DATA)."
+        ) from error
 
 
 def _fault(folder: Path) -> str | None:
     """Return what is wrong with a cache; None where every file is as it was written."""
     try:
-        sums = json.loads((folder / _SUMS).read_text("utf-8"))
+        # Asked first: where nothing is, nothing is damaged either.
         state = {name: _state(folder / name) for name in (*_FILES, _SUMS)}
+        sums = read_json(folder / _SUMS, limit=MIB)
         if state == _verified(folder):
             return None
         for name in _FILES:
@@ -98,7 +117,7 @@ def _fault(folder: Path) -> str | None:
                 return f"{name} is not what was written"
     except OSError as error:
         return f"{Path(str(error.filename)).name}: {error.strerror}"
-    except (ValueError, LookupError, TypeError):
+    except (InputError, LookupError, TypeError):
         return f"{_SUMS} cannot be understood"
     # Where it cannot be noted, the next call checks again: slower, and as safe.
     with suppress(InputError):
@@ -108,14 +127,16 @@ def _fault(folder: Path) -> str | None:
 
 def _state(path: Path) -> list[int]:
     facts = path.stat()
+    if not stat.S_ISREG(facts.st_mode):
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
     return [facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino]
 
 
 def _verified(folder: Path) -> object:
     """Return the noted state of a cache's files; None where none can be read."""
     try:
-        return json.loads((folder / _VERIFIED).read_text("utf-8"))
-    except (OSError, ValueError):
+        return read_json(folder / _VERIFIED, limit=MIB)
+    except InputError:
         return None
 
 
@@ -147,7 +168,8 @@ def _listing_hash(sources: list[Source], root: Path) -> str:
                 state = f"{facts.st_size}\t{facts.st_mtime_ns}"
             except OSError:
                 state = "absent"
-            digest.update(f"{part.removeprefix(above)}\t{state}\n".encode())
+            # A name may hold bytes that are no text.
+            digest.update(f"{part.removeprefix(above)}\t{state}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
@@ -162,14 +184,22 @@ def _home(root: Path) -> Path:
         pass
     import platformdirs
 
-    name = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
+    name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
     home = Path(platformdirs.user_cache_dir("sastdeploy")) / "frames" / name
-    home.mkdir(parents=True, exist_ok=True)
+    with _writing(home):
+        home.mkdir(parents=True, exist_ok=True)
     return home
 
 
 def _fill(
-    folder: Path, facts: Dataset, sources: list[Source], root: Path, time_bins: int, skip_bad: bool, progress
+    folder: Path,
+    facts: Dataset,
+    sources: list[Source],
+    root: Path,
+    time_bins: int,
+    window_us: int | None,
+    skip_bad: bool,
+    progress: Callable[[int, int], None],
 ) -> None:
     """Bin every file into a temporary folder, then give it its name."""
     bad: list[str] = []
@@ -177,7 +207,7 @@ def _fill(
     labels, groups, names, seconds = [], [], [], []
     digest = hashlib.sha256()
     binner = None
-    if facts.form == "digits":
+    if facts.form == "digits" and window_us is None:
         # Loads the compiler: not wanted where the frames are in the cache.
         from sastdeploy.recordings.fast_binning import DigitBinner
 
@@ -187,7 +217,7 @@ def _fill(
         with (temporary / "index.bin").open("wb") as index, (temporary / "count.bin").open("wb") as count:
             for start in range(0, len(sources), _BATCH):
                 part = sources[start : start + _BATCH]
-                frames, facts_of = _binned(part, facts, time_bins, binner, skip_bad, bad.append)
+                frames, facts_of = _binned(part, facts, time_bins, binner, window_us, skip_bad, bad.append)
                 index.write(frames.index.tobytes())
                 count.write(frames.count.tobytes())
                 rows.append(np.diff(frames.indptr))
@@ -235,6 +265,7 @@ def _binned(
     facts: Dataset,
     time_bins: int,
     binner: DigitBinner | None,
+    window_us: int | None,
     skip_bad: bool,
     on_bad: Callable[[str], None],
 ) -> tuple[Frames, list[_Fact]]:
@@ -246,7 +277,7 @@ def _binned(
             rows.append(fast[:3])
             noted.append(_Fact(source.name, label_of(source.path, source.member), -1, fast[3] * 1e-6))
             continue
-        for segment in read_split([source], skip_bad=skip_bad, on_bad=on_bad):
+        for segment in read_split([source], window_us=window_us, skip_bad=skip_bad, on_bad=on_bad):
             times = segment.start_us, segment.stop_us
             rows.append(count_events(segment.events, facts.sensor_size, facts.frame_size, time_bins, *times))
             noted.append(_Fact(segment.name, segment.label, segment.group, (times[1] - times[0]) * 1e-6))
@@ -263,35 +294,38 @@ def _fast(source: Source, binner: DigitBinner):
 
 def short_name(name: str, folder: Path) -> str:
     """Return the part of a segment's name below its data set's folder, however that is written."""
-    return name.removeprefix(os.path.join(folder, ""))
+    return name.removeprefix(os.path.join(shown(folder), ""))
 
 
-def _open(folder: Path, facts: Dataset, say: Callable[[str], None]) -> LabelledFrames:
-    meta = json.loads((folder / "meta.json").read_text("utf-8"))
-    if meta["bad"]:
-        say(f"{len(meta['bad'])} bad files left out:")
-        for message in meta["bad"]:
+def _open(folder: Path, facts: Dataset, window_us: int | None, say: Callable[[str], None]) -> LabelledFrames:
+    with parsing(folder, "frame cache", "Remove this folder, and repeat the command."):
+        meta = read_json(folder / "meta.json", limit=1 << 30)
+        # What is read was compared with the sums of what was written, and that was checked when it was binned.
+        frames = Frames._trusted(
+            facts.frame_shape,
+            meta["time_bins"],
+            np.asarray(np.load(folder / "indptr.npy", mmap_mode="r")),
+            _mapped(folder / "index.bin", index_dtype(int(np.prod(facts.frame_shape)))),
+            _mapped(folder / "count.bin", np.uint8),
+        )
+        labelled = LabelledFrames(
+            frames,
+            np.load(folder / "labels.npy"),
+            np.load(folder / "groups.npy"),
+            tuple(meta["names"]),
+            facts.classes,
+            meta["data_hash"],
+            np.load(folder / "seconds.npy"),
+            facts.name,
+            facts.sensor_size,
+            window_us,
+        )
+        bad = [str(message) for message in meta["bad"]]
+    if bad:
+        say(f"{len(bad)} bad files left out:")
+        for message in bad:
             say(f"  {message}")
-    shape = facts.frame_shape
-    # What is read was compared with the sums of what was written, and that was checked when it was binned.
-    frames = Frames._trusted(
-        shape,
-        meta["time_bins"],
-        np.asarray(np.load(folder / "indptr.npy", mmap_mode="r")),
-        _mapped(folder / "index.bin", index_dtype(int(np.prod(shape)))),
-        _mapped(folder / "count.bin", np.uint8),
-    )
-    return LabelledFrames(
-        frames,
-        np.load(folder / "labels.npy"),
-        np.load(folder / "groups.npy"),
-        tuple(meta["names"]),
-        facts.classes,
-        meta["data_hash"],
-        np.load(folder / "seconds.npy"),
-        facts.name,
-        facts.sensor_size,
-    )
+    return labelled
 
 
 def _mapped(path: Path, kind: type) -> NDArray:

@@ -42,9 +42,11 @@ class Dataset:
         form: ``digits`` (N-MNIST's files), ``gestures`` (DVS Gesture's) or ``images`` (no recordings).
         sensor_size: ``(W, H, P)``. frame_size: ``(W, H)`` of the frames that networks see.
         classes: in label order. recordings: (train, test), as published or as made by default.
+        seconds: how long a recording usually lasts.
         source, licence, citation: where it comes from, what one may do, whom to cite.
         size: on disk, for people. files: what ``data fetch`` gets.
         stand_in: the simulated set of the same form, if this one is real.
+        repacked: (train, test) recordings of another published form, if there is one.
     """
 
     name: str
@@ -55,12 +57,14 @@ class Dataset:
     frame_size: tuple[int, int]
     classes: tuple[str, ...]
     recordings: tuple[int, int]
+    seconds: float
     source: str
     licence: str
     citation: str
     size: str
     files: tuple[RemoteFile, ...] = ()
     stand_in: str | None = None
+    repacked: tuple[int, int] | None = None
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
@@ -74,7 +78,7 @@ class Dataset:
 
 
 _MENDELEY = "https://data.mendeley.com/public-files/datasets/468j46mzdv/files/"
-_FIGSHARE = "https://figshare.com/ndownloader/files/"
+_FIGSHARE = "https://api.figshare.com/v2/file/download/"
 _MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 
 CATALOG: dict[str, Dataset] = {
@@ -82,17 +86,17 @@ CATALOG: dict[str, Dataset] = {
     for entry in (
         Dataset(
             "nmnist-sim", "Simulated N-MNIST: MNIST digits seen by a simulated DVS along N-MNIST's saccades", True,
-            "digits", (34, 34, 2), (34, 34), DIGITS, (12000, 2000), "made on this machine from shipped MNIST digits",
+            "digits", (34, 34, 2), (34, 34), DIGITS, (12000, 2000), 0.3, "made on this machine from shipped MNIST digits",
             "CC BY-SA 3.0 (the digits)", "LeCun, Cortes, Burges: MNIST; saccades after Orchard et al. 2015", "0.3 GB",
         ),
         Dataset(
             "dvsgesture-sim", "Simulated DVS Gesture: eleven gestures of 29 parametric performers", True,
-            "gestures", (128, 128, 2), (48, 48), GESTURES, (759, 198), "made on this machine",
+            "gestures", (128, 128, 2), (48, 48), GESTURES, (759, 198), 4.0, "made on this machine",
             "as this software", "classes and split after Amir et al., CVPR 2017", "0.3 GB",
         ),
         Dataset(
             "nmnist", "N-MNIST: MNIST digits on a monitor before a moving ATIS sensor", False,
-            "digits", (34, 34, 2), (34, 34), DIGITS, (60000, 10000), "Mendeley Data 468j46mzdv", "CC BY-SA 4.0",
+            "digits", (34, 34, 2), (34, 34), DIGITS, (60000, 10000), 0.3, "Mendeley Data 468j46mzdv", "CC BY-SA 4.0",
             "Orchard, Jayawant, Cohen, Thakor, Front. Neurosci. 9:437, 2015", "1.2 GB zipped",
             (RemoteFile("Train.zip", _MENDELEY + "39c25547-014b-4137-a934-9d29fa53c7a0/file_downloaded",
                         "20959b8e626244a1b502305a9e6e2031"),
@@ -102,16 +106,16 @@ CATALOG: dict[str, Dataset] = {
         ),
         Dataset(
             "dvsgesture", "DVS Gesture: eleven hand and arm gestures of 29 people before a DVS128", False,
-            "gestures", (128, 128, 2), (48, 48), GESTURES, (1176, 288),
+            "gestures", (128, 128, 2), (48, 48), GESTURES, (1176, 288), 6.0,
             "IBM Research (DvsGesture.tar.gz); re-packed for tonic on figshare", "CC BY 4.0",
             "Amir et al., A low power, fully event-based gesture recognition system, CVPR 2017", "3 GB",
             (RemoteFile("ibmGestureTrain.tar.gz", _FIGSHARE + "38022171", "3a8f0d4120a166bac7591f77409cb105"),
              RemoteFile("ibmGestureTest.tar.gz", _FIGSHARE + "38020584", "56070e45dadaa85fff82e0fbfbc06de5")),
-            "dvsgesture-sim",
+            "dvsgesture-sim", (1077, 264),
         ),
         Dataset(
             "mnist", "MNIST: the images from which nmnist-sim can be made in full", False,
-            "images", (28, 28, 1), (28, 28), DIGITS, (60000, 10000), "Torchvision's mirror of the IDX files",
+            "images", (28, 28, 1), (28, 28), DIGITS, (60000, 10000), 0.0, "Torchvision's mirror of the IDX files",
             "CC BY-SA 3.0", "LeCun, Cortes, Burges: The MNIST database of handwritten digits", "12 MB",
             (RemoteFile("train-images-idx3-ubyte.gz", _MNIST + "train-images-idx3-ubyte.gz",
                         "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
@@ -171,4 +175,4 @@ def absent(facts: Dataset, root: Path, why: str) -> InputError:
 
 def simulated_marker(facts: Dataset, root: Path) -> bool:
     """Say whether the files in ``root`` under this data set's name came from the simulator."""
-    return (root / facts.name / "simulated.json").is_file()
+    return os.path.isfile(root / facts.name / "simulated.json")

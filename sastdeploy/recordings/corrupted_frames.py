@@ -22,6 +22,7 @@ def corrupted_frames(
     split: str,
     corruption: Corruption,
     *,
+    window_us: int | None = None,
     root: Path | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -33,6 +34,7 @@ def corrupted_frames(
 
     Args:
         clean: what `sastdeploy.recordings.splits.load_dataset` returned for this data set and split, or a part of it.
+        window_us: as in `load_dataset`, for the same frames.
         progress: called with (recordings corrupted, recordings in all).
 
     Raises:
@@ -45,7 +47,7 @@ def corrupted_frames(
     for source in list_sources(facts, root, "test" if split == "test" else "train"):
         if short_name(source.name, root / name) not in files:
             continue
-        for segment in source.segments():
+        for segment in (part.within(window_us) for part in source.segments()):
             label = short_name(segment.name, root / name)
             if label in wanted:
                 worse = corrupted(replace(segment, name=label), corruption, facts.sensor_size, seed)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sastdeploy.recordings.binning import bin_events
+from sastdeploy.recordings.binning import bin_segments
+from sastdeploy.recordings.events import Segment
 
 
 def describe_recording(
-    events: NDArray, sensor_size: tuple[int, int, int], time_bins: int = 10
+    segment: Segment, sensor_size: tuple[int, int, int], time_bins: int = 10
 ) -> dict[str, Any]:
     """Return events, duration (ms), rate (events per ms), share of ON, and per bin: active inputs, largest count."""
-    counts = bin_events(events, sensor_size, sensor_size[:2], time_bins).reshape(time_bins, -1)
+    events = segment.events
+    counts = bin_segments([segment], sensor_size, sensor_size[:2], time_bins).dense().reshape(time_bins, -1)
     duration = float(events["t"][-1] - events["t"][0]) / 1000.0
     active = (counts > 0).sum(1)
     return {

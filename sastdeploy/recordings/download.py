@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,7 +22,7 @@ def fetch(facts: Dataset, root: Path, report: Report | None = None) -> Path:
     Archives in tar format are unpacked (whole or not at all); zip files are read in place.
 
     Raises:
-        InputError: the set is simulated, there is no connection, or a file's hash is wrong.
+        InputError: the set is simulated, there is no connection, a server answers with nothing, or a hash is wrong.
     """
     if facts.simulated:
         raise InputError(
@@ -30,7 +31,7 @@ def fetch(facts: Dataset, root: Path, report: Report | None = None) -> Path:
     folder = root / facts.name
     for remote in facts.files:
         target = folder / remote.name
-        if not (target.is_file() and _md5(target) == remote.md5):
+        if not (os.path.isfile(target) and _md5(target) == remote.md5):
             try:
                 _download(remote.name, remote.url or "", remote.md5, facts, folder, report)
             finally:
@@ -73,6 +74,7 @@ def _receive(url: str, part: Path, report: Callable[[int, int | None], None] | N
         report: called with the bytes received so far and in all (None where the server does not say).
 
     Raises:
+        InputError: the server answers with nothing.
         requests.RequestException: the connection failed or broke off; what came stays in ``part``.
     """
     import requests
@@ -83,9 +85,15 @@ def _receive(url: str, part: Path, report: Callable[[int, int | None], None] | N
         if here and answer.status_code == requests.codes.requested_range_not_satisfiable:
             return  # every byte is here; the hash decides
         answer.raise_for_status()
+        length = answer.headers.get("Content-Length")
+        if answer.status_code == requests.codes.accepted or length == "0":
+            sent = "something else than the file" if length != "0" and answer.raw.read(1) else "no content"
+            raise InputError(
+                f"{url}: answered {answer.status_code} with {sent}. The server does not give the file to programs now; "
+                "try again later, or download it by hand."
+            )
         if answer.status_code != requests.codes.partial_content:
             here = 0
-        length = answer.headers.get("Content-Length")
         total = here + int(length) if length else None
         with part.open("ab" if here else "wb") as opened:
             for block in answer.iter_content(1 << 18):
@@ -100,7 +108,7 @@ def _unpack(archive: Path, folder: Path) -> None:
     from sastdeploy.recordings.dvsgesture import unpack
 
     inner = folder / archive.name.removesuffix(".tar.gz")
-    if not inner.is_dir():
+    if not os.path.isdir(inner):
         unpack(archive, folder, inner.name)
 
 

@@ -9,7 +9,6 @@ import os
 import re
 import tarfile
 import tempfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sastdeploy._files.reading import open_regular, parsing, read_bytes, read_text, shown
 from sastdeploy.errors import InputError
 from sastdeploy.recordings.aedat31 import parse_aedat31
-from sastdeploy.recordings.events import EVENT_DTYPE, Segment, check_events
+from sastdeploy.recordings.events import LARGEST_RECORDING, Segment
+from sastdeploy.recordings.npy import read_npy
 
 SENSOR = (128, 128, 2)
 CLASSES = 11
-_USER = re.compile(r"user(\d+)_")
+_LARGEST_ARCHIVE = 32 << 30
+"""Bytes, packed or unpacked: ten times the published archive."""
+_MOST_MEMBERS = 100_000
+_USER = re.compile(r"user([0-9]{1,9})_")
+_WHOLE = re.compile(r" *-?[0-9]{1,18} *")
 _LABEL_HEADER = ["class", "startTime_usec", "endTime_usec"]
 
 
@@ -38,14 +43,15 @@ def list_gestures(folder: Path, split: str) -> list[tuple[Path, str]]:
     """
     for place in (folder, folder / "DvsGesture"):
         listing = place / f"trials_to_{split}.txt"
-        if listing.is_file():
+        if os.path.isfile(listing):
             return [(place / name, "") for name in _trials(listing)]
     archive = folder / "DvsGesture.tar.gz"
-    if archive.is_file():
+    if os.path.isfile(archive):
         return [(place, "") for place in _unpacked(archive, folder, split)]
     packed = folder / f"ibmGesture{split.capitalize()}"
-    if packed.is_dir():
-        return [(path, "") for path in sorted(packed.glob("user*/*.npy"))]
+    if os.path.isdir(packed):
+        # macOS leaves a hidden file ._NAME beside every NAME on foreign disks.
+        return [(path, "") for path in sorted(packed.glob("user*/[!.]*.npy"))]
     raise InputError(
         f"{folder}: holds neither trials_to_{split}.txt with its .aedat files, nor DvsGesture.tar.gz, "
         f"nor ibmGesture{split.capitalize()}/."
@@ -53,11 +59,12 @@ def list_gestures(folder: Path, split: str) -> list[tuple[Path, str]]:
 
 
 def _trials(listing: Path) -> list[str]:
-    text = _read(listing).decode("utf-8", "replace")
-    names = [line.strip() for line in text.splitlines() if line.strip()]
+    names = [line.strip() for line in read_text(listing).split("\n") if line.strip()]
     for name in names:
         if not re.fullmatch(r"[\w.-]+\.aedat", name):
-            raise InputError(f"{listing}: '{name}' is not the name of an .aedat file in the same folder.")
+            raise InputError(
+                f"{shown(listing)}: '{shown(name)}' is not the name of an .aedat file in the same folder."
+            )
     return names
 
 
@@ -65,7 +72,7 @@ def _unpacked(archive: Path, folder: Path, split: str) -> list[Path]:
     """Unpack the published archive once and return the split's files."""
     target = unpack(archive, folder, "DvsGesture")
     listing = target / f"trials_to_{split}.txt"
-    if not listing.is_file():
+    if not os.path.isfile(listing):
         raise InputError(f"{archive}: holds no DvsGesture/trials_to_{split}.txt, so it is not DVS Gesture.")
     return [target / name for name in _trials(listing)]
 
@@ -78,36 +85,71 @@ def unpack(archive: Path, folder: Path, inner: str) -> Path:
     """
     try:
         with tempfile.TemporaryDirectory(prefix=".unpack-", dir=folder) as temporary:
-            with tarfile.open(archive, "r:gz") as opened:
-                # Python before 3.10.12 and 3.11.4 has no filters; the members are checked either way.
-                filters: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-                opened.extractall(temporary, members=_safe_members(opened, str(archive)), **filters)
-            if not (Path(temporary) / inner).is_dir():
+            with parsing(archive, "tar.gz archive", "It cannot be unpacked; download it again."):
+                _extract(archive, folder, temporary)
+            if not os.path.isdir(Path(temporary) / inner):
                 raise InputError(
-                    f"{archive}: holds no folder {inner}, so it is not DVS Gesture. Download it again."
+                    f"{shown(archive)}: holds no folder {inner}, so it is not DVS Gesture. Download it again."
                 )
             try:
                 os.rename(Path(temporary) / inner, folder / inner)
             except OSError:
                 # Another process was quicker.
-                if not (folder / inner).is_dir():
+                if not os.path.isdir(folder / inner):
                     raise
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"{archive}: cannot be unpacked ({error}). Download it again.") from error
     except OSError as error:
-        raise InputError(
-            f"{archive}: cannot be unpacked into {folder} ({error.strerror or error}). Make room there, or name a folder "
-            "that you may write to with --data."
-        ) from error
+        raise _no_place(archive, folder, error) from error
     return folder / inner
 
 
+def _no_place(archive: Path, folder: Path, error: OSError) -> InputError:
+    return InputError(
+        f"{shown(archive)}: cannot be unpacked into {shown(folder)} ({error.strerror or error}). Make room there, or name a "
+        "folder that you may write to with --data."
+    )
+
+
+def _extract(archive: Path, folder: Path, target: str) -> None:
+    # Python before 3.10.12 and 3.11.4 has no filters; the members are checked either way.
+    filters: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+    with (
+        open_regular(archive, limit=_LARGEST_ARCHIVE) as opened,
+        _Bounded(fileobj=opened) as plain,
+        tarfile.open(fileobj=plain, mode="r:") as tar,
+    ):
+        try:
+            tar.extractall(target, members=_safe_members(tar, shown(archive)), **filters)
+        except OSError as error:
+            # Errors of the disk carry a number, those of the archive none.
+            if error.errno is None:
+                raise
+            raise _no_place(archive, folder, error) from error
+
+
+class _Bounded(gzip.GzipFile):
+    """A gzip stream that never unpacks more than a member's largest size in one piece."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= LARGEST_RECORDING:
+            raise ValueError(f"a member's header asks for {size} bytes at once")
+        return super().read(size)
+
+
 def _safe_members(opened: tarfile.TarFile, where: str) -> Iterator[tarfile.TarInfo]:
-    for member in opened:
+    """Yield the members, each checked by what its header declares before a byte of it is unpacked."""
+    total = 0
+    for number, member in enumerate(opened):
         parts = Path(member.name).parts
         if member.name.startswith("/") or ".." in parts or not (member.isfile() or member.isdir()):
             raise InputError(
-                f"{where}: member '{member.name}' would leave the folder or is no plain file. "
+                f"{where}: member '{shown(member.name)}' would leave the folder or is no plain file. "
+                f"This is not the published archive; download it again."
+            )
+        total += member.size
+        if member.size > LARGEST_RECORDING or total > _LARGEST_ARCHIVE or number >= _MOST_MEMBERS:
+            raise InputError(
+                f"{where}: member '{shown(member.name)}' of {member.size:,} bytes is too large, or one too many: allowed are "
+                f"{LARGEST_RECORDING:,} bytes each, {_LARGEST_ARCHIVE:,} in all, and {_MOST_MEMBERS:,} members. "
                 f"This is not the published archive; download it again."
             )
         yield member
@@ -123,17 +165,24 @@ def read_gestures(path: Path, member: str = "") -> Iterator[Segment]:
         yield _packed_segment(path)
         return
     user = _user(path.name, path)
-    content = _read(path)
-    events = parse_aedat31(content, SENSOR, str(path))
-    labels = Path(labels_of(str(path)))
-    for label, start, stop in parse_labels(_read(labels).decode("utf-8", "replace"), str(labels)):
+    events = parse_aedat31(read_bytes(path, limit=LARGEST_RECORDING), SENSOR, shown(path))
+    yield from labelled(path, events, user)
+
+
+def labelled(path: Path, events: NDArray, user: int = -1) -> Iterator[Segment]:
+    """Yield the part of an .aedat file's events that belongs to each gesture of its label file.
+
+    Raises:
+        InputError: the labels are missing or damaged, or a gesture has no event.
+    """
+    labels = Path(labels_of(os.fspath(path)))
+    for label, start, stop in parse_labels(read_text(labels), shown(labels)):
         first, last = np.searchsorted(events["t"], (start, stop))
         if first == last:
             raise InputError(
-                f"{path}: holds no event from {start} to {stop} us, where {labels.name} has a gesture."
+                f"{shown(path)}: holds no event from {start} to {stop} us, where {shown(labels.name)} has a gesture."
             )
-        name = f"{path}@{start}-{stop}us"
-        yield Segment(name, label, user, start, stop, events[first:last])
+        yield Segment(f"{shown(path)}@{start}-{stop}us", label, user, start, stop, events[first:last])
 
 
 def labels_of(path: str) -> str:
@@ -147,7 +196,8 @@ def parse_labels(text: str, where: str) -> list[tuple[int, int, int]]:
     Raises:
         InputError: another header, a row that is not three whole numbers, a class outside 1 to 11, an empty span.
     """
-    rows = list(csv.reader(io.StringIO(text)))
+    with parsing(where, "label file of comma-separated values"):
+        rows = list(csv.reader(io.StringIO(text)))
     if not rows or [cell.strip() for cell in rows[0]] != _LABEL_HEADER:
         raise InputError(
             f"{where}: line 1: expected '{','.join(_LABEL_HEADER)}'. This is no DVS Gesture label file."
@@ -156,12 +206,12 @@ def parse_labels(text: str, where: str) -> list[tuple[int, int, int]]:
     for number, row in enumerate(rows[1:], 2):
         if not row:
             continue
-        try:
-            label, start, stop = (int(cell) for cell in row)
-        except ValueError:
+        if len(row) != 3 or not all(_WHOLE.fullmatch(cell) for cell in row):
+            cells = ",".join(row)
             raise InputError(
-                f"{where}: line {number}: expected three whole numbers, found '{','.join(row)}'."
-            ) from None
+                f"{where}: line {number}: expected three whole numbers, found '{shown(cells[:80])}'."
+            )
+        label, start, stop = map(int, row)
         if not 1 <= label <= CLASSES or not 0 <= start < stop:
             raise InputError(
                 f"{where}: line {number}: class {label} from {start} to {stop} us; "
@@ -173,73 +223,23 @@ def parse_labels(text: str, where: str) -> list[tuple[int, int, int]]:
     return result
 
 
-def read_packed(path: Path, sensor_size: tuple[int, int, int] = SENSOR) -> NDArray:
-    """Return the events of one file of tonic's re-packing.
-
-    Raises:
-        InputError: it cannot be read, holds objects, or is not as `parse_packed` wants it.
-    """
-    try:
-        array = np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path}: is not a readable .npy file of plain numbers ({error}).") from error
-    if not isinstance(array, np.ndarray):
-        raise InputError(
-            f"{path}: is not a readable .npy file of plain numbers (it is an archive of several)."
-        )
-    return parse_packed(array, str(path), sensor_size)
-
-
-def parse_packed(array: NDArray, where: str, sensor_size: tuple[int, int, int] = SENSOR) -> NDArray:
-    """Return the events of tonic's re-packing: ``[E, 4]`` numbers x, y, p, t with t in milliseconds.
-
-    Raises:
-        InputError: another shape or type, a value that is not a whole pixel, or a fault that `check_events` finds.
-    """
-    if array.ndim != 2 or array.shape[1] != 4 or array.dtype.kind not in "iuf":
-        raise InputError(
-            f"{where}: expected numbers [events, 4] (x, y, p, t), found {array.dtype} {list(array.shape)}."
-        )
-    if (
-        not np.isfinite(array).all()
-        or (array < 0).any()
-        or (array[:, :3] % 1 != 0).any()
-        or (array[:, :2] >= 1 << 15).any()
-        or (array[:, 2] > 1).any()
-        or (array[:, 3] >= 1e15).any()
-    ):
-        raise InputError(
-            f"{where}: a value is not finite, negative, or no pixel, polarity or time. The file is damaged."
-        )
-    events = np.empty(len(array), EVENT_DTYPE)
-    events["x"], events["y"], events["p"] = array[:, 0], array[:, 1], array[:, 2]
-    # In float64: a short whole type of the file's would overflow.
-    events["t"] = array[:, 3].astype(np.float64) * 1000
-    check_events(events, sensor_size, where)
-    return events
-
-
 def _packed_segment(path: Path) -> Segment:
-    events = read_packed(path)
-    if not path.stem.isdigit() or not 0 <= int(path.stem) < CLASSES:
-        raise InputError(f"{path}: expected the class, 0 to {CLASSES - 1}, as the file's name, as in 3.npy.")
+    events, _ = read_npy(path, SENSOR)
+    if not re.fullmatch("[0-9]{1,2}", path.stem) or not 0 <= int(path.stem) < CLASSES:
+        raise InputError(
+            f"{shown(path)}: expected the class, 0 to {CLASSES - 1}, as the file's name, as in 3.npy."
+        )
     start = int(events["t"][0])
     return Segment(
-        str(path), int(path.stem), _user(path.parent.name, path), start, int(events["t"][-1]) + 1, events
+        shown(path), int(path.stem), _user(path.parent.name, path), start, int(events["t"][-1]) + 1, events
     )
 
 
 def _user(name: str, path: Path) -> int:
     match = _USER.match(name)
     if match is None:
-        raise InputError(f"{path}: expected a name that begins with the performer, as in user01_fluorescent.")
+        raise InputError(
+            f"{shown(path)}: expected a name that begins with the performer (user, then a number of at most nine digits), "
+            "as in user01_fluorescent."
+        )
     return int(match[1])
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
+
+LARGEST_RECORDING = 256 << 20
+"""Bytes of the largest recording that is read, be it a file or what an archive unpacks to: over 30 million events."""
+LATEST_US = 4 * 10**15
+"""Times stay below it (the year 2096, counted from 1970), so that a time multiplied by 1,000 bins fits 64 bits."""
+LONGEST_US = 24 * 3600 * 10**6
+"""Recordings last a day at most; what lasts longer has another unit, or a damaged time."""
 
 EVENT_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<i8"), ("p", "u1")])
 """One event: x, y in pixels, t in us since the recording's begin, p 1 for ON and 0 for OFF."""
@@ -30,6 +37,24 @@ class Segment:
     start_us: int
     stop_us: int
     events: NDArray
+
+    def within(self, window_us: int | None) -> Segment:
+        """Return the segment without what comes ``window_us`` or more after its start; it then ends with the last event kept.
+
+        A segment that lasts no longer, and None, change nothing.
+
+        Raises:
+            InputError: no event comes that early.
+        """
+        if window_us is None or self.stop_us - self.start_us <= window_us:
+            return self
+        kept = self.events[: np.searchsorted(self.events["t"], self.start_us + window_us)]
+        if len(kept) == 0:
+            raise InputError(
+                f"{self.name}: holds no event in the window of {window_us / 1000:g} ms after its start. "
+                "Choose a longer window, or leave this file out (--skip-bad)."
+            )
+        return replace(self, stop_us=int(kept["t"][-1]) + 1, events=kept)
 
 
 def checked_events(events: NDArray, sensor_size: tuple[int, int, int]) -> NDArray:
@@ -74,7 +99,7 @@ def check_events(
         offsets: byte offset of each event in the file; None names the event's number instead.
 
     Raises:
-        InputError: no event, an event outside the sensor, or time running backwards.
+        InputError: no event, an event outside the sensor, time running backwards, a time of `LATEST_US` or more, or a length above `LONGEST_US`.
     """
     if len(events) == 0:
         raise InputError(
@@ -94,6 +119,14 @@ def check_events(
         raise InputError(
             f"{where}: {_place(first, offsets)}: time runs backwards, from {events['t'][first - 1]} to "
             f"{events['t'][first]} us. Times must not decrease; the file is damaged."
+        )
+
+    latest = min(LATEST_US - 1, int(events["t"][0]) + LONGEST_US)
+    if events["t"][-1] > latest:
+        first = int(np.argmax(events["t"] > latest))
+        raise InputError(
+            f"{where}: {_place(first, offsets)}: time {events['t'][first]} us; a recording lasts a day at most and ends "
+            f"before {LATEST_US:.0e} us. The file is damaged, or its times have another unit (--unit for .npy)."
         )
 
 

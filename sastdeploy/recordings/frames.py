@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
+from sastdeploy.recordings.events import LONGEST_US
 
 MAX_COUNT = 127
 """Largest event count per bin and input that a program accepts: exact in every engine's 8-bit integer kernels."""
@@ -37,6 +38,8 @@ class Preprocessing:
         divisor: ``d >= c_clip``; folds into the first layer's scale when compiled.
         normalisation: ``fixed``, or ``sample_max`` (divides by the recording's own largest count: needs the
             whole recording before its first step, so it is for float studies and is refused by the compiler).
+        window_us: events that come later after a recording's start are left out, and its bins end with the last event
+            kept; None keeps all.
     """
 
     sensor_size: tuple[int, int, int]
@@ -45,6 +48,7 @@ class Preprocessing:
     c_clip: int = 1
     divisor: float = 1.0
     normalisation: str = "fixed"
+    window_us: int | None = None
 
     def __post_init__(self) -> None:
         if self.normalisation not in NORMALISATIONS:
@@ -62,6 +66,8 @@ class Preprocessing:
             )
         if not 1 <= self.time_bins <= 1000:
             raise InputError(f"time_bins {self.time_bins}: outside 1 to 1000.")
+        if self.window_us is not None and not 1 <= self.window_us <= LONGEST_US:
+            raise InputError(f"window_us {self.window_us}: outside 1 to {LONGEST_US} (one day).")
         if min(self.sensor_size) < 1 or min(self.frame_size) < 1:
             raise InputError(
                 f"sensor {self.sensor_size}, frame {self.frame_size}: every size must be at least 1."
@@ -73,8 +79,10 @@ class Preprocessing:
         return (self.sensor_size[2], self.frame_size[1], self.frame_size[0])
 
     def to_dict(self) -> dict:
-        """Return plain JSON-ready values; `from_dict` reverses it exactly."""
+        """Return plain JSON-ready values; `from_dict` reverses it exactly. Without a window there is no such key."""
         record = asdict(self)
+        if self.window_us is None:
+            del record["window_us"]
         return {**record, "sensor_size": list(self.sensor_size), "frame_size": list(self.frame_size)}
 
     @classmethod
@@ -85,7 +93,7 @@ class Preprocessing:
             InputError: a key is missing, unknown or of the wrong type, or a value is out of range.
         """
         expected = set(cls.__dataclass_fields__)
-        if not isinstance(record, dict) or set(record) != expected:
+        if not isinstance(record, dict) or set(record) | {"window_us"} != expected:
             raise InputError(f"preprocessing: expected exactly the keys {', '.join(sorted(expected))}.")
         try:
             return cls(
@@ -95,6 +103,7 @@ class Preprocessing:
                 c_clip=_integers([record["c_clip"]], 1)[0],
                 divisor=float(record["divisor"]),
                 normalisation=str(record["normalisation"]),
+                window_us=_integers([record["window_us"]], 1)[0] if "window_us" in record else None,
             )
         except (TypeError, ValueError, OverflowError) as error:
             raise InputError(f"preprocessing: a value has the wrong type ({error}).") from error
@@ -311,6 +320,7 @@ class LabelledFrames:
         seconds: float64 ``[N]``, how long each recording lasted at the sensor; None where that is not known.
         dataset: name of the data set; ``arrays`` where there is none.
         sensor_size: ``(W, H, P)`` of the sensor; None where the frames have its size.
+        window_us: events that came later after a recording's start were left out; None: none were.
     """
 
     frames: Frames
@@ -322,6 +332,7 @@ class LabelledFrames:
     seconds: NDArray[np.float64] | None = None
     dataset: str = "arrays"
     sensor_size: tuple[int, int, int] | None = None
+    window_us: int | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

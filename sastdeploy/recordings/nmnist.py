@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
 import zipfile
-import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -12,10 +12,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sastdeploy._files.reading import open_regular, parsing, shown
 from sastdeploy.errors import InputError
-from sastdeploy.recordings.events import EVENT_DTYPE, Segment, check_events
+from sastdeploy.recordings.events import EVENT_DTYPE, LARGEST_RECORDING, Segment, check_events
 
 SENSOR = (34, 34, 2)
+_LARGEST_ARCHIVE = 32 << 30
+_MEMBER = re.compile(r"(?:.*[/\\])?[0-9][/\\][^./\\][^/\\]*\.bin", re.DOTALL)
+"""``.../3/00001.bin`` in a zip file; some packers write backslashes."""
+_PIECE = 4096
 _ENOUGH = 1 << 16
 """Bytes to ask the system for at once: more than most recordings have, and few enough to come from memory at hand."""
 OVERFLOW_Y = 240
@@ -72,60 +77,69 @@ def list_nmnist(folder: Path, split: str) -> list[tuple[Path, str]]:
         InputError: the folder holds neither ``Train/0 .. 9`` (``Test/...``) nor the published zip file.
     """
     name = split.capitalize()
-    if (folder / name).is_dir():
-        return [(path, "") for path in sorted((folder / name).glob("[0-9]/*.bin"), key=os.fspath)]
+    if os.path.isdir(folder / name):
+        # macOS leaves a hidden file ._NAME beside every NAME on foreign disks.
+        return [(path, "") for path in sorted((folder / name).glob("[0-9]/[!.]*.bin"), key=os.fspath)]
     for archive in (folder / f"{name}.zip", folder / f"{split}.zip"):
-        if archive.is_file():
+        if os.path.isfile(archive):
             return [(archive, member) for member in _members(archive)]
-    raise InputError(f"{folder}: holds neither a folder {name} with digits 0 to 9 nor {name}.zip.")
+    raise InputError(f"{shown(folder)}: holds neither a folder {name} with digits 0 to 9 nor {name}.zip.")
 
 
 def _members(archive: Path) -> list[str]:
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            names = opened.namelist()
-    except (zipfile.BadZipFile, OSError) as error:
-        raise InputError(f"{archive}: is not a readable zip file ({error}). Download it again.") from error
-    return sorted(
-        n for n in names if n.endswith(".bin") and n.split("/")[-2:-1] and n.split("/")[-2].isdigit()
-    )
+    """Return the recordings in a zip file: ``.../<digit>/<name>.bin``, without what macOS adds (``__MACOSX/``, ``._NAME``)."""
+    with parsing(archive, "zip file", "Download it again."):
+        names = _opened(archive, archive.stat().st_mtime_ns).namelist()
+    return sorted(name for name in names if _MEMBER.fullmatch(name) and not name.startswith("__MACOSX"))
 
 
 def read_nmnist(path: Path, member: str) -> Iterator[Segment]:
     """Yield the one segment of a recording."""
-    name = f"{path}:{member}" if member else str(path)
+    name = shown(f"{path}:{member}" if member else path)
     events = parse_nmnist(file_content(path, member), name)
     yield Segment(name, label_of(path, member), -1, 0, int(events["t"][-1]) + 1, events)
 
 
 def label_of(path: Path, member: str) -> int:
     """Return a recording's class: the name of the folder that it lies in."""
-    return int((member or path.as_posix()).split("/")[-2])
+    return int((member.replace("\\", "/") or path.as_posix()).split("/")[-2])
 
 
 def file_content(path: Path, member: str) -> bytes:
     """Return a recording's bytes, from a plain file or from the zip file ``path``.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: it cannot be read, is no regular file, or has more than `LARGEST_RECORDING` bytes.
     """
-    try:
-        if member:
-            return _opened(path, path.stat().st_mtime_ns).read(member)
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    if member:
+        return _member_content(path, member)
+    with open_regular(path, limit=LARGEST_RECORDING) as opened:
         try:
-            content = os.read(handle, _ENOUGH)
-            while more := os.read(handle, _ENOUGH):
+            content = opened.read(_ENOUGH)
+            while more := opened.read(_ENOUGH):
                 content += more
-        finally:
-            os.close(handle)
-        return content
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, KeyError) as error:
-        name = f"{path}:{member}" if member else str(path)
-        raise InputError(f"{name}: cannot be read ({error}).") from error
+        except OSError as error:
+            raise InputError(f"{shown(path)}: cannot be read ({error.strerror}).") from error
+    return content
+
+
+def _member_content(archive: Path, member: str) -> bytes:
+    name = shown(f"{archive}:{member}")
+    with parsing(name, "recording in a zip file", "Download it again, or leave it out (--skip-bad)."):
+        opened = _opened(archive, archive.stat().st_mtime_ns)
+        size = opened.getinfo(member).file_size
+        if size > LARGEST_RECORDING:
+            raise InputError(
+                f"{name}: unpacks to {size:,} bytes; a recording may have at most {LARGEST_RECORDING:,}. "
+                "Download the archive again."
+            )
+        # In small pieces: some packers unpack all that they are given, whatever size the archive's list states.
+        with opened.open(member) as packed:
+            return b"".join(iter(lambda: packed.read(_PIECE), b""))
 
 
 @lru_cache(maxsize=2)
 def _opened(archive: Path, changed_ns: int) -> zipfile.ZipFile:
     """Return the archive, kept open: its list of 60,000 members is read once and not for every recording."""
-    return zipfile.ZipFile(archive)
+    with open_regular(archive, limit=_LARGEST_ARCHIVE):
+        return zipfile.ZipFile(archive)

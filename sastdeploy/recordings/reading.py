@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from numpy.typing import NDArray
 
+from sastdeploy._files.reading import exists, read_bytes, shown
 from sastdeploy.errors import InputError
 from sastdeploy.recordings import dvsgesture as gestures
 from sastdeploy.recordings import nmnist
 from sastdeploy.recordings.aedat31 import parse_aedat31
 from sastdeploy.recordings.catalog import Dataset, absent
-from sastdeploy.recordings.events import Segment
+from sastdeploy.recordings.events import LARGEST_RECORDING, Segment
+from sastdeploy.recordings.npy import read_npy
 
 SUFFIXES = {".bin": (34, 34, 2), ".aedat": (128, 128, 2), ".npy": (128, 128, 2)}
 """Readable suffixes and the sensor that each stands for unless told otherwise."""
@@ -29,7 +32,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        return f"{self.path}:{self.member}" if self.member else str(self.path)
+        return shown(f"{self.path}:{self.member}" if self.member else self.path)
 
     def segments(self) -> list[Segment]:
         """Return every segment in the file.
@@ -48,11 +51,11 @@ def list_sources(facts: Dataset, root: Path, split: str) -> list[Source]:
         InputError: the data set is not there (with the three ways to get it), unfinished, or the split is empty.
     """
     folder = root / facts.name
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise absent(facts, root, f"there is no folder {folder}")
-    if (folder / "simulated.partial.json").exists():
+    if exists(folder / "simulated.partial.json"):
         raise InputError(
-            f"{folder}: is not finished. Run '{facts.install_command}' again; it goes on where it stopped."
+            f"{shown(folder)}: is not finished. Run '{facts.install_command}' again; it goes on where it stopped."
         )
     listing = nmnist.list_nmnist if facts.form == "digits" else gestures.list_gestures
     try:
@@ -65,12 +68,20 @@ def list_sources(facts: Dataset, root: Path, split: str) -> list[Source]:
 
 
 def read_split(
-    sources: list[Source], *, skip_bad: bool, on_bad: Callable[[str], None] = lambda message: None
+    sources: list[Source],
+    *,
+    window_us: int | None = None,
+    skip_bad: bool,
+    on_bad: Callable[[str], None] = lambda message: None,
 ) -> Iterator[Segment]:
-    """Yield the segments of every file; a bad file stops it, or is passed to ``on_bad`` and left out with ``skip_bad``."""
+    """Yield the segments of every file; a bad file stops it, or is passed to ``on_bad`` and left out with ``skip_bad``.
+
+    Args:
+        window_us: leave out of a segment what comes later after its start (`Segment.within`).
+    """
     for source in sources:
         try:
-            segments = source.segments()
+            segments = [segment.within(window_us) for segment in source.segments()]
         except InputError as error:
             if not skip_bad:
                 raise InputError(f"{error} To go on without bad files: --skip-bad.") from error
@@ -79,38 +90,110 @@ def read_split(
         yield from segments
 
 
-def read_events(path: Path | str, sensor_size: tuple[int, int, int] | None = None) -> NDArray:
-    """Return the events of one file: ``.bin`` (N-MNIST), ``.aedat`` (AEDAT 3.1) or ``.npy`` (tonic's DVS Gesture, times from its first event).
+@dataclass(frozen=True)
+class Recording:
+    """One event file on its own.
+
+    Args:
+        events: `EVENT_DTYPE`, times as in the file. unit: of the file's times. guessed: whether the unit is a guess.
+        gestures: the labelled parts of an .aedat file that has a label file beside it.
+    """
+
+    name: str
+    events: NDArray
+    unit: str
+    guessed: bool
+    gestures: tuple[Segment, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """Time from the first to the last event."""
+        return float(self.events["t"][-1] - self.events["t"][0]) * 1e-6
+
+    def whole(self, begin: str) -> Segment:
+        """Return all events as one segment that ends with the last event.
+
+        Args:
+            begin: ``zero``, the file's time 0, or ``first-event``.
+        """
+        start = int(self.events["t"][0]) if begin == "first-event" else 0
+        return Segment(self.name, 0, -1, start, int(self.events["t"][-1]) + 1, self.events)
+
+
+def usual_begin(sensor_size: tuple[int, int, int]) -> str:
+    """Return where the bins of a recording begin unless stated: where they do in the data set of that sensor.
+
+    N-MNIST's recordings are binned from time 0. A gesture is a part of a longer recording, so it is binned from its
+    first event; so is what another sensor saw.
+    """
+    return "zero" if sensor_size == nmnist.SENSOR else "first-event"
+
+
+def read_recording(
+    path: Path | str,
+    sensor_size: tuple[int, int, int] | None = None,
+    *,
+    unit: str | None = None,
+    columns: str | None = None,
+) -> Recording:
+    """Return one event file: ``.bin`` (N-MNIST), ``.aedat`` (AEDAT 3.1) or ``.npy`` (`sastdeploy.recordings.npy`).
+
+    Args:
+        unit, columns: of a .npy file, as in `sastdeploy.recordings.npy.read_npy`.
+
+    Raises:
+        InputError: another suffix, a missing or damaged file, damaged labels, or options that do not belong to the format.
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise InputError(
+            f"{shown(path)}: cannot tell its format from '{shown(path.suffix)}'. Allowed: {', '.join(SUFFIXES)} "
+            f"(N-MNIST, AEDAT 3.1, arrays of events)."
+        )
+    size = sensor_size or SUFFIXES[path.suffix]
+    if path.suffix == ".npy":
+        events, own_unit = read_npy(path, size, unit, columns)
+        return Recording(shown(path), events, own_unit, guessed=unit is None)
+    if columns or unit not in (None, "us"):
+        raise InputError(
+            f"{shown(path)}: unit and columns can be stated for .npy files only; {path.suffix} files count microseconds."
+        )
+    content = read_bytes(path, limit=LARGEST_RECORDING)
+    if path.suffix == ".bin":
+        return Recording(shown(path), nmnist.parse_nmnist(content, shown(path), size), "us", guessed=False)
+    events = parse_aedat31(content, size, shown(path))
+    labels = gestures.labels_of(os.fspath(path))
+    parts = tuple(gestures.labelled(path, events)) if os.path.exists(labels) else ()
+    return Recording(shown(path), events, "us", guessed=False, gestures=parts)
+
+
+def read_events(
+    path: Path | str,
+    sensor_size: tuple[int, int, int] | None = None,
+    *,
+    unit: str | None = None,
+    columns: str | None = None,
+) -> NDArray:
+    """Return the events of one file, times in us: as in the file, or from the first event for ``.npy``.
 
     Args:
         sensor_size: ``(W, H, P)``; default: the sensor of the file's data set.
+        unit, columns: as in `read_recording`.
 
     Returns:
         Structured array [E]: x, y in pixels, t in us, ascending, p 1 for ON and 0 for OFF.
 
     Raises:
-        InputError: another suffix, a missing or a damaged file.
+        InputError: as `read_recording`.
 
     Example::
 
         events = read_events("00001.bin")
         print(len(events), events["t"][-1])
     """
-    path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise InputError(
-            f"{path}: cannot tell its format from '{path.suffix}'. Allowed: {', '.join(SUFFIXES)} "
-            f"(N-MNIST, AEDAT 3.1, tonic's DVS Gesture)."
-        )
-    size = sensor_size or SUFFIXES[path.suffix]
-    if path.suffix == ".npy":
-        events = gestures.read_packed(path, size)
+    recording = read_recording(path, sensor_size, unit=unit, columns=columns)
+    events = recording.events
+    if Path(path).suffix == ".npy":
         # The data set's frames begin at the first event.
         events["t"] -= events["t"][0]
-        return events
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
-    parse = nmnist.parse_nmnist if path.suffix == ".bin" else None
-    return parse(content, str(path), size) if parse else parse_aedat31(content, size, str(path))
+    return events

@@ -25,6 +25,7 @@ def load_dataset(
     split: str,
     *,
     time_bins: int = 10,
+    window_us: int | None = None,
     root: Path | str | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -37,7 +38,8 @@ def load_dataset(
 
     Args:
         name: a data set of the catalog (``sastdeploy data list``). split: "train", "validation" or "test".
-        time_bins: T. root: folder of the data sets (default: `data_root`).
+        time_bins: T. window_us: leave out of a recording what comes later after its start; None keeps all.
+        root: folder of the data sets (default: `data_root`).
         limit: keep this many recordings, a seeded draw with the classes in their proportions.
         seed: of the validation draw and of ``limit``. The validation part is held out of the training recordings:
             ``validation_fraction`` of each class (at least one), or of the performers where the data set has them.
@@ -59,17 +61,38 @@ def load_dataset(
     facts = dataset(name)
     recordings = "test" if split == "test" else "train"
     everything = cached_frames(
-        facts, Path(root or data_root()), recordings, time_bins, skip_bad=skip_bad, say=say, progress=progress
-    )
+        facts, Path(root or data_root()), recordings, time_bins,
+        window_us=window_us, skip_bad=skip_bad, say=say, progress=progress,
+    )  # fmt: skip
     chosen = np.arange(len(everything))
     if split != "test":
         held_out = _held_out(facts, everything, validation_fraction, seed)
         chosen = np.flatnonzero(held_out if split == "validation" else ~held_out)
     if limit is not None:
         chosen = chosen[_stratified(everything.labels[chosen], limit, np.random.default_rng((seed, 2)))]
+    if split == "train" and (absent := missing_classes(everything.labels[chosen], facts.classes)):
+        say(
+            f"WARNING: data set '{name}': no training recording of class {', '.join(absent)}, so a network cannot learn it."
+        )
     if len(chosen) == len(everything):
         return everything
     return everything.select(chosen)
+
+
+def missing_classes(labels: NDArray[np.int64], classes: tuple[str, ...]) -> list[str]:
+    """Return the names of the classes that no label has."""
+    present = set(np.unique(labels).tolist())
+    return [name for label, name in enumerate(classes) if label not in present]
+
+
+def data_hash(name: str, *, time_bins: int = 10, root: Path | None = None) -> str:
+    """Return the hash of a data set's training and test recordings in ``time_bins`` bins.
+
+    Raises:
+        InputError: the data set is missing, or a recording is bad.
+    """
+    facts, root = dataset(name), root or data_root()
+    return "+".join(cached_frames(facts, root, part, time_bins).data_hash for part in ("train", "test"))
 
 
 def _held_out(facts: Dataset, data: LabelledFrames, fraction: float, seed: int) -> NDArray[np.bool_]:

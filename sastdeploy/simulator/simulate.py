@@ -1,4 +1,4 @@
-"""A program on a data set or on one recording: choose the program, bring the frames, run, summarise, store."""
+"""A program on a data set: choose the program, bring the frames, run, summarise."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from sastdeploy.errors import InputError
 from sastdeploy.program.records import Program
 from sastdeploy.recordings.frames import Frames, LabelledFrames
+from sastdeploy.simulator.recording import length_remarks
 from sastdeploy.simulator.result import RunResult
 
-RECORDING_SCHEMA = "sastdeploy.recording/1"
 AUTO = "auto"
 FEW = 8
 """Recordings up to which the plain engine is done before the compiled kernels are loaded; the integers are the same."""
@@ -230,6 +230,7 @@ def simulate_dataset(
         dataset,
         split,
         time_bins=program.preprocessing.time_bins,
+        window_us=program.preprocessing.window_us,
         root=root,
         limit=limit,
         seed=_training_seed(program),
@@ -237,6 +238,9 @@ def simulate_dataset(
         say=say,
         progress=binning,
     )
+    if labelled.seconds is not None:
+        for remark in length_remarks(program, labelled.seconds):
+            say(f"{dataset}: {remark}")
     if early is not None and engine == AUTO and len(labelled) > FEW:
         answer = early_answer(program, labelled)
         if answer is not None:
@@ -285,59 +289,6 @@ def early_answer(program: Program, labelled: LabelledFrames) -> EarlyAnswer | No
     result = engines.run(program, labelled.frames.select(slice(count)), engine="reference")
     correct = int((result.predicted == labelled.labels[:count]).sum())
     return EarlyAnswer(count, correct, float(result.synops.sum()) / count)
-
-
-def simulate_recording(
-    program: Program,
-    path: Path,
-    *,
-    engine: str = AUTO,
-    threads: int | None = None,
-    trace: str | None = None,
-    say: Say = lambda text: None,
-) -> tuple[RunResult, dict[str, Any]]:
-    """Return the result on one event file, and as plain data its class, scores, spikes, operations and speed.
-
-    Raises:
-        InputError: the file is missing, damaged, empty, or of another sensor.
-    """
-    from sastdeploy.program.file import meaning_hash, program_hash
-    from sastdeploy.recordings.binning import bin_events
-    from sastdeploy.recordings.reading import read_events
-    from sastdeploy.simulator.metrics import speed
-
-    own = program.preprocessing
-    events = read_events(path, sensor_size=own.sensor_size)
-    if len(events) == 0:
-        raise InputError(f"{path}: holds no events. Choose a recording with at least one event.")
-    counts = bin_events(events, own.sensor_size, own.frame_size, own.time_bins)
-    result = simulate(program, counts[None], engine=engine, threads=threads, trace=trace or (), message=say)
-    answer = int(result.predicted[0])
-    sources = ("input", *result.layers)
-    return result, {
-        "schema": RECORDING_SCHEMA,
-        "recording": str(path),
-        "events": len(events),
-        "program": program.name,
-        "predicted": program.classes[answer],
-        "predicted_index": answer,
-        "scores": {name: int(score) for name, score in zip(program.classes, result.scores[0])},
-        "spikes": {name: int(count) for name, count in zip(result.layers, result.spikes[0])},
-        "synops": {
-            "total": int(result.synops.sum()),
-            "event_weighted": int(result.synops_events.sum()),
-            "nonzero_weights": int(result.synops_nonzero.sum()),
-            "sources": {name: int(count) for name, count in zip(sources, result.synops[0])},
-        },
-        "speed": speed(result, float(events["t"][-1] + 1) * 1e-6),
-        "provenance": {
-            "program_hash": program_hash(program),
-            "meaning_hash": meaning_hash(program),
-            "trained_on": program.dataset,
-            "engine": result.engine,
-            "threads": result.threads,
-        },
-    }
 
 
 def _check_trace_size(program: Program, names: tuple[str, ...], recordings: int) -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from sastdeploy._files.reading import read_bytes
 from sastdeploy.errors import InputError
 from sastdeploy.recordings.aedat31 import aedat31_bytes, parse_aedat31
 from sastdeploy.recordings.catalog import GESTURES
 from sastdeploy.recordings.dvsgesture import SENSOR
+from sastdeploy.recordings.events import LARGEST_RECORDING
 from sastdeploy.synthesis.store import Progress, make_set, write_whole
 
 TRAIN_PERFORMERS = 23
@@ -119,7 +121,7 @@ def _make_file(chunk: tuple) -> list[tuple[str, str, int]]:
     rows = [f"{g + 1},{start},{start + duration_us}" for g, start in enumerate(spans)]
     text = "class,startTime_usec,endTime_usec\n" + "\n".join(rows) + "\n"
     if path.exists() and labels.exists():
-        content = path.read_bytes()
+        content = read_bytes(path, limit=LARGEST_RECORDING)
         return [(name, hashlib.sha256(content).hexdigest(), len(parse_aedat31(content, SENSOR, name)))]
     parts = []
     for gesture, start in enumerate(spans):

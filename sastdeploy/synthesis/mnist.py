@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import os
 import struct
 import zlib
 from dataclasses import dataclass
@@ -79,14 +80,14 @@ def find_idx(folder: Path, name: str) -> Path:
     Raises:
         InputError: the folder does not exist, or holds none of them.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(
             f"{folder}: no such folder. Give the folder that holds MNIST's four IDX files "
             f"(train-images-idx3-ubyte "
             f"and its partners, with or without .gz)."
         )
     for candidate in (name, name + ".gz", name.replace("-idx", ".idx"), name.replace("-idx", ".idx") + ".gz"):
-        if (folder / candidate).is_file():
+        if os.path.isfile(folder / candidate):
             return folder / candidate
     raise InputError(
         f"{folder}: neither {name} nor {name}.gz found. Put MNIST's four original IDX files there, "

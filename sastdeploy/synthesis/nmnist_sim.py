@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from sastdeploy._files.reading import read_bytes
 from sastdeploy.errors import InputError
+from sastdeploy.recordings.events import LARGEST_RECORDING
 from sastdeploy.recordings.nmnist import nmnist_bytes
 from sastdeploy.synthesis.store import Progress, make_set, write_whole
 
@@ -94,7 +96,7 @@ def _make_digits(chunk: tuple) -> list[tuple[str, str, int]]:
         name = f"{_SPLITS[split]}/{label}/{index + 1:05d}.bin"
         path = Path(folder) / name
         if path.exists():
-            content = path.read_bytes()
+            content = read_bytes(path, limit=LARGEST_RECORDING)
             digest = hashlib.sha256(content).hexdigest()
         else:
             content = nmnist_bytes(draw_digit(image, scene, (seed, split, index)))

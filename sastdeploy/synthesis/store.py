@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context, parent_process
 from pathlib import Path
+from typing import Any
 
 from sastdeploy import __version__
 from sastdeploy._files import atomic
+from sastdeploy._files.reading import exists, read_json, shown
 from sastdeploy.errors import InputError
 
 MANIFEST = "simulated.json"
@@ -66,13 +68,13 @@ def make_set(
             f"{folder}: holds a simulated set of other parameters ({', '.join(different)} differ). "
             f"Choose another folder, or force it to be replaced."
         )
-    if (folder / MANIFEST).exists():
+    if exists(folder / MANIFEST):
         # Left by a process that was killed between the two, it would say that the set is not finished.
         (folder / _PARTIAL).unlink(missing_ok=True)
         return folder
-    if stated is None and folder.exists() and any(folder.iterdir()):
+    if stated is None and not _is_free(folder):
         raise InputError(
-            f"{folder}: is not empty and holds no simulated set. Choose another folder, or empty this one."
+            f"{shown(folder)}: is not empty and holds no simulated set. Choose another folder, or empty this one."
         )
     atomic.write_text(folder / _PARTIAL, json.dumps({"parameters": parameters}, indent=1) + "\n")
     rows: list[tuple[str, str, int]] = []
@@ -113,17 +115,47 @@ def write_whole(path: Path, content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def _is_free(folder: Path) -> bool:
+    try:
+        return not exists(folder) or not any(folder.iterdir())
+    except OSError:
+        return False
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a complete simulated set: parameters, numbers of recordings and events, SHA-256 of the content.
+
+    Raises:
+        InputError: it is missing, or is no such manifest.
+    """
+    manifest = read_json(folder / MANIFEST)
+    fits = (
+        isinstance(manifest, dict)
+        and isinstance(manifest.get("parameters"), dict)
+        and all(type(manifest.get(key)) is int and manifest[key] >= 0 for key in ("recordings", "events"))
+        and type(manifest.get("sha256")) is str
+    )
+    if not fits:
+        raise _foreign(folder / MANIFEST)
+    return manifest
+
+
+def _foreign(path: Path) -> InputError:
+    return InputError(
+        f"{shown(path)}: is not a manifest of a simulated set. Remove the folder and make the set again."
+    )
+
+
 def _stated(folder: Path) -> dict | None:
-    for name in (MANIFEST, _PARTIAL):
-        path = folder / name
-        if path.exists():
-            try:
-                return dict(json.loads(path.read_text("utf-8"))["parameters"])
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                raise InputError(
-                    f"{path}: is not a manifest of a simulated set. Remove the folder and make the set again."
-                ) from error
-    return None
+    """Return the parameters of the set in a folder, complete or not; None without one."""
+    if exists(folder / MANIFEST):
+        return read_manifest(folder)["parameters"]
+    if not exists(folder / _PARTIAL):
+        return None
+    content = read_json(folder / _PARTIAL)
+    if not isinstance(content, dict) or not isinstance(content.get("parameters"), dict):
+        raise _foreign(folder / _PARTIAL)
+    return content["parameters"]
 
 
 def _follow_parent() -> None:

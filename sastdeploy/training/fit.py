@@ -91,4 +91,5 @@ def find_preprocessing(
         clip,
         float(clip if divisor is None else divisor),
         normalisation,
+        training.window_us,
     )

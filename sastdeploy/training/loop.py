@@ -386,6 +386,11 @@ def _checkpoint(
             "command": command,
             "data_hash": training.data_hash,
             "training_recordings": len(training),
+            **(
+                {}
+                if training.seconds is None
+                else {"recording_seconds": [float(training.seconds.min()), float(training.seconds.max())]}
+            ),
             "threads": torch.get_num_threads(),
             "processes": group.size,
             "device": group.device.type,

@@ -1,0 +1,117 @@
+"""A data set read from end to end: bad files, and what is missing against the published or the made set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sastdeploy._files.reading import exists, read_json
+from sastdeploy.recordings.catalog import Dataset, dataset
+from sastdeploy.recordings.reading import Source, list_sources, read_split
+from sastdeploy.recordings.splits import missing_classes
+
+LONG = 2.0
+"""A recording that lasts so many times the median is pointed out."""
+
+
+@dataclass(frozen=True)
+class DatasetCheck:
+    """What `check_dataset` finds.
+
+    Args:
+        recordings, events: good ones. bad: a message per bad file.
+        incomplete: what is missing, a sentence each; empty for a complete set.
+        remarks: what may be in order, and may not.
+        seconds: shortest, median and longest recording; None without any.
+    """
+
+    name: str
+    install_command: str
+    recordings: int
+    events: int
+    bad: tuple[str, ...]
+    incomplete: tuple[str, ...]
+    remarks: tuple[str, ...]
+    seconds: tuple[float, float, float] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-ready values."""
+        return {
+            "dataset": self.name, "recordings": self.recordings, "events": self.events, "bad": list(self.bad),
+            "incomplete": list(self.incomplete), "remarks": list(self.remarks),
+            "seconds": self.seconds and dict(zip(("shortest", "median", "longest"), self.seconds)),
+        }  # fmt: skip
+
+
+def check_dataset(
+    name: str, root: Path, progress: Callable[[str, int, int], None] = lambda split, done, total: None
+) -> DatasetCheck:
+    """Return what is wrong with a data set after every recording was read.
+
+    Args:
+        root: folder of the data sets. progress: called with (split, files read, files in all).
+
+    Raises:
+        InputError: the data set is unknown or not there.
+    """
+    facts = dataset(name)
+    bad: list[str] = []
+    incomplete: list[str] = []
+    events, lengths, counts = 0, [], []
+    repacked = False
+    for split in ("train", "test"):
+        sources = list_sources(facts, root, split)
+        repacked = repacked or any(source.path.suffix == ".npy" for source in sources)
+        labels = []
+        for number, source in enumerate(sources):
+            for segment in _good(source, bad):
+                labels.append(segment.label)
+                events += len(segment.events)
+                lengths.append((segment.stop_us - segment.start_us) * 1e-6)
+            progress(split, number + 1, len(sources))
+        counts.append(len(labels))
+        if absent := missing_classes(np.array(labels, np.int64), facts.classes):
+            kind = "training" if split == "train" else "test"
+            incomplete.append(f"No {kind} recording of class {', '.join(absent)}.")
+    incomplete = [*_missing(facts, root, (counts[0], counts[1]), repacked), *incomplete]
+    remarks, seconds = [], None
+    if lengths:
+        seconds = (min(lengths), float(np.median(lengths)), max(lengths))
+        if far := sum(length > LONG * seconds[1] for length in lengths):
+            remarks.append(
+                f"{far:,} recordings last more than {LONG:g} times the median; --window leaves late events out."
+            )
+    return DatasetCheck(
+        name, facts.install_command, sum(counts), events, tuple(bad), tuple(incomplete), tuple(remarks), seconds
+    )  # fmt: skip
+
+
+def _good(source: Source, bad: list[str]):
+    return read_split([source], skip_bad=True, on_bad=bad.append)
+
+
+def _missing(facts: Dataset, root: Path, counts: tuple[int, int], repacked: bool) -> list[str]:
+    manifest = root / facts.name / "simulated.json"
+    if exists(manifest):
+        content = read_json(manifest)
+        parameters = content.get("parameters") if isinstance(content, dict) else None
+        if facts.form == "digits" and isinstance(parameters, dict):
+            made = parameters.get("train"), parameters.get("test")
+            return _compared("made", made, counts) if all(type(n) is int for n in made) else []
+        return []
+    if facts.simulated:
+        return []
+    published = facts.repacked if repacked and facts.repacked else facts.recordings
+    return _compared("published", published, counts)
+
+
+def _compared(kind: str, expected: tuple, counts: tuple[int, int]) -> list[str]:
+    if expected == counts:
+        return []
+    return [
+        f"{counts[0]:,} training and {counts[1]:,} test recordings are good; {kind} are {expected[0]:,} and {expected[1]:,}."
+    ]

@@ -1,0 +1,168 @@
+"""A program on one event file: how the file is read and binned, and what the program answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sastdeploy.program.records import Program
+from sastdeploy.recordings.catalog import CATALOG, GESTURES
+from sastdeploy.recordings.events import Segment
+from sastdeploy.recordings.reading import Recording, read_recording, usual_begin
+from sastdeploy.simulator.result import RunResult
+
+RECORDING_SCHEMA = "sastdeploy.recording/1"
+GESTURES_SCHEMA = "sastdeploy.gestures/1"
+FAR = 2.0
+"""A recording is far from those trained on above so many times the longest, or below that part of the shortest."""
+
+
+def simulate_recording(
+    program: Program,
+    path: Path,
+    *,
+    unit: str | None = None,
+    columns: str | None = None,
+    begin: str | None = None,
+    window_us: int | None = None,
+    engine: str = "auto",
+    threads: int | None = None,
+    trace: str | Sequence[str] = (),
+    say: Callable[[str], None] = lambda text: None,
+) -> tuple[RunResult, dict[str, Any]]:
+    """Return the result on one event file, and as plain data its class, scores, spikes, operations and speed.
+
+    An .aedat file with a label file beside it has one answer per labelled gesture, unless ``begin`` is stated.
+
+    Args:
+        unit, columns: of a .npy file, as in `read_recording`.
+        begin: where the bins begin, ``zero`` or ``first-event``; None takes `usual_begin`.
+        window_us: as in `Preprocessing`; None takes the program's own.
+        say: told how the file was read, and where it lasts much longer or shorter than those trained on.
+
+    Raises:
+        InputError: the file is missing, damaged, empty, or of another sensor.
+    """
+    from sastdeploy.recordings.binning import bin_segments
+    from sastdeploy.simulator.metrics import speed
+    from sastdeploy.simulator.simulate import simulate
+
+    own = program.preprocessing
+    recording = read_recording(path, own.sensor_size, unit=unit, columns=columns)
+    start = begin or usual_begin(own.sensor_size)
+    labelled = bool(recording.gestures) and begin is None
+    window_us = window_us or own.window_us
+    segments = list(recording.gestures) if labelled else [recording.whole(start)]
+    segments = [segment.within(window_us) for segment in segments]
+    seconds = np.array([(segment.stop_us - segment.start_us) * 1e-6 for segment in segments])
+    say(_reading(recording, start, len(segments) if labelled else 0))
+    for remark in length_remarks(program, seconds):
+        say(f"{recording.name}: {remark}")
+    frames = bin_segments(segments, own.sensor_size, own.frame_size, own.time_bins)
+    result = simulate(program, frames, engine=engine, threads=threads, trace=trace, message=say)
+    facts = {
+        "recording": str(path),
+        "events": len(recording.events),
+        "program": program.name,
+        "unit": recording.unit,
+        "unit_guessed": recording.guessed,
+        "window_us": window_us,
+        "seconds": recording.seconds,
+    }
+    if labelled:
+        parts = [_gesture(program, result, n, segment) for n, segment in enumerate(segments)]
+        right = sum(part["correct"] for part in parts)
+        content = {"schema": GESTURES_SCHEMA, **facts, "gestures": parts, "correct": right}
+    else:
+        content = {"schema": RECORDING_SCHEMA, **facts, "begin": start, **_answer(program, result, 0)}
+    return result, {
+        **content,
+        "speed": speed(result, float(seconds.sum())),
+        "provenance": _provenance(program, result),
+    }
+
+
+def _answer(program: Program, result: RunResult, n: int) -> dict[str, Any]:
+    answer, sources = int(result.predicted[n]), ("input", *result.layers)
+    return {
+        "predicted": program.classes[answer],
+        "predicted_index": answer,
+        "scores": {name: int(score) for name, score in zip(program.classes, result.scores[n])},
+        "spikes": {name: int(count) for name, count in zip(result.layers, result.spikes[n])},
+        "synops": {
+            "total": int(result.synops[n].sum()),
+            "event_weighted": int(result.synops_events[n].sum()),
+            "nonzero_weights": int(result.synops_nonzero[n].sum()),
+            "sources": {name: int(count) for name, count in zip(sources, result.synops[n])},
+        },
+    }
+
+
+def _gesture(program: Program, result: RunResult, n: int, segment: Segment) -> dict[str, Any]:
+    return {
+        "start_us": segment.start_us,
+        "stop_us": segment.stop_us,
+        "events": len(segment.events),
+        "label": GESTURES[segment.label],
+        "correct": int(result.predicted[n]) == segment.label,
+        **_answer(program, result, n),
+    }
+
+
+def _provenance(program: Program, result: RunResult) -> dict[str, Any]:
+    from sastdeploy.program.file import meaning_hash, program_hash
+
+    return {
+        "program_hash": program_hash(program),
+        "meaning_hash": meaning_hash(program),
+        "trained_on": program.dataset,
+        "engine": result.engine,
+        "threads": result.threads,
+    }
+
+
+def _reading(recording: Recording, begin: str, gestures: int) -> str:
+    unit = f"times in {recording.unit}"
+    if recording.guessed:
+        unit += " (a guess; state it with --unit)"
+    if gestures:
+        bins = f"one answer for each of {gestures} labelled gestures (--begin takes the file as one)"
+    elif begin == "zero":
+        bins = "bins begin at the file's time 0 (--begin first-event: at its first event)"
+    else:
+        bins = "bins begin at the first event (--begin zero: at the file's time 0)"
+    return f"{recording.name}: {unit}, {recording.seconds:.3f} s of events; {bins}"
+
+
+def length_remarks(program: Program, seconds: NDArray[np.float64]) -> list[str]:
+    """Return a warning where recordings last much longer or shorter than those that the program was trained on.
+
+    Programs of older checkpoints do not know how long those were; then the data set's usual length counts.
+    """
+    shortest, longest = _trained_seconds(program)
+    far = seconds[(seconds > FAR * longest) | (seconds < shortest / FAR)]
+    if len(far) == 0:
+        return []
+    lengths = f"{shortest:.2g} s" if shortest == longest else f"{shortest:.2g} to {longest:.2g} s"
+    which = (
+        f"lasts {far[0]:.3g} s"
+        if len(seconds) == 1
+        else f"{len(far):,} of {len(seconds):,} last up to {far.max():.3g} s"
+    )
+    return [
+        f"WARNING: {which}; {program.name} was trained on recordings of {lengths}, so a bin holds something else than it "
+        "did in training. Check the unit (--unit), or leave late events out (--window)."
+    ]
+
+
+def _trained_seconds(program: Program) -> tuple[float, float]:
+    provenance = program.provenance.get("training_provenance")
+    stated = provenance.get("recording_seconds") if isinstance(provenance, dict) else None
+    if isinstance(stated, list) and len(stated) == 2 and all(type(value) is float for value in stated):
+        return stated[0], stated[1]
+    known = CATALOG.get(program.dataset)
+    return (known.seconds, known.seconds) if known else (0.0, float("inf"))
