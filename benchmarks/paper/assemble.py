@@ -82,14 +82,14 @@ def _experiment(experiment: Experiment, results: Results | None) -> dict[str, An
     """Return an experiment's figures with its points by label, those without a record included."""
     names = varied(experiment)
     points: dict[str, Any] = {label(group[0], names): {"seeds": []} for group in experiment.groups}
-    told: dict[str, Any] = {"title": experiment.title, "trials_done": 0, "trials": len(experiment.trials)}
+    facts: dict[str, Any] = {"title": experiment.title, "trials_done": 0, "trials": len(experiment.trials)}
     if results is not None:
-        told = results.to_dict()
-        for point, made in zip(results.points, told.pop("points")):
+        facts = results.to_dict()
+        for point, made in zip(results.points, facts.pop("points")):
             points[point.label] = made | {"less_well_scaled": _less_well_scaled(results, point.label)}
     for name, figures in experiment.published.items():
         points[name]["published"] = figures
-    return {**told, "points": points}
+    return {**facts, "points": points}
 
 
 def _less_well_scaled(results: Results, name: str) -> dict[str, Any]:
@@ -99,12 +99,12 @@ def _less_well_scaled(results: Results, name: str) -> dict[str, Any]:
     if "divisor_factor" not in results.experiment.compare_within or well is None or point is None:
         return {}
     pairs = {"hard": "hard", "gap": "gap", "surrogate": "surrogate", "calibrated": "hard"}
-    less: dict[str, Sample | None] = {
+    differences: dict[str, Sample | None] = {
         mine: point.samples[mine].paired_difference(well.samples[theirs])
         for mine, theirs in pairs.items()
         if mine in point.samples
     }
-    return {mine: sample.to_dict() for mine, sample in less.items() if sample is not None}
+    return {mine: sample.to_dict() for mine, sample in differences.items() if sample is not None}
 
 
 def json_text(value: Any, indent: str = "") -> str:

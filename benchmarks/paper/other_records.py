@@ -33,14 +33,14 @@ def cost(benchmarks: Path) -> dict[str, Any]:
         InputError: a file is missing or damaged, or lacks a network.
     """
     path = benchmarks / "speed" / "TRAINING_MEMORY.json"
-    found: dict[str, Any] = {}
+    costs: dict[str, Any] = {}
     try:
         peaks = {each["settings"]["arch"]: each for each in json.loads(path.read_text("utf-8"))}
         for name in NETWORKS:
             peak = peaks[name]
             path = benchmarks / "speed" / "results" / f"training-{name}.json"
             times = json.loads(path.read_text("utf-8"))
-            found[name] = {
+            costs[name] = {
                 "baseline, ms": 1000 * times["seconds"]["fused baseline"]["median"],
                 "SAST, ms": 1000 * times["seconds"]["fused SAST"]["median"],
                 "turns": times["seconds"]["fused SAST"]["turns"],
@@ -55,7 +55,7 @@ def cost(benchmarks: Path) -> dict[str, Any]:
             f"{path}: no readable measurement of {' and '.join(NETWORKS)} ({error!r}). Write it anew with "
             "benchmarks/speed/training.py or benchmarks/speed/training_memory.py."
         ) from error
-    return found
+    return costs
 
 
 def confirmation(path: Path) -> dict[str, Any]:

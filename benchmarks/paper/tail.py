@@ -32,15 +32,15 @@ class Training:
 
 def trainings(all_results: Sequence[Results]) -> list[Training]:
     """Return every tested training that has both figures, once where experiments share it."""
-    found: dict[str, Training] = {}
+    by_address: dict[str, Training] = {}
     for point in (point for results in all_results for point in results.points):
         for record in point.raw:
             numbers = readings(record)
             if "tail" in numbers and "gap" in numbers:
                 learnt = numbers["surrogate"] >= LEARNT
                 training = Training(point.trial.divisor_factor, numbers["tail"], numbers["gap"], learnt)
-                found.setdefault(record["address"], training)
-    return list(found.values())
+                by_address.setdefault(record["address"], training)
+    return list(by_address.values())
 
 
 def correlations(of: Sequence[Training]) -> dict[str, Any]:

@@ -36,19 +36,19 @@ def readings(record: dict[str, Any]) -> dict[str, float]:
       ``slope K``: surrogate spikes at slope K on validation recordings;
     - from ``robustness``, by corruption C (``clean``, ``drop:0.1``, ...): ``C, surrogate``, ``C, hard``, ``C, P``.
     """
-    found = {
+    numbers = {
         "validation hard": 100 * record["validation"]["hard_accuracy"],
         "gradient evaluations": float(record["gradient_evaluations"]),
         "wall-clock seconds": record["seconds"]["training"],
         "CPU seconds": record["seconds"]["training_cpu"],
     }
     if "peak_bytes" in record:
-        found["peak MB"] = record["peak_bytes"] / 1e6
+        numbers["peak MB"] = record["peak_bytes"] / 1e6
     if "test" in record:
-        found |= {name: 100 * record["test"][name] for name in ("surrogate", "hard", "gap")}
+        numbers |= {name: 100 * record["test"][name] for name in ("surrogate", "hard", "gap")}
     for profile, program in record.get("programs", {}).items():
         if "refused" not in program:
-            found |= {
+            numbers |= {
                 f"{profile} accuracy": 100 * program["accuracy"],
                 f"{profile} less hard": 100 * (program["accuracy"] - record["test"]["hard"]),
                 f"{profile} kSynOps": program["ksynops"],
@@ -62,12 +62,12 @@ def readings(record: dict[str, Any]) -> dict[str, float]:
         ("bounds", _bounds),
     ):
         if name in measures:
-            found |= read(measures[name])
+            numbers |= read(measures[name])
     if "calibration" in measures and "test" in record:
-        found |= _calibration(measures["calibration"], record)
+        numbers |= _calibration(measures["calibration"], record)
     if "robustness" in measures:
-        found |= _robustness(measures["robustness"])
-    return found
+        numbers |= _robustness(measures["robustness"])
+    return numbers
 
 
 def refusals(record: dict[str, Any]) -> dict[str, str]:
@@ -114,7 +114,7 @@ def _bounds(measure: dict[str, Any]) -> dict[str, float]:
     if convergence["largest_learning_rate"]:
         ratio = convergence["learning_rate"] / convergence["largest_learning_rate"]
         logarithms["log learning rate over largest"] = ratio
-    found = {
+    numbers = {
         "bound gamma": lipschitz["local"]["gamma"],
         "state bound factor": max(factors, default=None),
         "log L_x": lipschitz["local"]["log10_bound"],
@@ -122,31 +122,31 @@ def _bounds(measure: dict[str, Any]) -> dict[str, float]:
         "log L_x over range": lipschitz["log10_one_event_over_diameter"],
         **{name: math.log10(value) if value else None for name, value in logarithms.items()},
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in numbers.items() if value is not None}
 
 
 def _calibration(measure: dict[str, Any], record: dict[str, Any]) -> dict[str, float]:
     surrogate, hard = record["test"]["surrogate"], record["test"]["hard"]
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     # Factor 1 is among every kind's, on the same recordings: nothing changed is one of the choices.
     best, reached = -1.0, hard
     for kind in KINDS:
         part = measure[kind]
-        found[f"calibrated {kind}"] = 100 * part["test_hard"]
+        numbers[f"calibrated {kind}"] = 100 * part["test_hard"]
         factors = set(part["factors"].values())
         if len(factors) == 1:
-            found[f"factor {kind}"] = factors.pop()
+            numbers[f"factor {kind}"] = factors.pop()
         if part["validation_hard"] > best:
             best, reached = part["validation_hard"], part["test_hard"]
-    found |= {
+    numbers |= {
         "calibrated": 100 * reached, "recovered": 100 * (reached - hard), "left": 100 * (surrogate - reached),
     }  # fmt: skip
-    return found | {f"slope {slope}": 100 * value for slope, value in measure["slopes"].items()}
+    return numbers | {f"slope {slope}": 100 * value for slope, value in measure["slopes"].items()}
 
 
 def _robustness(measure: list[dict[str, Any]]) -> dict[str, float]:
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for row in measure:
         answers = {"surrogate": row["surrogate"], "hard": row["hard"], **row["programs"]}
-        found |= {f"{row['corruption']}, {name}": 100 * answer["value"] for name, answer in answers.items()}
-    return found
+        numbers |= {f"{row['corruption']}, {name}": 100 * answer["value"] for name, answer in answers.items()}
+    return numbers

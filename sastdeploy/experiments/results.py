@@ -117,8 +117,8 @@ def aggregate(experiment: Experiment, trials: dict[str, Trial], records: Path) -
         for trial in experiment.trials
         if (records / f"{by_trial[trial]}.json").exists()
     }
-    found = {trial: _asked(record, trial.measures) for trial, record in whole.items()}
-    if not found:
+    records_by_trial = {trial: _asked(record, trial.measures) for trial, record in whole.items()}
+    if not records_by_trial:
         raise InputError(
             f"experiment {experiment.name}: no trial has a record yet. Run it first: sastdeploy sweep run FILE."
         )
@@ -126,38 +126,53 @@ def aggregate(experiment: Experiment, trials: dict[str, Trial], records: Path) -
     choice = load_choice(choice_file, experiment.name) if choice_file.exists() else None
     names = varied(experiment)
     samples = {
-        group: _samples([(t.seed, found[t]) for t in sorted(group, key=lambda t: t.seed) if t in found])
+        group: _samples(
+            [
+                (t.seed, records_by_trial[t])
+                for t in sorted(group, key=lambda t: t.seed)
+                if t in records_by_trial
+            ]
+        )
         for group in experiment.groups
     }
     points = []
     for group in experiment.groups:
-        done = sorted((trial for trial in group if trial in found), key=lambda trial: trial.seed)
+        done = sorted((trial for trial in group if trial in records_by_trial), key=lambda trial: trial.seed)
         if not done:
             continue
         reference = _reference(experiment, group, choice, names)
         pairs = {} if reference is group else samples[reference]
         differences = {
-            name: less
+            name: paired
             for name, sample in samples[group].items()
-            if name in pairs and (less := sample.paired_difference(pairs[name])) is not None
+            if name in pairs and (paired := sample.paired_difference(pairs[name])) is not None
         }
         refused: dict[str, tuple[str, ...]] = {}
         for trial in done:
-            for profile, message in refusals(found[trial]).items():
+            for profile, message in refusals(records_by_trial[trial]).items():
                 refused[profile] = (*refused.get(profile, ()), message)
         points.append(Point(
             label(group[0], names), group[0], tuple(t.seed for t in done), samples[group], refused,
             None if reference is group else label(reference[0], names), differences,
-            _ratios(samples[group], pairs), None if choice is None else label(group[0], names) in choice["chosen"], tuple(found[t] for t in done),
+            _ratios(samples[group], pairs), None if choice is None else label(group[0], names) in choice["chosen"], tuple(records_by_trial[t] for t in done),
         ))  # fmt: skip
-    tested = tuple(by_trial[trial] for trial, record in found.items() if "test" in record)
-    named = {record[key] for record in found.values() for key in ("commit", "test_commit") if key in record}
-    named |= {commit for record in found.values() for commit in record.get("measure_commits", {}).values()}
+    tested = tuple(by_trial[trial] for trial, record in records_by_trial.items() if "test" in record)
+    named = {
+        record[key]
+        for record in records_by_trial.values()
+        for key in ("commit", "test_commit")
+        if key in record
+    }
+    named |= {
+        commit
+        for record in records_by_trial.values()
+        for commit in record.get("measure_commits", {}).values()
+    }
     commits = tuple(sorted(str(commit)[:12] for commit in named))
     again = [name for record in whole.values() for name in record.get("measures", {}) if name in NEED_TEST]
     added = [name for record in whole.values() for name in record.get("measure_commits", {})]
     counts = ({name: names.count(name) for name in sorted(set(names))} for names in (again, added))
-    return Results(experiment, tuple(points), len(found), tested, choice, commits, *counts)
+    return Results(experiment, tuple(points), len(records_by_trial), tested, choice, commits, *counts)
 
 
 def _asked(record: dict[str, Any], measures: tuple[str, ...]) -> dict[str, Any]:

@@ -76,10 +76,10 @@ def csv_text(results: Results) -> str:
     for point in results.points:
         chosen = "" if point.chosen is None else "yes" if point.chosen else "no"
         for name, sample in point.samples.items():
-            less = point.differences.get(name)
-            paired = ["", *_numbers(less)] if less is None else [str(len(less.seeds)), *_numbers(less)]
+            paired = point.differences.get(name)
+            pairs = "" if paired is None else str(len(paired.seeds))
             writer.writerow([
-                point.label, chosen, name, len(sample.seeds), *_numbers(sample, deviation=True), point.reference or "", *paired
+                point.label, chosen, name, len(sample.seeds), *_numbers(sample, deviation=True), point.reference or "", pairs, *_numbers(paired)
             ])  # fmt: skip
     return text.getvalue()
 
