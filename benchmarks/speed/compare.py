@@ -22,14 +22,13 @@ from benchmarks.speed.timing import facts
 ROOT = Path(__file__).parents[2]
 
 MEASURE = """
-import json, time, sys
+import importlib, json, time, sys
 import numpy as np
 import torch, numba
 torch.set_num_threads(1)
 numba.set_num_threads(1)
 from sastdeploy.networks.architecture import Neuron
 from sastdeploy.networks.checkpoint import Checkpoint
-from sastdeploy.compiler.compile import compile_checkpoint
 from sastdeploy.recordings.frames import Frames, Preprocessing
 from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.networks.builtin import load_architecture
@@ -38,6 +37,13 @@ from sastdeploy.training import inference
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.sharpness import plain_gradient, sharpness_aware_gradient
 rng = np.random.default_rng(0)
+compiling = importlib.import_module('sastdeploy.compiler.compile')
+
+def compiled(checkpoint, profile):
+    if hasattr(compiling, 'compile_checkpoint'):
+        return compiling.compile_checkpoint(checkpoint, load_profile(profile))
+    return compiling.compile(checkpoint, profile).program
+
 preprocessing = Preprocessing((34, 34, 2), (34, 34), 10, 2, 2.0)
 training = {'method': 'baseline', 'rho': 0.0, 'seed': 0, 'epochs': 1, 'selected': {'epoch': 0}}
 
@@ -46,7 +52,7 @@ def random(arch, scale):
     network.initialise(torch.Generator().manual_seed(0))
     arrays = {name: scale * a if name.endswith('weight') else a for name, a in network.parameters_as_arrays().items()}
     checkpoint = Checkpoint(network.architecture, arrays, preprocessing, tuple('0123456789'), 'nmnist-sim', training, {'command': 'random'})
-    return network, [compile_checkpoint(checkpoint, load_profile(profile)) for profile in ('loihi_int8', 'aggressive_int4')]
+    return network, [compiled(checkpoint, profile) for profile in ('loihi_int8', 'aggressive_int4')]
 
 network, (program, program4) = random('fc_0p40m', 1)
 conv, (conv_program, _) = random('conv_0p42m', 6)
