@@ -173,7 +173,7 @@ def _gain_error(node: Synapses, profile: HardwareProfile) -> float:
 def _leak_error(lif: Lif) -> float:
     if lif.leak_multiplier is None or lif.leak_shift is None:
         raise CompileError(f"{lif.name}: an integer is missing; a pass was left out.")
-    return abs(lif.leak_multiplier / 2**lif.leak_shift / lif.alpha - 1)
+    return float(abs(lif.leak_multiplier / 2**lif.leak_shift / lif.alpha - 1))
 
 
 def _warnings(start: Graph, steps: list[_Step], profile: HardwareProfile) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -272,26 +273,28 @@ def _from_content(content: dict[str, Any], where: str) -> Checkpoint:
     return checkpoint
 
 
-def _array(name: Any, tensor: Any, where: str) -> NDArray:
+def _array(name: Any, tensor: Any, where: str) -> NDArray[Any]:
     try:
-        return tensor.detach().numpy()
+        array: NDArray[Any] = tensor.detach().numpy()
     except (AttributeError, TypeError, RuntimeError) as error:
         raise InputError(
             f"{where}: is damaged ({name} is no dense tensor of float32 numbers). Copy or train it again."
         ) from error
+    return array
 
 
 def _check_training(training: dict[str, Any], where: str) -> None:
     """Accept training facts that name method, rho, seed, epochs and the chosen epoch, as `Checkpoint` says."""
     if not isinstance(training, dict):
         raise InputError(f"{where}: training: expected keys and values, found {type(training).__name__}.")
-    for key, wanted, fits in (
+    rules: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
         ("method", "a text", lambda value: isinstance(value, str)),
         ("rho", "a number", lambda value: type(value) in (int, float)),
         ("seed", "a whole number, at least 0", _counts),
         ("epochs", "a whole number, at least 0", _counts),
         ("selected", "keys and values with a whole 'epoch'", lambda value: isinstance(value, dict) and _counts(value.get("epoch"))),
-    ):  # fmt: skip
+    )  # fmt: skip
+    for key, wanted, fits in rules:
         if not fits(training.get(key)):
             raise InputError(f"{where}: training.{key}: expected {wanted}, found {training.get(key)!r}.")
 

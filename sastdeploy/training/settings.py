@@ -105,7 +105,7 @@ class TrainingSettings:
         """Return the surrogate's slope in an epoch: from ``first`` to ``slope_end`` in equal factors."""
         if self.slope_end == 0.0 or self.epochs == 1:
             return self.slope_end or first
-        return first * (self.slope_end / first) ** (epoch / (self.epochs - 1))
+        return float(first * (self.slope_end / first) ** (epoch / (self.epochs - 1)))
 
     def quantized(self, epoch: int) -> bool:
         """Whether the weights are held at ``quantize_bits`` in an epoch."""
