@@ -8,6 +8,7 @@ The arrays here are noise with a bright column that shows the class; put your ow
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import numpy as np
 
@@ -33,7 +34,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=8)
     options = parser.parse_args()
     training, validation = (LabelledFrames.from_dense(*recordings(300, seed), CLASSES) for seed in (0, 1))
-    architecture = load_architecture("conv_0p42m", training.frames.shape, len(CLASSES))
+    network = Path(__file__).with_name("network.yaml")
+    architecture = load_architecture(str(network), training.frames.shape, len(CLASSES))
     settings = TrainingSettings(epochs=options.epochs, batch_size=32, init_scale=3.0)
     checkpoint = fit(training, validation, architecture, settings)
     program = compile(checkpoint, "aggressive_int4").program

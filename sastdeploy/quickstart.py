@@ -92,7 +92,8 @@ def run(
     }
     text = json.dumps(summary, indent=2, allow_nan=False)
     atomic.write_text(out / "summary.json", text + "\n")
-    return json.loads(text)
+    written: dict[str, Any] = json.loads(text)
+    return written
 
 
 def _claim(out: Path, settings: QuickstartSettings, force: bool) -> None:

@@ -46,7 +46,7 @@ def test_a_network_and_a_recording_of_ones_own(work):
 
 def test_arrays_of_ones_own(work):
     lines = run(work, "own_arrays.py", "--epochs", 1).splitlines()
-    assert lines[0].startswith("INT4 accuracy") and "spikes uint8 [40, 8, 2448]" in lines[2]
+    assert lines[0].startswith("INT4 accuracy") and "spikes uint8 [40, 8, 576]" in lines[2]
 
 
 def test_every_example_is_run_here_and_uses_the_public_api_alone():

@@ -16,7 +16,7 @@ from sastdeploy.training.states import lif_layers, visited_states
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
 
 
-def surrogate_slope(offset, slope: float):
+def surrogate_slope(offset: Any, slope: float) -> Any:
     """Return ``sigma'(z) = (k / pi) / (1 + (k z)^2)`` at ``z = u - theta``; k / pi at most, at z = 0."""
     return slope / math.pi / (1.0 + (slope * offset) ** 2)
 

@@ -143,7 +143,7 @@ def _smallest_step(checkpoint: Checkpoint, frames: Frames) -> float:
 def _deletions(checkpoint: Checkpoint, frames: Frames, rng: np.random.Generator) -> list[Change]:
     """Return what deleting events changes: each with the probabilities of `_KEPT`, and one of each recording."""
     counts = frames.dense()
-    thinned: list[NDArray] = [rng.binomial(counts, kept) for kept in _KEPT for _ in range(4)]
+    thinned: list[NDArray[Any]] = [rng.binomial(counts, kept) for kept in _KEPT for _ in range(4)]
     for _ in range(8):
         single = counts.copy().reshape(len(frames), -1)
         for row in single:

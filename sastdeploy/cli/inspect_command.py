@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from sastdeploy.cli.options import JSON
@@ -36,7 +38,7 @@ def command(checkpoint: str | None, arch: str | None, dataset: str, time_bins: i
 
     if (checkpoint is None) == (arch is None):
         raise click.UsageError("Name a checkpoint, or an architecture with --arch.")
-    facts: dict = {}
+    facts: dict[str, Any] = {}
     if checkpoint is not None:
         from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
 

@@ -38,10 +38,14 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module = importlib.import_module(f"sastdeploy.cli.{COMMANDS[name][0]}_command")
-        return module.command
+        command: click.Command = importlib.import_module(
+            f"sastdeploy.cli.{COMMANDS[name][0]}_command"
+        ).command
+        return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS:
             ctx.fail(
                 f"No such command '{args[0]}'.{did_you_mean(args[0], COMMANDS)} Commands: {', '.join(COMMANDS)}."

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from sastdeploy.networks.checkpoint import Checkpoint
     from sastdeploy.recordings.frames import LabelledFrames
 
@@ -70,19 +72,19 @@ def data_folder(data: str | None) -> Path:
     return Path(data) if data else data_root()
 
 
-def load_data(dataset: str, split: str, data: str | None, **options) -> LabelledFrames:
+def load_data(dataset: str, split: str, data: str | None, **options: Any) -> LabelledFrames:
     """Return a split's frames with a progress bar on stderr while they are binned for the first time."""
     from sastdeploy.cli.terminal import progress
     from sastdeploy.recordings.splits import load_dataset
 
-    bars: list = []
+    bars: list[Progress] = []
 
     def show(done: int, total: int) -> None:
         if not bars:
             bars.append(progress())
             bars[0].start()
             bars[0].add_task(f"binning {dataset}", total=total)
-        bars[0].update(0, completed=done)
+        bars[0].update(bars[0].task_ids[0], completed=done)
 
     try:
         return load_dataset(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from sastdeploy.cli.options import DATA, JSON
+
+if TYPE_CHECKING:
+    from sastdeploy.experiments.spec import Experiment, Trial
 
 _FILE = click.argument("file", type=click.Path())
 _WORK = click.option(
@@ -20,7 +24,7 @@ _RECORDS = click.option(
 )
 
 
-def _loaded(file: str, data: str | None, records: str | None):
+def _loaded(file: str, data: str | None, records: str | None) -> tuple[Experiment, dict[str, Trial], Path]:
     from sastdeploy.cli.options import data_folder
     from sastdeploy.experiments.runner import addresses
     from sastdeploy.experiments.spec import load_experiment

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from sastdeploy.cli.options import DATA, JSON, SKIP_BAD, window_option, window_us
@@ -215,7 +217,7 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
         with progress() as bar:
             task = bar.add_task(f"training {architecture.name} ({method})", total=epochs)
 
-            def report(record: dict) -> None:
+            def report(record: dict[str, Any]) -> None:
                 bar.update(task, completed=record["epoch"] + 1, description=(
                     f"epoch {record['epoch'] + 1}: loss {record['loss']:.3f}, surrogate {record['surrogate_accuracy']:.1%}, "
                     f"hard {record['hard_accuracy']:.1%}"))  # fmt: skip

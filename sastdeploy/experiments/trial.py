@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sastdeploy._files import atomic
 from sastdeploy._files.locks import held
@@ -25,6 +25,10 @@ from sastdeploy.experiments.progress import log_lines
 from sastdeploy.experiments.record import load_record
 from sastdeploy.experiments.spec import FORMAT, Trial, training_of
 from sastdeploy.provenance import git_commit, versions
+
+if TYPE_CHECKING:
+    from sastdeploy.networks.checkpoint import Checkpoint
+    from sastdeploy.recordings.frames import LabelledFrames
 
 
 def run_trial(trial: Trial, address: str, root: Path | None, work: Path, records: Path) -> dict[str, Any]:
@@ -67,7 +71,12 @@ def run_trial(trial: Trial, address: str, root: Path | None, work: Path, records
 
 
 def _measures(
-    trial: Trial, names: tuple[str, ...], checkpoint, record: dict[str, Any], test, root: Path | None
+    trial: Trial,
+    names: tuple[str, ...],
+    checkpoint: Checkpoint,
+    record: dict[str, Any],
+    test: LabelledFrames | None,
+    root: Path | None,
 ) -> dict[str, Any]:
     validation = _part(trial, "validation", root, MEASURED)
     taken = tuple(p for p in trial.profiles if "refused" not in record.get("programs", {}).get(p, {}))
@@ -93,7 +102,7 @@ def _measured_again(trial: Trial, target: Path, out: Path, root: Path | None) ->
     return record
 
 
-def kept_checkpoint(out: Path, record: dict[str, Any]):
+def kept_checkpoint(out: Path, record: dict[str, Any]) -> Checkpoint:
     """Return the checkpoint that a record is of.
 
     Raises:
@@ -125,7 +134,7 @@ def read_test_of(trial: Trial, address: str, root: Path | None, work: Path, reco
     return record
 
 
-def tested(trial: Trial, checkpoint, test) -> dict[str, Any]:
+def tested(trial: Trial, checkpoint: Checkpoint, test: LabelledFrames) -> dict[str, Any]:
     """Return accuracies on the test recordings, in float and as the integer programs of the trial's profiles."""
     from sastdeploy.training.inference import evaluate
 
@@ -137,7 +146,7 @@ def tested(trial: Trial, checkpoint, test) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _part(trial: Trial, split: str, root: Path | None, most: int | None = None):
+def _part(trial: Trial, split: str, root: Path | None, most: int | None = None) -> LabelledFrames:
     from sastdeploy.recordings.splits import load_dataset
 
     limits = (most, None if split == "test" else trial.limit)
@@ -147,7 +156,7 @@ def _part(trial: Trial, split: str, root: Path | None, most: int | None = None):
     )
 
 
-def _trained(trial: Trial, address: str, root: Path | None, out: Path):
+def _trained(trial: Trial, address: str, root: Path | None, out: Path) -> Checkpoint:
     from sastdeploy.training.fit import find_preprocessing, fit
 
     architecture, settings = training_of(trial)
@@ -160,7 +169,7 @@ def _trained(trial: Trial, address: str, root: Path | None, out: Path):
     )  # fmt: skip
 
 
-def _program(checkpoint, profile: str, test) -> dict[str, float]:
+def _program(checkpoint: Checkpoint, profile: str, test: LabelledFrames) -> dict[str, Any]:
     from sastdeploy.compiler.compile import compile
     from sastdeploy.errors import CompileError
     from sastdeploy.simulator.metrics import summarise
@@ -170,7 +179,7 @@ def _program(checkpoint, profile: str, test) -> dict[str, float]:
         program = compile(checkpoint, profile).program
     except CompileError as error:
         # That a network does not fit the hardware is a result, not a fault of the sweep.
-        return {"refused": str(error)}  # type: ignore[dict-item]
+        return {"refused": str(error)}
     figures = summarise(program, simulate(program, test, threads=1), test.labels)
     operations = figures["ksynops"]["all"]
     return {

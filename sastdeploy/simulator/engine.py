@@ -133,7 +133,16 @@ _warm: set[tuple[str, str]] = set()
 """Programs, by hash and type of index, whose kernels are compiled and loaded."""
 
 
-def _run_numba(program, digest, frames, names, threads, progress, message, chunk) -> RunResult:
+def _run_numba(
+    program: Program,
+    digest: str,
+    frames: Frames,
+    names: tuple[str, ...],
+    threads: int,
+    progress: Callable[[int], None] | None,
+    message: Callable[[str], None] | None,
+    chunk: int | None,
+) -> RunResult:
     """Share the recordings out among threads, a chunk at a time, so that memory stays flat."""
     from sastdeploy._kernels.jit import cache_folder, cache_place
     from sastdeploy.simulator.numba_engine.chunks import Chunks

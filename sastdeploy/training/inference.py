@@ -57,9 +57,9 @@ def network_of(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> Sp
 class FloatRun:
     """Scores ``[N, K]``, and of every LIF layer spikes and membranes ``[N, T, ...]`` where asked for."""
 
-    scores: NDArray
-    spikes: tuple[NDArray, ...] = ()
-    membranes: tuple[NDArray, ...] = ()
+    scores: NDArray[np.floating]
+    spikes: tuple[NDArray[np.floating], ...] = ()
+    membranes: tuple[NDArray[np.floating], ...] = ()
 
 
 def check_fit(architecture: Architecture, preprocessing: Preprocessing, frames: Frames) -> None:
@@ -92,7 +92,7 @@ def run(
     with torch.inference_mode():
         for start in range(0, len(frames), _BATCH):
             x = frame_values(frames, slice(start, start + _BATCH), checkpoint.preprocessing, dtype)
-            layers: list = [] if record else None  # type: ignore[assignment]
+            layers: list[tuple[Tensor, Tensor]] | None = [] if record else None
             scores.append(network(x, hard, layers).numpy())
             recorded.append([(s.transpose(0, 1).numpy(), u.transpose(0, 1).numpy()) for s, u in layers or ()])
     width = checkpoint.architecture.classes
@@ -129,7 +129,8 @@ def predict(
     network: SpikingNetwork, frames: Frames, preprocessing: Preprocessing, hard: bool
 ) -> NDArray[np.int64]:
     """Return the predicted class of every recording; ties go to the lowest class."""
-    return class_scores(network, frames, preprocessing, hard).argmax(1)
+    predicted: NDArray[np.int64] = class_scores(network, frames, preprocessing, hard).argmax(1)
+    return predicted
 
 
 @dataclass(frozen=True)

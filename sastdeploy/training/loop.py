@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sastdeploy._files import atomic
 from sastdeploy.errors import InputError, SastdeployError
@@ -25,7 +26,7 @@ from sastdeploy.recordings.frames import LabelledFrames, Preprocessing
 from sastdeploy.training.distributed import ALONE, Group
 from sastdeploy.training.inference import check_fit, network_inputs, predict
 from sastdeploy.training.networks import SpikingNetwork
-from sastdeploy.training.optimiser import adam
+from sastdeploy.training.optimiser import FusedAdam, PlainAdam, adam
 from sastdeploy.training.quantized import quantized_weights
 from sastdeploy.training.settings import TrainingSettings, kernels_for
 from sastdeploy.training.sharpness import (
@@ -38,6 +39,7 @@ STATE_FORMAT = 4
 _FIRST, _SECOND, _DIRECTION = 11, 12, 13
 """Names of independent random streams: minibatches B and B', and random steps."""
 
+Optimiser = FusedAdam | PlainAdam
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -48,7 +50,7 @@ class _Progress:
     epoch: int = 0
     records: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = -1
-    best: dict[str, NDArray] = field(default_factory=dict)
+    best: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 # Only convolutions on a GPU read these. By default they may round to TF32, and differ in bits from run to run.
@@ -142,7 +144,7 @@ def _write_log(path: Path, progress: _Progress) -> None:
     atomic.write_text(path, "".join(json.dumps(record) + "\n" for record in progress.records))
 
 
-def _held(network: SpikingNetwork, settings: TrainingSettings, epoch: int):
+def _held(network: SpikingNetwork, settings: TrainingSettings, epoch: int) -> AbstractContextManager[None]:
     """Return the context in which an epoch computes: with quantized weights, or with the weights as they are."""
     return quantized_weights(network, settings.quantize_bits) if settings.quantized(epoch) else nullcontext()
 
@@ -152,7 +154,7 @@ def _better(progress: _Progress, settings: TrainingSettings) -> bool:
     *_, last = progress.records
     if progress.best_epoch < 0 or settings.quantized(last["epoch"]) > settings.quantized(progress.best_epoch):
         return True
-    return last["hard_accuracy"] > progress.records[progress.best_epoch]["hard_accuracy"]
+    return bool(last["hard_accuracy"] > progress.records[progress.best_epoch]["hard_accuracy"])
 
 
 def _check_data(
@@ -173,7 +175,9 @@ def _check_data(
         )
 
 
-def _check_equal(group: Group, identity, network: SpikingNetwork, progress: _Progress) -> None:
+def _check_equal(
+    group: Group, identity: dict[str, Any], network: SpikingNetwork, progress: _Progress
+) -> None:
     """Accept processes that were given the same, stand at the same epoch and hold the same parameters, bit for bit."""
     if group.size == 1:
         return
@@ -192,7 +196,9 @@ def _check_equal(group: Group, identity, network: SpikingNetwork, progress: _Pro
         )
 
 
-def _begin(state_path, identity, network, optimiser, resume: bool) -> _Progress:
+def _begin(
+    state_path: Path, identity: dict[str, Any], network: SpikingNetwork, optimiser: Optimiser, resume: bool
+) -> _Progress:
     if resume and state_path.exists():
         return _load_state(state_path, identity, network, optimiser)
     return _Progress()
@@ -228,16 +234,22 @@ def batches(count: int, size: int, seed: int, stream: int, epoch: int) -> Iterat
 
 
 def _run_epoch(
-    epoch, network, optimiser, training, preprocessing, settings: TrainingSettings, group: Group
+    epoch: int,
+    network: SpikingNetwork,
+    optimiser: Optimiser,
+    training: LabelledFrames,
+    preprocessing: Preprocessing,
+    settings: TrainingSettings,
+    group: Group,
 ) -> dict[str, Any]:
     began, busy = time.perf_counter(), time.process_time()
     rate = settings.rate(epoch)
     draw = network_inputs(network, training.frames, preprocessing)
 
-    def loss_on(chosen: NDArray[np.int64]):
+    def loss_on(chosen: NDArray[np.int64]) -> Callable[[], Tensor]:
         own = chosen[group.share(len(chosen))]
 
-        def loss():
+        def loss() -> Tensor:
             if len(own) == 0:
                 return 0.0 * network.value("readout.bias").sum()
             scores = network(draw(own), settings.forward == "hard")
@@ -300,7 +312,9 @@ def _validate(
     return {"surrogate_accuracy": smooth, "hard_accuracy": hard, "gap": smooth - hard}
 
 
-def _save_state(path: Path, identity, network, optimiser, progress: _Progress) -> None:
+def _save_state(
+    path: Path, identity: dict[str, Any], network: SpikingNetwork, optimiser: Optimiser, progress: _Progress
+) -> None:
     content = {
         "format": "sastdeploy.training-state",
         "format_version": STATE_FORMAT,
@@ -324,7 +338,9 @@ def _on_cpu(value: Any) -> Any:
     return value.cpu() if isinstance(value, torch.Tensor) else value
 
 
-def _load_state(path: Path, identity, network, optimiser) -> _Progress:
+def _load_state(
+    path: Path, identity: dict[str, Any], network: SpikingNetwork, optimiser: Optimiser
+) -> _Progress:
     remedy = "Remove it, or start anew with --force."
     try:
         content = load_tensors(path)
@@ -353,7 +369,7 @@ def _load_state(path: Path, identity, network, optimiser) -> _Progress:
     return progress
 
 
-def _check_whole(progress: _Progress, parameters: dict[str, NDArray]) -> None:
+def _check_whole(progress: _Progress, parameters: dict[str, NDArray[np.float32]]) -> None:
     numbers = [record["epoch"] for record in progress.records if {"hard_accuracy", "slope"} <= record.keys()]
     if numbers != list(range(progress.epoch)) or progress.best_epoch not in numbers:
         raise ValueError("its epochs do not fit one another")
@@ -370,7 +386,14 @@ def _difference(part: str, before: Any, now: Any) -> str:
 
 
 def _checkpoint(
-    progress, training, architecture, preprocessing, settings, dataset, command, group
+    progress: _Progress,
+    training: LabelledFrames,
+    architecture: Architecture,
+    preprocessing: Preprocessing,
+    settings: TrainingSettings,
+    dataset: str,
+    command: str,
+    group: Group,
 ) -> Checkpoint:
     chosen = progress.records[progress.best_epoch]
     # Seconds vary from run to run; the checkpoint holds only what the seed determines.
