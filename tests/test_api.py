@@ -232,6 +232,17 @@ def test_fit_is_the_training_loop_with_the_scale_found(tmp_path):
         fit(training, validation, DENSE, settings, out=tmp_path / "b.pt")
 
 
+def test_fit_is_the_only_recipe():
+    allowed = {"recordings/binning.py", "training/fit.py"}
+    root = HOME.parent
+    for folder in (HOME, root / "examples", root / "benchmarks"):
+        for path in folder.rglob("*.py"):
+            if path.relative_to(HOME if folder == HOME else root).as_posix() not in allowed:
+                text = path.read_text("utf-8")
+                assert "find_scale" not in text, f"{path}: finds the scale itself; use fit"
+                assert "loop import train" not in text, f"{path}: trains by itself; use fit"
+
+
 def test_fit_refuses_a_network_for_another_input():
     with pytest.raises(
         InputError, match="architecture 'fc_0p40m': the paper defines it for inputs 2 x 34 x 34"
