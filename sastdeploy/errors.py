@@ -19,9 +19,13 @@ class InputError(SastdeployError):
 
 
 class CompileError(SastdeployError):
-    """The inputs are fine, but this network does not fit this hardware."""
+    """The inputs are fine, but this network does not fit this hardware: one reason, or several, a line each."""
 
     exit_code = 4
+
+    def __init__(self, *reasons: str) -> None:
+        super().__init__("\n".join(reasons))
+        self.reasons = reasons
 
 
 class SimulationError(SastdeployError):

@@ -76,7 +76,7 @@ def run(
     _timed(seconds, "simulate recordings", partial(_make, root, settings, bar), say)
     picture = _timed(seconds, "draw", partial(_draw_one, root, out), say)
     for method in METHODS:
-        _timed(seconds, f"train {method}", partial(_train, out, root, method, settings, bar), say)
+        _timed(seconds, f"train {method}", partial(_train, out, root, method, settings, bar, say), say)
     rows = _timed(seconds, "compile and simulate", partial(_programs, out, root), say)
     accuracies = _timed(seconds, "evaluate", partial(_evaluate, out, root), say)
     summary = {
@@ -138,7 +138,7 @@ def _draw_one(root: Path, out: Path) -> Path:
     return draw_recording(read_events(path), (34, 34, 2), out / "recording.png", title=title)
 
 
-def _train(out: Path, root: Path, method: str, settings: QuickstartSettings, bar: Bar) -> None:
+def _train(out: Path, root: Path, method: str, settings: QuickstartSettings, bar: Bar, say: Say) -> None:
     from sastdeploy.networks.checkpoint import load_checkpoint
     from sastdeploy.recordings.splits import load_dataset
     from sastdeploy.training.fit import fit
@@ -158,7 +158,7 @@ def _train(out: Path, root: Path, method: str, settings: QuickstartSettings, bar
     with bar(f"training {method}", settings.epochs) as advance:
         fit(
             training, validation, settings.arch, chosen, out=path, command="sastdeploy quickstart", resume=True,
-            report=lambda record: advance(record["epoch"] + 1),
+            report=lambda record: advance(record["epoch"] + 1), warn=lambda text: say(f"WARNING: {text}"),
         )  # fmt: skip
 
 

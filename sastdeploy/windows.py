@@ -29,9 +29,11 @@ def window_count(size: int, kernel: int, stride: int, padding: int) -> int:
 
 def windows_over(size: int, kernel: int, stride: int, padding: int) -> NDArray[np.int64]:
     """Return, for each of ``size`` positions along one axis, how many whole windows it lies in: int64 ``[size]``."""
-    first = stride * np.arange(window_count(size, kernel, stride, padding)) - padding
-    offset = np.arange(size)[:, None] - first
-    return ((offset >= 0) & (offset < kernel)).sum(axis=1)
+    places = np.arange(size, dtype=np.int64) + padding
+    first, last = -((kernel - 1 - places) // stride), places // stride
+    return np.maximum(
+        np.minimum(last, window_count(size, kernel, stride, padding) - 1) - np.maximum(first, 0) + 1, 0
+    )
 
 
 def windows_over_frame(

@@ -20,6 +20,7 @@ from sastdeploy.recordings.splits import load_dataset
 from sastdeploy.report.robustness_figures import draw
 from sastdeploy.simulator import engine
 from sastdeploy.simulator.metrics import wilson_interval
+from sastdeploy.statistics import paired_interval
 from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
 from sastdeploy.training.inference import evaluate
 from tests.small_networks import checkpoint_of, labelled
@@ -37,13 +38,14 @@ def darkened(data, corruption):
 
 
 def test_the_loss_is_that_of_paired_differences_by_hand():
-    # differences 1, 0, 0, -1: mean 0; and 1, 0, 0, 0: mean 1/4, deviation sqrt(3)/4, half width 1.96 sqrt(3)/8
     right = np.array([True, True, False, False])
-    assert _paired(right, np.array([False, True, False, True]))["value"] == 0
+    both = _paired(right, np.array([False, True, False, True]))
+    assert both["value"] == 0 and both["low"] == -both["high"]
     loss = _paired(right, np.array([False, True, False, False]))
-    half = 1.96 * 3**0.5 / 8
-    assert loss == pytest.approx({"value": 0.25, "low": 0.25 - half, "high": 0.25 + half})
-    assert _paired(right, right) == {"value": 0, "low": 0, "high": 0}
+    assert (loss["low"], loss["high"]) == paired_interval(1, 0, 4) and loss["value"] == 0.25
+    # Identical answers: z^2 / (n + z^2) to both sides.
+    side = 1.96**2 / (4 + 1.96**2)
+    assert _paired(right, right) == pytest.approx({"value": 0, "low": -side, "high": side})
 
 
 def test_a_record_holds_what_its_parts_say():

@@ -138,18 +138,18 @@ def state_of_others(home):
         "data",
     ]
     (home / "net.yaml").write_text("name: tiny\nlayers: [{kind: dense, neurons: 4}]\n")
-    original = loop._save_state
+    original = loop.save_state
 
     def once(*parts):
         original(*parts)
         raise KeyboardInterrupt
 
-    loop._save_state = once
+    loop.save_state = once
     try:
         with pytest.raises(SystemExit):
             main_module.main(arguments)
     finally:
-        loop._save_state = original
+        loop.save_state = original
 
 
 TRAIN = "train --dataset nmnist --arch net.yaml --data data --out new.pt"

@@ -1,6 +1,7 @@
 """Checkpoints: whole or refused, and never a way to run code."""
 
 import dataclasses
+import json
 import os
 import pickle
 
@@ -119,10 +120,26 @@ def altered(tmp_path, change):
     (lambda c: c["manifest"].update(classes=["a", "b", "a"]), "class name 'a' stands twice. Give every class its own name."),
     (lambda c: c["manifest"].update(training=[]), "training: expected keys and values, found list."),
     (lambda c: c["manifest"].update(training={}), "training.method: expected a text, found None."),
-    (lambda c: c["manifest"]["training"].update(rho=[1]), "training.rho: expected a number, found [1]."),
-    (lambda c: c["manifest"]["training"].update(seed=-1), "training.seed: expected a whole number, at least 0, found -1."),
-    (lambda c: c["manifest"]["training"].update(epochs=True), "training.epochs: expected a whole number, at least 0, found True."),
+    (lambda c: c["manifest"]["training"].update(rho=[1]), "training.rho: expected a number, 0 to 1e+06, found [1]."),
+    (lambda c: c["manifest"]["training"].update(seed=-1), "training.seed: expected a whole number, 0 to 9223372036854775807, found -1."),
+    (lambda c: c["manifest"]["training"].update(epochs=True), "training.epochs: expected a whole number, 0 to 1,000,000, found True."),
     (lambda c: c["manifest"]["training"].update(selected=None), "training.selected: expected keys and values with a whole 'epoch', found None."),
+    (lambda c: c["manifest"]["training"].update(rho=2**1100), "training facts are not plain values: "),
+    (lambda c: c["manifest"]["training"].update(rho=2**62), "training.rho: expected a number, 0 to 1e+06, found 4611686018427387904."),
+    (lambda c: c["manifest"]["training"].update(rho=1e308), "training.rho: expected a number, 0 to 1e+06, found 1e+308."),
+    (lambda c: c["manifest"]["training"].update(learning_rate="x"), "training.learning_rate: expected a number above 0, at most 1e+06, found 'x'."),
+    (lambda c: c["manifest"]["training"].update(init_scale=1e300), "training.init_scale: expected a number above 0, at most 1e+06, found 1e+300."),
+    (lambda c: c["manifest"]["training"].update(init_factors={"layers.0": "x"}), "training.init_factors: expected a number above 0 per layer, found {'layers.0': 'x'}."),
+    (lambda c: c["manifest"]["training"]["selected"].update(silent_layers=3), "training.selected.silent_layers: expected layer names, found 3."),
+    (lambda c: c["manifest"]["training"].update(deep=json.loads("[" * 31 + "]" * 31)), "training facts are not plain values: "),
+    (lambda c: c["manifest"]["architecture"]["neuron"].update(threshold=1e-50), "threshold 1e-50: outside 1e-06 to 1e+06. The paper uses 1.0."),
+    (lambda c: c["manifest"]["architecture"]["neuron"].update(threshold=1e39), "threshold 1e+39: outside 1e-06 to 1e+06. The paper uses 1.0."),
+    (lambda c: c["manifest"]["architecture"]["neuron"].update(slope=1e308), "slope 1e+308: outside 0.001 to 1e+09. The paper uses 25."),
+    (lambda c: c["manifest"]["architecture"]["neuron"].update(slope=2**1100), "slope"),
+    (lambda c: c["manifest"].update(classes=["a", "", "c"]), "class name '': must be 1 to 1000 printable characters, not all spaces."),
+    (lambda c: c["manifest"].update(classes=["a", "b\n", "c"]), "class name 'b\\n': must be 1 to 1000 printable characters, not all spaces."),
+    (lambda c: c["manifest"].update(classes=["a", "b", "c" * 1001]), f"class name '{'c' * 36}...: must be 1 to 1000 printable characters, not all spaces."),
+    (lambda c: c["manifest"].update(dataset=" "), "data set ' ': must be 1 to 1000 printable characters, not all spaces."),
     (lambda c: c["manifest"]["preprocessing"].update(c_clip=0), "c_clip 0: outside 1 to 127."),
     (lambda c: c["manifest"]["architecture"].update(classes=1), "1 classes; at least 2 are needed."),
     (lambda c: c["manifest"]["architecture"]["layers"][0].update(neurons=13), "layers.0.weight: expected float32 [13, 32], found float32 [12, 32]."),
@@ -132,6 +149,19 @@ def test_an_altered_file_is_refused(tmp_path, change, message):
     with pytest.raises(InputError) as caught:
         load_checkpoint(altered(tmp_path, change))
     assert message in str(caught.value)
+
+
+def test_a_stride_that_no_program_can_state_is_refused_at_load(tmp_path):
+    save_checkpoint(tmp_path / "a.pt", checkpoint_of(POOL))
+    content = torch.load(tmp_path / "a.pt", weights_only=True)
+    content["manifest"]["architecture"]["layers"][0]["stride"] = 200
+    torch.save(content, tmp_path / "a.pt")
+    with pytest.raises(InputError) as caught:
+        load_checkpoint(tmp_path / "a.pt")
+    assert (
+        str(caught.value)
+        == f"{tmp_path}/a.pt: tiny_pool: layer 0 (conv): stride 200: at most 127 is allowed."
+    )
 
 
 def test_files_that_are_no_checkpoints(tmp_path):

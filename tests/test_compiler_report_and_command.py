@@ -132,6 +132,31 @@ def test_a_gain_at_the_shifts_end_is_warned_of():
     assert report["warnings"][0].startswith("layers.0: the integer gain is ")
 
 
+@pytest.mark.parametrize("value", [1e-14, 1e-13, 1e-40])
+def test_a_near_zero_channel_compiles_to_zero_and_is_warned_of(value):
+    checkpoint = checkpoint_of(DENSE)
+    checkpoint.parameters["layers.0.weight"][3] = value
+    per_channel = replace(LOIHI, granularity="per_channel")
+    program = compile(checkpoint, per_channel).program
+    warning = "layers.0, channel 3: weights so small that the largest sum stays below half a step of Q8.8; compiled to 0."
+    assert warning in program.costs["warnings"]
+    layer = program.layers[0]
+    largest = np.abs(layer.weight[3].astype(np.int64)).sum() * 3
+    shift = int(layer.lif.shift[3])
+    assert (largest * int(layer.lif.multiplier[3]) + (1 << shift >> 1)) >> shift == 0
+    checkpoint.parameters["layers.0.weight"][3] = 0.0
+    assert compile(checkpoint, per_channel).program.costs["warnings"] == []
+
+
+def test_layers_that_never_spiked_in_validation_are_warned_of():
+    training = checkpoint_of(DENSE).training
+    silent = {**training, "selected": {"epoch": 0, "silent_layers": ["layers.0", "layers.1"]}}
+    assert report_of(DENSE, training=silent)["warnings"] == [
+        "layers.0, layers.1: not one hard spike on any recording, so nothing of the input passes. Train longer, with "
+        "--init alive, a larger --init-scale, a lower --threshold or a smaller --divisor."
+    ]
+
+
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
     path = tmp_path_factory.mktemp("ckpt") / "ckpt.pt"

@@ -157,6 +157,10 @@ def test_preprocessing_survives_its_plain_form():
         ({"c_clip": 128, "divisor": 128.0}, "c_clip 128: outside 1 to 127"),
         ({"divisor": 3.0}, "divisor 3: below c_clip 4"),
         ({"divisor": float("nan")}, "divisor nan: below c_clip 4"),
+        (
+            {"divisor": 1e300},
+            "divisor 1e+300: at most 1e+06 is allowed, or no frame value would reach any threshold.",
+        ),
         ({"time_bins": 0}, "time_bins 0: outside 1 to 1000"),
         ({"normalisation": "max"}, "normalisation 'max': unknown. Allowed: fixed, sample_max"),
         ({"time_bins": 2.5}, "a value has the wrong type"),

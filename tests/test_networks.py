@@ -67,6 +67,16 @@ def test_fan_out_equals_a_brute_force_count():
         assert facts.fan_out == (expected.min(), expected.max()) and facts.largest_synops == expected.sum()
 
 
+def test_fan_outs_of_a_wide_input_need_no_table_of_inputs_and_outputs():
+    import tracemalloc
+
+    wide = Architecture("a", (1, 1, 1_000_000), (Conv(1, 1, 1, 0),), Readout(True), 2)
+    tracemalloc.start()
+    assert describe(wide, 1)[0].fan_out == (1, 1)
+    assert tracemalloc.get_traced_memory()[1] < 200e6
+    tracemalloc.stop()
+
+
 def test_an_unknown_name_and_an_input_the_paper_does_not_use():
     with pytest.raises(InputError, match=r"architecture 'fc_0p4m': unknown. Did you mean 'fc_0p40m'\?"):
         builtin("fc_0p4m", *NMNIST)
@@ -118,7 +128,7 @@ def test_a_users_file_is_refused(tmp_path, change, message):
 
 @pytest.mark.parametrize(("change", "message"), [
     ({"classes": 1}, "a.pt: fc_0p40m: 1 classes; at least 2 are needed."),
-    ({"neuron": {"alpha": 2.0, "threshold": 1.0, "slope": 25.0}}, "a.pt: alpha 2.0: outside (0, 1). The paper uses 0.5."),
+    ({"neuron": {"alpha": 2.0, "threshold": 1.0, "slope": 25.0}}, "a.pt: alpha 2.0: outside 1e-06 to 0.999999. The paper uses 0.5."),
     ({"input_shape": [2, 40000, 40000]}, "a.pt: fc_0p40m: input: 3,200,000,000 values; at most 16,777,216 are allowed."),
 ])  # fmt: skip
 def test_a_stored_network_is_refused_with_its_files_name(change, message):
@@ -128,10 +138,56 @@ def test_a_stored_network_is_refused_with_its_files_name(change, message):
 
 
 @pytest.mark.parametrize(("values", "message"), [
-    ({"alpha": 0.0}, "alpha 0.0: outside (0, 1)"), ({"alpha": 1.0}, "alpha 1.0: outside (0, 1)"),
-    ({"threshold": 0.0}, "threshold 0.0: must be a positive number"), ({"slope": -1.0}, "slope -1.0: must be a positive"),
+    ({"alpha": 0.0}, "alpha 0.0: outside 1e-06 to 0.999999. The paper uses 0.5."),
+    ({"alpha": 1.0}, "alpha 1.0: outside 1e-06 to 0.999999. The paper uses 0.5."),
+    ({"alpha": 1e-50}, "alpha 1e-50: outside 1e-06 to 0.999999. The paper uses 0.5."),
+    ({"threshold": 0.0}, "threshold 0.0: outside 1e-06 to 1e+06. The paper uses 1.0."),
+    ({"threshold": 1e-50}, "threshold 1e-50: outside 1e-06 to 1e+06. The paper uses 1.0."),
+    ({"threshold": 1e39}, "threshold 1e+39: outside 1e-06 to 1e+06. The paper uses 1.0."),
+    ({"threshold": float("nan")}, "threshold nan: outside 1e-06 to 1e+06. The paper uses 1.0."),
+    ({"slope": -1.0}, "slope -1.0: outside 0.001 to 1e+09. The paper uses 25."),
+    ({"slope": 1e308}, "slope 1e+308: outside 0.001 to 1e+09. The paper uses 25."),
+    ({"slope": 10**400}, f"slope 1{36 * '0'}...: outside 0.001 to 1e+09. The paper uses 25."),
 ])  # fmt: skip
 def test_a_neuron_is_refused(values, message):
     with pytest.raises(InputError) as caught:
         Neuron(**values)
-    assert message in str(caught.value)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("  - {kind: conv, channels: 4}\n", Conv(4, kernel=3, stride=1, padding=0)),
+    ("  - {kind: conv, channels: 4}\n  - {kind: sum_pool}\n  - {kind: dense, neurons: 3}\n", AvgPool(2, stride=2, padding=0)),
+    ("  - {kind: conv, channels: 4}\n  - {kind: avg_pool}\n  - {kind: dense, neurons: 3}\n", AvgPool(2, stride=2, padding=0)),
+])  # fmt: skip
+def test_the_yaml_forms_defaults_are_those_of_the_records(tmp_path, text, expected):
+    (tmp_path / "net.yaml").write_text(f"name: mine\nlayers:\n{text}")
+    read = load_architecture(str(tmp_path / "net.yaml"), (2, 34, 34), 10)
+    assert read.layers[:2][-1] == expected
+    assert read.layers[0] == Conv(4) and AvgPool() == AvgPool(2)
+    assert read.readout == Readout(global_average_pool=False) == Readout()
+    assert read.neuron == Neuron(alpha=0.5, threshold=1.0, slope=25.0)
+
+
+def test_the_papers_network_states_its_own_stride_and_padding():
+    assert builtin("conv_0p42m", *NMNIST).layers == (
+        Conv(68, 3, 2, 1),
+        Conv(136, 3, 2, 1),
+        Conv(272, 3, 2, 1),
+    )
+
+
+def test_a_stride_that_no_program_can_state_is_refused_when_the_file_is_read(tmp_path):
+    path = tmp_path / "net.yaml"
+    path.write_text("name: mine\nlayers:\n  - {kind: conv, channels: 4, stride: 128}\n")
+    with pytest.raises(InputError) as caught:
+        load_architecture(str(path), (2, 34, 34), 10)
+    assert str(caught.value) == f"{path}: mine: layer 0 (conv): stride 128: at most 127 is allowed."
+
+
+def test_two_pools_in_a_row_are_refused_when_the_file_is_read(tmp_path):
+    path = tmp_path / "net.yaml"
+    path.write_text(GOOD.replace("kernel: 2}\n", "kernel: 2}\n  - {kind: sum_pool}\n"))
+    with pytest.raises(InputError) as caught:
+        load_architecture(str(path), (2, 34, 34), 10)
+    assert str(caught.value) == f"{path}: mine: layer 2 (avg_pool) follows another; merge the two kernels."

@@ -154,12 +154,85 @@ def test_an_accumulator_too_narrow_is_refused_with_the_worst_sum():
     graph = graph_of([[-90, 10], [100, 27]], c_clip=3)
     assert prove_ranges(graph, replace(LOIHI, accumulator_bits=10)).nodes[1].accumulator_bits == 10
     assert refusal(prove_ranges, graph, replace(LOIHI, accumulator_bits=9)) == (
-        "fc, neuron 1: its sum can reach 381 (inputs up to 3) and needs 10 bits; loihi_int8's accumulator has 9. Use a "
-        "wider accumulator, fewer weight bits, fewer inputs per neuron, or train with a smaller clip."
+        "fc, neuron 1: its sum can reach 381 (inputs up to 3) and needs 10 bits; loihi_int8's accumulator has 9. Inputs "
+        "up to 2 would fit. Use a wider accumulator, fewer weight bits, fewer inputs per neuron, or train with a smaller clip."
     )
     assert "fc, neuron 0: its sum can reach -381 " in refusal(
         prove_ranges, graph_of([[-100, -27]], c_clip=3), replace(LOIHI, accumulator_bits=9)
     )
+
+
+def test_a_refusal_names_the_neuron_whose_negative_side_is_the_worst():
+    text = refusal(
+        prove_ranges,
+        graph_of([[127, 0], [-100, -27], [3, -126]], c_clip=3),
+        replace(LOIHI, accumulator_bits=9),
+    )
+    # 3 * 127 = 381 and 3 * -127 = -381: two's complement holds one more below zero, so the positive one is worse.
+    assert text.startswith("fc, neuron 0: its sum can reach 381 (inputs up to 3) and needs 10 bits;")
+    text = refusal(
+        prove_ranges, graph_of([[126, 0], [-100, -27], [3, 90]], c_clip=3), replace(LOIHI, accumulator_bits=9)
+    )
+    assert text.startswith("fc, neuron 1: its sum can reach -381 (inputs up to 3) and needs 10 bits;")
+
+
+def test_the_largest_update_that_32_bits_hold_and_one_more():
+    # 127 * 4 * 127 * 32767 = 2,113,995,772; |leak| 2^15, theta 256; the bias fills up to 2^31 - 1.
+    bias = 2**31 - 1 - 127 * 4 * 127 * 32767 - 2**15 - 256
+    options = {"c_clip": 127, "multiplier": 32767, "readout": [[1], [1]], "steps": 1}
+    prove_ranges(graph_of([[127] * 4], bias=bias, **options), LOIHI)
+    text = refusal(prove_ranges, graph_of([[127] * 4], bias=bias + 1, **options), LOIHI)
+    assert "can reach 2,147,483,648; 32 bits hold less than 2,147,483,648." in text
+    assert (signed_width(0, 2**31 - 1), signed_width(0, 2**31), signed_width(-(2**31), 0)) == (32, 33, 32)
+
+
+def test_the_inputs_that_would_fit_do_and_one_more_does_not():
+    narrow = replace(LOIHI, accumulator_bits=9)
+    for codes, fits in (([[-128 // 2, 3]], 4), ([[64, -3]], 3), ([[127, 127]], 1)):
+        text = refusal(prove_ranges, graph_of(codes, c_clip=100), narrow)
+        assert f"Inputs up to {fits} would fit. " in text
+        prove_ranges(graph_of(codes, c_clip=fits), narrow)
+        refusal(prove_ranges, graph_of(codes, c_clip=fits + 1), narrow)
+    # Where one spike at each input is too much already, no number is named.
+    assert "would fit" not in refusal(prove_ranges, graph_of([[127, 127, 127]], c_clip=2), narrow)
+
+
+def test_every_reason_is_told_at_once():
+    graph = graph_of(
+        [[-90, 10], [100, 27]], c_clip=3, readout=[[127, 127], [1, 1]], multiplier=32767, steps=600
+    )
+    limits = {**dict.fromkeys(LOIHI.limits), "fan_in": 1, "fan_out": 1, "neurons": 1}
+    narrow = replace(LOIHI, accumulator_bits=9, limits=limits)
+    advice = "Use a smaller network, or a profile of a larger chip. [pass check_limits]"
+    assert refusal(run_passes, graph, narrow, (prove_ranges, check_limits)).splitlines() == [
+        "fc, neuron 1: its sum can reach 381 (inputs up to 3) and needs 10 bits; loihi_int8's accumulator has 9. Inputs "
+        "up to 2 would fit. Use a wider accumulator, fewer weight bits, fewer inputs per neuron, or train with a smaller "
+        "clip. [pass prove_ranges, after none]",
+        "readout, class 0: the score over 600 steps can reach 4,993,690,800; 32 bits hold less than 2,147,483,648. Use a "
+        "membrane with fewer fractional bits, or train with smaller weights and biases. [pass prove_ranges, after none]",
+        f"fc: 2 sources per neuron; loihi_int8 allows 1 (limits.fan_in). {advice}",
+        f"input, into fc: 2 targets per source; loihi_int8 allows 1 (limits.fan_out). {advice}",
+        f"readout: 2 sources per neuron; loihi_int8 allows 1 (limits.fan_in). {advice}",
+        f"fc, into readout: 2 targets per source; loihi_int8 allows 1 (limits.fan_out). {advice}",
+        f"g: 2 neurons in all; loihi_int8 allows 1 (limits.neurons). {advice}",
+    ]
+    # Limits alone: named as ever.
+    wide = replace(narrow, accumulator_bits=32)
+    small = graph_of([[1, 1], [1, 1]])
+    assert refusal(run_passes, small, wide, (prove_ranges, check_limits)).splitlines()[0] == (
+        "fc: 2 sources per neuron; loihi_int8 allows 1 (limits.fan_in). Use a smaller network, or a profile of a larger "
+        "chip. [pass check_limits, after prove_ranges]"
+    )
+
+
+def test_every_threshold_and_bias_that_does_not_fit_is_told():
+    assert refusal(fitted, "Q4.4", 9.0, -20.0, 1e9).splitlines() == [
+        "fc, neuron 1: bias -20 does not fit Q4.4 (-8 to 7.9375). Use at least 6 integer bits, or train with smaller values.",
+        "fc.lif, neuron 1: threshold 9 does not fit Q4.4 (-8 to 7.9375). Use at least 5 integer bits, or train with smaller "
+        "values.",
+        "readout, class 1: bias 1e+09 does not fit 32 bits with 4 fractional ones. Train with smaller biases, or choose a "
+        "membrane format with fewer fractional bits.",
+    ]
 
 
 def test_pools_and_time_enlarge_what_arrives():

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from sastdeploy.compiler.ir.graph import Graph
 from sastdeploy.compiler.ir.nodes import AvgPool, Conv2d, Dense, Input, Lif, Readout, SumPool
-from sastdeploy.compiler.passes.fit_gains import fit_gain, fit_gains
+from sastdeploy.compiler.passes.fit_gains import fit_gain, fit_gains, too_small
 from sastdeploy.compiler.passes.fit_leaks import fit_leaks
 from sastdeploy.compiler.passes.fold_scales import fold_scales
 from sastdeploy.compiler.passes.quantize_weights import quantize_weights
@@ -175,6 +175,22 @@ def test_a_channel_without_weights_needs_no_gain():
     graph = quantize_weights(graph_of([[1.0, 0.5], [0.0, 0.0]]), fine)
     node = fit_gains(graph, fine).nodes[1]
     assert (node.multiplier[1], node.shift[1]) == (1, 0) and node.multiplier[0] > 1
+
+
+@pytest.mark.parametrize("scale", ["any", "power_of_two"])
+def test_a_channel_whose_sums_stay_below_half_a_step_gets_weights_of_zero(scale):
+    profile = replace(LOIHI, granularity="per_channel", scale=scale)
+    graph = quantize_weights(graph_of([[1.0, 0.5], [1e-15, -1e-15], [1e-40, 0.0]]), profile)
+    node = fit_gains(graph, profile).nodes[1]
+    assert node.weight_q[0].any() and not node.weight_q[1:].any()
+    assert graph.nodes[1].weight_q[1].any()  # the pass changes no graph that it is given
+    assert (node.multiplier[1:].tolist(), node.shift[1:].tolist()) == ([1, 1], [0, 0])
+
+
+def test_the_smallest_gain_that_is_held_and_the_largest_that_is_not():
+    assert not too_small(2.0**-46) and not too_small(2.0**-47 * 1.01) and too_small(2.0**-47)
+    # A sum of 32 bits at the largest gain that is not held: far below half an LSB.
+    assert 2.0**31 * 2.0**-47 < 0.5
 
 
 @settings(max_examples=100, deadline=None)

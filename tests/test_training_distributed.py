@@ -73,7 +73,7 @@ def disagree(group, folder):
     network.initialise(torch.Generator().manual_seed(group.rank))
     for attempt in (
         lambda: fit(folder / "x.pt", "sast", group, changes={"seed": group.rank}),
-        lambda: loop._check_equal(group, {}, network, loop._Progress(4)),
+        lambda: loop._check_equal(group, {}, network, loop.Progress(4)),
     ):
         try:
             attempt()

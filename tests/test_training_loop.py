@@ -218,6 +218,9 @@ def test_other_settings_cannot_resume(tmp_path):
     ("epoch", 2, "is damaged (its epochs do not fit one another)."), ("epoch", "x", "is damaged ("),
     ("best_epoch", 1, "is damaged (its epochs do not fit one another)."),
     ("records", [], "is damaged (its epochs do not fit one another)."), ("records", ["x"], "is damaged ("),
+    ("records", [{"epoch": 0, "hard_accuracy": 0.5, "slope": "steep"}], "is damaged (slope is 'steep', no finite number)."),
+    ("records", [{"epoch": 0, "hard_accuracy": torch.ones(2), "slope": 25.0}], "is damaged (hard_accuracy is tensor([1., 1.]), no finite number)."),
+    ("epoch", torch.tensor(1), "is damaged (its epochs are no whole numbers)."), ("network", 3, "is damaged ("),
 ])  # fmt: skip
 def test_a_damaged_state_is_named_and_what_to_do(tmp_path, key, value, text):
     interrupt(tmp_path / "a.pt", 0)
@@ -246,17 +249,27 @@ def test_nothing_is_overwritten_unasked(tmp_path):
 @pytest.mark.parametrize(("options", "message"), [
     ({"method": "sam"}, "method 'sam': unknown. Allowed: baseline, sast, asam, random."),
     ({"rho": 0.1}, "rho 0.1: belongs to methods sast, asam, random; baseline has none."),
-    ({"method": "sast", "rho": -0.1}, "rho -0.1: must be a non-negative number."),
-    ({"method": "sast", "rho": float("nan")}, "rho nan: must be a non-negative number."),
-    ({"learning_rate": 0.0}, "learning_rate 0: must be a positive number."),
-    ({"delta": 0.0}, "delta 0: must be a positive number."),
-    ({"epochs": 0}, "epochs 0: must be at least 1."), ({"batch_size": 0}, "batch_size 0: must be at least 1."),
+    ({"method": "sast", "rho": -0.1}, "rho -0.1: outside 0 to 1e+06."),
+    ({"method": "sast", "rho": float("nan")}, "rho nan: outside 0 to 1e+06."),
+    ({"method": "sast", "rho": 1e308}, "rho 1e+308: outside 0 to 1e+06."),
+    ({"method": "sast", "rho": 2**1100}, f"rho {str(2**1100)[:37]}...: outside 0 to 1e+06."),
+    ({"rho": 2**1100}, f"rho {str(2**1100)[:37]}...: belongs to methods sast, asam, random; baseline has none."),
+    ({"learning_rate": 0.0}, "learning_rate 0.0: outside 1e-12 to 1000."),
+    ({"learning_rate": 1e300}, "learning_rate 1e+300: outside 1e-12 to 1000."),
+    ({"delta": 0.0}, "delta 0.0: outside 1e-30 to 1e+06."),
+    ({"delta": 1e-300}, "delta 1e-300: outside 1e-30 to 1e+06."),
+    ({"epochs": 0}, "epochs 0: outside 1 to 1,000,000."), ({"batch_size": 0}, "batch_size 0: outside 1 to 1,000,000."),
     ({"seed": -1}, "seed -1: outside 0 to 9223372036854775807."),
     ({"seed": 1 << 63}, "seed 9223372036854775808: outside 0 to 9223372036854775807."),
-    ({"forward": "soft"}, "forward 'soft': unknown. Allowed: smooth, hard."),
-    ({"slope_end": -1.0}, "slope_end -1: must be a non-negative number."),
-    ({"init_scale": 0.0}, "init_scale 0: must be a positive number."),
-    ({"weight_decay": float("inf")}, "weight_decay inf: must be a non-negative number."),
+    ({"forward": "soft"}, "forward 'soft': unknown. Allowed: surrogate, hard."),
+    ({"init": "dead"}, "init 'dead': unknown. Allowed: paper, alive."),
+    ({"init": "alive", "init_scale": 2.0}, "init_scale 2: init alive finds each layer's factor itself. Leave one of the two out."),
+    ({"slope_end": -1.0}, "slope_end -1.0: must be 0.001 to 1e+09, or 0 for unchanged."),
+    ({"slope_end": 1e308}, "slope_end 1e+308: must be 0.001 to 1e+09, or 0 for unchanged."),
+    ({"init_scale": 0.0}, "init_scale 0.0: outside 1e-06 to 1e+06."),
+    ({"init_scale": 1e300}, "init_scale 1e+300: outside 1e-06 to 1e+06."),
+    ({"weight_decay": float("inf")}, "weight_decay inf: outside 0 to 1e+06."),
+    ({"weight_decay": 1001.0}, "weight_decay 1001: times the learning rate 0.001 is above 1, so each step would turn the weights' signs. Choose at most 1000."),
     ({"quantize_bits": 9, "quantize_epochs": 1}, "quantize_bits 9: must be 2 to 8, or 0 for none."),
     ({"quantize_bits": 4}, "quantize_bits 4 with quantize_epochs 0: give both or neither."),
     ({"quantize_bits": 4, "quantize_epochs": 31}, "quantize_epochs 31: must be 0 to 30, the epochs."),
@@ -275,6 +288,72 @@ def test_data_that_do_not_fit_are_refused(tmp_path):
     empty = labelled().select(np.array([], int))
     with pytest.raises(InputError, match="40 training and 0 validation recordings: both need at least one"):
         train(labelled(), empty, DENSE, PRE, TrainingSettings(), tmp_path / "a.pt", dataset="x")
+
+
+def test_parameters_that_are_no_longer_finite_end_the_run_at_once(tmp_path, monkeypatch):
+    def step(self, rate):
+        self._parameters[0].data[0, 0] = float("inf")
+        return 1.0
+
+    monkeypatch.setattr("sastdeploy.training.optimiser.FusedAdam.step", step)
+    with pytest.raises(InputError) as caught:
+        fit(tmp_path / "a.pt")
+    assert "epoch 0: " in str(caught.value)
+
+
+def test_a_class_without_recordings_is_warned_of(tmp_path):
+    data = labelled()
+    lacking = data.select(np.flatnonzero(data.labels != 1))
+    warnings = []
+    settings = TrainingSettings(epochs=1, batch_size=16)
+    train(lacking, data, DENSE, PRE, settings, tmp_path / "a.pt", dataset="x", warn=warnings.append)
+    assert warnings[0] == "class 'class1' has no training recording."
+    train(data, lacking, DENSE, PRE, settings, tmp_path / "b.pt", dataset="x", warn=warnings.append)
+    assert "class 'class1' has no validation recording." in warnings
+
+
+def test_a_network_that_never_spikes_is_warned_of_and_its_checkpoint_says_so(tmp_path):
+    architecture = replace(DENSE, neuron=replace(DENSE.neuron, threshold=1e6))
+    warnings = []
+    checkpoint = train(
+        labelled(), labelled(seed=1), architecture, PRE, TrainingSettings(epochs=1, batch_size=16), tmp_path / "a.pt",
+        dataset="x", warn=warnings.append,
+    )  # fmt: skip
+    message = (
+        "layers.0, layers.1: not one hard spike on any recording, so nothing of the input passes. Train longer, with "
+        "--init alive, a larger --init-scale, a lower --threshold or a smaller --divisor."
+    )
+    assert warnings == [message]
+    assert load_checkpoint(tmp_path / "a.pt").training["selected"]["silent_layers"] == [
+        "layers.0",
+        "layers.1",
+    ]
+    measured = evaluate(checkpoint, labelled(seed=1))
+    assert measured.spike_rates == {"layers.0": 0.0, "layers.1": 0.0}
+    assert measured.silent_layers == ("layers.0", "layers.1")
+
+
+def test_spike_rates_are_those_of_the_hard_network(tmp_path):
+    data = labelled()
+    checkpoint = checkpoint_of()
+    spikes = run(checkpoint, data.frames, hard=True, record=True).spikes
+    rates = evaluate(checkpoint, data).spike_rates
+    assert list(rates) == ["layers.0", "layers.1"]
+    assert list(rates.values()) == pytest.approx([float(s.mean()) for s in spikes], rel=1e-3)
+    fit(tmp_path / "a.pt", TrainingSettings(epochs=1, batch_size=16, init="alive"))
+    (line,) = (tmp_path / "a.pt.jsonl").read_text().splitlines()
+    record = json.loads(line)
+    assert all(0 < rate < 1 for rate in record["spike_rates"].values())
+    facts = load_checkpoint(tmp_path / "a.pt").training["selected"]
+    assert "silent_layers" not in facts and "spike_rates" not in facts
+
+
+def test_identical_predictions_have_a_gap_interval_with_a_width():
+    checkpoint = checkpoint_of()
+    checkpoint.parameters["readout.weight"][:] = 0.0
+    result = evaluate(checkpoint, labelled())
+    side = 1.96**2 / (40 + 1.96**2)
+    assert result.gap == 0.0 and result.gap_interval == pytest.approx((-side, side))
 
 
 def test_a_diverging_run_says_so(tmp_path, monkeypatch):

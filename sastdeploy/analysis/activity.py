@@ -1,4 +1,4 @@
-"""How much neurons send, and how much of it only a smooth spike would send."""
+"""How much neurons send, and how much of it only a surrogate spike would send."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ FAR = 0.5
 
 
 def activity(checkpoint: Checkpoint, data: LabelledFrames) -> dict[str, Any]:
-    """Return what every layer sends with smooth and with hard spikes, and the smooth output's tail below threshold.
+    """Return what every layer sends with surrogate and with hard spikes, and the surrogate output's tail below threshold.
 
     Per layer and over all, as plain JSON values, each in [0, 1]:
 
     - ``smooth_rate``, ``hard_rate``: mean output over neurons, steps and recordings;
     - ``silent``: share of neurons without one hard spike in all recordings; ``silent_in_recording``: share of (neuron,
-      recording) pairs without one; ``never_reaching``: share of neurons whose membrane, with smooth spikes, never
+      recording) pairs without one; ``never_reaching``: share of neurons whose membrane, with surrogate spikes, never
       reaches theta;
     - ``tail``: the sum of sigma(u - theta) over states with u < theta, over the sum of all: what the hard step removes;
-      ``far_tail``: the part of it from u < theta - 0.5; ``far_below``: share of states there, with smooth spikes.
+      ``far_tail``: the part of it from u < theta - 0.5; ``far_below``: share of states there, with surrogate spikes.
       A tail is None where a layer sends nothing at all.
 
     Raises:

@@ -25,7 +25,7 @@ LIMIT = 128
 def bounds(checkpoint: Checkpoint, data: LabelledFrames, seed: int = 0, limit: int = LIMIT) -> dict[str, Any]:
     """Return section 4's constants and bounds for a checkpoint, what is really found, and a sentence for each.
 
-    Keys, all plain JSON values; smooth spikes, float64:
+    Keys, all plain JSON values; surrogate spikes, float64:
 
     - ``input_norm`` (R_x, the largest ``||x_t||_2``), ``operator_norms`` (of every layer and the readout, pools
       included), ``constants`` (M_A, M_out, M_theta, alpha, T, L);
@@ -86,7 +86,7 @@ def bounds(checkpoint: Checkpoint, data: LabelledFrames, seed: int = 0, limit: i
 
 @dataclass
 class _Visited:
-    """The largest values of one pass with smooth spikes; per layer: of |u|, ||u_t||_2, and the smallest |u - theta|."""
+    """The largest values of one pass with surrogate spikes; per layer: of |u|, ||u_t||_2, and the smallest |u - theta|."""
 
     input_norm: float
     largest: dict[str, float]
@@ -96,17 +96,17 @@ class _Visited:
 
 def _visited(checkpoint: Checkpoint, frames: Frames) -> _Visited:
     names = lif_layers(checkpoint)
-    found = _Visited(
+    extremes = _Visited(
         0.0, dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0), dict.fromkeys(names, math.inf)
     )
     for batch in visited_states(checkpoint, frames, hard=False):
         for layer in batch:
             name, u = layer.name, layer.membrane
-            found.largest[name] = max(found.largest[name], float(np.abs(u).max()))
-            found.norm[name] = max(found.norm[name], _largest_norm(u))
-            found.nearest[name] = min(found.nearest[name], float(np.abs(layer.offset).min()))
-    found.input_norm = max(_largest_norm(values) for values in input_values(checkpoint, frames))
-    return found
+            extremes.largest[name] = max(extremes.largest[name], float(np.abs(u).max()))
+            extremes.norm[name] = max(extremes.norm[name], _largest_norm(u))
+            extremes.nearest[name] = min(extremes.nearest[name], float(np.abs(layer.offset).min()))
+    extremes.input_norm = max(_largest_norm(values) for values in input_values(checkpoint, frames))
+    return extremes
 
 
 def _largest_norm(values: NDArray[np.float64]) -> float:
@@ -119,7 +119,7 @@ def state_bounds(
 ) -> dict[str, tuple[float, float]]:
     """Return, per layer, bounds of ``||u_t||_2`` and of ``max |u_t|`` for every input with ``||x_t||_2 <= input_norm``.
 
-    From equation (1) with ``u_0 = 0`` and every output in [0, 1] (smooth or hard):
+    From equation (1) with ``u_0 = 0`` and every output in [0, 1] (surrogate or hard):
     ``||u_t||_2 <= alpha ||u_{t-1}||_2 + ||A||_2 R + ||b||_2 + ||theta||_2``, where R bounds the layer's input: input_norm
     for the first, the square root of the number of sources for the others. Unrolled over T steps,
     ``||u_t||_2 <= (||A||_2 R + ||b||_2 + ||theta||_2) (1 - alpha^T) / (1 - alpha)``. For one neuron, with its row of
@@ -131,7 +131,7 @@ def state_bounds(
     """
     architecture, parameters = checkpoint.architecture, checkpoint.parameters
     total = geometric_sum(architecture.neuron.alpha, checkpoint.preprocessing.time_bins)
-    found, sources = {}, 0
+    bounds_of, sources = {}, 0
     shapes = {f"layers.{i}": shape for i, shape in enumerate(architecture.shapes())}
     for name, norm in norms.items():
         weight, bias, theta = (
@@ -143,9 +143,9 @@ def state_bounds(
         field = math.sqrt(weight[0].size) if sources else input_norm
         together = math.sqrt(positions) * (float(np.linalg.norm(bias)) + float(np.linalg.norm(theta)))
         one = rows * field + np.abs(bias) + theta
-        found[name] = ((norm * source + together) * total, float(one.max()) * total)
+        bounds_of[name] = ((norm * source + together) * total, float(one.max()) * total)
         sources = int(np.prod(shapes[name]))
-    return found
+    return bounds_of
 
 
 def _states(checkpoint: Checkpoint, visited: _Visited, norms: dict[str, float]) -> dict[str, Any]:

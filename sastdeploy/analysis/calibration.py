@@ -24,7 +24,7 @@ def calibration(checkpoint: Checkpoint, validation: LabelledFrames, test: Labell
     ``threshold``: all thresholds times one factor. ``threshold_by_layer``: the same for one layer after the other,
     first to last. ``input``: the frame values times a factor (beyond 1 they leave [0, 1], which the first layer's scale
     can take up). Each with the chosen factors, and accuracy on validation and test recordings.
-    ``slopes``: accuracy with smooth spikes on validation recordings at k times each of `SLOPES`.
+    ``slopes``: accuracy with surrogate spikes on validation recordings at k times each of `SLOPES`.
     """
     network = network_of(checkpoint)
     layers = [i for i, layer in enumerate(checkpoint.architecture.layers) if not isinstance(layer, AvgPool)]
@@ -46,7 +46,7 @@ def calibration(checkpoint: Checkpoint, validation: LabelledFrames, test: Labell
     by_layer: dict[str, float] = {}
     for name in thresholds:
         by_layer = chosen([name], by_layer)
-    found = {
+    accuracies = {
         "threshold": chosen(thresholds, {}),
         "threshold_by_layer": by_layer,
         "input": chosen([f"layers.{layers[0]}.weight"], {}),
@@ -57,7 +57,7 @@ def calibration(checkpoint: Checkpoint, validation: LabelledFrames, test: Labell
             "validation_hard": accuracy(validation, factors),
             "test_hard": accuracy(test, factors),
         }
-        for kind, factors in found.items()
+        for kind, factors in accuracies.items()
     }
     network.load_arrays(checkpoint.parameters)
     slope = network.slope

@@ -32,7 +32,7 @@ def forbidden_band(alpha: float, theta: float, slope: float) -> float | None:
 
 
 def contraction(checkpoint: Checkpoint, data: LabelledFrames) -> dict[str, Any]:
-    """Return the paper's ``gamma_hat = alpha + M_theta B_1`` of one pass with smooth spikes (section 5), and its context.
+    """Return the paper's ``gamma_hat = alpha + M_theta B_1`` of one pass with surrogate spikes (section 5), and its context.
 
     ``M_theta = max |theta|`` and ``B_1 = max |sigma'(u - theta)|`` over all layers, steps, neurons and recordings; in
     float64. Beside it, as plain JSON values: ``gamma_global`` (with the slope's global maximum k / pi), ``quantiles`` of

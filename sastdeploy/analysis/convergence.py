@@ -34,7 +34,7 @@ def convergence(checkpoint: Checkpoint, data: LabelledFrames, rng: np.random.Gen
         for name, radius in (("floor", rho), ("floor_at_paper_rho", PAPER_RHO))
     }
     measured = max(gradient, initial) ** 2
-    found = {
+    record = {
         "beta_at_least": curvature.value,
         "hessian": {"iterations": curvature.iterations, "residual": curvature.residual},
         "rho": rho,
@@ -51,7 +51,7 @@ def convergence(checkpoint: Checkpoint, data: LabelledFrames, rng: np.random.Gen
         if measured
         else None,
     }
-    return {**found, "sentence": _sentence(found)}
+    return {**record, "sentence": _sentence(record)}
 
 
 def convergence_floor(beta: float, rho: float, rate: float, noise: float) -> float:
@@ -69,17 +69,19 @@ def _noise(checkpoint: Checkpoint, data: LabelledFrames, batch: int, rng: np.ran
     return variance * size / batch
 
 
-def _sentence(found: dict[str, Any]) -> str:
-    fits = found["largest_learning_rate"] is None or found["learning_rate"] <= found["largest_learning_rate"]
+def _sentence(record: dict[str, Any]) -> str:
+    fits = (
+        record["largest_learning_rate"] is None or record["learning_rate"] <= record["largest_learning_rate"]
+    )
     step = (
         "eta <= 1 / (4 beta) is not excluded"
         if fits
-        else f"eta = {found['learning_rate']:g} is above 1 / (4 beta) = {found['largest_learning_rate']:.3g}, so the theorem "
+        else f"eta = {record['learning_rate']:g} is above 1 / (4 beta) = {record['largest_learning_rate']:.3g}, so the theorem "
         f"does not apply"
     )
-    text = f"beta is at least {found['beta_at_least']:.4g}; {step}. "
-    for name, rho in (("floor", found["rho"]), ("floor_at_paper_rho", found["paper_rho"])):
-        ratio = found[f"{name}_over_squared_gradient"]
+    text = f"beta is at least {record['beta_at_least']:.4g}; {step}. "
+    for name, rho in (("floor", record["rho"]), ("floor_at_paper_rho", record["paper_rho"])):
+        ratio = record[f"{name}_over_squared_gradient"]
         verdict = (
             "no gradient to compare with"
             if ratio is None
@@ -87,5 +89,5 @@ def _sentence(found: dict[str, Any]) -> str:
             if ratio >= 1
             else f"not vacuous, {ratio:.3g} of the largest squared gradient measured"
         )
-        text += f"Floor for rho = {rho:g}: at least {found[name]:.4g} ({verdict}). "
+        text += f"Floor for rho = {rho:g}: at least {record[name]:.4g} ({verdict}). "
     return text + "The theorem is for plain gradient steps; the training used Adam."

@@ -93,7 +93,7 @@ def lipschitz(
     outputs = int(np.prod(checkpoint.architecture.shapes()[-1]))
     diameter = sources.value * math.sqrt(outputs)
     one_event = _smallest_step(checkpoint, attacked)
-    found = {
+    record = {
         "local": local,
         "global": everywhere,
         "attacked": len(attacked),
@@ -106,7 +106,7 @@ def lipschitz(
         if diameter > 0
         else None,
     }
-    return {**found, "sentence": _sentence(found)}
+    return {**record, "sentence": _sentence(record)}
 
 
 def _one_bound(slopes: list[float], matrices: list[float], constants: dict[str, Any]) -> dict[str, Any]:
@@ -153,33 +153,33 @@ def _deletions(checkpoint: Checkpoint, frames: Frames, rng: np.random.Generator)
         thinned.append(single.reshape(counts.shape))
     scores = run(checkpoint, frames, hard=False).scores
     values = np.concatenate(list(input_values(checkpoint, frames)))
-    found = [Change(0.0, 0.0)]
+    changes = [Change(0.0, 0.0)]
     for deleted in thinned:
         other = Frames.from_dense(deleted)
         apart = np.concatenate(list(input_values(checkpoint, other))) - values
         moved = np.linalg.norm(apart.reshape(len(apart), -1), axis=1)
         changed = np.linalg.norm(run(checkpoint, other, hard=False).scores - scores, axis=1)
-        found += [Change(float(m), float(c)) for m, c in zip(moved, changed)]
-    return found
+        changes += [Change(float(m), float(c)) for m, c in zip(moved, changed)]
+    return changes
 
 
-def _sentence(found: dict[str, Any]) -> str:
-    local, over = found["local"], found["log10_one_event_over_diameter"]
+def _sentence(record: dict[str, Any]) -> str:
+    local, over = record["local"], record["log10_one_event_over_diameter"]
     if local["assumption_holds"]:
         text = f"gamma = {local['gamma']:.4g} < 1 on the visited states, and L_x = 10^{local['log10_bound']:.2f}. "
     else:
         text = f"The theorem's assumption fails (gamma = {local['gamma']:.4g}); as a finite sum L_x = 10^{local['log10_bound']:.2f}. "
-    if found["log10_bound_over_found"] is None:
+    if record["log10_bound_over_found"] is None:
         text += "No change of input was found that changes the scores. "
-    elif found["log10_bound_over_found"] < 0:
+    elif record["log10_bound_over_found"] < 0:
         text += (
-            f"The largest change found, {found['largest_found']:.4g} per unit of input, is above it: that input's membranes "
+            f"The largest change found, {record['largest_found']:.4g} per unit of input, is above it: that input's membranes "
             f"leave the visited states. "
         )
     else:
         text += (
-            f"The largest change found is {found['largest_found']:.4g} per unit of input, "
-            f"{10.0 ** min(307.0, found['log10_bound_over_found']):.3g} times less. "
+            f"The largest change found is {record['largest_found']:.4g} per unit of input, "
+            f"{10.0 ** min(307.0, record['log10_bound_over_found']):.3g} times less. "
         )
     if over is None or over < 0:
         return text + "Not vacuous: for one event it allows less than the scores' whole range."

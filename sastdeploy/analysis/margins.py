@@ -23,7 +23,7 @@ _BINS = round((HIGH - LOW) / WIDTH)
 def margins(checkpoint: Checkpoint, data: LabelledFrames, hard: bool = True) -> dict[str, Any]:
     """Return how ``u - theta`` is distributed over all neurons, steps and recordings, per layer and over all.
 
-    With ``hard`` the swap-only network runs (paper, Figure 2a), otherwise the smooth one. Each distribution holds
+    With ``hard`` the swap-only network runs (paper, Figure 2a), otherwise the surrogate one. Each distribution holds
     ``states`` (how many), ``near`` (share with ``|u - theta| <= 0.2``), ``mean``, ``standard_deviation``, ``minimum``,
     ``maximum``, ``quantiles`` (within 1/1024), and ``histogram``: counts in bins of 0.05 from -3 to 3, and how many lie
     ``below`` and ``above``. Plain JSON values; memory does not grow with the recordings.

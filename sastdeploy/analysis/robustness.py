@@ -14,6 +14,7 @@ from sastdeploy.networks.checkpoint import Checkpoint
 from sastdeploy.recordings.corruption import Corruption
 from sastdeploy.recordings.frames import LabelledFrames
 from sastdeploy.simulator.metrics import accuracy
+from sastdeploy.statistics import paired_interval
 
 CLEAN = "clean"
 
@@ -82,8 +83,8 @@ def grid(
     ``recordings``, ``events`` (mean per recording, as counted in the frames), ``data_hash``, and the answers
     ``surrogate`` and ``hard`` (the float network's) and ``programs`` (by profile: the exact integer program's, with
     ``ksynops`` per recording). An answer has ``correct``, ``total``, ``value``, ``low``, ``high`` as
-    `sastdeploy.simulator.metrics.accuracy` and ``loss``: the accuracy lost against clean (``value``), with the normal 95 %
-    interval of the paired differences (``low``, ``high``).
+    `sastdeploy.simulator.metrics.accuracy` and ``loss``: the accuracy lost against clean (``value``), with the 95 %
+    interval of `sastdeploy.statistics.paired_interval` (``low``, ``high``).
 
     Args:
         corrupt: gives the recordings of ``clean``, in the same order, under a corruption.
@@ -107,7 +108,10 @@ def grid(
 
     def answer(label: str, predicted: NDArray[np.int64]) -> dict[str, Any]:
         right = predicted == clean.labels
-        loss = _paired(right_when_clean.setdefault(label, right), right)
+        before = right_when_clean.get(label)
+        # Clean against itself is no measurement, and has no interval.
+        loss = {"value": 0.0, "low": 0.0, "high": 0.0} if before is None else _paired(before, right)
+        right_when_clean.setdefault(label, right)
         return {**accuracy(clean.labels, predicted), "loss": loss}
 
     records: list[dict[str, Any]] = []
@@ -139,7 +143,6 @@ def grid(
 
 
 def _paired(clean: NDArray[np.bool_], corrupted: NDArray[np.bool_]) -> dict[str, float]:
-    """Return the mean loss on the same recordings with its normal 95 % interval."""
-    difference = clean.astype(float) - corrupted
-    value, half = float(difference.mean()), 1.96 * float(difference.std()) / len(difference) ** 0.5
-    return {"value": value, "low": value - half, "high": value + half}
+    """Return the mean loss on the same recordings with its 95 % score interval."""
+    low, high = paired_interval(int((clean & ~corrupted).sum()), int((corrupted & ~clean).sum()), len(clean))
+    return {"value": float((clean.astype(float) - corrupted).mean()), "low": low, "high": high}

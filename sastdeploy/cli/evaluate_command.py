@@ -29,13 +29,15 @@ def command(checkpoint: str, dataset: str | None, split: str, limit: int | None,
 
     from sastdeploy.cli.options import load_data_for
     from sastdeploy.cli.terminal import print_table
-    from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
+    from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint, silence
 
     trained = load_checkpoint(checkpoint)
     name, frames, simulated = load_data_for(trained, checkpoint, dataset, split, data, limit, skip_bad)
     from sastdeploy.training.inference import evaluate
 
     result = evaluate(trained, frames)
+    if message := silence(result.silent_layers):
+        click.echo(f"WARNING: {message}", err=True)
     if as_json:
         click.echo(json.dumps({
             "schema": "sastdeploy.evaluation/1", "checkpoint": checkpoint, "checkpoint_hash": checkpoint_hash(trained),

@@ -8,7 +8,12 @@ import click
 
 from sastdeploy.cli.options import DATA, JSON, SKIP_BAD, window_option, window_us
 
-_PAPER = "  [default: {}, as in the paper]"
+
+class _Forward(click.Choice[str]):
+    """``surrogate`` or ``hard``; ``smooth`` is the earlier word for the first."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return super().convert("surrogate" if value == "smooth" else value, param, ctx)
 
 
 @click.command()
@@ -58,8 +63,8 @@ _PAPER = "  [default: {}, as in the paper]"
 @click.option("--slope", type=float, default=25.0, show_default=True, help="Slope k of the arctan surrogate.")
 @click.option(
     "--forward",
-    type=click.Choice(["smooth", "hard"]),
-    default="smooth",
+    type=_Forward(["surrogate", "hard"]),
+    default="surrogate",
     show_default=True,
     help="Spikes of the forward pass; hard: with the surrogate's gradient backward.",
 )
@@ -74,6 +79,13 @@ _PAPER = "  [default: {}, as in the paper]"
 )
 @click.option(
     "--init-scale", type=float, default=1.0, show_default=True, help="Factor on the initial weights."
+)
+@click.option(
+    "--init",
+    type=click.Choice(["paper", "alive"]),
+    default="paper",
+    show_default=True,
+    help="Initial weights: as in the paper; alive: scaled layer by layer until each spikes on the first minibatch.",
 )
 @click.option(
     "--quantize-bits",
@@ -114,7 +126,7 @@ _PAPER = "  [default: {}, as in the paper]"
     "--limit",
     type=int,
     default=None,
-    help="Use this many training recordings, classes in proportion.  [default: all]",
+    help="Use at most this many training and at most as many validation recordings, classes in proportion.  [default: all]",
 )
 @click.option("--out", type=click.Path(), default="ckpt.pt", show_default=True, help="Checkpoint to write.")
 @DATA
@@ -142,11 +154,11 @@ _PAPER = "  [default: {}, as in the paper]"
 @JSON
 def command(dataset: str, arch: str, method: str, rho: float | None, delta: float, epochs: int, batch_size: int,
             lr: float, alpha: float, threshold: float, slope: float, forward: str, slope_end: float,
-            weight_decay: float, init_scale: float, quantize_bits: int, quantize_epochs: int, time_bins: int, window: float | None, clip: int | None,
+            weight_decay: float, init_scale: float, init: str, quantize_bits: int, quantize_epochs: int, time_bins: int, window: float | None, clip: int | None,
             divisor: float | None, normalisation: str, seed: int, limit: int | None, out: str, data: str | None,
             skip_bad: bool, resume: bool, force: bool, threads: int | None, kernels: str | None,
             device: str, as_json: bool) -> None:  # fmt: skip
-    """Train a network with smooth spikes and keep the epoch that is best with hard ones.
+    """Train a network with surrogate spikes and keep the epoch that is best with hard ones.
 
     Writes OUT, and OUT.jsonl with one line per epoch. The test recordings are never read.
     'torchrun --nproc-per-node N -m sastdeploy train ...' trains one network on N processes, which share each batch.
@@ -167,7 +179,7 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
     settings = TrainingSettings(
         method=method, rho=(0.3 if rho is None else rho) if method != "baseline" else rho or 0.0, delta=delta, epochs=epochs,
         batch_size=batch_size, learning_rate=lr, seed=seed, kernels=kernels_for(device, kernels), forward=forward, slope_end=slope_end,
-        weight_decay=weight_decay, init_scale=init_scale, quantize_bits=quantize_bits, quantize_epochs=quantize_epochs,
+        weight_decay=weight_decay, init_scale=init_scale, init=init, quantize_bits=quantize_bits, quantize_epochs=quantize_epochs,
     )  # fmt: skip
     architecture = load_architecture(
         arch, facts.frame_shape, len(facts.classes), Neuron(alpha, threshold, slope)
@@ -228,7 +240,8 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
             )
             checkpoint = fit(
                 training, validation, architecture, settings, out=out, preprocessing=preprocessing,
-                command=command_line, resume=resume, force=force, report=report, group=group,
+                command=command_line, resume=resume, force=force, report=report,
+                warn=lambda text: click.echo(f"WARNING: {text}", err=True), group=group,
             )  # fmt: skip
         chosen = checkpoint.training["selected"]
         if as_json:

@@ -25,7 +25,7 @@ from sastdeploy.compiler.passes.quantize_weights import quantize_weights
 from sastdeploy.compiler.profiles import HardwareProfile, load_profile
 from sastdeploy.compiler.report import PortingReport, porting_report
 from sastdeploy.errors import CompileError, InputError
-from sastdeploy.networks.checkpoint import Checkpoint, checkpoint_hash
+from sastdeploy.networks.checkpoint import Checkpoint, checkpoint_hash, silence
 from sastdeploy.program.records import Program
 from sastdeploy.provenance import versions
 
@@ -103,6 +103,8 @@ def compile(
     }
     program = assemble(graph, profile, facts)
     report = porting_report(start, graph, profile, program)
+    if silent := checkpoint.training["selected"].get("silent_layers"):
+        report = replace(report, warnings=(*report.warnings, silence(silent)))
     return Compilation(replace(program, costs=report.to_dict()), report)
 
 
@@ -112,7 +114,8 @@ def run_passes(
     """Return the graph after all passes; it is valid before and after each.
 
     Raises:
-        CompileError: from a pass; its message names the pass and those before it.
+        CompileError: from a pass; its message names the pass and those before it. Limits need nothing that a pass fills
+            in, so they are checked then too, and all reasons are told at once.
     """
     done: list[str] = []
     tensors: dict[str, Any] = {}
@@ -124,7 +127,10 @@ def run_passes(
         try:
             graph = step(graph, profile)
         except CompileError as error:
-            raise CompileError(f"{error} [pass {name}, after {', '.join(done) or 'none'}]") from error
+            reasons = _named(error, name, done)
+            if check_limits in passes[number:]:
+                reasons += _limits_exceeded(graph, profile)
+            raise CompileError(*reasons) from error
         try:
             verify(graph)
         except InputError as error:
@@ -137,9 +143,21 @@ def run_passes(
     return graph
 
 
+def _named(error: CompileError, name: str, done: list[str]) -> list[str]:
+    return [f"{reason} [pass {name}, after {', '.join(done) or 'none'}]" for reason in error.reasons]
+
+
+def _limits_exceeded(graph: Graph, profile: HardwareProfile) -> list[str]:
+    try:
+        check_limits(graph, profile)
+    except CompileError as error:
+        return [f"{reason} [pass check_limits]" for reason in error.reasons]
+    return []
+
+
 def _dump(folder: Path, name: str, graph: Graph, tensors: dict[str, Any]) -> None:
-    text, found = print_graph(graph)
-    tensors |= found
+    text, printed = print_graph(graph)
+    tensors |= printed
     atomic.write_text(folder / f"{name}.txt", text)
     content = io.BytesIO()
     np.savez(content, **tensors)

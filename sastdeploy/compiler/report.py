@@ -1,4 +1,4 @@
-"""What compiling found: the figures that a porting engineer needs, and plain warnings."""
+"""The compilation report: the figures that a porting engineer needs, and plain warnings."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import numpy as np
 from sastdeploy.compiler.ir.graph import Graph, Shape, shapes
 from sastdeploy.compiler.ir.nodes import Conv2d, Lif, Node, Readout, Synapses
 from sastdeploy.compiler.passes.check_limits import fan_in, fan_out, weight_bytes
+from sastdeploy.compiler.passes.prove_ranges import largest_inputs, worst_sums
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
 from sastdeploy.program.counting import footprint_bytes, largest_synops
+from sastdeploy.program.limits import worst_gained
 from sastdeploy.program.records import Program
 
 SCHEMA = "sastdeploy.compilation/1"
@@ -109,7 +111,7 @@ def porting_report(start: Graph, graph: Graph, profile: HardwareProfile, program
         footprint_bytes=footprint_bytes(program),
         neurons=sum(layer.neurons for layer in layers if layer.kind != "readout"),
         largest_ksynops=sum(largest.values()),
-        warnings=tuple(_warnings(start, steps, profile)),
+        warnings=tuple(_warnings(start, steps, profile, largest_inputs(graph))),
     )
 
 
@@ -155,9 +157,9 @@ def _layer(step: _Step, profile: HardwareProfile, largest_ksynops: float) -> Lay
 
 
 def _signal_to_noise(node: Synapses) -> float | None:
-    room = node.weight - node.effective_weight
-    noise = float(np.square(room, out=room).sum())
-    signal = float(np.square(node.weight, out=room).sum())
+    difference = node.weight - node.effective_weight
+    noise = float(np.square(difference, out=difference).sum())
+    signal = float(np.square(node.weight, out=difference).sum())
     return 10 * math.log10(signal / noise) if signal > 0 and noise > 0 else None
 
 
@@ -176,7 +178,9 @@ def _leak_error(lif: Lif) -> float:
     return float(abs(lif.leak_multiplier / 2**lif.leak_shift / lif.alpha - 1))
 
 
-def _warnings(start: Graph, steps: list[_Step], profile: HardwareProfile) -> list[str]:
+def _warnings(
+    start: Graph, steps: list[_Step], profile: HardwareProfile, largest: dict[str, int]
+) -> list[str]:
     trained = next(node for node in start.nodes if isinstance(node, Lif))
     warnings = [
         f"{what.replace('_', ' ')}: trained with '{getattr(trained, what)}', {profile.name} does "
@@ -186,6 +190,7 @@ def _warnings(start: Graph, steps: list[_Step], profile: HardwareProfile) -> lis
     ]
     for step in steps:
         warnings += _synapse_warnings(step.node, profile)
+        warnings += _lost_channels(step.node, largest[step.node.name], profile)
         if step.lif is not None:
             warnings += _lif_warnings(step.lif, profile)
     return warnings
@@ -201,6 +206,23 @@ def _synapse_warnings(node: Synapses, profile: HardwareProfile) -> list[str]:
             f"{node.name}: the integer gain is {100 * error:.2g} % off; weights act that much wrong."
         )
     return warnings
+
+
+def _lost_channels(node: Synapses, largest: int, profile: HardwareProfile) -> list[str]:
+    """Return a warning of channels that have weights, none of whose sums reaches half a membrane LSB."""
+    if node.multiplier is None or node.shift is None:
+        raise CompileError(f"{node.name}: an integer is missing; a pass was left out.")
+    low, high = worst_sums(node, largest)
+    reached = worst_gained(np.maximum(-low, high), node.multiplier, node.shift)
+    lost = np.flatnonzero((reached == 0) & node.weight.reshape(len(node.weight), -1).any(1))
+    if len(lost) == 0:
+        return []
+    names = ", ".join(map(str, lost[:5])) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
+    channels = "channel" if len(lost) == 1 else "channels"
+    return [
+        f"{node.name}, {channels} {names}: weights so small that the largest sum stays below half a step of "
+        f"{profile.membrane}; compiled to 0."
+    ]
 
 
 def _lif_warnings(lif: Lif, profile: HardwareProfile) -> list[str]:

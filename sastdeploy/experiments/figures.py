@@ -136,6 +136,7 @@ def _colour(point: Point, results: Results) -> str:
         "slope",
         "slope_end",
         "weight_decay",
+        "init",
         "init_scale",
         "quantize_bits",
         "alpha",

@@ -13,6 +13,7 @@ from sastdeploy._files.strict_yaml import validate
 from sastdeploy.errors import InputError
 from sastdeploy.experiments.record_format import Choice, Record, Test, Tested
 from sastdeploy.experiments.spec import FILES, FORMAT, Trial
+from sastdeploy.training.settings import forward_of
 
 ANEW = "Remove the file: 'sastdeploy sweep run' makes it anew."
 
@@ -116,6 +117,8 @@ def _check_trial(told: dict[str, Any], trial: Trial, path: Path) -> None:
             raise InputError(f"{path}: key 'trial.{name}': no setting of a trial.")
     for name, value in expected.items():
         found = told.get(name, Trial.__dataclass_fields__[name].default)
+        if name == "forward":
+            found = forward_of(found)
         if name != "measures" and _placeless(found) != _placeless(value):
             raise InputError(
                 f"{path}: key 'trial.{name}': expected {value!r}, which its address stands for, found {found!r}."

@@ -17,6 +17,7 @@ from sastdeploy.experiments.record import load_any, load_choice, load_record
 from sastdeploy.experiments.spec import Experiment, Trial, label, varied
 from sastdeploy.experiments.trial import read_test_of
 from sastdeploy.provenance import git_commit
+from sastdeploy.training.settings import forward_of
 
 
 def choose(experiment: Experiment, trials: dict[str, Trial], records: Path) -> dict[str, Any]:
@@ -94,6 +95,7 @@ def read_before(trials: dict[str, Trial], records: Path) -> list[str]:
 def _training(told: dict[str, Any]) -> str:
     """Return the settings that decide a training's numbers, from a trial's; older records lack some, at their defaults."""
     full = asdict(Trial(told["dataset"])) | told
+    full["forward"] = forward_of(full["forward"])
     return json.dumps(
         {k: v for k, v in full.items() if k not in ("select", "profiles", "measures")}, sort_keys=True
     )

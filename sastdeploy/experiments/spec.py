@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -19,8 +18,8 @@ from sastdeploy.experiments.measures import MEASURES, NEED_TEST
 from sastdeploy.networks.architecture import Architecture, Neuron
 from sastdeploy.networks.builtin import load_architecture
 from sastdeploy.recordings.catalog import dataset
-from sastdeploy.recordings.frames import MAX_COUNT, Preprocessing
-from sastdeploy.training.settings import TrainingSettings
+from sastdeploy.recordings.frames import MAX_COUNT, MOST_DIVISOR, Preprocessing
+from sastdeploy.training.settings import TrainingSettings, forward_of
 
 FILES = (".yaml", ".yml")
 FORMAT = 2
@@ -33,8 +32,8 @@ class Trial:
 
     Args:
         dataset, arch: as for ``sastdeploy train``; arch is a built-in name or a YAML file's path.
-        method, rho, epochs, batch_size, learning_rate, seed, forward, slope_end, weight_decay, init_scale, quantize_bits,
-            quantize_epochs, kernels: `TrainingSettings`.
+        method, rho, epochs, batch_size, learning_rate, seed, forward, slope_end, weight_decay, init, init_scale,
+            quantize_bits, quantize_epochs, kernels: `TrainingSettings`.
         alpha, threshold, slope: the neuron. time_bins: T. limit: training recordings, None for all.
         divisor_factor: frame values are ``min(count, c_clip) / (divisor_factor * c_clip)``, at least 1.
         profiles: hardware profiles whose integer programs are simulated on the test recordings.
@@ -57,7 +56,7 @@ class Trial:
     time_bins: int = 10
     limit: int | None = None
     divisor_factor: float = 1.0
-    forward: str = "smooth"
+    forward: str = "surrogate"
     slope_end: float = 0.0
     weight_decay: float = 0.0
     init_scale: float = 1.0
@@ -67,6 +66,11 @@ class Trial:
     profiles: tuple[str, ...] = ()
     measures: tuple[str, ...] = ()
     select: str = ""
+    init: str = "paper"
+
+    def __post_init__(self) -> None:
+        # Records and experiment files of earlier versions say smooth; it is the same trial, at the same address.
+        object.__setattr__(self, "forward", forward_of(self.forward))
 
     def address(self, data_hash: str) -> str:
         """Return 16 hexadecimal digits that name this trial on these data; the same trial has the same name.
@@ -241,9 +245,9 @@ def training_of(trial: Trial) -> tuple[Architecture, TrainingSettings]:
     frames = Preprocessing(facts.sensor_size, facts.frame_size, trial.time_bins)
     if trial.limit is not None and trial.limit < 1:
         raise InputError(f"limit {trial.limit}: must be at least 1, or null for all recordings.")
-    if not (trial.divisor_factor >= 1 and math.isfinite(MAX_COUNT * trial.divisor_factor)):
+    if not (1 <= trial.divisor_factor <= MOST_DIVISOR / MAX_COUNT):
         raise InputError(
-            f"divisor_factor {trial.divisor_factor:g}: must be a finite number of at least 1, so that values do not exceed 1."
+            f"divisor_factor {trial.divisor_factor:g}: must be a finite number of at least 1, so that values do not exceed 1, and at most {MOST_DIVISOR / MAX_COUNT:.0f}."
         )
     neuron = Neuron(trial.alpha, trial.threshold, trial.slope)
     architecture = load_architecture(trial.arch, frames.frame_shape, len(facts.classes), neuron)

@@ -7,6 +7,11 @@ from dataclasses import dataclass, field
 from sastdeploy.errors import InputError
 from sastdeploy.windows import window_count
 
+THRESHOLDS, SLOPES, ALPHAS = (1e-6, 1e6), (1e-3, 1e9), (1e-6, 1 - 1e-6)
+"""Smallest and largest threshold, slope and leak factor: float32 holds them, and what a step computes from them."""
+MOST_STRIDE = 127
+"""Largest stride and padding of a convolution that a program can state."""
+
 
 @dataclass(frozen=True)
 class Dense:
@@ -18,12 +23,15 @@ class Dense:
 
 @dataclass(frozen=True)
 class Conv:
-    """LIF convolution: ``channels`` maps, square ``kernel``, zero padding; one threshold and bias per channel."""
+    """LIF convolution: ``channels`` maps, square ``kernel``, zero padding; one threshold and bias per channel.
+
+    The defaults are those of the YAML form too. The paper's network states its own: stride 2, padding 1.
+    """
 
     channels: int
     kernel: int = 3
-    stride: int = 2
-    padding: int = 1
+    stride: int = 1
+    padding: int = 0
     kind: str = field(default="conv", init=False)
 
 
@@ -69,9 +77,9 @@ class Neuron:
     """The LIF neuron shared by every hidden layer (paper, equation 1).
 
     Args:
-        alpha: leak factor per step, in (0, 1).
-        threshold: initial (and fixed) threshold theta, above 0.
-        slope: k of the arctan surrogate ``1/2 + arctan(k x) / pi``, above 0.
+        alpha: leak factor per step, in `ALPHAS`.
+        threshold: initial (and fixed) threshold theta, in `THRESHOLDS`.
+        slope: k of the arctan surrogate ``1/2 + arctan(k x) / pi``, in `SLOPES`.
     """
 
     alpha: float = 0.5
@@ -79,12 +87,21 @@ class Neuron:
     slope: float = 25.0
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.alpha < 1.0:
-            raise InputError(f"alpha {self.alpha}: outside (0, 1). The paper uses 0.5.")
-        if not 0.0 < self.threshold < float("inf"):
-            raise InputError(f"threshold {self.threshold}: must be a positive number. The paper uses 1.0.")
-        if not 0.0 < self.slope < float("inf"):
-            raise InputError(f"slope {self.slope}: must be a positive number. The paper uses 25.")
+        for name, value, (low, high), paper in (
+            ("alpha", self.alpha, ALPHAS, "0.5"),
+            ("threshold", self.threshold, THRESHOLDS, "1.0"),
+            ("slope", self.slope, SLOPES, "25"),
+        ):
+            if not low <= value <= high:
+                raise InputError(
+                    f"{name} {shortened(value)}: outside {low:g} to {high:.6g}. The paper uses {paper}."
+                )
+
+
+def shortened(value: object) -> str:
+    """Return a value as Python writes it, cut where it is long: a whole number of a file can have a thousand digits."""
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 @dataclass(frozen=True)
@@ -141,6 +158,11 @@ def _output_shape(layer: Layer, shape: tuple[int, int, int], where: str) -> tupl
         layer.channels >= 1 and layer.kernel >= 1 and layer.stride >= 1 and 0 <= layer.padding < layer.kernel,
         f"{where}: channels, kernel and stride must be at least 1, padding from 0 to kernel - 1.",
     )
+    for name in ("stride", "padding"):
+        _require(
+            getattr(layer, name) <= MOST_STRIDE,
+            f"{where}: {name} {shortened(getattr(layer, name))}: at most {MOST_STRIDE} is allowed.",
+        )
     sizes = [(n + 2 * layer.padding - layer.kernel) // layer.stride + 1 for n in (height, width)]
     _require(
         height + 2 * layer.padding >= layer.kernel and width + 2 * layer.padding >= layer.kernel,

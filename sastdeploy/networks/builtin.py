@@ -38,7 +38,9 @@ def builtin(
     """
     neuron = neuron or Neuron()
     if name == "conv_0p42m":
-        layers: tuple[Layer, ...] = tuple(Conv(channels) for channels in _CHANNELS)
+        layers: tuple[Layer, ...] = tuple(
+            Conv(channels, kernel=3, stride=2, padding=1) for channels in _CHANNELS
+        )
         return _checked(Architecture(name, input_shape, layers, Readout(True), classes, neuron))
     if name != "fc_0p40m":
         raise InputError(
@@ -65,9 +67,9 @@ class _Dense(_Strict):
 class _Conv(_Strict):
     kind: Literal["conv"]
     channels: int
-    kernel: int = 3
-    stride: int = 1
-    padding: int = 0
+    kernel: int = Conv.kernel
+    stride: int = Conv.stride
+    padding: int = Conv.padding
 
 
 class _AvgPool(_Strict):
@@ -85,7 +87,7 @@ class _SumPool(_Strict):
 
 
 class _Readout(_Strict):
-    global_average_pool: bool = False
+    global_average_pool: bool = Readout.global_average_pool
 
 
 class _Network(_Strict):

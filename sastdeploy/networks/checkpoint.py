@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,15 @@ from numpy.typing import NDArray
 
 from sastdeploy._files import atomic
 from sastdeploy.errors import InputError
-from sastdeploy.networks.architecture import Architecture
+from sastdeploy.networks.architecture import Architecture, shortened
 from sastdeploy.networks.builtin import architecture_from_dict, architecture_to_dict, parameter_shapes
 from sastdeploy.recordings.frames import Preprocessing
 
 FORMAT_VERSION = 1
+MOST_RHO, MOST_EPOCHS, MOST_SEED = 1e6, 1_000_000, (1 << 63) - 1
+"""Largest rho, number of epochs and seed of a training; every number of its facts fits float64 and int64."""
+_MOST_TEXT, _MOST_DEPTH = 1000, 30
+"""Longest class name, and how deep facts may nest: a program's limits, so that no checkpoint is refused only by compile."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +200,14 @@ def check_checkpoint(checkpoint: Checkpoint, where: str) -> None:
             f"{where}: training facts are not plain values: text that is valid Unicode, finite numbers, lists, dicts. Copy or train it again."
         )
     _check_training(checkpoint.training, where)
+    for what, text in (
+        ("data set", checkpoint.dataset),
+        *(("class name", name) for name in checkpoint.classes),
+    ):
+        if not text.strip() or len(text) > _MOST_TEXT or not text.isprintable():
+            raise InputError(
+                f"{where}: {what} {shortened(text)}: must be 1 to {_MOST_TEXT} printable characters, not all spaces."
+            )
     twice = [name for name in checkpoint.classes if checkpoint.classes.count(name) > 1]
     if twice:
         raise InputError(f"{where}: class name '{twice[0]}' stands twice. Give every class its own name.")
@@ -208,6 +220,16 @@ def check_checkpoint(checkpoint: Checkpoint, where: str) -> None:
             f"{where}: frames {checkpoint.preprocessing.frame_shape} do not fit the network's input "
             f"{checkpoint.architecture.input_shape}."
         )
+
+
+def silence(layers: Sequence[str]) -> str:
+    """Return what to tell the user of layers that sent no hard spike at all; nothing where there are none."""
+    if not layers:
+        return ""
+    return (
+        f"{', '.join(layers)}: not one hard spike on any recording, so nothing of the input passes. Train longer, with "
+        f"--init alive, a larger --init-scale, a lower --threshold or a smaller --divisor."
+    )
 
 
 def checkpoint_hash(checkpoint: Checkpoint) -> str:
@@ -287,28 +309,54 @@ def _check_training(training: dict[str, Any], where: str) -> None:
     """Accept training facts that name method, rho, seed, epochs and the chosen epoch, as `Checkpoint` says."""
     if not isinstance(training, dict):
         raise InputError(f"{where}: training: expected keys and values, found {type(training).__name__}.")
+    seeds, epochs = f"a whole number, 0 to {MOST_SEED}", f"a whole number, 0 to {MOST_EPOCHS:,}"
     rules: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
         ("method", "a text", lambda value: isinstance(value, str)),
-        ("rho", "a number", lambda value: type(value) in (int, float)),
-        ("seed", "a whole number, at least 0", _counts),
-        ("epochs", "a whole number, at least 0", _counts),
-        ("selected", "keys and values with a whole 'epoch'", lambda value: isinstance(value, dict) and _counts(value.get("epoch"))),
+        ("rho", f"a number, 0 to {MOST_RHO:g}", lambda value: _is_number(value) and 0 <= value <= MOST_RHO),
+        ("seed", seeds, lambda value: type(value) is int and 0 <= value <= MOST_SEED),
+        ("epochs", epochs, _counts_epochs),
+        ("selected", "keys and values with a whole 'epoch'", lambda value: isinstance(value, dict) and _counts_epochs(value.get("epoch"))),
     )  # fmt: skip
     for key, wanted, fits in rules:
         if not fits(training.get(key)):
-            raise InputError(f"{where}: training.{key}: expected {wanted}, found {training.get(key)!r}.")
+            raise InputError(
+                f"{where}: training.{key}: expected {wanted}, found {shortened(training.get(key))}."
+            )
+    silent = training["selected"].get("silent_layers", [])
+    if not isinstance(silent, list) or not all(isinstance(name, str) for name in silent):
+        raise InputError(
+            f"{where}: training.selected.silent_layers: expected layer names, found {shortened(silent)}."
+        )
+    factors = training.get("init_factors", {})
+    if not isinstance(factors, dict) or not all(_is_number(f) and 0 < f <= 1e9 for f in factors.values()):
+        raise InputError(
+            f"{where}: training.init_factors: expected a number above 0 per layer, found {shortened(factors)}."
+        )
+    for key in ("learning_rate", "batch_size", "init_scale"):
+        if key in training and not (_is_number(training[key]) and 0 < training[key] <= 1e6):
+            raise InputError(
+                f"{where}: training.{key}: expected a number above 0, at most 1e+06, found {shortened(training[key])}."
+            )
 
 
-def _counts(value: Any) -> bool:
-    return type(value) is int and value >= 0
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
 
 
-def _plain(value: Any) -> bool:
-    """Say whether a value is JSON-ready: dicts with text keys, lists, text, finite numbers, booleans, None."""
+def _counts_epochs(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MOST_EPOCHS
+
+
+def _plain(value: Any, depth: int = 0) -> bool:
+    """Say whether a value is JSON-ready and not nested too deep: dicts with text keys, lists, text, finite numbers, booleans, None."""
     if isinstance(value, dict):
-        return all(isinstance(key, str) and _plain(item) for key, item in value.items())
+        return depth < _MOST_DEPTH and all(
+            isinstance(key, str) and _plain(key) and _plain(item, depth + 1) for key, item in value.items()
+        )
     if isinstance(value, list):
-        return all(_plain(item) for item in value)
+        return depth < _MOST_DEPTH and all(_plain(item, depth + 1) for item in value)
     if isinstance(value, str):
         return value.isascii() or value == value.encode("utf-8", "replace").decode("utf-8")
-    return value is None or type(value) in (bool, int) or (type(value) is float and math.isfinite(value))
+    if type(value) is int:
+        return -MOST_SEED <= value <= MOST_SEED
+    return value is None or type(value) is bool or (type(value) is float and math.isfinite(value))

@@ -22,6 +22,7 @@ MAX_COUNT = 127
 
 LARGEST_COUNT = 255
 """Largest event count per bin and input that frames hold; binning saturates there."""
+MOST_DIVISOR = 1e6
 
 NORMALISATIONS = ("fixed", "sample_max")
 
@@ -35,7 +36,7 @@ class Preprocessing:
         frame_size: ``(W, H)`` of the frames; differs from the sensor's where a data set is reduced.
         time_bins: T, the number of equal-duration bins per recording.
         c_clip: counts above it are clipped; 1 to 127 (1 is binary input).
-        divisor: ``d >= c_clip``; folds into the first layer's scale when compiled.
+        divisor: ``c_clip`` to `MOST_DIVISOR`; folds into the first layer's scale when compiled.
         normalisation: ``fixed``, or ``sample_max`` (divides by the recording's own largest count: needs the
             whole recording before its first step, so it is for float studies and is refused by the compiler).
         window_us: events that come later after a recording's start are left out, and its bins end with the last event
@@ -63,6 +64,10 @@ class Preprocessing:
             raise InputError(
                 f"divisor {self.divisor:g}: below c_clip {self.c_clip}, so frame values would exceed 1. "
                 f"Choose a divisor of at least {self.c_clip}."
+            )
+        if self.divisor > MOST_DIVISOR:
+            raise InputError(
+                f"divisor {self.divisor:g}: at most {MOST_DIVISOR:g} is allowed, or no frame value would reach any threshold."
             )
         if not 1 <= self.time_bins <= 1000:
             raise InputError(f"time_bins {self.time_bins}: outside 1 to 1000.")

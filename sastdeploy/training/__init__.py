@@ -1,1 +1,1 @@
-"""Training with smooth spikes: surrogate, neuron, network, SAM, loop. The only folder with torch, checkpoint.py aside."""
+"""Training with surrogate spikes: surrogate, neuron, network, SAM, loop. The only folder with torch, checkpoint.py aside."""

@@ -18,6 +18,7 @@ from sastdeploy.networks.architecture import AvgPool, Conv
 from sastdeploy.networks.checkpoint import Checkpoint
 from sastdeploy.recordings.frames import Frames, LabelledFrames
 from sastdeploy.training.inference import frame_values, network_of
+from sastdeploy.training.initial import apply_factors
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.states import batch_size
 
@@ -88,13 +89,14 @@ def _linear_map(name: str, shape: tuple[int, ...], function: Callable[[Tensor], 
 
 def initial_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
     """Return the checkpoint with the weights that its training began with (drawn anew from its seed); the slope stays its own."""
-    network, told = SpikingNetwork(checkpoint.architecture), checkpoint.training
-    network.initialise(torch.Generator().manual_seed(told.get("seed", 0)), told.get("init_scale", 1.0))
+    network, facts = SpikingNetwork(checkpoint.architecture), checkpoint.training
+    network.initialise(torch.Generator().manual_seed(facts.get("seed", 0)), facts.get("init_scale", 1.0))
+    apply_factors(network, facts.get("init_factors", {}))
     return replace(checkpoint, parameters=network.parameters_as_arrays())
 
 
 def loss_gradient(checkpoint: Checkpoint, data: LabelledFrames) -> NDArray[np.float64]:
-    """Return the gradient of the mean cross-entropy with smooth spikes over these recordings, as one vector."""
+    """Return the gradient of the mean cross-entropy with surrogate spikes over these recordings, as one vector."""
     network = network_of(checkpoint, torch.float64)
     total = torch.zeros(sum(p.numel() for p in network.parameters()), dtype=torch.float64)
     for part in _parts(checkpoint, data):
@@ -154,7 +156,7 @@ class Change:
 def attack(
     checkpoint: Checkpoint, frames: Frames, rng: np.random.Generator, restarts: int = 8, steps: int = 60
 ) -> list[Change]:
-    """Return, per recording, the change of input that changes the smooth network's scores most for its size.
+    """Return, per recording, the change of input that changes the surrogate network's scores most for its size.
 
     Projected gradient ascent on ``log(||f(x + d) - f(x)|| / ||d||)`` from ``restarts`` random d, whose sizes lie between
     1e-5 and 1 times the recording's own norm (evenly in the logarithm). A step's length starts at a half of ``||d||`` and
@@ -164,7 +166,7 @@ def attack(
     network = network_of(checkpoint, torch.float64)
     scale = checkpoint.preprocessing
     top = 1.0 if scale.normalisation == "sample_max" else scale.c_clip / scale.divisor
-    found = [Change(0.0, 0.0)] * len(frames)
+    changes = [Change(0.0, 0.0)] * len(frames)
     size = max(1, batch_size(checkpoint) // restarts)
     for start in range(0, len(frames), size):
         x = frame_values(frames, slice(start, start + size), scale, torch.float64)
@@ -179,15 +181,15 @@ def attack(
             moved, changed = _norms(d), _norms(network(x + d) - scores)
             for i, pair in enumerate(zip(moved.tolist(), changed.tolist())):
                 place, change = start + i // restarts, Change(*pair)
-                if change.moved > _LEAST_MOVED and change.ratio > found[place].ratio:
-                    found[place] = change
+                if change.moved > _LEAST_MOVED and change.ratio > changes[place].ratio:
+                    changes[place] = change
             ascent = torch.autograd.grad((_log(changed) - _log(moved)).sum(), d)[0]
             length = 0.02 + 0.48 * (1.0 - step / steps)
             with torch.no_grad():
                 step_sizes = length * moved / _norms(ascent).clamp(min=1e-300)
                 ascended = (x + d + ascent * _column(step_sizes)).clamp(0.0, top) - x
                 d = torch.where(_column(_norms(ascended) > 0), ascended, d.detach())
-    return found
+    return changes
 
 
 def _norms(x: Tensor) -> Tensor:

@@ -25,12 +25,12 @@ def device_of(asked: str, local_rank: int | None = None) -> torch.device:
     """
     if asked == "cpu":
         return CPU
-    found = re.fullmatch(r"cuda(?::([0-9]{1,4}))?", asked)
-    if not found:
+    match = re.fullmatch(r"cuda(?::([0-9]{1,4}))?", asked)
+    if not match:
         raise InputError(
             f"device '{asked}': unknown. Allowed: cpu, cuda, or cuda:N with the number of a GPU."
         )
-    number = found[1]
+    number = match[1]
     if number is not None and local_rank is not None:
         raise InputError(
             f"device {asked}: is one GPU for several processes. Allowed under torchrun: cpu, or cuda, with which every "

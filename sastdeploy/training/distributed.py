@@ -81,9 +81,9 @@ class Group:
         if self.size == 1:
             return []
         digest = torch.tensor(list(hashlib.sha256(content).digest()), dtype=torch.uint8, device=self.device)
-        found = [torch.empty_like(digest) for _ in range(self.size)]
-        self._exchange(dist.all_gather, found, digest)
-        return [rank for rank, other in enumerate(found) if not torch.equal(other, found[0])]
+        digests = [torch.empty_like(digest) for _ in range(self.size)]
+        self._exchange(dist.all_gather, digests, digest)
+        return [rank for rank, other in enumerate(digests) if not torch.equal(other, digests[0])]
 
     @contextmanager
     def first_before_others(self) -> Iterator[None]:
@@ -185,8 +185,8 @@ def group_from(environment: Mapping[str, str], device: str = "cpu") -> Group:
 def _number(environment: Mapping[str, str], name: str, lowest: int, highest: int) -> int:
     text = environment.get(name, "")
     if not (text.isascii() and text.isdigit() and lowest <= int(text) <= highest):
-        found = f"is '{text}'" if text else "is not set"
-        raise _refused(f"{name} {found}, must be a whole number from {lowest} to {highest}")
+        state = f"is '{text}'" if text else "is not set"
+        raise _refused(f"{name} {state}, must be a whole number from {lowest} to {highest}")
     return int(text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,6 +28,7 @@ def fit(
     resume: bool = False,
     force: bool = False,
     report: Report = lambda record: None,
+    warn: Callable[[str], None] = lambda text: None,
     group: Group = ALONE,
 ) -> Checkpoint:
     """Return the trained network of the best epoch: the highest validation accuracy with hard spikes.
@@ -42,7 +44,8 @@ def fit(
         command: for the checkpoint's provenance.
         resume: go on from ``<out>.state``, where there is one. force: replace an existing checkpoint.
         report: called after each epoch with its record: epoch (from 0), loss, surrogate_accuracy, hard_accuracy, gap,
-            gradient_norm, seconds, ...
+            gradient_norm, spike_rates, seconds, ...
+        warn: called with what the user should know: a class without recordings, layers that never spike.
         group: the processes that train together (`sastdeploy.training.distributed.processes`).
 
     Raises:
@@ -61,7 +64,8 @@ def fit(
     with TemporaryDirectory(prefix="sastdeploy-") as folder:
         return train(
             training, validation, architecture, preprocessing, settings, out or Path(folder) / "ckpt.pt",
-            dataset=training.dataset, command=command, resume=resume, force=force, report=report, group=group,
+            dataset=training.dataset, command=command, resume=resume, force=force, report=report, warn=warn,
+            group=group,
         )  # fmt: skip
 
 

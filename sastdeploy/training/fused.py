@@ -36,7 +36,7 @@ def fits(current: Tensor) -> bool:
 
 
 @njit(inline="always")
-def _smooth_spike(z):
+def _surrogate_spike(z):
     """Return ``1/2 + arctan(z) / pi``, for |z| > 1 through ``arctan(z) = pi/2 - arctan(1/z)``; float32, no branch."""
     size = abs(z)
     far = size > _ONE
@@ -73,7 +73,7 @@ def _forward(current, threshold, alpha, slope, hard, spikes):
                     s[n] = _ONE if u[n] >= threshold[n] else np.float32(0.0)
             else:
                 for n in range(neurons):
-                    s[n] = _smooth_spike(slope * (u[n] - threshold[n]))
+                    s[n] = _surrogate_spike(slope * (u[n] - threshold[n]))
 
 
 @kernel(parallel=True, error_model="numpy", fastmath={"contract"})

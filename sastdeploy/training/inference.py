@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sastdeploy.errors import InputError
-from sastdeploy.networks.architecture import Architecture
+from sastdeploy.networks.architecture import Architecture, AvgPool
 from sastdeploy.networks.checkpoint import Checkpoint
 from sastdeploy.recordings.frames import Frames, LabelledFrames, Preprocessing, require_fit
-from sastdeploy.statistics import wilson_interval
+from sastdeploy.statistics import paired_interval, wilson_interval
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.sparse import SparseFrames, SparseValues
 
@@ -113,31 +115,75 @@ def network_inputs(
     return lambda chosen: frame_values(frames, chosen, preprocessing).to(network.device)
 
 
+class SpikeCounts(list[Any]):
+    """Takes the place of a record of spikes and membranes, and keeps only each LIF layer's number of spikes.
+
+    Hard spikes, which are 0 or 1; exact over any number of batches.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: list[int] = []
+
+    def append(self, layer: tuple[Tensor, Tensor]) -> None:
+        super().append(int(layer[0].count_nonzero()))
+
+    def end_batch(self) -> None:
+        self.counts = [a + b for a, b in zip(self.counts or [0] * len(self), self)]
+        self.clear()
+
+
 def class_scores(
-    network: SpikingNetwork, frames: Frames, preprocessing: Preprocessing, hard: bool
+    network: SpikingNetwork,
+    frames: Frames,
+    preprocessing: Preprocessing,
+    hard: bool,
+    spikes: SpikeCounts | None = None,
 ) -> NDArray[np.float32]:
-    """Return the scores ``[N, K]`` of every recording, in the form in which the network runs fastest."""
+    """Return the scores ``[N, K]`` of every recording, in the form in which the network runs fastest.
+
+    Args:
+        spikes: takes the number of spikes of every LIF layer over all recordings.
+    """
     check_fit(network.architecture, preprocessing, frames)
     scores, draw = [], network_inputs(network, frames, preprocessing)
     with torch.inference_mode():
         for start in range(0, len(frames), _BATCH):
-            scores.append(network(draw(slice(start, start + _BATCH)), hard).cpu().numpy())
+            scores.append(network(draw(slice(start, start + _BATCH)), hard, spikes).cpu().numpy())
+            if spikes is not None:
+                spikes.end_batch()
     return np.concatenate([np.empty((0, network.architecture.classes), np.float32), *scores])
 
 
 def predict(
-    network: SpikingNetwork, frames: Frames, preprocessing: Preprocessing, hard: bool
+    network: SpikingNetwork,
+    frames: Frames,
+    preprocessing: Preprocessing,
+    hard: bool,
+    spikes: SpikeCounts | None = None,
 ) -> NDArray[np.int64]:
-    """Return the predicted class of every recording; ties go to the lowest class."""
-    predicted: NDArray[np.int64] = class_scores(network, frames, preprocessing, hard).argmax(1)
+    """Return the predicted class of every recording; ties go to the lowest class. Arguments as `class_scores`."""
+    predicted: NDArray[np.int64] = class_scores(network, frames, preprocessing, hard, spikes).argmax(1)
     return predicted
+
+
+def lif_layer_sizes(architecture: Architecture) -> dict[str, int]:
+    """Return the number of neurons of every LIF layer by its name, as in ``layers.0``, first to last."""
+    layers = zip(architecture.layers, architecture.shapes())
+    return {
+        f"layers.{i}": math.prod(shape)
+        for i, (layer, shape) in enumerate(layers)
+        if not isinstance(layer, AvgPool)
+    }
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Accuracy with smooth and with hard spikes on the same recordings, each with its 95 % Wilson interval.
+    """Accuracy with surrogate and with hard spikes on the same recordings, each with its 95 % Wilson interval.
 
-    ``gap = surrogate - hard`` (paper: Delta_transfer); its interval is the normal one of the paired differences.
+    ``gap = surrogate - hard`` (paper: Delta_transfer); its interval is Tango's score interval for paired proportions,
+    which has a width where all predictions are identical too. ``spike_rates``: of every LIF layer, mean hard spikes per
+    neuron and step.
     """
 
     recordings: int
@@ -147,6 +193,12 @@ class Evaluation:
     hard_interval: tuple[float, float]
     gap: float
     gap_interval: tuple[float, float]
+    spike_rates: dict[str, float]
+
+    @property
+    def silent_layers(self) -> tuple[str, ...]:
+        """The layers that sent no hard spike on any recording."""
+        return tuple(name for name, rate in self.spike_rates.items() if rate == 0)
 
 
 def evaluate(checkpoint: Checkpoint, data: LabelledFrames) -> Evaluation:
@@ -173,20 +225,23 @@ def evaluate(checkpoint: Checkpoint, data: LabelledFrames) -> Evaluation:
             f"evaluate: recordings of {len(data.classes)} classes do not fit the checkpoint's {len(checkpoint.classes)}. "
             f"Load the data set that it was trained on ({checkpoint.dataset})."
         )
-    network = network_of(checkpoint)
-    smooth, hard = (
-        predict(network, data.frames, checkpoint.preprocessing, h) == data.labels for h in (False, True)
+    network, spikes = network_of(checkpoint), SpikeCounts()
+    surrogate, hard = (
+        predict(network, data.frames, checkpoint.preprocessing, h, spikes if h else None) == data.labels
+        for h in (False, True)
     )
     count = len(data)
-    difference = smooth.astype(float) - hard
-    half = 1.96 * float(difference.std()) / count**0.5
-    gap = float(difference.mean())
+    states = count * checkpoint.preprocessing.time_bins
     return Evaluation(
         count,
-        float(smooth.mean()),
-        wilson_interval(int(smooth.sum()), count),
+        float(surrogate.mean()),
+        wilson_interval(int(surrogate.sum()), count),
         float(hard.mean()),
         wilson_interval(int(hard.sum()), count),
-        gap,
-        (gap - half, gap + half),
+        float((surrogate.astype(float) - hard).mean()),
+        paired_interval(int((surrogate & ~hard).sum()), int((hard & ~surrogate).sum()), count),
+        {
+            name: sent / (states * neurons)
+            for (name, neurons), sent in zip(lif_layer_sizes(checkpoint.architecture).items(), spikes.counts)
+        },
     )

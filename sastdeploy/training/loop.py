@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,16 @@ from sastdeploy._files import atomic
 from sastdeploy.errors import InputError, SastdeployError
 from sastdeploy.networks.architecture import Architecture
 from sastdeploy.networks.builtin import architecture_to_dict
-from sastdeploy.networks.checkpoint import Checkpoint, load_tensors, save_checkpoint, save_tensors
+from sastdeploy.networks.checkpoint import Checkpoint, save_checkpoint, silence
 from sastdeploy.provenance import git_commit, versions
 from sastdeploy.recordings.frames import LabelledFrames, Preprocessing
 from sastdeploy.training.distributed import ALONE, Group
-from sastdeploy.training.inference import check_fit, network_inputs, predict
+from sastdeploy.training.inference import SpikeCounts, check_fit, lif_layer_sizes, network_inputs, predict
+from sastdeploy.training.initial import ALIVE_RATE, alive_factors
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.optimiser import FusedAdam, PlainAdam, adam
 from sastdeploy.training.quantized import quantized_weights
+from sastdeploy.training.resumption import Progress, load_state, save_state
 from sastdeploy.training.settings import TrainingSettings, kernels_for
 from sastdeploy.training.sharpness import (
     plain_gradient,
@@ -35,22 +37,11 @@ from sastdeploy.training.sharpness import (
     sharpness_aware_gradient,
 )
 
-STATE_FORMAT = 4
 _FIRST, _SECOND, _DIRECTION = 11, 12, 13
 """Names of independent random streams: minibatches B and B', and random steps."""
 
 Optimiser = FusedAdam | PlainAdam
 Report = Callable[[dict[str, Any]], None]
-
-
-@dataclass
-class _Progress:
-    """What a resumed run needs: everything else is drawn anew from the seed and the epoch's number."""
-
-    epoch: int = 0
-    records: list[dict[str, Any]] = field(default_factory=list)
-    best_epoch: int = -1
-    best: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 # Only convolutions on a GPU read these. By default they may round to TF32, and differ in bits from run to run.
@@ -68,6 +59,7 @@ def train(
     resume: bool = False,
     force: bool = False,
     report: Report = lambda record: None,
+    warn: Callable[[str], None] = lambda text: None,
     group: Group = ALONE,
 ) -> Checkpoint:
     """Train a network, write the checkpoint of its best epoch to ``out``, and return it.
@@ -75,12 +67,15 @@ def train(
     Selection: highest validation accuracy with hard spikes, the earliest epoch on ties (of the epochs with quantized
     weights, where there are any); no test recording is seen.
     After each epoch ``<out>.state`` holds all that a resumed run needs (it ends with the same bits), and
-    ``<out>.jsonl`` one line per epoch: loss, surrogate_accuracy, hard_accuracy, gap, gradient_norm, seconds, ...
+    ``<out>.jsonl`` one line per epoch: loss, surrogate_accuracy, hard_accuracy, gap, spike_rates, gradient_norm, ...
+    Layers that send no hard spike on any validation recording in the chosen epoch stand in the checkpoint's training
+    facts (``selected.silent_layers``), and so do the factors of ``init alive`` (``init_factors``).
 
     Args:
         dataset, command: for provenance.
         resume: go on from ``<out>.state``. force: replace an existing checkpoint.
         report: called with each epoch's record.
+        warn: called with what the user should know: a class without recordings, layers that never spike.
         group: the processes that train together, each of which calls this with the same arguments; only the first
             writes and reports. A run is resumed by as many processes as began it, on the same kind of device. Seeded
             draws are made on the CPU, so that initial weights and minibatches are the same on every device.
@@ -95,6 +90,10 @@ def train(
     check_out(out, resume, force)
     state_path, log_path = out.with_name(out.name + ".state"), out.with_name(out.name + ".jsonl")
     _check_data(training, validation, architecture, preprocessing)
+    if group.first:
+        for name, part in (("training", training), ("validation", validation)):
+            for class_name in classes_without_recordings(part):
+                warn(f"class '{class_name}' has no {name} recording.")
     kernels_for(group.device.type, settings.kernels)
     if group.size > settings.batch_size:
         raise InputError(
@@ -111,9 +110,12 @@ def train(
     }
     network = SpikingNetwork(architecture, fused=settings.kernels == "fused")
     network.initialise(torch.Generator().manual_seed(settings.seed), settings.init_scale)
+    factors = _start_alive(network, training, preprocessing, settings) if settings.init == "alive" else {}
     network.to(group.device)
     optimiser = adam(network, settings.weight_decay)
-    progress = _begin(state_path, identity, network, optimiser, resume)
+    progress = Progress()
+    if resume and state_path.exists():
+        progress = load_state(state_path, identity, network, optimiser)
     _check_equal(group, identity, network, progress)
     for epoch in range(progress.epoch, settings.epochs):
         network.slope = settings.slope(epoch, architecture.neuron.slope)
@@ -126,13 +128,15 @@ def train(
         progress.epoch = epoch + 1
         _check_equal(group, identity, network, progress)
         if group.first:
-            _save_state(state_path, identity, network, optimiser, progress)
+            save_state(state_path, identity, network, optimiser, progress)
             _write_log(log_path, progress)
             report(record)
     checkpoint = _checkpoint(
-        progress, training, architecture, preprocessing, settings, dataset, command, group
+        progress, training, architecture, preprocessing, settings, factors, dataset, command, group
     )
     if group.first:
+        if message := silence(checkpoint.training["selected"].get("silent_layers", [])):
+            warn(message)
         # Once more: a run that was killed between its last state and its log has no epoch left to write it.
         _write_log(log_path, progress)
         save_checkpoint(out, checkpoint)
@@ -140,7 +144,24 @@ def train(
     return checkpoint
 
 
-def _write_log(path: Path, progress: _Progress) -> None:
+def _start_alive(
+    network: SpikingNetwork,
+    training: LabelledFrames,
+    preprocessing: Preprocessing,
+    settings: TrainingSettings,
+) -> dict[str, float]:
+    """Scale a fresh network on the whole first minibatch, on the CPU and in every process alike; return the factors."""
+    first = next(batches(len(training), settings.batch_size, settings.seed, _FIRST, 0))
+    return alive_factors(network, network_inputs(network, training.frames, preprocessing)(first), ALIVE_RATE)
+
+
+def classes_without_recordings(data: LabelledFrames) -> tuple[str, ...]:
+    """Return the names of the classes that no recording belongs to."""
+    counts = np.bincount(data.labels, minlength=len(data.classes))
+    return tuple(name for name, count in zip(data.classes, counts) if count == 0)
+
+
+def _write_log(path: Path, progress: Progress) -> None:
     atomic.write_text(path, "".join(json.dumps(record) + "\n" for record in progress.records))
 
 
@@ -149,7 +170,7 @@ def _held(network: SpikingNetwork, settings: TrainingSettings, epoch: int) -> Ab
     return quantized_weights(network, settings.quantize_bits) if settings.quantized(epoch) else nullcontext()
 
 
-def _better(progress: _Progress, settings: TrainingSettings) -> bool:
+def _better(progress: Progress, settings: TrainingSettings) -> bool:
     """Say whether the last epoch is the best so far; the first with quantized weights leaves all before it behind."""
     *_, last = progress.records
     if progress.best_epoch < 0 or settings.quantized(last["epoch"]) > settings.quantized(progress.best_epoch):
@@ -175,33 +196,23 @@ def _check_data(
         )
 
 
-def _check_equal(
-    group: Group, identity: dict[str, Any], network: SpikingNetwork, progress: _Progress
-) -> None:
+def _check_equal(group: Group, identity: dict[str, Any], network: SpikingNetwork, progress: Progress) -> None:
     """Accept processes that were given the same, stand at the same epoch and hold the same parameters, bit for bit."""
     if group.size == 1:
         return
     begun = json.dumps([identity, progress.epoch], sort_keys=True).encode()
-    if unlike := group.mismatched_ranks(begun):
+    if ranks := group.mismatched_ranks(begun):
         raise InputError(
-            f"ranks {unlike}: have other settings, data or a state of another epoch than rank 0. "
+            f"ranks {ranks}: have other settings, data or a state of another epoch than rank 0. "
             f"Give every process the same options and the same files."
         )
-    if unlike := group.mismatched_ranks(
+    if ranks := group.mismatched_ranks(
         b"".join(p.tobytes() for p in network.parameters_as_arrays().values())
     ):
         raise SastdeployError(
-            f"epoch {progress.epoch}: ranks {unlike} hold other parameters than rank 0. Run all processes on one kind "
+            f"epoch {progress.epoch}: ranks {ranks} hold other parameters than rank 0. Run all processes on one kind "
             f"of machine with the same number of threads; --resume goes on from the last epoch that agreed."
         )
-
-
-def _begin(
-    state_path: Path, identity: dict[str, Any], network: SpikingNetwork, optimiser: Optimiser, resume: bool
-) -> _Progress:
-    if resume and state_path.exists():
-        return _load_state(state_path, identity, network, optimiser)
-    return _Progress()
 
 
 def check_out(out: Path, resume: bool, force: bool) -> None:
@@ -291,6 +302,11 @@ def _run_epoch(
         raise InputError(
             f"epoch {epoch}: the loss is {average}. Lower the learning rate (now {rate:g}) or rho."
         )
+    for name, parameter in network.learnable_by_name().items():
+        if not bool(torch.isfinite(parameter.detach()).all()):
+            raise InputError(
+                f"epoch {epoch}: {name} is no longer finite. Lower the learning rate (now {rate:g}) or rho."
+            )
     return {
         "epoch": epoch,
         "loss": average,
@@ -305,106 +321,53 @@ def _run_epoch(
 
 def _validate(
     network: SpikingNetwork, data: LabelledFrames, preprocessing: Preprocessing, group: Group
-) -> dict[str, float]:
+) -> dict[str, Any]:
     own = data if group.size == 1 else data.select(group.share(len(data)))
-    right = [int((predict(network, own.frames, preprocessing, h) == own.labels).sum()) for h in (False, True)]
-    smooth, hard = (count / len(data) for count in group.sum_counts(right))
-    return {"surrogate_accuracy": smooth, "hard_accuracy": hard, "gap": smooth - hard}
-
-
-def _save_state(
-    path: Path, identity: dict[str, Any], network: SpikingNetwork, optimiser: Optimiser, progress: _Progress
-) -> None:
-    content = {
-        "format": "sastdeploy.training-state",
-        "format_version": STATE_FORMAT,
-        "identity": identity,
-        "epoch": progress.epoch,
-        "records": progress.records,
-        "best_epoch": progress.best_epoch,
-        "best": {name: torch.from_numpy(value) for name, value in progress.best.items()},
-        "network": network.state_dict(),
-        "optimiser": optimiser.state_dict(),
+    spikes = SpikeCounts()
+    correct = [
+        int((predict(network, own.frames, preprocessing, hard, spikes if hard else None) == own.labels).sum())
+        for hard in (False, True)
+    ]
+    layers = lif_layer_sizes(network.architecture)
+    sent = spikes.counts or [0] * len(layers)
+    surrogate, hard, *sent = group.sum_counts([*correct, *sent])
+    states = len(data) * preprocessing.time_bins
+    return {
+        "surrogate_accuracy": surrogate / len(data),
+        "hard_accuracy": hard / len(data),
+        "gap": surrogate / len(data) - hard / len(data),
+        "spike_rates": {
+            name: count / (states * neurons) for (name, neurons), count in zip(layers.items(), sent)
+        },
     }
-    save_tensors(path, _on_cpu(content))
-
-
-def _on_cpu(value: Any) -> Any:
-    """Return the same dicts and lists with every tensor on the CPU."""
-    if isinstance(value, dict):
-        return {key: _on_cpu(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_on_cpu(part) for part in value]
-    return value.cpu() if isinstance(value, torch.Tensor) else value
-
-
-def _load_state(
-    path: Path, identity: dict[str, Any], network: SpikingNetwork, optimiser: Optimiser
-) -> _Progress:
-    remedy = "Remove it, or start anew with --force."
-    try:
-        content = load_tensors(path)
-    except InputError as error:
-        raise InputError(f"{error} {remedy}") from error
-    known = (
-        content.get("format") == "sastdeploy.training-state" and content.get("format_version") == STATE_FORMAT
-    )
-    if not known or not isinstance(content.get("identity"), dict):
-        raise InputError(f"{path}: is no training state of this version. {remedy}")
-    recorded = {"device": "cpu", **content["identity"]}  # earlier states name none, and are all of the CPU
-    for part, now in identity.items():
-        before = recorded.get(part)
-        if before != now:
-            raise InputError(
-                f"{path}: cannot be resumed, {_difference(part, before, now)}. Repeat the first call's options."
-            )
-    try:
-        network.load_state_dict(content["network"])
-        optimiser.load_state_dict(content["optimiser"])
-        best = {name: value.numpy() for name, value in content["best"].items()}
-        progress = _Progress(content["epoch"], content["records"], content["best_epoch"], best)
-        _check_whole(progress, network.parameters_as_arrays())
-    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{path}: is damaged ({' '.join(str(error).split())}). {remedy}") from error
-    return progress
-
-
-def _check_whole(progress: _Progress, parameters: dict[str, NDArray[np.float32]]) -> None:
-    numbers = [record["epoch"] for record in progress.records if {"hard_accuracy", "slope"} <= record.keys()]
-    if numbers != list(range(progress.epoch)) or progress.best_epoch not in numbers:
-        raise ValueError("its epochs do not fit one another")
-    if {n: v.shape for n, v in progress.best.items()} != {n: v.shape for n, v in parameters.items()}:
-        raise ValueError("the best epoch's parameters do not fit the network")
-
-
-def _difference(part: str, before: Any, now: Any) -> str:
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in sorted({*before, *now}):
-            if before.get(key) != now.get(key):
-                return f"{part}.{key} was {before.get(key)} and is now {now.get(key)}"
-    return f"{part} was {before} and is now {now}"
 
 
 def _checkpoint(
-    progress: _Progress,
+    progress: Progress,
     training: LabelledFrames,
     architecture: Architecture,
     preprocessing: Preprocessing,
     settings: TrainingSettings,
+    factors: dict[str, float],
     dataset: str,
     command: str,
     group: Group,
 ) -> Checkpoint:
     chosen = progress.records[progress.best_epoch]
     # Seconds vary from run to run; the checkpoint holds only what the seed determines.
-    facts = {key: value for key, value in chosen.items() if key not in ("seconds", "cpu_seconds")}
+    facts = {
+        key: value for key, value in chosen.items() if key not in ("seconds", "cpu_seconds", "spike_rates")
+    }
+    # What is as it should be adds nothing, so that the checkpoint's hash is that of earlier versions.
+    if silent := [name for name, rate in chosen.get("spike_rates", {}).items() if rate == 0]:
+        facts["silent_layers"] = silent
     return Checkpoint(
         replace(architecture, neuron=replace(architecture.neuron, slope=chosen["slope"])),
         progress.best,
         preprocessing,
         training.classes,
         dataset,
-        {**settings.to_dict(), "selected": facts},
+        {**settings.to_dict(), **({"init_factors": factors} if factors else {}), "selected": facts},
         {
             "command": command,
             "data_hash": training.data_hash,

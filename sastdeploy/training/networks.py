@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import numpy as np
 import torch
@@ -74,39 +75,46 @@ class SpikingNetwork(nn.Module):
             hard: Heaviside spikes instead of the surrogate's; nothing else changes, gradients included.
             record: a list to which every LIF layer appends (spikes, membranes), both ``[T, B, ...]``.
         """
-        neuron = self.architecture.neuron
-        sparse = x if isinstance(x, SparseValues) else None
-        s = torch.empty(0) if isinstance(x, SparseValues) else x.transpose(0, 1)
-        # With channels last, convolutions on the CPU take a fifth less time, one of few channels an eighth.
-        form = torch.channels_last if self.fused and fits(s) else torch.contiguous_format
-        for i, layer in enumerate(self.architecture.layers):
-            if isinstance(layer, AvgPool):
-                s = _over_steps(lambda flat, window=layer.window: F.avg_pool2d(flat, *window), s)
-                continue
-            weight, bias = self.value(f"layers.{i}.weight"), self.value(f"layers.{i}.bias")
-            threshold = self.value(f"layers.{i}.threshold")
-            if i == 0 and sparse is not None:
-                current = SparseLinear.apply(weight, bias, sparse).view(
-                    sparse.time_bins, sparse.recordings, -1
-                )
-            elif isinstance(layer, Conv):
-                current = _over_steps(
-                    lambda flat, w=weight, b=bias, c=layer: F.conv2d(
-                        flat.contiguous(memory_format=form), w, b, c.stride, c.padding
-                    ),
-                    s,
-                )
-                threshold = threshold.view(-1, 1, 1)
-            else:
-                current = F.linear(s.flatten(2), weight, bias)
-            run = run_lif_fused if self.fused and fits(current) else run_lif
-            s, u = run(current, threshold, neuron.alpha, self.slope, hard)
-            if record is not None:
+        s = x if isinstance(x, SparseValues) else x.transpose(0, 1)
+        for i in range(len(self.architecture.layers)):
+            s, u = self.layer(i, self.currents(i, s), hard)
+            if record is not None and u is not None:
                 record.append((s, u))
         # Not s.mean(0), whose gradient would be written out for every step.
-        mean = s.sum(0) / len(s)
+        spikes = cast(Tensor, s)
+        mean = spikes.sum(0) / len(spikes)
         pooled = mean.mean((2, 3)) if self.architecture.readout.global_average_pool else mean.flatten(1)
         return F.linear(pooled, self.value("readout.weight"), self.value("readout.bias"))
+
+    def currents(self, i: int, s: Tensor | SparseValues) -> Tensor:
+        """Return what layer i receives, ``[T, B, ...]``: the weighted sums and biases of its inputs, or a pool's inputs."""
+        layer = self.architecture.layers[i]
+        if isinstance(layer, AvgPool):
+            return cast(Tensor, s)
+        weight, bias = self.value(f"layers.{i}.weight"), self.value(f"layers.{i}.bias")
+        if isinstance(s, SparseValues):
+            return SparseLinear.apply(weight, bias, s).view(s.time_bins, s.recordings, -1)
+        if isinstance(layer, Conv):
+            # With channels last, convolutions on the CPU take a fifth less time, one of few channels an eighth.
+            form = torch.channels_last if self.fused and fits(s) else torch.contiguous_format
+            return _over_steps(
+                lambda flat: F.conv2d(
+                    flat.contiguous(memory_format=form), weight, bias, layer.stride, layer.padding
+                ),
+                s,
+            )
+        return F.linear(s.flatten(2), weight, bias)
+
+    def layer(self, i: int, current: Tensor, hard: bool) -> tuple[Tensor, Tensor | None]:
+        """Return layer i's spikes and membranes, ``[T, B, ...]``, for its currents; of a pool its means and None."""
+        layer = self.architecture.layers[i]
+        if isinstance(layer, AvgPool):
+            return _over_steps(lambda flat: F.avg_pool2d(flat, *layer.window), current), None
+        threshold = self.value(f"layers.{i}.threshold")
+        if isinstance(layer, Conv):
+            threshold = threshold.view(-1, 1, 1)
+        run = run_lif_fused if self.fused and fits(current) else run_lif
+        return run(current, threshold, self.architecture.neuron.alpha, self.slope, hard)
 
     @property
     def device(self) -> torch.device:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def surrogate(x: Tensor, slope: float) -> Tensor:
-    """Return ``1/2 + arctan(slope x) / pi``, the smooth spike of the forward pass (paper, section 3; slope k = 25).
+    """Return ``1/2 + arctan(slope x) / pi``, the spike of the forward pass (paper, section 3; slope k = 25).
 
     Its gradient is exact by construction: nothing is straight-through.
     """
@@ -26,8 +26,8 @@ def _spike(x: Tensor, slope: float, hard: bool) -> Tensor:
         return surrogate(x, slope)
     if not x.requires_grad:
         return heaviside(x)
-    smooth = surrogate(x, slope)
-    return heaviside(x) + (smooth - smooth.detach())
+    soft = surrogate(x, slope)
+    return heaviside(x) + (soft - soft.detach())
 
 
 def run_lif(
@@ -42,7 +42,7 @@ def run_lif(
         current: ``I = A s + b``, ``[T, B, ...]``.
         threshold: theta, broadcastable to ``[B, ...]``.
         alpha: leak factor. slope: k of the surrogate. hard: swap sigma for the Heaviside step, and nothing else; a
-            gradient, where one is asked for, is then the surrogate's (hard forward, smooth backward).
+            gradient, where one is asked for, is then the surrogate's (hard forward, surrogate backward).
     """
     u = torch.zeros_like(current[0])
     s = torch.zeros_like(current[0])

@@ -7,9 +7,21 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sastdeploy.errors import InputError
+from sastdeploy.networks.architecture import SLOPES, shortened
+from sastdeploy.networks.checkpoint import MOST_EPOCHS, MOST_RHO, MOST_SEED
 
 METHODS = ("baseline", "sast", "asam", "random")
-FORWARDS = ("smooth", "hard")
+FORWARDS = ("surrogate", "hard")
+INITS = ("paper", "alive")
+RANGES = {
+    "rho": (0.0, MOST_RHO),
+    "delta": (1e-30, 1e6),
+    "learning_rate": (1e-12, 1e3),
+    "weight_decay": (0.0, 1e6),
+    "init_scale": (1e-6, 1e6),
+}
+"""What float32 holds with room for what a step computes from it, as rho / delta."""
+MOST_BATCH = 1_000_000
 KERNELS = ("fused", "torch")
 
 
@@ -27,6 +39,11 @@ def kernels_for(device: str, asked: str | None) -> str:
     return asked or ("fused" if device == "cpu" else "torch")
 
 
+def forward_of(word: str) -> str:
+    """Return the forward pass that a word names: ``smooth`` is the earlier word for ``surrogate``."""
+    return "surrogate" if word == "smooth" else word
+
+
 @dataclass(frozen=True)
 class TrainingSettings:
     """The paper's defaults (section 5): Adam, learning rate 1e-3, cosine annealing, batch 128. The rest are its rivals.
@@ -36,15 +53,17 @@ class TrainingSettings:
             weight; ``random``, one pass at a randomly moved point (SAST's control).
         rho: length of the step of ``sast``, ``asam`` and ``random``, >= 0; the paper: 0.30 (N-MNIST), 0.40 (DVS Gesture).
         delta: added to the gradient's norm, > 0.
-        epochs, batch_size: at least 1. learning_rate: > 0, at the first epoch.
+        epochs, batch_size: 1 to 1,000,000. learning_rate: > 0, at the first epoch. All real numbers: within `RANGES`.
         seed: of initial weights, of both streams of minibatches, and of random steps.
         kernels: ``fused`` (float32 on the CPU, first layer over active inputs only), or ``torch``, the plain
             definition. Equal within float32 rounding; the bits differ.
-        forward: ``smooth`` (the surrogate, as in the paper), or ``hard``: Heaviside spikes forward, the surrogate's
+        forward: ``surrogate`` (as in the paper; earlier files call it ``smooth``), or ``hard``: Heaviside spikes forward, the surrogate's
             gradient backward.
         slope_end: the surrogate's slope in the last epoch, reached in equal factors; 0 keeps the architecture's.
-        weight_decay: decoupled (AdamW), per step in units of the learning rate.
-        init_scale: initial weights and biases times this factor.
+        weight_decay: decoupled (AdamW), per step in units of the learning rate; their product at most 1.
+        init: ``paper``: weights and biases from U(-a, a), ``a = 1 / sqrt(fan_in)``; ``alive``: these times a factor per
+            layer with which the layer spikes on the first minibatch (`sastdeploy.training.initial.alive_factors`).
+        init_scale: with ``paper``, initial weights and biases times this factor.
         quantize_bits, quantize_epochs: in that many last epochs the weights are held at 2 to 8 bits
             (straight-through gradients), and the checkpoint holds them so; 0 bits: never.
     """
@@ -57,32 +76,49 @@ class TrainingSettings:
     learning_rate: float = 1e-3
     seed: int = 0
     kernels: str = "fused"
-    forward: str = "smooth"
+    forward: str = "surrogate"
     slope_end: float = 0.0
     weight_decay: float = 0.0
     init_scale: float = 1.0
     quantize_bits: int = 0
     quantize_epochs: int = 0
+    init: str = "paper"
 
     def __post_init__(self) -> None:
-        for name, allowed in (("method", METHODS), ("kernels", KERNELS), ("forward", FORWARDS)):
+        object.__setattr__(self, "forward", forward_of(self.forward))
+        for name, allowed in (
+            ("method", METHODS),
+            ("kernels", KERNELS),
+            ("forward", FORWARDS),
+            ("init", INITS),
+        ):
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} '{getattr(self, name)}': unknown. Allowed: {', '.join(allowed)}.")
         if self.method == "baseline" and self.rho != 0.0:
             raise InputError(
-                f"rho {self.rho:g}: belongs to methods {', '.join(METHODS[1:])}; baseline has none."
+                f"rho {shortened(self.rho)}: belongs to methods {', '.join(METHODS[1:])}; baseline has none."
             )
-        for name in ("rho", "delta", "learning_rate", "slope_end", "weight_decay", "init_scale"):
-            value, or_zero = getattr(self, name), name in ("rho", "slope_end", "weight_decay")
-            if not math.isfinite(value) or value < 0 or (value == 0 and not or_zero):
-                raise InputError(
-                    f"{name} {value:g}: must be a {'non-negative' if or_zero else 'positive'} number."
-                )
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} {getattr(self, name)}: must be at least 1.")
-        if not 0 <= self.seed < 1 << 63:
-            raise InputError(f"seed {self.seed}: outside 0 to {(1 << 63) - 1}.")
+        for name, (low, high) in RANGES.items():
+            if not low <= getattr(self, name) <= high:
+                raise InputError(f"{name} {shortened(getattr(self, name))}: outside {low:g} to {high:g}.")
+        if self.slope_end != 0.0 and not SLOPES[0] <= self.slope_end <= SLOPES[1]:
+            raise InputError(
+                f"slope_end {shortened(self.slope_end)}: must be {SLOPES[0]:g} to {SLOPES[1]:g}, or 0 for unchanged."
+            )
+        if self.learning_rate * self.weight_decay > 1.0:
+            raise InputError(
+                f"weight_decay {self.weight_decay:g}: times the learning rate {self.learning_rate:g} is above 1, so each "
+                f"step would turn the weights' signs. Choose at most {1 / self.learning_rate:g}."
+            )
+        if self.init == "alive" and self.init_scale != 1.0:
+            raise InputError(
+                f"init_scale {self.init_scale:g}: init alive finds each layer's factor itself. Leave one of the two out."
+            )
+        for name, high in (("epochs", MOST_EPOCHS), ("batch_size", MOST_BATCH)):
+            if not 1 <= getattr(self, name) <= high:
+                raise InputError(f"{name} {shortened(getattr(self, name))}: outside 1 to {high:,}.")
+        if not 0 <= self.seed <= MOST_SEED:
+            raise InputError(f"seed {shortened(self.seed)}: outside 0 to {MOST_SEED}.")
         if self.quantize_bits and not 2 <= self.quantize_bits <= 8:
             raise InputError(f"quantize_bits {self.quantize_bits}: must be 2 to 8, or 0 for none.")
         if (self.quantize_bits == 0) != (self.quantize_epochs == 0):
@@ -95,7 +131,12 @@ class TrainingSettings:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Return plain values as files hold them: what a later version added is left out where it is the default."""
+        values = asdict(self)
+        if self.init == "paper":
+            del values["init"]
+        # The word of every file so far, and part of every checkpoint's hash.
+        return values | {"forward": "smooth" if self.forward == "surrogate" else self.forward}
 
     def rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch (from 0): cosine annealing to 0 over all epochs."""

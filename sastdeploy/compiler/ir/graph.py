@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
 import numpy as np
 
 from sastdeploy.compiler.ir.nodes import Input, Node, Readout, Shape, require
+from sastdeploy.errors import CompileError
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +29,23 @@ class Graph:
     def replace(self, nodes: tuple[Node, ...]) -> Graph:
         """Return the graph with other nodes."""
         return Graph(self.name, nodes)
+
+    def map(self, fit: Callable[[Node], Node]) -> Graph:
+        """Return the graph of ``fit(node)`` for every node.
+
+        Raises:
+            CompileError: the reasons of all nodes that are refused, not of the first alone.
+        """
+        nodes: list[Node] = []
+        reasons: list[str] = []
+        for node in self.nodes:
+            try:
+                nodes.append(fit(node))
+            except CompileError as error:
+                reasons += error.reasons
+        if reasons:
+            raise CompileError(*reasons)
+        return self.replace(tuple(nodes))
 
 
 def _same(a: Node, b: Node) -> bool:

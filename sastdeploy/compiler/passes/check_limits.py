@@ -1,4 +1,4 @@
-"""Hold the network against the profile's stated limits."""
+"""Check the hardware's stated limits."""
 
 from __future__ import annotations
 
@@ -14,26 +14,30 @@ from sastdeploy.windows import windows_over
 def check_limits(graph: Graph, profile: HardwareProfile) -> Graph:
     """Return the graph unchanged where neurons, fan-in, fan-out and weight memory stay within the profile's limits.
 
-    Fan-out is held for the input's sources too. A pool adds spikes on their way and changes no neuron's fan-out.
+    Fan-out is checked for the input's sources too. A pool adds spikes on their way and changes no neuron's fan-out.
 
     Raises:
-        CompileError: naming the layer, its figure and the limit.
+        CompileError: all reasons, each naming the layer, its figure and the limit.
     """
     neurons = memory = 0
+    reasons: list[str] = []
     source, before = "input", (0, 0, 0)
     for node, shape in zip(graph.nodes, shapes(graph)):
         if isinstance(node, Lif):
             neurons += int(np.prod(shape))
         if isinstance(node, Synapses):
             memory += weight_bytes(node, profile.weight_bits)
-            _hold(node.name, "sources per neuron", fan_in(node), profile, "fan_in")
-            _hold(
-                f"{source}, into {node.name}", "targets per source", fan_out(node, before), profile, "fan_out"
+            targets = fan_out(node, before)
+            reasons += _exceeded(node.name, "sources per neuron", fan_in(node), profile, "fan_in")
+            reasons += _exceeded(
+                f"{source}, into {node.name}", "targets per source", targets, profile, "fan_out"
             )
             source = node.name
         before = shape
-    _hold(graph.name, "neurons in all", neurons, profile, "neurons")
-    _hold(graph.name, "bytes of packed weights in all", memory, profile, "memory_bytes")
+    reasons += _exceeded(graph.name, "neurons in all", neurons, profile, "neurons")
+    reasons += _exceeded(graph.name, "bytes of packed weights in all", memory, profile, "memory_bytes")
+    if reasons:
+        raise CompileError(*reasons)
     return graph
 
 
@@ -57,10 +61,12 @@ def weight_bytes(node: Synapses, bits: int) -> int:
     return -(-int(node.weight.size) * bits // 8)
 
 
-def _hold(where: str, what: str, found: int, profile: HardwareProfile, key: str) -> None:
+def _exceeded(where: str, what: str, figure: int, profile: HardwareProfile, key: str) -> list[str]:
+    """Return the reason why a figure is refused, or nothing where it stays within the profile's limit."""
     limit = profile.limits[key]
-    if limit is not None and found > limit:
-        raise CompileError(
-            f"{where}: {found:,} {what}; {profile.name} allows {limit:,} (limits.{key}). Use a smaller network, or a "
-            f"profile of a larger chip."
-        )
+    if limit is None or figure <= limit:
+        return []
+    return [
+        f"{where}: {figure:,} {what}; {profile.name} allows {limit:,} (limits.{key}). Use a smaller network, or a "
+        f"profile of a larger chip."
+    ]

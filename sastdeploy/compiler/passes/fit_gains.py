@@ -17,34 +17,49 @@ from sastdeploy.program.limits import MAX_MULTIPLIER, MAX_SHIFT
 def fit_gains(graph: Graph, profile: HardwareProfile) -> Graph:
     """Return the graph with ``M / 2^r ~ g = gain * s * 2^n`` per channel, ``0 < M < 2^15``, r as large as that allows.
 
-    One unit of the weighted integer sum is g membrane LSBs. A power of two becomes M = 1 and a plain shift.
+    One unit of the weighted integer sum is g membrane LSBs. A power of two becomes M = 1 and a plain shift. A channel
+    whose gain is too small to hold gets weights of 0, with M = 1 and r = 0: its largest sum, below 2^31, stays below half
+    an LSB anyway.
 
     Raises:
-        CompileError: a gain of 2^15 or more, or below 2^-47, naming layer and channel.
+        CompileError: a gain of 2^15 or more, naming layer and channel.
     """
-    return graph.replace(
-        tuple(_fit(node, profile) if isinstance(node, Synapses) else node for node in graph.nodes)
-    )
+    for node in graph.nodes:
+        if isinstance(node, Synapses) and node.weight_q is None:
+            raise _not_quantized(node)
+    return graph.map(lambda node: _fit(node, profile) if isinstance(node, Synapses) else node)
+
+
+def _not_quantized(node: Synapses) -> CompileError:
+    return CompileError(f"{node.name}: gains are fitted after weights are quantized. Order the passes so.")
 
 
 def _fit(node: Synapses, profile: HardwareProfile) -> Synapses:
     n = profile.membrane.fraction_bits
-    if node.weight_scale is None:
-        raise CompileError(f"{node.name}: gains are fitted after weights are quantized. Order the passes so.")
+    if node.weight_scale is None or node.weight_q is None:
+        raise _not_quantized(node)
     gain = node.gain * node.weight_scale * 2.0**n
     if profile.scale == "power_of_two":
         # Exact by construction but for the last bit of a product with a gain such as 1 / 3.
         gain = np.exp2(to_integer(np.log2(gain), 0).astype(np.float64))
-    multiplier, shift = (np.zeros(len(gain), np.int32) for _ in range(2))
+    multiplier, shift = np.ones(len(gain), np.int32), np.zeros(len(gain), np.int32)
+    weight_q = np.array(node.weight_q)
     for channel, g in enumerate(gain):
+        if too_small(float(g)):
+            weight_q[channel] = 0
+            continue
         try:
             multiplier[channel], shift[channel] = fit_gain(float(g), f"{node.name}, channel {channel}")
         except CompileError:
             # The sum of a channel without weights is 0, whatever its gain.
-            if node.effective_weight[channel].any():
+            if weight_q[channel].any():
                 raise
-            multiplier[channel], shift[channel] = 1, 0
-    return replace(node, fraction_bits=n, multiplier=multiplier, shift=shift)
+    return replace(node, fraction_bits=n, weight_q=weight_q, multiplier=multiplier, shift=shift)
+
+
+def too_small(gain: float) -> bool:
+    """Return whether a gain rounds to no ``M / 2^r`` above 0: with it, no sum of 32 bits reaches half an LSB."""
+    return bool(np.rint(np.ldexp(gain, MAX_SHIFT)) < 1)
 
 
 def fit_gain(gain: float, where: str) -> tuple[int, int]:

@@ -23,7 +23,7 @@ def fit_thresholds_and_biases(graph: Graph, profile: HardwareProfile) -> Graph:
         CompileError: a threshold that rounds to 0 or does not fit, a bias that does not fit: layer, neuron, value, format,
             and what would make it fit.
     """
-    return graph.replace(tuple(_fit(node, profile.membrane) for node in graph.nodes))
+    return graph.map(lambda node: _fit(node, profile.membrane))
 
 
 def _fit(node: Node, q: QFormat) -> Node:

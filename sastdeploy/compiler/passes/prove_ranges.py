@@ -20,33 +20,60 @@ READOUT_BITS = 32
 def prove_ranges(graph: Graph, profile: HardwareProfile) -> Graph:
     """Return the graph with each layer's ``accumulator_bits``: the smallest width that its sum cannot overflow.
 
-    Sources reach ``c_clip`` (input), 1 (spikes) or ``k^2`` (a pool of spikes), and nothing is assumed about which are
-    active together. The readout's sum runs over all steps, and over all positions of a channel where it pools.
+    Sources reach `largest_inputs`, and nothing is assumed about which are active together.
     Also proven to stay within int32: ``|leak| + |I| + |bias| + theta`` of every neuron, and every score.
 
     Raises:
-        CompileError: the profile's accumulator is narrower, or 32 bits are, naming layer, neuron and worst case.
+        CompileError: the profile's accumulator is narrower, or 32 bits are: every layer's reasons, naming neuron, worst
+            case, and what would fit.
     """
-    largest, steps = 1, 1
+    inputs, steps = largest_inputs(graph), _time_bins(graph)
     nodes: list[Node] = []
+    reasons: list[str] = []
+    for node in graph.nodes:
+        try:
+            if isinstance(node, Lif):
+                _prove_update(nodes[-1], node, inputs[nodes[-1].name], profile)
+            elif isinstance(node, Readout):
+                summed = inputs[node.name]
+                node = _prove_sum(node, summed, READOUT_BITS, "int32, which holds the readout's sums,")
+                _prove_score(node, summed, steps)
+            elif isinstance(node, Synapses):
+                holder = f"{profile.name}'s accumulator"
+                node = _prove_sum(node, inputs[node.name], profile.accumulator_bits, holder)
+        except CompileError as error:
+            reasons += error.reasons
+        nodes.append(node)
+    if reasons:
+        raise CompileError(*reasons)
+    return graph.replace(tuple(nodes))
+
+
+def largest_inputs(graph: Graph) -> dict[str, int]:
+    """Return the largest value that a source of each weighted layer can have, by the layer's name.
+
+    That is ``c_clip`` (input), 1 (spikes), ``k^2`` (a pool of spikes), and for the readout a count over all steps, and
+    over all positions of a channel where it pools.
+    """
+    largest, result = 1, {}
     before = (0, 0, 0)
     for node, shape in zip(graph.nodes, shapes(graph)):
         if isinstance(node, Input):
-            largest, steps = node.c_clip, node.time_bins
+            largest = node.c_clip
         elif isinstance(node, Lif):
-            _prove_update(nodes[-1], node, largest, profile)
             largest = 1
         elif isinstance(node, SumPool):
             largest *= node.size
         elif isinstance(node, Readout):
-            summed = steps * (before[1] * before[2] if node.pool == "sum" else 1)
-            node = _prove_sum(node, summed, READOUT_BITS, "int32, which holds the readout's sums,")
-            _prove_score(node, summed, steps)
+            result[node.name] = _time_bins(graph) * (before[1] * before[2] if node.pool == "sum" else 1)
         elif isinstance(node, Synapses):
-            node = _prove_sum(node, largest, profile.accumulator_bits, f"{profile.name}'s accumulator")
-        nodes.append(node)
+            result[node.name] = largest
         before = shape
-    return graph.replace(tuple(nodes))
+    return result
+
+
+def _time_bins(graph: Graph) -> int:
+    return next(node.time_bins for node in graph.nodes if isinstance(node, Input))
 
 
 def worst_sums(node: Synapses, largest: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -69,10 +96,13 @@ def _prove_sum(node: Synapses, largest: int, offered: int, holder: str) -> Synap
     if needed > offered:
         neuron = int(np.argmax(np.maximum(-low - 1, high)))
         worst = int(high[neuron] if high[neuron] > -low[neuron] - 1 else low[neuron])
+        half = 1 << (offered - 1)
+        fits = min(half * largest // max(-int(low.min()), 1), (half - 1) * largest // max(int(high.max()), 1))
+        smaller = f" Inputs up to {fits} would fit." if 0 < fits < largest else ""
         raise CompileError(
             f"{node.name}, neuron {neuron}: its sum can reach {worst:,} (inputs up to {largest}) and needs {needed} bits; "
-            f"{holder} has {offered}. Use a wider accumulator, fewer weight bits, fewer inputs per neuron, or train with "
-            f"a smaller clip."
+            f"{holder} has {offered}.{smaller} Use a wider accumulator, fewer weight bits, fewer inputs per neuron, or "
+            f"train with a smaller clip."
         )
     return replace(node, accumulator_bits=needed)
 

@@ -1,0 +1,121 @@
+"""The state of an interrupted training: written after each epoch, read to go on with the same bits."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sastdeploy.errors import InputError
+from sastdeploy.networks.architecture import shortened
+from sastdeploy.networks.checkpoint import load_tensors, save_tensors
+from sastdeploy.training.networks import SpikingNetwork
+from sastdeploy.training.optimiser import FusedAdam, PlainAdam
+
+Optimiser = FusedAdam | PlainAdam
+
+STATE_FORMAT = 4
+
+
+@dataclass
+class Progress:
+    """What a resumed run needs: everything else is drawn anew from the seed and the epoch's number."""
+
+    epoch: int = 0
+    records: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int = -1
+    best: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
+def save_state(
+    path: Path, identity: dict[str, Any], network: SpikingNetwork, optimiser: Optimiser, progress: Progress
+) -> None:
+    """Write all that `load_state` needs, tensors on the CPU; ``identity`` is what a resumed run must share."""
+    content = {
+        "format": "sastdeploy.training-state",
+        "format_version": STATE_FORMAT,
+        "identity": identity,
+        "epoch": progress.epoch,
+        "records": progress.records,
+        "best_epoch": progress.best_epoch,
+        "best": {name: torch.from_numpy(value) for name, value in progress.best.items()},
+        "network": network.state_dict(),
+        "optimiser": optimiser.state_dict(),
+    }
+    save_tensors(path, _on_cpu(content))
+
+
+def _on_cpu(value: Any) -> Any:
+    """Return the same dicts and lists with every tensor on the CPU."""
+    if isinstance(value, dict):
+        return {key: _on_cpu(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_on_cpu(part) for part in value]
+    return value.cpu() if isinstance(value, torch.Tensor) else value
+
+
+def load_state(
+    path: Path, identity: dict[str, Any], network: SpikingNetwork, optimiser: Optimiser
+) -> Progress:
+    """Fill network and optimiser from a state, and return how far its training had come.
+
+    Raises:
+        InputError: the file is no state, damaged, or of a run of another ``identity``; names the first difference.
+    """
+    remedy = "Remove it, or start anew with --force."
+    try:
+        content = load_tensors(path)
+    except InputError as error:
+        raise InputError(f"{error} {remedy}") from error
+    known = (
+        content.get("format") == "sastdeploy.training-state" and content.get("format_version") == STATE_FORMAT
+    )
+    if not known or not isinstance(content.get("identity"), dict):
+        raise InputError(f"{path}: is no training state of this version. {remedy}")
+    recorded = {"device": "cpu", **content["identity"]}  # earlier states name none, and are all of the CPU
+    for part, now in identity.items():
+        before = recorded.get(part)
+        if before != now:
+            raise InputError(
+                f"{path}: cannot be resumed, {_difference(part, before, now)}. Repeat the first call's options."
+            )
+    try:
+        network.load_state_dict(content["network"])
+        optimiser.load_state_dict(content["optimiser"])
+        best = {name: value.numpy() for name, value in content["best"].items()}
+        progress = Progress(content["epoch"], content["records"], content["best_epoch"], best)
+        _check_whole(progress, network.parameters_as_arrays())
+    except Exception as error:  # An edited file can hold anything, and torch raises what it likes.
+        raise InputError(f"{path}: is damaged ({' '.join(str(error).split())}). {remedy}") from error
+    return progress
+
+
+def _check_whole(progress: Progress, parameters: dict[str, NDArray[np.float32]]) -> None:
+    if type(progress.epoch) is not int or type(progress.best_epoch) is not int:
+        raise ValueError("its epochs are no whole numbers")
+    for record in progress.records:
+        for key, value in record.items():
+            if not all(_is_finite(part) for part in (value.values() if isinstance(value, dict) else [value])):
+                raise ValueError(f"{key} is {shortened(value)}, no finite number")
+    numbers = [record["epoch"] for record in progress.records if {"hard_accuracy", "slope"} <= record.keys()]
+    if numbers != list(range(progress.epoch)) or progress.best_epoch not in numbers:
+        raise ValueError("its epochs do not fit one another")
+    if {n: v.shape for n, v in progress.best.items()} != {n: v.shape for n, v in parameters.items()}:
+        raise ValueError("the best epoch's parameters do not fit the network")
+
+
+def _is_finite(value: Any) -> bool:
+    return type(value) is int or (type(value) is float and math.isfinite(value))
+
+
+def _difference(part: str, before: Any, now: Any) -> str:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted({*before, *now}):
+            if before.get(key) != now.get(key):
+                return f"{part}.{key} was {before.get(key)} and is now {now.get(key)}"
+    return f"{part} was {before} and is now {now}"
