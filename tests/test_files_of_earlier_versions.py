@@ -60,8 +60,8 @@ def test_the_command_line_takes_the_earlier_word_for_surrogate():
     from sastdeploy.cli.train_command import command
 
     (forward,) = (option for option in command.params if option.name == "forward")
+    assert forward.metavar == "[surrogate|hard]" and forward.default == "surrogate"
     with command.make_context("train", ["--dataset", "nmnist-sim", "--forward", "smooth"]) as context:
-        assert context.params["forward"] == "surrogate"
-    assert list(forward.type.choices) == ["surrogate", "hard"]
+        assert TrainingSettings(forward=context.params["forward"]) == TrainingSettings()
     refused = CliRunner().invoke(command, ["--dataset", "nmnist-sim", "--forward", "soft"])
-    assert refused.exit_code == 2 and "'soft' is not one of 'surrogate', 'hard'." in refused.output
+    assert refused.exit_code == 2 and "'soft' is not one of 'surrogate', 'hard', 'smooth'." in refused.output

@@ -9,13 +9,6 @@ import click
 from sastdeploy.cli.options import DATA, JSON, SKIP_BAD, window_option, window_us
 
 
-class _Forward(click.Choice[str]):
-    """``surrogate`` or ``hard``; ``smooth`` is the earlier word for the first."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        return super().convert("surrogate" if value == "smooth" else value, param, ctx)
-
-
 @click.command()
 @click.option(
     "--dataset", required=True, help="nmnist-sim, dvsgesture-sim (simulated), nmnist or dvsgesture (real)."
@@ -63,7 +56,9 @@ class _Forward(click.Choice[str]):
 @click.option("--slope", type=float, default=25.0, show_default=True, help="Slope k of the arctan surrogate.")
 @click.option(
     "--forward",
-    type=_Forward(["surrogate", "hard"]),
+    # smooth is the earlier word for surrogate.
+    type=click.Choice(["surrogate", "hard", "smooth"]),
+    metavar="[surrogate|hard]",
     default="surrogate",
     show_default=True,
     help="Spikes of the forward pass; hard: with the surrogate's gradient backward.",

@@ -27,9 +27,9 @@ from sastdeploy.training.distributed import ALONE, Group
 from sastdeploy.training.inference import SpikeCounts, check_fit, lif_layer_sizes, network_inputs, predict
 from sastdeploy.training.initial import ALIVE_RATE, alive_factors
 from sastdeploy.training.networks import SpikingNetwork
-from sastdeploy.training.optimiser import FusedAdam, PlainAdam, adam
+from sastdeploy.training.optimiser import adam
 from sastdeploy.training.quantized import quantized_weights
-from sastdeploy.training.resumption import Progress, load_state, save_state
+from sastdeploy.training.resumption import Optimiser, Progress, load_state, save_state
 from sastdeploy.training.settings import TrainingSettings, kernels_for
 from sastdeploy.training.sharpness import (
     plain_gradient,
@@ -40,7 +40,6 @@ from sastdeploy.training.sharpness import (
 _FIRST, _SECOND, _DIRECTION = 11, 12, 13
 """Names of independent random streams: minibatches B and B', and random steps."""
 
-Optimiser = FusedAdam | PlainAdam
 Report = Callable[[dict[str, Any]], None]
 
 
