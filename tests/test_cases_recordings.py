@@ -574,6 +574,10 @@ def test_a_window_is_part_of_the_preprocessing_of_checkpoint_program_and_cache(t
     cut = load_dataset("nmnist", "test", root=tmp_path, window_us=400_000)
     dense = [frames.frames.dense() for frames in (whole, changed, cut)]
     assert np.array_equal(dense[0], dense[2]) and not np.array_equal(dense[0], dense[1])
+    from sastdeploy.training.fit import find_preprocessing
+
+    assert find_preprocessing(cut.select(slice(3))).window_us == 400_000
+    assert find_preprocessing(whole).window_us is None
 
 
 def test_a_window_by_hand():

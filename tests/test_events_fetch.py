@@ -19,12 +19,19 @@ HALF = len(CONTENT) // 2
 
 @pytest.fixture
 def server():
-    """A server of CONTENT; ``break_after`` bytes it hangs up; ``asked`` holds the Range headers seen."""
+    """A server of CONTENT; ``break_after`` bytes it hangs up; ``asked`` holds the Range headers seen; ``empty`` is the
+    status of an answer with nothing in it."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             asked = self.headers.get("Range")
             self.server.asked.append(asked)
+            if self.server.empty:
+                self.send_response(self.server.empty)
+                if self.server.empty == 200:
+                    self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and self.server.ranges else 0
             if start >= len(CONTENT):
                 self.send_error(416)
@@ -38,7 +45,7 @@ def server():
             pass
 
     served = HTTPServer(("127.0.0.1", 0), Handler)
-    served.asked, served.ranges, served.break_after = [], True, None
+    served.asked, served.ranges, served.break_after, served.empty = [], True, None, None
     thread = threading.Thread(target=served.serve_forever, daemon=True)
     thread.start()
     yield served
@@ -82,4 +89,14 @@ def test_a_part_that_is_whole_is_taken(server, tmp_path):
 def test_wrong_bytes_are_refused_and_not_kept(server, tmp_path):
     with pytest.raises(InputError, match="has not the published MD5"):
         fetch(facts(server, b"other"), tmp_path)
+    assert not (tmp_path / "nmnist").exists()
+
+
+@pytest.mark.parametrize("status", [202, 200])
+def test_an_answer_with_nothing_in_it_is_told_as_such(server, tmp_path, status):
+    server.empty = status
+    with pytest.raises(
+        InputError, match=rf"Train.zip: answered {status} with no content\. The server does not give"
+    ):
+        fetch(facts(server), tmp_path)
     assert not (tmp_path / "nmnist").exists()
