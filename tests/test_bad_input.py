@@ -162,14 +162,14 @@ WAYS = "Train one with 'sastdeploy train'."
 CASES = [
     # recordings
     ("show missing", nothing, "data show none.bin", 3, "none.bin: cannot be read (No such file or directory)."),
-    ("show folder", nothing, "data show data", 3, "data: cannot tell its format from ''. Allowed: .bin, .aedat, .npy (N-MNIST, AEDAT 3.1, tonic's DVS Gesture)."),
+    ("show folder", nothing, "data show data", 3, "data: cannot tell its format from ''. Allowed: .bin, .aedat, .npy (N-MNIST, AEDAT 3.1, arrays of events)."),
     ("show empty", write("bad.bin", b""), "data show bad.bin", 3, "bad.bin: holds no event. A recording needs at least one; leave this file out (--skip-bad)."),
     ("show truncated", write("bad.bin", bytes(8)), "data show bad.bin", 3, "bad.bin: offset 5: truncated, 3 of 5 bytes of an event. The file is damaged; get it again or leave it out (--skip-bad)."),
     ("show outside", write("bad.bin", bytes([40, 1, 0, 0, 1])), "data show bad.bin", 3, "bad.bin: offset 0: pixel (40, 1) lies outside the 34 x 34 sensor. Check that the file belongs to this data set."),
     ("show backwards", write("bad.bin", bytes([1, 1, 0, 0, 9, 1, 1, 0, 0, 1])), "data show bad.bin", 3, "bad.bin: offset 5: time runs backwards, from 9 to 1 us. Times must not decrease; the file is damaged."),
     ("show junk aedat", write("bad.aedat", "junk"), "data show bad.aedat", 3, "bad.aedat: offset 0: does not begin with #!AER-DAT3.1. Only AEDAT 3.1 files are read here."),
     ("show headless aedat", write("bad.aedat", "#!AER-DAT3.1\r\n"), "data show bad.aedat", 3, "bad.aedat: offset 12: the header never ends. The file is truncated; get it again."),
-    ("show malicious npy", evil_array, "data show bad.npy", 3, "bad.npy: is not a readable .npy file of plain numbers (Object arrays cannot be loaded when allow_pickle=False)."),
+    ("show malicious npy", evil_array, "data show bad.npy", 3, "bad.npy: is no valid .npy file of plain numbers (it holds Python objects). Get the file again."),
     ("show picture of another kind", nothing, "data show good.bin --out picture.xyz", 3, "picture.xyz"),
     # data sets
     ("check unknown", nothing, "data check nmnits", 3, "data set 'nmnits': unknown. Did you mean 'nmnist'? Known: nmnist-sim, dvsgesture-sim, nmnist, dvsgesture, mnist."),
@@ -181,7 +181,7 @@ CASES = [
     ("make one performer", nothing, "data make dvsgesture-sim --data data --performers 1", 3, "performers 1: outside 2 to 29. Choose a number within that range (at least one trains and one tests)."),
     ("make no duration", nothing, "data make dvsgesture-sim --data data --duration 0", 3, "duration 0.0: outside 0.5 to 20 seconds per gesture. Choose one in that range."),
     ("images missing", nothing, "data make nmnist-sim --data data --images none", 3, "none"),
-    ("check a bad zip", write("data/dvsgesture/DvsGesture.tar.gz", "junk"), "data check dvsgesture --data data", 3, "data set 'dvsgesture': not found (data/dvsgesture/DvsGesture.tar.gz: cannot be unpacked (not a gzip file). Download it again)."),
+    ("check a bad zip", write("data/dvsgesture/DvsGesture.tar.gz", "junk"), "data check dvsgesture --data data", 3, "data set 'dvsgesture': not found (data/dvsgesture/DvsGesture.tar.gz: is no valid tar.gz archive (Not a gzipped file (b'ju')). It cannot be unpacked; download it again)."),
     # training
     ("train on nothing", nothing, "train --dataset dvsgesture --data data", 3, "data set 'dvsgesture': not found (there is no folder data/dvsgesture). " + FETCH.replace("{0}/data", "data")),
     ("train unknown set", nothing, "train --dataset cifar10 --data data", 3, "data set 'cifar10': unknown. Known: nmnist-sim, dvsgesture-sim, nmnist, dvsgesture, mnist."),
