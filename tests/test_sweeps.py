@@ -451,8 +451,8 @@ def test_real_recordings_need_one_word(file, tmp_path):
     trials = addresses(experiment, tmp_path / "data")
     run_all(trials, tmp_path / "data", tmp_path / "work", records, 2)
     text = report(aggregate(experiment, trials, records))
-    assert "2 of 2 trials. `nmnist`, 2 epochs" in text and "40 test recordings" in text
-    assert "simulated" not in text and "Reduced against the paper: at most 2 epochs instead of 200" in text
+    assert "2 of 2 trials" in text and "- data: `nmnist`, " in text and "- test recordings: 40\n" in text
+    assert "simulated" not in text
 
 
 def test_a_damaged_log_or_state_of_a_trial_is_named(file, root, tmp_path):

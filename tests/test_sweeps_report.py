@@ -91,7 +91,7 @@ def test_the_report_tells_what_its_tables_are_made_of(file, tmp_path):
     results = aggregate(experiment, written(experiment, tmp_path / "r", plain), tmp_path / "r")
     text = report(results)
     for line in (
-        "# Small", "- experiment: `small`, 12 of 12 trials, commits 0123456789ab", "- test: 1,000 recordings",
+        "# Small", "- experiment: `small`, 12 of 12 trials, commits 0123456789ab", "- test recordings: 1,000",
         "- data: `nmnist-sim`, 60 training recordings, 2 epochs", "- reference: the first point with the same divisor_factor",
         "- test recordings read: 12 trials", "A note.", "## Accuracy",
     ):  # fmt: skip

@@ -85,7 +85,7 @@ MEASURES: dict[str, Callable[[Subject], Any]] = {
     "activity": _activity, "margins": _margins, "contraction": _contraction, "bounds": _bounds,
     "calibration": _calibration, "robustness": _robustness,
 }  # fmt: skip
-"""By name: spike rates and the surrogate's tail; margins (paper, Figure 2a); gamma-hat; section 4's bounds; what
+"""By name: spike rates and the surrogate's tail; margins; gamma-hat; the theory's bounds; what
 thresholds and input scale can still mend at deployment; corrupted recordings. All on validation recordings but the last two.
 """
 

@@ -31,7 +31,7 @@ def _facts(results: Results) -> list[str]:
         f"{' or '.join(map(str, epochs))} epochs",
     ]
     facts += [
-        f"{name}: {' or '.join(f'{n:,}' for n in counts)} recordings"
+        f"{name} recordings: {' or '.join(f'{n:,}' for n in counts)}"
         for name, counts in results.recordings().items()
     ]
     if experiment.compare_within:
