@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+OLDEST_TESTS := tests/test_frames_record.py tests/test_checkpoint.py tests/test_fixedpoint.py tests/test_program_file.py \
+	tests/test_simulator_equality.py tests/test_training_loop.py tests/test_cli_road.py
 
-.PHONY: quickstart test lint bench bench-peers results clean help
+.PHONY: quickstart test test-oldest lint bench bench-peers results clean help
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -15,6 +17,9 @@ quickstart: $(READY)  ## simulate recordings, train, compile, simulate the progr
 
 test: $(READY)  ## the whole test suite
 	$(BIN)/python -m pytest
+
+test-oldest: .venv-oldest/.ready  ## a fast part of the tests with the oldest versions that pyproject.toml allows
+	SASTDEPLOY_PROGRAMS=10 .venv-oldest/bin/python -m pytest -q $(OLDEST_TESTS)
 
 lint: $(VENV)/.ready-dev  ## style, types and the two import walls
 	$(BIN)/ruff check .
@@ -29,6 +34,11 @@ $(READY): pyproject.toml .ci/constraints.txt
 
 $(VENV)/.ready-dev: $(READY)
 	$(BIN)/python -m pip install --quiet -c .ci/constraints.txt -e '.[test,dev,tonic]'
+	touch $@
+
+.venv-oldest/.ready: pyproject.toml .ci/constraints-oldest.txt
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet -c .ci/constraints-oldest.txt -e '.[test]'
 	touch $@
 
 bench: $(READY)  ## speed of this machine, without other frameworks (about a minute)
@@ -47,4 +57,4 @@ results: $(READY)  ## write the paper's results.json, tables and figures from th
 	$(BIN)/python benchmarks/paper/quoted.py --write
 
 clean:  ## remove the environment and everything built
-	rm -rf $(VENV) .venv-peers .bench build dist .pytest_cache .hypothesis .ruff_cache .mypy_cache
+	rm -rf $(VENV) .venv-oldest .venv-peers .bench build dist .pytest_cache .hypothesis .ruff_cache .mypy_cache

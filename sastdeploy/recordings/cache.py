@@ -89,7 +89,9 @@ def cached_frames(
                         f"{folder}: does not read back as it was written ({fault}). Check the disk, remove this folder, "
                         f"and repeat the command."
                     )
-    return _open(folder, facts, window_us, say)
+    # Whole by its sums, it can still be written by something else.
+    with parsing(folder, "cache of frames", "Remove this folder, and repeat the command."):
+        return _open(folder, facts, window_us, say)
 
 
 @contextmanager
