@@ -143,7 +143,7 @@ def altered(tmp_path, change):
     (lambda c: c["manifest"]["preprocessing"].update(c_clip=0), "c_clip 0: outside 1 to 127."),
     (lambda c: c["manifest"]["architecture"].update(classes=1), "1 classes; at least 2 are needed."),
     (lambda c: c["manifest"]["architecture"]["layers"][0].update(neurons=13), "layers.0.weight: expected float32 [13, 32], found float32 [12, 32]."),
-    (lambda c: c["manifest"]["architecture"]["neuron"].update(alpha="half"), "key 'neuron.alpha': Input should be a valid number, found 'half'."),
+    (lambda c: c["manifest"]["architecture"]["neuron"].update(alpha="half"), "key 'neuron.alpha': must be a number, found 'half'."),
 ])  # fmt: skip
 def test_an_altered_file_is_refused(tmp_path, change, message):
     with pytest.raises(InputError) as caught:

@@ -105,13 +105,13 @@ def test_a_users_file(tmp_path):
 
 @pytest.mark.parametrize(("change", "message"), [
     (("kernel: 3", "kernal: 3"), "key 'layers.0.conv.kernal': unknown. Did you mean 'kernel'? Allowed: kind, channels, kernel, stride, padding."),
-    (("neurons: 20", "neurons: many"), "key 'layers.2.dense.neurons': Input should be a valid integer, found 'many'."),
+    (("neurons: 20", "neurons: many"), "key 'layers.2.dense.neurons': must be a whole number, found 'many'."),
     (("neurons: 20", "neurons: 999999999999"), "mine: layer 2: 999,999,999,999 values; at most 16,777,216 are allowed."),
     (("neurons: 20", "neurons: 16000000"), "mine: 8,384,000,170 parameters; at most 268,435,456 are allowed."),
     (("neurons: 20", "neurons: 0"), "layer 2 (dense): neurons must be at least 1, found 0."),
     (("channels: 8, ", ""), "key 'layers.0.conv.channels': missing."),
-    (("kind: dense", "kind: lstm"), "key 'layers.2': "),
-    (("name: mine", "nam: mine"), "key 'nam': unknown. Did you mean 'name'? Allowed: name, layers, readout. (1 more)"),
+    (("kind: dense", "kind: lstm"), "key 'layers.2.kind': unknown value 'lstm'. Allowed: dense, conv, sum_pool."),
+    (("name: mine", "nam: mine"), "2 errors:\n  key 'nam': unknown. Did you mean 'name'? Allowed: name, layers, readout.\n  key 'name': missing."),
     (("name: mine\n", ""), "key 'name': missing."),
     (("kernel: 2}", "kernel: 30}"), "layer 1 (avg_pool): kernel 30 does not fit its 17 x 17 input"),
     (("  - {kind: dense, neurons: 20}\n", ""), "the first and the last hidden layer must be dense or conv, found conv and avg_pool."),

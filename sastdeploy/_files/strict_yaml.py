@@ -117,7 +117,7 @@ def validate(model: type[Model], data: Any, where: str) -> Model:
     """Return ``data`` as an instance of a pydantic model.
 
     Raises:
-        InputError: naming the first key at fault, what is allowed there, and the likely spelling of an unknown key.
+        InputError: naming every key at fault, what is allowed there, and the likely spelling of an unknown key.
     """
     import pydantic
 
@@ -129,17 +129,87 @@ def validate(model: type[Model], data: Any, where: str) -> Model:
         raise InputError(f"{where}: {_explain(model, error.errors())}") from error
 
 
+_MOST_ERRORS = 20
+"""Errors of one file that a message lists."""
+_TYPES = {
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_parsing_size": "must be a whole number of at most 18 digits",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "string_type": "must be text",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be keys and values",
+    "model_type": "must be keys and values",
+    "model_attributes_type": "must be keys and values",
+    "string_pattern_mismatch": "must match {pattern}",
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be above {gt}",
+    "less_than_equal": "must be at most {le}",
+    "less_than": "must be below {lt}",
+    "too_short": "must have at least {min_length} entries",
+    "too_long": "must have at most {max_length} entries",
+    "literal_error": "must be {expected}",
+    "none_required": "must be null",
+}
+"""What each of pydantic's error types asks for, in our words."""
+_PATTERNS = {
+    r"\S": "must not be empty",
+    "^[A-Za-z0-9_-]{1,64}$": "must be 1 to 64 letters, digits, _ or -",
+    "^[a-z0-9_-]+$": "must be lower-case letters, digits, _ or -",
+}
+"""The schemas' patterns in words."""
+
+
 def _explain(model: Any, errors: list) -> str:
-    first = min(errors, key=lambda e: e["type"] != "extra_forbidden")
-    place = ".".join(str(part) for part in first["loc"])
-    more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
-    if first["type"] == "extra_forbidden":
-        allowed = _keys(model, first["loc"][:-1])
+    """Return every error in a sentence, unknown keys first: one on the same line, more on a line each."""
+    ordered = sorted(errors, key=lambda error: error["type"] != "extra_forbidden")
+    sentences = [_sentence(model, error) for error in ordered[:_MOST_ERRORS]]
+    if len(errors) == 1:
+        return sentences[0]
+    if len(errors) > _MOST_ERRORS:
+        sentences.append(f"and {len(errors) - _MOST_ERRORS} more.")
+    return "\n  ".join([f"{len(errors)} errors:", *sentences])
+
+
+def _sentence(model: Any, error: Any) -> str:
+    loc, kind, context = error["loc"], error["type"], error.get("ctx", {})
+    place = ".".join(str(part) for part in loc)
+    if kind == "extra_forbidden":
+        allowed = _keys(model, loc[:-1])
         listing = f" Allowed: {', '.join(allowed)}." if allowed else ""
-        return f"key '{place}': unknown.{did_you_mean(str(first['loc'][-1]), allowed)}{listing}{more}"
-    if first["type"] == "missing":
-        return f"key '{place}': missing.{more}"
-    return f"key '{place}': {first['msg'].removeprefix('Value error, ')}, found {first['input']!r}.{more}"
+        return f"key '{place}': unknown.{did_you_mean(str(loc[-1]), allowed)}{listing}"
+    if kind == "missing":
+        return f"key '{place}': missing."
+    if kind.startswith("union_tag"):
+        # A variant is chosen by its kind: the place is the variant's, the key at fault its discriminator.
+        key = f"{place}.{context['discriminator'].strip(chr(39))}"
+        if kind == "union_tag_not_found":
+            return f"key '{key}': missing."
+        allowed = re.findall("'([^']*)'", context["expected_tags"])
+        return (
+            f"key '{key}': unknown value '{context['tag']}'.{did_you_mean(str(context['tag']), allowed)} "
+            f"Allowed: {', '.join(allowed)}."
+        )
+    if kind == "string_pattern_mismatch" and context["pattern"] in _PATTERNS:
+        return f"key '{place}': {_PATTERNS[context['pattern']]}, found {_shown(error['input'])}."
+    # pydantic holds the limits of numbers as floats: 0, not 0.0.
+    limits = {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in context.items()
+    }
+    demand = _TYPES[kind].format(**limits) if kind in _TYPES else error["msg"].removeprefix("Value error, ")
+    return f"key '{place}': {demand}, found {_shown(error['input'])}."
+
+
+def _shown(value: Any) -> str:
+    """Return what a file holds as short text: true, false and null as a file writes them, long values cut."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower().replace("none", "null")
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _keys(model: Any, path: tuple) -> list[str]:
