@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -19,19 +20,70 @@ from rich.progress import (
 from rich.table import Table
 
 
+WIDTH = 200
+"""Columns of a table that goes into a file or a pipe."""
+_NARROWEST = 24
+"""Columns that a wrapped text needs to be readable."""
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
-    """Print rows under column names to stdout; numbers align right, text left."""
-    rows = [list(row) for row in rows]
+    """Print rows under column names to stdout; numbers align right, text left.
+
+    A terminal too narrow for that gets the same figures in another form: the last column wrapped where it is long text,
+    else a column for every row, else a block of lines for every row.
+    """
+    console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        console = Console(width=WIDTH, markup=False, highlight=False)
+    draw_table(console, columns, [[_cell(value) for value in row] for row in rows], title)
+
+
+def draw_table(console: Console, columns: Sequence[str], rows: list[list[str]], title: str | None) -> None:
+    """As `print_table`, on a given console, from the cells' texts."""
+    table = _table(columns, rows, title)
+    if _width(console, table) <= console.width:
+        console.print(table)
+        return
+    others = [[*row[:-1], ""] for row in rows]
+    if console.width - _width(console, _table([*columns[:-1], ""], others, None)) >= _NARROWEST:
+        console.print(table)
+        return
+    turned = _table(
+        [columns[0], *(row[0] for row in rows)],
+        [list(cells) for cells in zip(columns[1:], *(row[1:] for row in rows))],
+        title,
+    )
+    if rows and len({row[0] for row in rows}) == len(rows) and _width(console, turned) <= console.width:
+        console.print(turned)
+        return
+    if title:
+        console.print(title, style="bold")
+    for row in rows:
+        block = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+        block.add_column(no_wrap=True)
+        block.add_column(overflow="fold")
+        for name, cell in zip(columns, row):
+            block.add_row(name, cell)
+        console.print()
+        console.print(block)
+    console.print()
+
+
+def _table(columns: Sequence[str], rows: list[list[str]], title: str | None) -> Table:
+    """Return the table; only its last column wraps."""
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
     for position, column in enumerate(columns):
         numeric = bool(rows) and all(_is_number(row[position]) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        last = position == len(columns) - 1
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=not last)
     for row in rows:
-        table.add_row(*(_cell(value) for value in row))
-    console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        console = Console(width=200, markup=False, highlight=False)
-    console.print(table)
+        table.add_row(*row)
+    return table
+
+
+def _width(console: Console, table: Table) -> int:
+    """Return the columns that a table takes when nothing is wrapped."""
+    return Measurement.get(console, console.options.update(width=10_000), table).maximum
 
 
 def progress(description: str = "") -> Progress:
@@ -70,10 +122,8 @@ def download_bar() -> Callable[[int, int | None], None]:
     return draw
 
 
-def _is_number(value: Any) -> bool:
-    if isinstance(value, (int, float)):
-        return True
-    text = str(value).strip().rstrip("%").replace(",", "").split(" ")[0]
+def _is_number(cell: str) -> bool:
+    text = cell.strip().rstrip("%").replace(",", "").split(" ")[0]
     return bool(text) and (text == "-" or text.lstrip("+-").replace(".", "", 1).isdigit())
 
 
