@@ -13,7 +13,7 @@ from pathlib import Path
 from python_api import python_api
 
 HERE = Path(__file__).parent
-PAGES = {"python-api.md": python_api}
+PAGES = {"python-api.md": python_api, "command-line.md": command_line}
 
 
 def main() -> None:

@@ -68,6 +68,9 @@ def test_bounds_are_printed_where_they_are_asked_for(place, capsys):
     assert out.count("The theorem's assumption fails") == 1 and "beta is at least" in out
     said = json.loads(call(place, "--limit 3 --bounds --seed 2 --json", capsys).out)
     data = load_dataset("nmnist-sim", "validation", root=place / "data", limit=3)
+    # Its radius is the paper's: one floor, told once.
+    assert out.count("squared gradient, rho = 0.3") == 1 and out.count("Floor for rho = 0.3") == 1
+    assert out.count("  local, with each layer's own B_1, M_A") == 1
     assert said["bounds"] == bounds(load_checkpoint(place / "ckpt.pt"), data, seed=2)
 
 

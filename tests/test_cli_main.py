@@ -85,12 +85,38 @@ def test_errors_become_exit_codes_in_one_place(monkeypatch, capsys, error, code)
     assert run([], capsys) == (code, "", "Error: where: what. Allowed: this. Do that.\n")
 
 
-def test_an_interruption_exits_with_130(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        ("train --dataset nmnist-sim", "The same command with --resume goes on from the last whole epoch."),
+        ("train --dataset nmnist-sim --resume", "The same command goes on."),
+        ("quickstart", "The same command goes on."),
+        ("data make nmnist-sim", "The same command goes on."),
+        ("sweep run table1.yaml", "The same command goes on."),
+        ("simulate net.onnx", "The same command starts anew."),
+    ],
+)
+def test_an_interruption_exits_with_130_and_says_how_to_go_on(monkeypatch, capsys, words, advice):
     def stop(**_):
         raise click.exceptions.Abort
 
     monkeypatch.setattr(cli, "main", stop)
-    assert run([], capsys) == (130, "", "Interrupted.\n")
+    assert run(words.split(), capsys) == (130, "", f"Interrupted. {advice}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--quantize-bits 9", "--quantize-bits 9: must be 2 to 8, or 0 for none."),
+        ("--quantize-bits 4", "--quantize-bits 4 with --quantize-epochs 0: give both or neither."),
+        ("--lr -1", "--lr -1: must be a positive number."),
+        ("--batch-size 0", "--batch-size 0: must be at least 1."),
+        ("--weight-decay -.5", "--weight-decay -0.5: must be a non-negative number."),
+        ("--epochs 0", "--epochs 0: must be at least 1."),
+    ],
+)
+def test_a_wrong_setting_is_named_as_the_option(capsys, words, message):
+    assert run(["train", "--dataset", "nmnist-sim", *words.split()], capsys) == (3, "", f"Error: {message}\n")
 
 
 def test_a_bug_of_ours_is_a_traceback_not_a_message(monkeypatch):

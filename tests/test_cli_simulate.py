@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +26,7 @@ from sastdeploy.program.fixedpoint import QFormat
 from sastdeploy.program.records import DenseLif
 from sastdeploy.recordings.frames import Preprocessing
 from sastdeploy.recordings.splits import load_dataset
-from sastdeploy.simulator import engine
+from sastdeploy.simulator import engine, onnxruntime_engine
 from sastdeploy.simulator import result_folder as simulation_files
 from sastdeploy.simulator.engine import COMPILING_AGAIN
 from sastdeploy.simulator.metrics import speed as rates
@@ -224,9 +225,45 @@ def test_profile_run_shows_every_part(here, capsys):
     assert code == 0
     for part in ("us per recording", "fc1", "fc2", "tally", "readout"):
         assert part in out
-    for wrong in (["--engine", "reference"], ["--recording", "x.bin"]):
-        code, _, err = simulate(capsys, "net.onnx", "--profile-run", *wrong)
-        assert code == 2 and "--profile-run times the layers of engine numba on a data set" in err
+    code, _, err = simulate(capsys, "net.onnx", "--profile-run", "--engine", "reference")
+    assert code == 2 and "--profile-run times the layers of engine numba; leave out --engine." in err
+
+
+def test_profile_run_of_one_recording_shows_its_layers(here, root, capsys):
+    (recording,) = sorted((root / "nmnist-sim" / "Test" / "0").glob("*.bin"))[:1]
+    code, out, _ = simulate(capsys, "net.onnx", "--recording", str(recording), "--profile-run")
+    assert code == 0 and "(numba, " in out
+    table = out[out.index("us per recording") :]
+    assert re.findall(r"(?m)^ (\w+) +[\d.]", table) == ["input", "fc1", "fc2", "tally", "readout"]
+
+
+def test_compiling_is_told_only_while_kernels_are_compiled(monkeypatch):
+    from numba.core import event
+
+    remarks = []
+    with engine.notice_of_compiling(lambda: remarks.append("slow load"), seconds=0.0):
+        time.sleep(0.05)
+    assert remarks == []
+    with engine.notice_of_compiling(lambda: remarks.append("compiled"), seconds=0.0):
+        for _ in range(3):
+            with event.trigger_event("numba:compile"):
+                time.sleep(0.02)
+    assert remarks == ["compiled"]
+
+
+def test_the_runtime_starts_no_more_threads_than_there_are_cores(here, capsys, monkeypatch):
+    asked = []
+    start = onnxruntime_engine._session
+    monkeypatch.setattr(
+        onnxruntime_engine,
+        "_session",
+        lambda program, threads: asked.append(threads) or start(program, threads),
+    )
+    code, out, _ = simulate(
+        capsys, "net.onnx", "--engine", "onnxruntime", "--threads", "10000", "--limit", "2", "--json"
+    )
+    assert code == 0 and asked == [engine.usable_cores()]
+    assert json.loads(out)["provenance"]["threads"] == engine.usable_cores()
 
 
 def test_the_newest_program_that_fits_is_taken(here, capsys):

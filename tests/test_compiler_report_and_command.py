@@ -224,6 +224,22 @@ def test_a_profile_of_ones_own_and_a_dump(ckpt, tmp_path):
     assert (tmp_path / "dump" / "07-check_limits.txt").exists()
 
 
+def test_a_program_is_named_after_the_profiles_name_and_a_file_of_another_name_is_remarked(ckpt, tmp_path):
+    own = tmp_path / "mychip.yaml"
+    own.write_bytes(builtin_profiles()["aggressive_int4"].read_bytes())
+    result = run(ckpt, "--profile", own)
+    note = f"NOTE: the program is named after the line 'name: aggressive_int4' in {own}, not after the file."
+    assert note in result.stderr.splitlines() and (tmp_path / "ckpt.aggressive_int4.onnx").exists()
+    built_in = run(ckpt, "--profile", "aggressive_int4")
+    assert "NOTE" not in built_in.stderr
+
+
+def test_the_runtime_that_a_program_of_few_bits_needs_is_told(ckpt):
+    sentence = "Weights of 2 to 4 bits are INT4 in the file: ONNX Runtime runs it from version 1.23 on."
+    assert sentence in run(ckpt, "--profile", "aggressive_int4").stdout.splitlines()
+    assert sentence not in run(ckpt).stdout
+
+
 def test_nothing_but_a_program_is_replaced(ckpt, tmp_path):
     notes = tmp_path / "notes.onnx"
     notes.write_text("mine")

@@ -2,7 +2,7 @@
 
     python benchmarks/paper/cluster_cost.py [--data DIR] [--tasks 10000]
 
-Prints one JSON object; CLUSTER.md takes its figures from here. ``--data`` is a folder with a complete nmnist-sim.
+Prints one JSON object; docs/sweeps.md takes its figures from here. ``--data`` is a folder with a complete nmnist-sim.
 """
 
 import argparse

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,7 +23,16 @@ LIMIT = 128
 """Recordings for loss, gradient noise and Hessian, where none are asked for."""
 
 
-def bounds(checkpoint: Checkpoint, data: LabelledFrames, seed: int = 0, limit: int = LIMIT) -> dict[str, Any]:
+STAGES = ("membranes", "operator norms", "attacks", "Hessian and gradient noise")
+
+
+def bounds(
+    checkpoint: Checkpoint,
+    data: LabelledFrames,
+    seed: int = 0,
+    limit: int = LIMIT,
+    stage: Callable[[str], None] = lambda name: None,
+) -> dict[str, Any]:
     """Return section 4's constants and bounds for a checkpoint, what is really found, and a sentence for each.
 
     Keys, all plain JSON values; surrogate spikes, float64:
@@ -43,7 +53,7 @@ def bounds(checkpoint: Checkpoint, data: LabelledFrames, seed: int = 0, limit: i
       the training's batch size. A floor is called vacuous if it is above the squared gradient norm both at the
       checkpoint and at the weights that training began with.
 
-    States and input norms are over all recordings; ``limit`` and ``seed`` choose those for the rest. None of it is about
+    ``stage`` is called with each of `STAGES` as it begins. States and input norms are over all recordings; ``limit`` and ``seed`` choose those for the rest. None of it is about
     the hard network, whose scores jump: for those there is no L_x.
 
     Raises:
@@ -54,7 +64,9 @@ def bounds(checkpoint: Checkpoint, data: LabelledFrames, seed: int = 0, limit: i
             f"bounds: limit {limit} of {len(data)} recordings; at least 2 are needed to measure gradient noise."
         )
     rng = np.random.default_rng((seed, 21))
+    stage(STAGES[0])
     visited = _visited(checkpoint, data.frames)
+    stage(STAGES[1])
     norms = {
         each.name: operator_norm(each.apply, each.transposed, each.shape, rng)
         for each in linear_maps(checkpoint)
@@ -70,6 +82,9 @@ def bounds(checkpoint: Checkpoint, data: LabelledFrames, seed: int = 0, limit: i
         "T": checkpoint.preprocessing.time_bins,
         "L": len(layers),
     }
+    stage(STAGES[2])
+    change = lipschitz(checkpoint, visited.nearest, norms, constants, chosen.frames, rng)
+    stage(STAGES[3])
     return {
         "schema": "sastdeploy.bounds/1",
         "recordings": len(data),
@@ -79,7 +94,7 @@ def bounds(checkpoint: Checkpoint, data: LabelledFrames, seed: int = 0, limit: i
         "operator_norms": [{"name": name, **asdict(norm)} for name, norm in norms.items()],
         "constants": constants,
         "states": _states(checkpoint, visited, layers),
-        "lipschitz": lipschitz(checkpoint, visited.nearest, norms, constants, chosen.frames, rng),
+        "lipschitz": change,
         "convergence": convergence(checkpoint, chosen, rng),
     }
 

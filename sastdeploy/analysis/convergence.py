@@ -80,7 +80,8 @@ def _sentence(record: dict[str, Any]) -> str:
         f"does not apply"
     )
     text = f"beta is at least {record['beta_at_least']:.4g}; {step}. "
-    for name, rho in (("floor", record["rho"]), ("floor_at_paper_rho", record["paper_rho"])):
+    floors = {record["paper_rho"]: "floor_at_paper_rho", record["rho"]: "floor"}
+    for rho, name in sorted(floors.items()):
         ratio = record[f"{name}_over_squared_gradient"]
         verdict = (
             "no gradient to compare with"

@@ -64,8 +64,19 @@ def command(checkpoint: str, dataset: str | None, split: str, limit: int | None,
         "margins": {"hard": margins(trained, frames), "smooth": margins(trained, frames, hard=False)},
         "contraction": contraction(trained, frames),
         "activity": activity(trained, frames),
-        "bounds": bounds(trained, frames, seed) if with_bounds else None,
+        "bounds": None,
     }  # fmt: skip
+    if with_bounds:
+        from sastdeploy.analysis.bounds import STAGES
+        from sastdeploy.cli.terminal import progress
+
+        with progress() as bar:
+            task = bar.add_task("bounds", total=len(STAGES))
+            record["bounds"] = bounds(
+                trained, frames, seed,
+                stage=lambda name: bar.update(task, description=f"bounds: {name}", completed=STAGES.index(name)),
+            )  # fmt: skip
+            bar.update(task, description="bounds", completed=len(STAGES))
     kind = "simulated recordings" if simulated else "recordings"
     what = f"{len(frames):,} {split} {kind} of {name}"
     if figures:

@@ -64,9 +64,12 @@ def _print_bounds(bounds: dict[str, Any]) -> None:
                 found,
             )
         )
-        rows.append(("  with each layer's own B_1, M_A", f"10^{one['log10_bound_per_layer']:.2f}", found))
+        rows.append(
+            (f"  {kind}, with each layer's own B_1, M_A", f"10^{one['log10_bound_per_layer']:.2f}", found)
+        )
     squared = max(convergence["gradient_norm"], convergence["initial_gradient_norm"]) ** 2
-    for key, rho in (("floor", convergence["rho"]), ("floor_at_paper_rho", convergence["paper_rho"])):
+    floors = {convergence["paper_rho"]: "floor_at_paper_rho", convergence["rho"]: "floor"}
+    for rho, key in sorted(floors.items()):
         rows.append((f"squared gradient, rho = {rho:g}", f">= {convergence[key]:.4g}", f"{squared:.4g}"))
     print_table(
         ("quantity", "bound", "largest found"),

@@ -23,7 +23,7 @@ from sastdeploy.errors import InputError
     "--out",
     type=click.Path(),
     default=None,
-    help="Program to write.  [default: CHECKPOINT's name with the profile's, .onnx]",
+    help="Program to write.  [default: CHECKPOINT's name, the profile's 'name:', .onnx]",
 )
 @click.option(
     "--dump-passes", type=click.Path(), default=None, help="Folder for the graph as text after every pass."
@@ -53,6 +53,11 @@ def command(
     compilation = compile(trained, hardware, dump=dump_passes)
     program, report = compilation.program, compilation.report
     save_program(path, program)
+    if profile.endswith((".yaml", ".yml")) and Path(profile).stem != hardware.name:
+        click.echo(
+            f"NOTE: the program is named after the line 'name: {hardware.name}' in {profile}, not after the file.",
+            err=True,
+        )
     for warning in report.warnings:
         click.echo(f"WARNING: {warning}", err=True)
     if as_json:
@@ -102,7 +107,12 @@ def command(
         f"thresholds + {memory['state']:,} state. {report.neurons:,} neurons.\n"
         f"At most {report.largest_ksynops:,.1f} kSynOps per recording.\n"
         f"Wrote {path} (hash {program_hash(program)[:16]}).\n"
-        f"Next: sastdeploy simulate {shlex.quote(str(path))} --dataset {program.dataset}"
+        + (
+            "Weights of 2 to 4 bits are INT4 in the file: ONNX Runtime runs it from version 1.23 on.\n"
+            if hardware.weight_bits <= 4
+            else ""
+        )
+        + f"Next: sastdeploy simulate {shlex.quote(str(path))} --dataset {program.dataset}"
     )
 
 

@@ -65,13 +65,26 @@ def cli() -> None:
     """Take a spiking network from a trained checkpoint to fixed-point hardware, and see what arrives there."""
 
 
+def _how_to_go_on(words: list[str]) -> str:
+    """Return what the user types to go on after an interruption of a command."""
+    if words[:1] == ["train"]:
+        if "--resume" in words:
+            return "The same command goes on."
+        return "The same command with --resume goes on from the last whole epoch."
+    if words[:1] == ["quickstart"] or words[:2] in (["data", "make"], ["sweep", "run"]):
+        return "The same command goes on."
+    return "The same command starts anew."
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; the one place where errors become exit codes."""
     try:
         status = cli.main(args=arguments, prog_name="sastdeploy", standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except click.exceptions.Abort:
-        click.echo("Interrupted.", err=True)
+        click.echo(
+            f"Interrupted. {_how_to_go_on(sys.argv[1:] if arguments is None else arguments)}", err=True
+        )
         sys.exit(130)
     except click.ClickException as error:
         error.show()

@@ -111,10 +111,10 @@ def command(
         raise click.UsageError(
             "--unit, --columns, --begin and --window say how --recording is read; name one."
         )
-    if profile_run and (recording or engine not in ("auto", "numba")):
-        raise click.UsageError(
-            "--profile-run times the layers of engine numba on a data set; leave out --recording and --engine."
-        )
+    if profile_run and engine not in ("auto", "numba"):
+        raise click.UsageError("--profile-run times the layers of engine numba; leave out --engine.")
+    if profile_run:
+        engine = "numba"
     from sastdeploy.recordings.npy import parse_columns
 
     folder = Path(out) if out else None
@@ -128,7 +128,7 @@ def command(
             "begin": begin,
             "window_us": window_us(window),
         }
-        _recording(loaded, dataset, Path(recording), reading, engine, threads, trace, folder, as_json)
+        _recording(loaded, dataset, Path(recording), reading, engine, threads, trace, folder, as_json, profile_run)
         return
     from sastdeploy.simulator.result_folder import write_folder
     from sastdeploy.simulator.simulate import simulate_dataset
@@ -140,7 +140,7 @@ def command(
             split=split,
             limit=limit,
             root=Path(data) if data else None,
-            engine="numba" if profile_run else engine,
+            engine=engine,
             threads=threads,
             trace=trace,
             skip_bad=skip_bad,
@@ -159,7 +159,10 @@ def command(
     else:
         print_summary(run.summary)
         if profile_run:
-            print_stages(run.summary)
+            operations = {
+                row["target"]: row["all"]["mean"] * 1000 for row in run.summary["ksynops"]["sources"]
+            }
+            print_stages(run.summary["speed"]["stages"], run.summary["recordings"], operations)
 
 
 @contextmanager
@@ -243,6 +246,7 @@ def _recording(
     trace: str | None,
     folder: Path | None,
     as_json: bool,
+    profile_run: bool,
 ) -> None:
     from sastdeploy._files.reading import shown
     from sastdeploy.simulator.recording import simulate_recording
@@ -269,6 +273,9 @@ def _recording(
     else:
         print_answer(shown(path), answer)
     _print_speed(answer)
+    if profile_run:
+        operations = dict(zip((*result.layers, program.readout.name), result.synops.mean(axis=0)))
+        print_stages(answer["speed"]["stages"], len(result), operations)
 
 
 def print_answer(name: str, answer: dict[str, Any]) -> None:
@@ -383,16 +390,18 @@ def _rate(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
-def print_stages(summary: dict[str, Any]) -> None:
-    """Print the seconds of work per part of a run, and the operations per second of every layer."""
+def print_stages(stages: dict[str, float], recordings: int, operations: dict[str, float]) -> None:
+    """Print the time of every part of a run and the operations per second of every layer.
+
+    Args:
+        stages: seconds of all recordings together, per part. operations: SynOps per recording into each layer.
+    """
     from sastdeploy.cli.terminal import print_table
 
-    stages, recordings = summary["speed"]["stages"], summary["recordings"]
-    operations = {row["target"]: row["all"]["mean"] for row in summary["ksynops"]["sources"]}
     whole = sum(stages.values())
     rows = []
     for name, seconds in stages.items():
-        rate = operations[name] * recordings * 1e-6 / seconds if operations.get(name) and seconds else None
+        rate = operations[name] * recordings * 1e-9 / seconds if operations.get(name) and seconds else None
         rows.append((name, seconds * 1e6 / recordings, f"{seconds / whole:.1%}", rate))
     print_table(("part", "us per recording", "share", "GSynOp/s"), rows)
 

@@ -19,7 +19,6 @@ from rich.progress import (
 )
 from rich.table import Table
 
-
 WIDTH = 200
 """Columns of a table that goes into a file or a pipe."""
 _NARROWEST = 24

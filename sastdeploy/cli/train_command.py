@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sastdeploy.cli.options import DATA, JSON, SKIP_BAD, window_option, window_us
+from sastdeploy.errors import InputError
+
+if TYPE_CHECKING:
+    from sastdeploy.training.settings import TrainingSettings
 
 
 @click.command()
@@ -168,10 +172,10 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
     from sastdeploy.networks.architecture import Neuron
     from sastdeploy.networks.builtin import load_architecture
     from sastdeploy.recordings.catalog import dataset as facts_of
-    from sastdeploy.training.settings import TrainingSettings, kernels_for
+    from sastdeploy.training.settings import kernels_for
 
     facts = facts_of(dataset)
-    settings = TrainingSettings(
+    settings = _settings(
         method=method, rho=(0.3 if rho is None else rho) if method != "baseline" else rho or 0.0, delta=delta, epochs=epochs,
         batch_size=batch_size, learning_rate=lr, seed=seed, kernels=kernels_for(device, kernels), forward=forward, slope_end=slope_end,
         weight_decay=weight_decay, init_scale=init_scale, init=init, quantize_bits=quantize_bits, quantize_epochs=quantize_epochs,
@@ -251,3 +255,22 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
             f"surrogate spikes, {chosen['hard_accuracy']:.2%} with hard spikes (gap {100 * chosen['gap']:.2f} points).\n"
             f"Next: sastdeploy compile {shlex.quote(out)} --profile loihi_int8"
         )
+
+
+def _settings(**values: Any) -> TrainingSettings:
+    """Return the settings; an error names the option instead of the field."""
+    import re
+    from dataclasses import fields
+
+    from sastdeploy.training.settings import TrainingSettings
+
+    try:
+        return TrainingSettings(**values)
+    except InputError as error:
+        names = "|".join(field.name for field in fields(TrainingSettings))
+        text = re.sub(
+            rf"\b({names})(?= ['\d.+-])",
+            lambda match: "--" + {"learning_rate": "lr"}.get(match[1], match[1].replace("_", "-")),
+            str(error),
+        )
+        raise InputError(text) from error

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import replace
 
 from sastdeploy.errors import InputError, did_you_mean
@@ -39,7 +40,7 @@ def run(
     """Return the exact result of ``program`` on every recording of ``frames``; the same on every engine.
 
     Args:
-        engine: one of `ENGINES`. threads: default all usable cores (numba only; results never depend on it).
+        engine: one of `ENGINES`. threads: default all usable cores; onnxruntime takes no more than those, reference one. Results never depend on it.
         trace: names of LIF layers whose membranes and spikes are kept at every step.
         progress: called with the number of recordings just finished. message: called with remarks for the user.
         chunk: recordings computed together by one thread; by default as many as fit `CHUNK_BYTES`.
@@ -70,6 +71,8 @@ def run(
     elif engine == "onnxruntime":
         from sastdeploy.simulator import onnxruntime_engine
 
+        # The runtime starts every thread that it is asked for.
+        threads = min(threads, usable_cores())
         result = onnxruntime_engine.run(program, frames, trace=names, threads=threads, progress=progress)
     else:
         return _run_numba(program, digest, frames, names, threads, progress, message, chunk)
@@ -133,6 +136,29 @@ _warm: set[tuple[str, str]] = set()
 """Programs, by hash and type of index, whose kernels are compiled and loaded."""
 
 
+@contextmanager
+def notice_of_compiling(say: Callable[[], None], seconds: float = 1.0) -> Iterator[None]:
+    """Call ``say`` once if kernels are compiled within this context for longer than ``seconds``; loading them is silent."""
+    from numba.core import event
+
+    timer = threading.Timer(seconds, say)
+    timer.daemon = True
+
+    class Compiling(event.Listener):
+        def on_start(self, event: object) -> None:
+            if timer.ident is None:
+                timer.start()
+
+        def on_end(self, event: object) -> None:
+            """Many kernels follow one another: the timer runs on."""
+
+    try:
+        with event.install_listener("numba:compile", Compiling()):
+            yield
+    finally:
+        timer.cancel()
+
+
 def _run_numba(
     program: Program,
     digest: str,
@@ -148,20 +174,13 @@ def _run_numba(
     from sastdeploy.simulator.numba_engine.chunks import Chunks
     from sastdeploy.simulator.numba_engine.plan import plan_of
 
-    said = COMPILING if cache_folder() else COMPILING_AGAIN.format(cache_place())
+    remark = COMPILING if cache_folder() else COMPILING_AGAIN.format(cache_place())
     kind = digest, frames.index.dtype.str
-    # Said after a second without an answer: kernels found in the cache load faster than that.
-    notice = threading.Timer(1.0, lambda: message(said) if message else None)
-    notice.daemon = True
+    chunks = Chunks(program, plan_of(program, digest), frames, empty_result(program, len(frames), names))
     if kind not in _warm:
-        notice.start()
-    try:
-        chunks = Chunks(program, plan_of(program, digest), frames, empty_result(program, len(frames), names))
-        if kind not in _warm:
+        with notice_of_compiling(lambda: message(remark) if message else None):
             chunks.warm_up()
-            _warm.add(kind)
-    finally:
-        notice.cancel()
+        _warm.add(kind)
     begin = time.perf_counter()
     size = chunk or chunks.recordings_in(CHUNK_BYTES, threads)
     parts = [(start, min(start + size, len(frames))) for start in range(0, len(frames), size)]
