@@ -48,6 +48,11 @@ def test_a_table_that_cannot_be_turned_becomes_blocks():
     assert "kind         a title of some forty letters and more" in lines
 
 
+def test_a_title_is_never_broken():
+    title = "a checkpoint with a long path on 500 test recordings of a data set"
+    assert drawn(("a", "b"), [["1", "2"]], 100, title)[0] == title
+
+
 def test_a_long_last_column_is_wrapped_and_the_others_are_not():
     rows = [
         ["weights.granularity", "per_tensor", "one scale per layer is what the chip's exponent offers " * 3]
@@ -57,12 +62,12 @@ def test_a_long_last_column_is_wrapped_and_the_others_are_not():
     assert max(map(len, lines)) <= 80
 
 
-@pytest.mark.parametrize("width", [40, 60, 80, 100, 140])
+@pytest.mark.parametrize("width", [40, 80])
 @pytest.mark.parametrize("call", ["profiles list", "profiles show loihi_int8", "data list"])
 def test_commands_on_a_real_terminal_keep_words_whole(tmp_path, call, width):
     """A pseudo-terminal, as a user has it."""
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "COLUMNS": str(width), "TERM": "xterm", "NO_COLOR": "1"}
+    environment = {**os.environ, "COLUMNS": str(width), "TERM": "dumb"}
     with subprocess.Popen(
         [sys.executable, "-m", "sastdeploy", *call.split(), *(["--data", str(tmp_path)] if "data" in call else [])],
         stdout=theirs, env=environment,

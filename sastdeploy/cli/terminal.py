@@ -39,24 +39,23 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: st
 
 def draw_table(console: Console, columns: Sequence[str], rows: list[list[str]], title: str | None) -> None:
     """As `print_table`, on a given console, from the cells' texts."""
-    table = _table(columns, rows, title)
+    if title:
+        console.print(title, style="bold", soft_wrap=True)
+    table = _table(columns, rows)
     if _width(console, table) <= console.width:
         console.print(table)
         return
-    others = [[*row[:-1], ""] for row in rows]
-    if console.width - _width(console, _table([*columns[:-1], ""], others, None)) >= _NARROWEST:
+    others = _width(console, _table([*columns[:-1], ""], [[*row[:-1], ""] for row in rows]))
+    if console.width - others >= _NARROWEST:
         console.print(table)
         return
+    names = [row[0] for row in rows]
     turned = _table(
-        [columns[0], *(row[0] for row in rows)],
-        [list(cells) for cells in zip(columns[1:], *(row[1:] for row in rows))],
-        title,
+        [columns[0], *names], [list(cells) for cells in zip(columns[1:], *(row[1:] for row in rows))]
     )
-    if rows and len({row[0] for row in rows}) == len(rows) and _width(console, turned) <= console.width:
+    if rows and len(set(names)) == len(names) and _width(console, turned) <= console.width:
         console.print(turned)
         return
-    if title:
-        console.print(title, style="bold")
     for row in rows:
         block = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
         block.add_column(no_wrap=True)
@@ -68,9 +67,9 @@ def draw_table(console: Console, columns: Sequence[str], rows: list[list[str]], 
     console.print()
 
 
-def _table(columns: Sequence[str], rows: list[list[str]], title: str | None) -> Table:
+def _table(columns: Sequence[str], rows: list[list[str]]) -> Table:
     """Return the table; only its last column wraps."""
-    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for position, column in enumerate(columns):
         numeric = bool(rows) and all(_is_number(row[position]) for row in rows)
         last = position == len(columns) - 1
