@@ -5,7 +5,7 @@ import json
 import pytest
 from small_networks import checkpoint_of
 
-from sastdeploy.analysis.bounds import bounds
+from sastdeploy.analysis.bounds import STAGES, bounds
 from sastdeploy.analysis.margins import margins
 from sastdeploy.cli.main import main
 from sastdeploy.networks.builtin import builtin
@@ -71,7 +71,9 @@ def test_bounds_are_printed_where_they_are_asked_for(place, capsys):
     # Its radius is the paper's: one floor, told once.
     assert out.count("squared gradient, rho = 0.3") == 1 and out.count("Floor for rho = 0.3") == 1
     assert out.count("  local, with each layer's own B_1, M_A") == 1
-    assert said["bounds"] == bounds(load_checkpoint(place / "ckpt.pt"), data, seed=2)
+    stages = []
+    assert said["bounds"] == bounds(load_checkpoint(place / "ckpt.pt"), data, seed=2, stage=stages.append)
+    assert tuple(stages) == STAGES
 
 
 def test_figures_are_written(place, capsys):

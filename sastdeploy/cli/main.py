@@ -19,7 +19,7 @@ COMMANDS = {
     "inspect": ("inspect", "Layers, parameters, fan-outs and largest SynOps of a checkpoint."),
     "compile": ("compile", "Turn a checkpoint into an integer program for a hardware profile."),
     "profiles": ("profiles", "List, show, check and create hardware profiles."),
-    "simulate": ("simulate", "Run an integer program on recordings, bit by bit."),
+    "simulate": ("simulate", "Simulate an integer program on recordings, bit by bit."),
     "sweep": ("sweep", "Run a grid of trainings, each once; resume; report."),
     "robustness": (
         "robustness",

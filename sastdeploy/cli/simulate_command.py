@@ -97,7 +97,7 @@ def command(
     data: str | None,
     skip_bad: bool,
 ) -> None:
-    """Run an integer program on recordings, bit by bit.
+    """Simulate an integer program on recordings, bit by bit.
 
     Without PROGRAM, the newest compiled program (.onnx) in the working folder that fits the data is taken.
     """

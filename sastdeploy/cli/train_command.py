@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     type=click.Choice(["baseline", "sast", "asam", "random"]),
     default="baseline",
     show_default=True,
-    help="One pass per step; sharpness-aware with two; the same in proportion to each weight; one at a random point.",
+    help="baseline: one gradient per step; sast: two, sharpness-aware; asam: the same, a step in proportion to each weight; random: one, at a random point.",
 )
 @click.option(
     "--rho",
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     type=float,
     default=1e-12,
     show_default=True,
-    help="Added to the gradient's norm in the ascent step.",
+    help="Added to the gradient's norm that divides the ascent step, against a division by 0.",
 )
 @click.option(
     "--epochs", type=int, default=30, show_default=True, help="Passes over the training recordings."
@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     "--slope-end",
     type=float,
     default=0.0,
-    help="Slope in the last epoch, reached in equal factors.  [default: unchanged]",
+    help="Slope in the last epoch; it changes from --slope by equal factors.  [default: unchanged]",
 )
 @click.option(
     "--weight-decay", type=float, default=0.0, show_default=True, help="Decoupled weight decay (AdamW)."
@@ -90,9 +90,11 @@ if TYPE_CHECKING:
     "--quantize-bits",
     type=int,
     default=0,
-    help="Hold the weights at 2 to 8 bits in the last epochs.  [default: never]",
+    help="Train with weights rounded to 2 to 8 bits in the last --quantize-epochs epochs.  [default: never]",
 )
-@click.option("--quantize-epochs", type=int, default=0, help="How many last epochs that are.  [default: 0]")
+@click.option(
+    "--quantize-epochs", type=int, default=0, help="Number of last epochs with rounded weights.  [default: 0]"
+)
 @click.option("--time-bins", type=int, default=10, show_default=True, help="Time bins T per recording.")
 @window_option("keep everything")
 @click.option(
@@ -112,7 +114,7 @@ if TYPE_CHECKING:
     type=click.Choice(["fixed", "sample_max"]),
     default="fixed",
     show_default=True,
-    help="sample_max is non-causal: for float studies, cannot be compiled.",
+    help="sample_max divides by a recording's own largest count, known only at its end: such a network cannot be compiled.",
 )
 @click.option(
     "--seed",
@@ -148,7 +150,7 @@ if TYPE_CHECKING:
     "--device",
     default="cpu",
     show_default=True,
-    help="cpu, cuda or cuda:N; under torchrun cuda, each process its own. We never ran it on a GPU; tests without one check that devices are not mixed.",
+    help="cpu, cuda or cuda:N; under torchrun cuda, each process its own. It has not been run on a GPU yet.",
 )
 @JSON
 def command(dataset: str, arch: str, method: str, rho: float | None, delta: float, epochs: int, batch_size: int,
