@@ -10,6 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from command_line import command_line
 from python_api import python_api
 
 HERE = Path(__file__).parent
