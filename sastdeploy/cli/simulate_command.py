@@ -128,7 +128,9 @@ def command(
             "begin": begin,
             "window_us": window_us(window),
         }
-        _recording(loaded, dataset, Path(recording), reading, engine, threads, trace, folder, as_json, profile_run)
+        _recording(
+            loaded, dataset, Path(recording), reading, engine, threads, trace, folder, as_json, profile_run
+        )
         return
     from sastdeploy.simulator.result_folder import write_folder
     from sastdeploy.simulator.simulate import simulate_dataset
