@@ -110,7 +110,7 @@ def test_a_users_file(tmp_path):
     (("neurons: 20", "neurons: 16000000"), "mine: 8,384,000,170 parameters; at most 268,435,456 are allowed."),
     (("neurons: 20", "neurons: 0"), "layer 2 (dense): neurons must be at least 1, found 0."),
     (("channels: 8, ", ""), "key 'layers.0.conv.channels': missing."),
-    (("kind: dense", "kind: lstm"), "key 'layers.2.kind': unknown value 'lstm'. Allowed: dense, conv, sum_pool."),
+    (("kind: dense", "kind: lstm"), "key 'layers.2.kind': unknown value 'lstm'. Allowed: dense, conv, avg_pool, sum_pool."),
     (("name: mine", "nam: mine"), "2 errors:\n  key 'nam': unknown. Did you mean 'name'? Allowed: name, layers, readout.\n  key 'name': missing."),
     (("name: mine\n", ""), "key 'name': missing."),
     (("kernel: 2}", "kernel: 30}"), "layer 1 (avg_pool): kernel 30 does not fit its 17 x 17 input"),
