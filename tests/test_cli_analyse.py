@@ -26,6 +26,7 @@ def place(tmp_path_factory):
             time_bins=10,
             classes=tuple("0123456789"),
             dataset="nmnist-sim",
+            training={**checkpoint_of().training, "method": "sast", "rho": 0.3},
         ),
     )
     return folder
