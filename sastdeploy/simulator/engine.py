@@ -144,7 +144,7 @@ def notice_of_compiling(say: Callable[[], None], seconds: float = 1.0) -> Iterat
     timer = threading.Timer(seconds, say)
     timer.daemon = True
 
-    class Compiling(event.Listener):
+    class Compiling(event.Listener):  # type: ignore[misc]
         def on_start(self, event: object) -> None:
             if timer.ident is None:
                 timer.start()
