@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sastdeploy._files import atomic
+from sastdeploy._files.reading import exists, read_text
 from sastdeploy.errors import InputError
 from sastdeploy.provenance import git_commit, versions
 
@@ -100,13 +101,13 @@ def _claim(out: Path, settings: QuickstartSettings, force: bool) -> None:
     """Take the folder for these settings; a folder of other settings is cleared only by force."""
     marker = out / "settings.json"
     wanted = json.dumps(asdict(settings))
-    if marker.is_file() and marker.read_text("utf-8") != wanted:
+    if exists(marker) and read_text(marker) != wanted:
         if not force:
             raise InputError(
                 f"{out}: holds a quickstart of other settings. Choose another --out, or replace it with --force."
             )
         atomic.remove_folder(out)
-    elif not marker.is_file() and out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif not exists(marker) and exists(out) and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: exists and holds no quickstart. Choose another folder with --out.")
     atomic.write_text(marker, wanted)
 

@@ -1,7 +1,13 @@
 """A write happens whole or not at all."""
 
 import os
+import socket
 import stat
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
 
 import pytest
 
@@ -55,7 +61,7 @@ def test_a_path_is_checked_without_making_anything(tmp_path, monkeypatch):
 
 def test_a_folder_in_the_way_is_an_input_error(tmp_path):
     (tmp_path / "taken").mkdir()
-    with pytest.raises(InputError, match="taken: cannot be replaced"):
+    with pytest.raises(InputError, match=r"taken: is a folder\. Name the file to write."):
         atomic.write_text(tmp_path / "taken", "x")
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match="cannot be written"):
@@ -94,3 +100,118 @@ def test_a_removed_folder_is_gone_at_once_whatever_happens(tmp_path, monkeypatch
     with pytest.raises(InputError, match="set: cannot be removed"):
         atomic.remove_folder(folder)
     assert os.listdir(tmp_path) == before
+
+
+def test_a_symbolic_links_target_is_what_is_written(tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "kept" / "file")
+    for content in ("made", "replaced"):
+        atomic.write_text(tmp_path / "link", content)
+        assert (tmp_path / "link").is_symlink() and (tmp_path / "kept" / "file").read_text() == content
+
+
+def test_a_fifo_is_written_through_and_without_a_reader_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(InputError, match=r"fifo: cannot be written \(No such device or address\)"):
+        atomic.write_text(tmp_path / "fifo", "x")
+    received = []
+    reader = threading.Thread(target=lambda: received.append((tmp_path / "fifo").read_text()))
+    reader.start()
+    for _ in range(100):
+        with suppress(InputError):
+            atomic.write_text(tmp_path / "fifo", "x" * 200_000)
+            break
+        time.sleep(0.05)
+    reader.join(10)
+    assert received == ["x" * 200_000] and stat.S_ISFIFO((tmp_path / "fifo").stat().st_mode)
+
+
+def test_a_device_is_written_through_and_stays_a_device(tmp_path):
+    with pytest.raises(InputError, match=r"/dev/full: cannot be written \(No space left on device\)"):
+        atomic.write_text("/dev/full", "x")
+    atomic.write_text("/dev/null", "x")
+    assert all(stat.S_ISCHR(os.stat(path).st_mode) for path in ("/dev/full", "/dev/null"))
+    with pytest.raises(InputError, match=r"/dev/null: is not a regular file\. Name"):
+        atomic.check_regular("/dev/null")
+
+
+def test_a_socket_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as opened:
+        opened.bind("s")
+        with pytest.raises(InputError, match=r"s: is neither a file nor a stream\. Name"):
+            atomic.write_text("s", "x")
+
+
+def test_own_output_is_written_in_its_place(tmp_path):
+    program = (
+        "import sys; from sastdeploy._files import atomic; sys.stdout.write('before '); "
+        "atomic.write_text('/dev/stdout', 'between '); print('after')"
+    )
+    with (tmp_path / "out").open("wb") as out:
+        subprocess.run([sys.executable, "-c", program], stdout=out, check=True)
+    assert (tmp_path / "out").read_text() == "before between after\n"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "before between after\n"
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_without_force_only_an_equal_file_may_be_there(tmp_path, monkeypatch, links):
+    if not links:
+
+        def refused(*_):
+            raise OSError(95, "Operation not supported")
+
+        monkeypatch.setattr(os, "link", refused)
+    atomic.write_text(tmp_path / "a", "one", force=False)
+    before = (tmp_path / "a").stat()
+    atomic.write_text(tmp_path / "a", "one", force=False)
+    with pytest.raises(InputError) as caught:
+        atomic.write_text(tmp_path / "a", "two", force=False)
+    assert str(caught.value) == (
+        f"{tmp_path / 'a'}: exists, and is not what would be written now. Choose another name, or replace it with --force."
+    )
+    after = (tmp_path / "a").stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+    atomic.write_text(tmp_path / "a", "two")
+    assert (tmp_path / "a").read_text() == "two" and os.listdir(tmp_path) == ["a"]
+
+
+def test_an_input_is_never_the_output_under_whatever_name(tmp_path):
+    (tmp_path / "in").write_text("x")
+    (tmp_path / "link").symlink_to("in")
+    os.link(tmp_path / "in", tmp_path / "twin")
+    for name in ("in", "link", "twin"):
+        with pytest.raises(InputError, match=f"{name}: is itself what this command reads"):
+            atomic.check_writable(tmp_path / name, inputs=[tmp_path / "none", tmp_path / "in"])
+
+
+def test_a_name_near_the_longest_can_be_written(tmp_path):
+    for name in ("n" * 255, "n." + "s" * 253, "ü" * 127):
+        atomic.write_text(tmp_path / name, "x")
+    assert len(os.listdir(tmp_path)) == 3
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    folder = tmp_path / "deep" / "result"
+
+    def write(content, **options):
+        with atomic.replacing_folder(folder, **options) as fresh:
+            (fresh / "a").write_text(content)
+            if content == "bad":
+                raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write("bad")
+    assert os.listdir(folder.parent) == []
+    write("old")
+    with pytest.raises(RuntimeError):
+        write("bad")
+    write("late", force=False)
+    assert (folder / "a").read_text() == "old" and os.listdir(folder.parent) == ["result"]
+    write("new")
+    assert (folder / "a").read_text() == "new" and os.listdir(folder.parent) == ["result"]
+    (tmp_path / "link").symlink_to(folder)
+    folder = tmp_path / "link"
+    write("linked")
+    assert folder.is_symlink() and (tmp_path / "deep" / "result" / "a").read_text() == "linked"

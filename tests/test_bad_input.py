@@ -204,7 +204,7 @@ CASES = [
     ("train divisor 0", NETWORK, TRAIN + " --clip 4 --divisor 0", 3, "divisor 0: below c_clip 4, so frame values would exceed 1. Choose a divisor of at least 4."),
     ("train seed", NETWORK, TRAIN + " --seed 99999999999999999999999", 3, "seed 99999999999999999999999: outside 0 to 9223372036854775807."),
     ("train into a folder", NETWORK, NO_DATA + " --out .", 3, ".: is a folder. Name the file to write."),
-    ("train into nothing", NETWORK, NO_DATA + " --out=", 3, ".: is a folder. Name the file to write."),
+    ("train into nothing", NETWORK, NO_DATA + " --out=", 2, "Invalid value for '--out': is empty. Give a value, or leave it out."),
     ("train below a file", NETWORK, NO_DATA + " --out good.pt/x.pt", 3, "good.pt/x.pt: cannot be written (Not a directory). Choose a folder you may write to."),
     ("train into no place for files", NETWORK, NO_DATA + " --out /proc/x.pt", 3, "/proc/x.pt: cannot be written ("),
     ("train over a checkpoint before data", NETWORK, NO_DATA + " --out good.pt --resume", 3, "good.pt: is finished, and there is no good.pt.state to resume. Use --force to train anew."),
@@ -218,7 +218,7 @@ CASES = [
     ("train resumed from junk", write("junk.pt.state", "junk"), TRAIN.replace("new.pt", "junk.pt").replace("net.yaml", "fc_0p40m") + " --resume", 3, f"junk.pt.state: is no checkpoint. {WAYS}"),
     # checkpoints
     ("evaluate missing", nothing, "evaluate none.pt", 3, "none.pt: cannot be read (No such file or directory)."),
-    ("inspect folder", nothing, "inspect data", 3, "data: is a folder. Name a checkpoint file, as in ckpt.pt."),
+    ("inspect folder", nothing, "inspect data", 3, "data: is a folder. Name a file."),
     ("inspect empty", write("bad.pt", b""), "inspect bad.pt", 3, f"bad.pt: is empty. {WAYS}"),
     ("inspect junk", write("bad.pt", "junk"), "inspect bad.pt", 3, f"bad.pt: is no checkpoint. {WAYS}"),
     ("inspect pickle", write("bad.pt", pickle.dumps([1])), "inspect bad.pt", 3, f"bad.pt: is no checkpoint. {WAYS}"),

@@ -71,7 +71,7 @@ def without_parameter(name):
     return lambda c: dataclasses.replace(c, parameters={k: v for k, v in c.parameters.items() if k != name})
 
 
-NOT_PLAIN = "training facts are not plain values: text that is valid Unicode, finite numbers, lists, dicts. Copy or train it again."
+NOT_PLAIN = "training facts are not plain values: text that is valid Unicode, finite numbers (whole ones below 2^64), lists, dicts. Copy or train it again."
 NAN, INF = np.full((12,), np.nan, np.float32), np.full((3,), np.inf, np.float32)
 
 
@@ -170,7 +170,7 @@ def test_files_that_are_no_checkpoints(tmp_path):
     torch.save([1, 2], tmp_path / "list.pt")
     for name, message in (("none.pt", "cannot be read (No such file or directory)."), ("empty.pt", "is empty."),
                           ("text.pt", "is no checkpoint."), ("list.pt", "holds a list, no checkpoint."),
-                          ("", "is a folder. Name a checkpoint file")):  # fmt: skip
+                          ("", "is a folder. Name a file.")):  # fmt: skip
         with pytest.raises(InputError) as caught:
             load_checkpoint(tmp_path / name)
         assert message in str(caught.value)

@@ -18,6 +18,7 @@ from tiny_programs import tiny_lif, tiny_program, tiny_readout
 from without_jit import JIT_ONLY
 
 import sastdeploy
+from sastdeploy._files import atomic
 from sastdeploy.cli import main as main_module
 from sastdeploy.cli.simulate_command import _print_speed, _say_early, without
 from sastdeploy.errors import InputError
@@ -27,7 +28,6 @@ from sastdeploy.program.records import DenseLif
 from sastdeploy.recordings.frames import Preprocessing
 from sastdeploy.recordings.splits import load_dataset
 from sastdeploy.simulator import engine, onnxruntime_engine
-from sastdeploy.simulator import result_folder as simulation_files
 from sastdeploy.simulator.engine import COMPILING_AGAIN
 from sastdeploy.simulator.metrics import speed as rates
 from sastdeploy.simulator.result import empty_result
@@ -413,7 +413,7 @@ def test_a_bad_recording_is_exit_3(here, capsys, content, text):
 def test_out_holds_summary_and_arrays_and_is_replaced_whole(here, capsys):
     for limit in ("5", "7"):
         code, out, err = simulate(
-            capsys, "net.onnx", "--limit", limit, "--out", "res", "--trace", "fc2", "--json"
+            capsys, "net.onnx", "--limit", limit, "--out", "res", "--trace", "fc2", "--json", "--force"
         )
         assert code == 0, err
         assert json.loads(Path("res/summary.json").read_text("utf-8")) == json.loads(out)
@@ -424,6 +424,52 @@ def test_out_holds_summary_and_arrays_and_is_replaced_whole(here, capsys):
         with np.load("res/trace.fc2.npz", allow_pickle=False) as trace:
             assert trace["membrane"].shape == trace["spikes"].shape == (int(limit), 10, 8)
     assert sorted(p.name for p in here.iterdir()) == ["net.onnx", "res"]
+
+
+def test_out_replaces_the_same_runs_result_alone_and_keeps_its_traces(here, capsys):
+    run = ("net.onnx", "--limit", "3", "--out", "res")
+    assert simulate(capsys, *run, "--trace", "fc1")[0] == 0
+    before = Path("res/trace.fc1.npz").read_bytes()
+    assert simulate(capsys, *run)[0] == 0
+    assert simulate(capsys, *run, "--trace", "fc2")[0] == 0
+    assert Path("res/trace.fc1.npz").read_bytes() == before
+    assert sorted(p.name for p in Path("res").iterdir()) == [
+        "recordings.npz", "summary.json", "trace.fc1.npz", "trace.fc2.npz",
+    ]  # fmt: skip
+    save_program("other.onnx", digits_program(1))
+    message = "Error: res: holds the result of another run. Choose another folder with --out, or replace it with --force.\n"
+    for other in (
+        ("other.onnx", "--limit", "3"),
+        ("net.onnx", "--limit", "4"),
+        ("net.onnx", "--limit", "3", "--split", "validation"),
+    ):
+        assert simulate(capsys, *other, "--out", "res") == (3, "", message)
+    assert Path("res/trace.fc1.npz").read_bytes() == before
+    assert simulate(capsys, "other.onnx", "--limit", "3", "--out", "res", "--force")[0] == 0
+    assert sorted(p.name for p in Path("res").iterdir()) == ["recordings.npz", "summary.json"]
+
+
+def test_several_traces_and_none_replaces_anothers(here, capsys):
+    run = ("net.onnx", "--limit", "2", "--trace", "fc1", "--trace", "fc2", "--trace", "fc1")
+    for _ in range(2):
+        code, out, err = simulate(capsys, *run)
+        assert code == 0 and "wrote trace.fc1.npz\nwrote trace.fc2.npz\n" in err
+    before = Path("trace.fc1.npz").read_bytes()
+    code, out, err = simulate(capsys, "net.onnx", "--limit", "3", "--trace", "fc1")
+    assert code == 3 and "accuracy" in out
+    assert err.endswith(
+        "Error: trace.fc1.npz: exists, and is not what would be written now. Choose another name, or replace it with --force.\n"
+    )
+    assert Path("trace.fc1.npz").read_bytes() == before
+    assert simulate(capsys, "net.onnx", "--limit", "3", "--trace", "fc1", "--force")[0] == 0
+    assert Path("trace.fc1.npz").read_bytes() != before
+
+
+def test_a_fifo_among_the_programs_is_passed_over(here, capsys):
+    os.mkfifo("a.onnx")
+    Path("._b.onnx").write_bytes(b"\0\5\x16\7")
+    code, _, err = simulate(capsys, "--limit", "1")
+    assert code == 0 and "passed over a.onnx: a.onnx: is not a regular file." in err
 
 
 def test_a_trace_without_out_lands_here(here, capsys):
@@ -455,8 +501,8 @@ def test_an_interruption_leaves_the_earlier_result(here, capsys, monkeypatch, fa
     def stop(*_, **__):
         raise failure
 
-    monkeypatch.setattr(simulation_files, "_take_the_place", stop)
-    code, out, err = simulate(capsys, "net.onnx", "--limit", "4", "--out", "res")
+    monkeypatch.setattr(atomic, "_swap", stop)
+    code, out, err = simulate(capsys, "net.onnx", "--limit", "4", "--out", "res", "--force")
     assert code == (130 if failure is KeyboardInterrupt else 3), err
     assert out == ""
     assert Path("res/summary.json").read_bytes() == before

@@ -240,20 +240,35 @@ def test_the_runtime_that_a_program_of_few_bits_needs_is_told(ckpt):
     assert sentence not in run(ckpt).stdout
 
 
-def test_nothing_but_a_program_is_replaced(ckpt, tmp_path):
-    notes = tmp_path / "notes.onnx"
+def test_nothing_but_the_same_program_and_dump_is_replaced_without_force(ckpt, tmp_path):
+    words = "exists, and is not what would be written now. Choose another name, or replace it with --force."
+    notes, dump = tmp_path / "notes.onnx", tmp_path / "dump"
     notes.write_text("mine")
-    assert str(run(ckpt, "--out", notes).exception) == (
-        f"{notes}: exists and is no program of sastdeploy. Choose another --out, or replace it with --force."
-    )
+    assert str(run(ckpt, "--out", notes).exception) == f"{notes}: {words}"
     assert notes.read_text() == "mine"
-    before = ckpt.read_bytes()
-    assert str(run(ckpt, "--out", ckpt, "--force").exception) == (
-        f"{ckpt}: is itself what is compiled. Choose another --out."
-    )
-    assert ckpt.read_bytes() == before
     assert run(ckpt, "--out", notes, "--force").exit_code == 0
-    assert load_program(notes)
+    for _ in range(2):
+        assert run(ckpt, "--out", notes, "--dump-passes", dump).exit_code == 0
+    before = {path: path.read_bytes() for path in (notes, *dump.iterdir())}
+    int4 = ("--profile", "aggressive_int4", "--out", notes)
+    assert str(run(ckpt, *int4).exception) == f"{notes}: {words}"
+    assert str(run(ckpt, *int4, "--dump-passes", dump).exception).endswith(words)
+    assert {path: path.read_bytes() for path in (notes, *dump.iterdir())} == before
+    assert run(ckpt, *int4, "--dump-passes", dump, "--force").exit_code == 0
+    assert load_program(notes).layers[0].weight_bits == 4 and notes.read_bytes() != before[notes]
+    assert str(run(ckpt, "--out", tmp_path / "n.onnx", "--dump-passes", notes).exception) == (
+        f"{notes}: is no folder. Name one with --dump-passes."
+    )
+
+
+def test_an_input_is_not_replaced_by_force_either(ckpt, tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text(builtin_profiles()["loihi_int8"].read_text("utf-8"))
+    before = ckpt.read_bytes(), own.read_bytes()
+    for out in (ckpt, own):
+        error = run(ckpt, "--profile", own, "--out", out, "--force").exception
+        assert str(error) == f"{out}: is itself what this command reads. Choose another name for the output."
+    assert (ckpt.read_bytes(), own.read_bytes()) == before
 
 
 def test_a_refused_network_leaves_the_old_program(ckpt, tmp_path):

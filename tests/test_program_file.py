@@ -302,9 +302,12 @@ def test_an_invalid_program_is_not_written(tmp_path):
 
 def test_missing_folder_empty_and_foreign_files_are_refused(tmp_path):
     assert refusal(tmp_path / "no.onnx") == (
-        "no such file. Name a program written by 'sastdeploy compile' (.onnx)."
+        "cannot be read (No such file or directory). Name a program written by 'sastdeploy compile' (.onnx)."
     )
-    assert refusal(tmp_path) == "is a folder. Name a program file in it (.onnx)."
+    assert (
+        refusal(tmp_path)
+        == "is a folder. Name a file. Name a program written by 'sastdeploy compile' (.onnx)."
+    )
     path = tmp_path / "p.onnx"
     path.write_bytes(b"")
     assert refusal(path) == "is empty." + AGAIN
@@ -320,11 +323,13 @@ def test_missing_folder_empty_and_foreign_files_are_refused(tmp_path):
 
 
 def test_an_unreadable_file_is_refused(saved, monkeypatch):
-    def denied(self):
+    def denied(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(type(saved), "read_bytes", denied)
-    assert refusal(saved) == "cannot be read (Permission denied). Make it readable, or copy it."
+    monkeypatch.setattr("sastdeploy._files.reading.os.open", denied)
+    assert refusal(saved) == (
+        "cannot be read (Permission denied). Name a program written by 'sastdeploy compile' (.onnx)."
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """YAML without its traps."""
 
+import time
+
 import pytest
 
 from sastdeploy._files.strict_yaml import load_strict_yaml, parse_strict_yaml
@@ -45,3 +47,40 @@ def test_files(tmp_path):
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match=r"is not a text file \(byte 0 is not UTF-8\)"):
         load_strict_yaml(tmp_path / "binary.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 60_000, "x: line 1: nests more than 32 deep."),
+        ("- " * 30_000, "x: line 1: nests more than 32 deep."),
+        ("a: {b: " * 40, "x: line 1: nests more than 32 deep."),
+        ('a: "\\e[31m"', "x: line 1: a text holds the control character '\\x1b'. Leave it out."),
+        ('a: "\\0"', "x: line 1: a text holds the control character '\\x00'. Leave it out."),
+        ('a: "\\ud800"', "x: line 1: a text holds the control character '\\ud800'. Leave it out."),
+        ('"a\\x7f": 1', "x: line 1: a text holds the control character '\\x7f'. Leave it out."),
+        ('a: "\\U0011FFFF"', "x: not valid YAML (chr() arg not in range(0x110000))."),
+        ("a: \x00", "x: not valid YAML (unacceptable character #x0000: special characters are not allowed)."),
+    ],
+)
+def test_texts_that_no_parser_should_meet(text, message):
+    began = time.perf_counter()
+    with pytest.raises(InputError) as caught:
+        parse_strict_yaml(text, "x")
+    assert str(caught.value) == message and time.perf_counter() - began < 5
+
+
+def test_a_long_file_is_refused_before_it_is_parsed(tmp_path):
+    (tmp_path / "x.yaml").write_text("a: " + "b" * 6_000_000)
+    with pytest.raises(InputError, match=r"x.yaml: has 6,000,003 bytes; such a file may have at most 65,536"):
+        load_strict_yaml(tmp_path / "x.yaml")
+
+
+def test_a_deep_but_sensible_nest_is_read(tmp_path):
+    (tmp_path / "x.yaml").write_text(
+        "\ufeff" + "a:\n" + "".join(" " * n + f"b{n}:\n" for n in range(1, 31)) + " " * 31 + "1", "utf-8"
+    )
+    content = load_strict_yaml(tmp_path / "x.yaml")
+    for _ in range(31):
+        (content,) = content.values()
+    assert content == 1

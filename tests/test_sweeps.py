@@ -468,7 +468,10 @@ def test_a_damaged_log_or_state_of_a_trial_is_named(file, root, tmp_path):
     first = log.read_text("utf-8").splitlines(keepends=True)[0]
     for content, text in (
         (first, "has 1 of 2 epochs. Remove its folder to train the trial anew."),
-        ("{}\n{}\n", "no readable log of epochs"),
+        (
+            "{}\n{}\n",
+            "line 1: expected an epoch's gradient_evaluations, a number of at least 0, found None. Remove its folder",
+        ),
     ):
         log.write_text(content, "utf-8")
         with pytest.raises(InputError, match=rf"ckpt\.pt\.jsonl: {text}"):

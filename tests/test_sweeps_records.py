@@ -100,9 +100,9 @@ def test_a_record_that_cannot_be_is_refused(tmp_path, place, value, text):
     ("content", "text"),
     [
         (b"[]", "expected keys and values, found list."),
-        (b"{", "no readable record"),
-        (b"\xff", "no readable record"),
-        (100_000 * b"[", "no readable record"),
+        (b"{", "is no valid JSON"),
+        (b"\xff", "is not a text file"),
+        (100_000 * b"[", "is no valid JSON"),
     ],
 )
 def test_what_is_no_record_is_refused(tmp_path, content, text):

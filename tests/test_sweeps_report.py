@@ -143,7 +143,7 @@ def test_a_damaged_record_is_named(file, tmp_path):
     trials = written(experiment, tmp_path / "r", plain)
     path = tmp_path / "r" / f"{next(iter(trials))}.json"
     path.write_text("{", "utf-8")
-    with pytest.raises(InputError, match="no readable record of a trial") as found:
+    with pytest.raises(InputError, match="is no valid JSON") as found:
         aggregate(experiment, trials, tmp_path / "r")
     assert str(path) in str(found.value)
 

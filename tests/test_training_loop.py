@@ -211,9 +211,9 @@ def test_other_settings_cannot_resume(tmp_path):
 
 @pytest.mark.parametrize(("key", "value", "text"), [
     ("identity", ..., "is no training state of this version."), ("identity", 3, "is no training state of this version."),
-    ("network", ..., "is damaged ('network')."), ("network", {}, "is damaged (Error(s) in loading state_dict"),
+    ("network", ..., "is damaged ('network')."), ("network", {}, "is damaged (the parameters do not fit the network)."),
     ("optimiser", {"steps": 1, "means": [], "squares": []}, "is damaged (zip() argument 2 is shorter than argument 1)."),
-    ("optimiser", {"steps": "x", "means": [], "squares": []}, "is damaged (invalid literal for int()"),
+    ("optimiser", {"steps": "x", "means": [], "squares": []}, "is damaged (the optimiser's steps are no whole number)."),
     ("best", {}, "is damaged (the best epoch's parameters do not fit the network)."), ("best", 3, "is damaged ("),
     ("epoch", 2, "is damaged (its epochs do not fit one another)."), ("epoch", "x", "is damaged ("),
     ("best_epoch", 1, "is damaged (its epochs do not fit one another)."),

@@ -1,73 +1,142 @@
-"""Writes that happen whole or not at all."""
+"""The one border for writing: files and folders that appear whole or not at all, and take nobody else's place."""
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
+import stat
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
+from sastdeploy._files.reading import shown
 from sastdeploy.errors import InputError
 
 _UMASK = os.umask(0o077)
 """What new files' rights lack. Read once: it can only be read by setting it, which other threads' files would meet."""
 os.umask(_UMASK)
+_LONGEST_SUFFIX = 16
+"""Of a temporary file's name, in characters: writers choose a format by the suffix."""
 
 
-def write_bytes(path: Path | str, content: bytes) -> None:
-    """Replace ``path`` by ``content`` in one step; a failure leaves the old file as it was.
-
-    Raises:
-        InputError: the folder is missing or cannot be written.
-    """
-    with replacing(path) as temporary:
+def write_bytes(path: Path | str, content: bytes, *, force: bool = True) -> None:
+    """Write ``content`` to ``path`` as `replacing` does."""
+    with replacing(path, force=force) as temporary:
         temporary.write_bytes(content)
 
 
-def write_text(path: Path | str, content: str) -> None:
+def write_text(path: Path | str, content: str, *, force: bool = True) -> None:
     """As `write_bytes`, for UTF-8 text."""
-    write_bytes(path, content.encode("utf-8"))
+    write_bytes(path, content.encode("utf-8"), force=force)
 
 
 @contextmanager
-def replacing(path: Path | str) -> Iterator[Path]:
+def replacing(path: Path | str, *, force: bool = True) -> Iterator[Path]:
     """Yield a temporary path in the same folder; on success it is synced and takes the place of ``path``.
 
+    Of a symbolic link, the file that it leads to is written. A device or FIFO is written through, never replaced.
+
+    Args:
+        force: False leaves a file there that is equal byte for byte, and refuses to replace any other.
+
     Raises:
-        InputError: the folder is missing or cannot be written, or the disk is full.
+        InputError: the folder is missing or cannot be written, the disk is full, or another file is there without ``force``.
     """
-    path = Path(path)
+    target, is_stream = _target(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+        if is_stream:
+            folder = Path(tempfile.mkdtemp())
+        else:
+            folder = target.parent
+            folder.mkdir(parents=True, exist_ok=True)
+        suffix = target.suffix if len(target.suffix) <= _LONGEST_SUFFIX else ""
+        handle, name = tempfile.mkstemp(prefix=f".{target.name[:40]}.", suffix=suffix, dir=folder)
         os.close(handle)
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}). Choose a folder you may write to."
-        ) from error
+        raise _not_written(path, error, "Choose a folder you may write to.") from error
     temporary = Path(name)
     try:
         try:
             yield temporary
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
+            if is_stream:
+                with temporary.open("rb") as content, _stream(target) as stream:
+                    shutil.copyfileobj(content, stream)
+                return
+            _sync(temporary)
         except OSError as error:
-            raise InputError(
-                f"{path}: cannot be written ({error.strerror or error}). The file there, if any, is as it was; make room, or "
-                "choose another folder."
+            raise _not_written(
+                path,
+                error,
+                "The file there, if any, is as it was; make room, or choose another folder.",
             ) from error
         temporary.chmod(0o666 & ~_UMASK)
         try:
-            temporary.replace(path)
+            _place(temporary, target, path, force)
         except OSError as error:
             raise InputError(
-                f"{path}: cannot be replaced ({error.strerror}). Choose another path."
+                f"{shown(path)}: cannot be replaced ({error.strerror}). Choose another path."
             ) from error
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+        if is_stream:
+            folder.rmdir()
+
+
+@contextmanager
+def replacing_folder(folder: Path | str, *, force: bool = True) -> Iterator[Path]:
+    """Yield a new folder beside ``folder``; on success its files are synced and it takes the place of ``folder``.
+
+    Args:
+        force: False leaves a folder that is there by then, and drops the new one.
+
+    Raises:
+        InputError: nothing can be made there, the disk is full, or what is there cannot be moved aside.
+    """
+    target = Path(os.path.realpath(folder))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{target.name[:40]}.", dir=target.parent))
+    except OSError as error:
+        raise _not_written(folder, error, "Choose a folder you may write to.") from error
+    try:
+        fresh.chmod(0o777 & ~_UMASK)
+        yield fresh
+        for place, _, names in os.walk(fresh):
+            for name in names:
+                _sync(Path(place) / name)
+        if not target.exists():
+            fresh.rename(target)
+        elif force:
+            _swap(fresh, target)
+    except OSError as error:
+        raise _not_written(
+            folder, error, "The folder there, if any, is as it was; make room, or choose another folder."
+        ) from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+@contextmanager
+def adding_files(folder: Path | str, *, force: bool = True) -> Iterator[Path]:
+    """Yield a temporary folder; on success its files go into ``folder``, each as `replacing` puts it there.
+
+    Raises:
+        InputError: as `replacing`; without ``force`` nothing is written where one of the files is another's.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        yield Path(temporary)
+        made = sorted(Path(temporary).iterdir())
+        for path in made:
+            target = Path(folder) / path.name
+            if not force and target.exists() and not filecmp.cmp(path, target, shallow=False):
+                raise _in_the_way(target)
+        for path in made:
+            write_bytes(Path(folder) / path.name, path.read_bytes(), force=force)
 
 
 def remove_folder(folder: Path) -> None:
@@ -77,7 +146,7 @@ def remove_folder(folder: Path) -> None:
         InputError: it cannot be moved aside.
     """
     try:
-        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent))
+        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}.", dir=folder.absolute().parent))
         try:
             folder.rename(aside / folder.name)
         except OSError:
@@ -90,19 +159,127 @@ def remove_folder(folder: Path) -> None:
     shutil.rmtree(aside)
 
 
-def check_writable(path: Path | str) -> None:
+def check_writable(path: Path | str, *, inputs: Iterable[Path | str] = ()) -> None:
     """Accept a path that `replacing` can write, and make nothing.
 
+    Args:
+        inputs: files that the command reads.
+
     Raises:
-        InputError: it is a folder, or no file can be made in its folder or in the first one above that exists.
+        InputError: it is a folder or one of the inputs, or no file can be made in its folder or in the first one above
+            that exists.
     """
-    path = Path(path)
+    target, is_stream = _target(path)
+    for source in inputs:
+        with suppress(OSError, ValueError):
+            if os.path.samefile(source, path):
+                raise InputError(
+                    f"{shown(path)}: is itself what this command reads. Choose another name for the output."
+                )
+    if is_stream:
+        return
     try:
-        if path.is_dir():
-            raise InputError(f"{path}: is a folder. Name the file to write.")
-        with tempfile.TemporaryFile(dir=next(folder for folder in path.parents if folder.exists())):
+        with tempfile.TemporaryFile(dir=next(folder for folder in target.parents if folder.exists())):
             pass
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}). Choose a folder you may write to."
-        ) from error
+        raise _not_written(path, error, "Choose a folder you may write to.") from error
+
+
+def check_regular(path: Path | str) -> None:
+    """Accept a path where a regular file is, or nothing: one that is read again cannot be a device or FIFO.
+
+    Raises:
+        InputError: it is anything else.
+    """
+    if _target(path)[1]:
+        raise InputError(f"{shown(path)}: is not a regular file. Name a file to write.")
+
+
+def _target(path: Path | str) -> tuple[Path, bool]:
+    """Return the file to write, links followed, and whether it is a stream: a device, a FIFO, or this process's own output."""
+    path = Path(path)
+    try:
+        target = Path(os.path.realpath(path))
+        facts = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return target, False
+    except (OSError, ValueError) as error:
+        raise _not_written(path, error, "Choose a folder you may write to.") from error
+    if stat.S_ISDIR(facts.st_mode):
+        raise InputError(f"{shown(path)}: is a folder. Name the file to write.")
+    if stat.S_ISREG(facts.st_mode):
+        return (path, True) if _own_output(facts) is not None else (target, False)
+    if stat.S_ISCHR(facts.st_mode) or stat.S_ISFIFO(facts.st_mode):
+        return path, True
+    raise InputError(f"{shown(path)}: is neither a file nor a stream. Name a file to write.")
+
+
+def _own_output(facts: os.stat_result) -> int | None:
+    """Return the descriptor, 1 or 2, under which this process has the file open as its output."""
+    for descriptor in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(facts, os.fstat(descriptor)):
+                return descriptor
+    return None
+
+
+@contextmanager
+def _stream(path: Path) -> Iterator[BinaryIO]:
+    own = _own_output(os.stat(path))
+    if own is not None:
+        # Opened anew, a file would be written from its start, over what was printed.
+        (sys.stdout if own == 1 else sys.stderr).flush()
+        descriptor = os.dup(own)
+    else:
+        # Without O_NONBLOCK, opening a FIFO waits for its reader.
+        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        os.set_blocking(descriptor, True)
+    with os.fdopen(descriptor, "wb") as stream:
+        yield stream
+
+
+def _place(temporary: Path, target: Path, path: Path | str, force: bool) -> None:
+    if not force:
+        try:
+            # Unlike a move, a link never replaces a file that was made meanwhile.
+            os.link(temporary, target)
+            return
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            if not os.path.lexists(target):
+                temporary.replace(target)
+                return
+        if not filecmp.cmp(temporary, target, shallow=False):
+            raise _in_the_way(path)
+        return
+    temporary.replace(target)
+
+
+def _swap(fresh: Path, folder: Path) -> None:
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}.old.", dir=folder.parent))
+    try:
+        folder.rename(aside)
+        try:
+            fresh.rename(folder)
+        except BaseException:
+            aside.rename(folder)
+            raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as written:
+        os.fsync(written.fileno())
+
+
+def _in_the_way(path: Path | str) -> InputError:
+    return InputError(
+        f"{shown(path)}: exists, and is not what would be written now. Choose another name, or replace it with --force."
+    )
+
+
+def _not_written(path: Path | str, error: Exception, remedy: str) -> InputError:
+    reason = getattr(error, "strerror", None) or error
+    return InputError(f"{shown(path)}: cannot be written ({reason}). {remedy}")

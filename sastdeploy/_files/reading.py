@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import reprlib
 import stat
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +15,8 @@ from typing import Any, BinaryIO
 from sastdeploy.errors import InputError, SastdeployError
 
 MIB = 1 << 20
-MAX_DEPTH = 64
-"""How deep JSON may nest: far more than any file of ours, far less than Python's stack."""
+MAX_DEPTH, MAX_VALUES = 64, 1 << 22
+"""How deep JSON may nest, and how many values it may hold: far more than any file of ours, far less than Python's stack."""
 
 
 @contextmanager
@@ -28,7 +30,7 @@ def open_regular(path: Path | str, *, limit: int) -> Iterator[BinaryIO]:
         # Without O_NONBLOCK, opening a FIFO waits for its writer.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except (OSError, ValueError) as error:
-        raise InputError(f"{shown(path)}: cannot be read ({_reason(error)}).") from error
+        raise InputError(f"{shown(path)}: cannot be read ({reason(error)}).") from error
     try:
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode):
@@ -56,7 +58,7 @@ def read_bytes(path: Path | str, *, limit: int) -> bytes:
         try:
             content = opened.read(limit + 1)
         except OSError as error:
-            raise InputError(f"{shown(path)}: cannot be read ({_reason(error)}).") from error
+            raise InputError(f"{shown(path)}: cannot be read ({reason(error)}).") from error
     if len(content) > limit:
         raise InputError(f"{shown(path)}: grew beyond {limit:,} bytes while it was read.")
     return content
@@ -93,16 +95,26 @@ def parse_json(text: str | bytes, where: str) -> Any:
     """
     with parsing(where, "JSON"):
         content = json.loads(text)
-    layer, depth = [content], 0
-    while layer:
-        if (depth := depth + 1) > MAX_DEPTH:
-            raise InputError(f"{shown(where)}: nests more than {MAX_DEPTH} deep.")
-        layer = [
-            inner
-            for outer in layer if isinstance(outer, (list, dict))
-            for inner in (outer.values() if isinstance(outer, dict) else outer) if isinstance(inner, (list, dict))
-        ]  # fmt: skip
+    if not bounded(content):
+        raise InputError(
+            f"{shown(where)}: nests more than {MAX_DEPTH} deep, or holds more than {MAX_VALUES:,} values."
+        )
     return content
+
+
+def bounded(content: Any) -> bool:
+    """Return whether dicts, lists and tuples nest at most `MAX_DEPTH` deep and hold at most `MAX_VALUES` values in all.
+
+    A value that is referred to several times counts each time, as it does for whoever walks through them.
+    """
+    layer, count = [content], 1
+    for _ in range(MAX_DEPTH):
+        layer = [outer for outer in layer if isinstance(outer, (dict, list, tuple))]
+        count += sum(len(outer) for outer in layer)
+        if count > MAX_VALUES:
+            return False
+        layer = [inner for outer in layer for inner in (outer.values() if isinstance(outer, dict) else outer)]
+    return not any(isinstance(outer, (dict, list, tuple)) for outer in layer)
 
 
 @contextmanager
@@ -114,7 +126,7 @@ def parsing(where: Path | str, what: str, advice: str = "") -> Iterator[None]:
         raise
     except Exception as error:
         raise InputError(
-            f"{shown(where)}: is no valid {what} ({_reason(error)}). {advice}".rstrip()
+            f"{shown(where)}: is no valid {what} ({reason(error)}). {advice}".rstrip()
         ) from error
 
 
@@ -134,7 +146,25 @@ def shown(path: Path | str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def _reason(error: BaseException) -> str:
+def is_printable(text: str) -> bool:
+    """Return whether a text has neither control characters nor lone surrogates."""
+    return not any(unicodedata.category(c) in ("Cc", "Cs") for c in text)
+
+
+def printable(text: str) -> str:
+    """Return a text of several lines that a terminal shows and does not obey: other control characters are escaped."""
+    return "\n".join(shown(line) for line in text.split("\n"))
+
+
+def brief(value: Any) -> str:
+    """Return a value as Python writes it, cut off where it is long or deep."""
+    writer = reprlib.Repr()
+    writer.maxstring = writer.maxother = writer.maxlong = 80
+    return writer.repr(value)
+
+
+def reason(error: BaseException) -> str:
+    """Return what an exception says, on one line of at most 200 characters."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     lines = str(error).strip().splitlines()

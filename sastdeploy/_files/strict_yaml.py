@@ -13,7 +13,11 @@ from typing import Any, TypeVar
 
 import yaml
 
+from sastdeploy._files.reading import brief, is_printable, read_text, reason
 from sastdeploy.errors import InputError, did_you_mean
+
+MAX_BYTES, MAX_DEPTH = 1 << 16, 32
+"""Of a YAML file: far more than any of ours; PyYAML takes seconds for longer texts, and minutes for nests of thousands."""
 
 _PITFALLS = (
     (
@@ -37,38 +41,47 @@ def load_strict_yaml(path: Path | str) -> Any:
     Raises:
         InputError: the file is missing, unreadable, empty, not YAML, or holds a duplicate key or a trap.
     """
-    try:
-        text = Path(path).read_text("utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not a text file (byte {error.start} is not UTF-8).") from error
+    text = read_text(path, limit=MAX_BYTES)
     return parse_strict_yaml(text, str(path))
 
 
 def parse_strict_yaml(text: str, where: str) -> Any:
     """As `load_strict_yaml`, for a text; ``where`` names it in errors."""
     try:
-        _refuse_tags(text, where)
+        _check_tokens(text, where)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is None:
             raise InputError(f"{where}: is empty.")
         _refuse_traps(node, where, set())
-        return yaml.safe_load(text)
+        return yaml.constructor.SafeConstructor().construct_document(node)
+    except InputError:
+        raise
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise InputError(f"{where}: line {line}: not valid YAML ({error.problem}).") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{where}: not valid YAML ({str(error).splitlines()[0]}).") from error
+    except Exception as error:  # ValueError for a thirteenth month, OverflowError, ...
+        raise InputError(f"{where}: not valid YAML ({reason(error)}).") from error
 
 
-def _refuse_tags(text: str, where: str) -> None:
+def _check_tokens(text: str, where: str) -> None:
+    """Refuse tags and deep nests, before anything is parsed."""
+    depth = 0
     for token in yaml.scan(text, Loader=yaml.SafeLoader):
+        line = token.start_mark.line + 1
         if isinstance(token, yaml.TagToken):
             raise InputError(
-                f"{where}: line {token.start_mark.line + 1}: tags (words that begin with !) are not allowed; "
+                f"{where}: line {line}: tags (words that begin with !) are not allowed; "
                 f"write the plain value, or put it in quotes."
             )
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        if depth > MAX_DEPTH:
+            raise InputError(f"{where}: line {line}: nests more than {MAX_DEPTH} deep.")
+
+
+_OPENING = (
+    yaml.BlockMappingStartToken, yaml.BlockSequenceStartToken, yaml.FlowMappingStartToken, yaml.FlowSequenceStartToken,
+)  # fmt: skip
+_CLOSING = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
 
 
 def _refuse_traps(node: yaml.Node, where: str, seen: set[int]) -> None:
@@ -79,6 +92,11 @@ def _refuse_traps(node: yaml.Node, where: str, seen: set[int]) -> None:
     seen.add(id(node))
     line = node.start_mark.line + 1
     if isinstance(node, yaml.ScalarNode):
+        control = next((c for c in node.value if c not in "\n\t" and not is_printable(c)), None)
+        if control is not None:
+            raise InputError(
+                f"{where}: line {line}: a text holds the control character {control!r}. Leave it out."
+            )
         if node.style is None:
             for pattern, remedy in _PITFALLS:
                 if pattern.fullmatch(node.value):
@@ -208,8 +226,7 @@ def _shown(value: Any) -> str:
     """Return what a file holds as short text: true, false and null as a file writes them, long values cut."""
     if value is None or isinstance(value, bool):
         return str(value).lower().replace("none", "null")
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:200]}..."
+    return brief(value)
 
 
 def _keys(model: Any, path: tuple) -> list[str]:

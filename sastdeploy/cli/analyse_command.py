@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from sastdeploy.cli.options import DATA, DATASET, JSON, LIMIT, SKIP_BAD
+from sastdeploy.cli.options import DATA, DATASET, FORCE, JSON, LIMIT, SKIP_BAD
 
 
 @click.command()
@@ -37,19 +37,24 @@ from sastdeploy.cli.options import DATA, DATASET, JSON, LIMIT, SKIP_BAD
     default=None,
     help="Folder for margins.png and margins.svg.  [default: none]",
 )
+@FORCE
 @DATA
 @SKIP_BAD
 @JSON
 def command(checkpoint: str, dataset: str | None, split: str, limit: int | None, with_bounds: bool, seed: int,
-            figures: str | None, data: str | None, skip_bad: bool, as_json: bool) -> None:  # fmt: skip
+            figures: str | None, force: bool, data: str | None, skip_bad: bool, as_json: bool) -> None:  # fmt: skip
     """What CHECKPOINT's neurons do: margins around the threshold, contraction, activity, bounds."""
     import json
     from pathlib import Path
     from typing import Any
 
+    from sastdeploy._files.reading import shown
+    from sastdeploy.cli.arguments import folder
     from sastdeploy.cli.options import load_data_for
     from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
 
+    if figures:
+        folder(figures, "--figures")
     trained = load_checkpoint(checkpoint)
     name, frames, simulated = load_data_for(trained, checkpoint, dataset, split, data, limit, skip_bad)
     from sastdeploy.analysis.activity import activity
@@ -79,20 +84,23 @@ def command(checkpoint: str, dataset: str | None, split: str, limit: int | None,
             bar.update(task, description="bounds", completed=len(STAGES))
     kind = "simulated recordings" if simulated else "recordings"
     what = f"{len(frames):,} {split} {kind} of {name}"
-    if figures:
-        from sastdeploy.report.figures import margin_histograms
-
-        for suffix in ("png", "svg"):
-            path = Path(figures) / f"margins.{suffix}"
-            outlines = {f"{spikes} spikes": found for spikes, found in record["margins"].items()}
-            margin_histograms({"": outlines}, path, f"{Path(checkpoint).name} on\n{what}")
-            click.echo(f"Wrote {path}.", err=True)
     if as_json:
         click.echo(json.dumps(record, indent=2))
-        return
-    from sastdeploy.cli.analysis_tables import print_analysis
-    from sastdeploy.cli.terminal import print_text
+    else:
+        from sastdeploy.cli.analysis_tables import print_analysis
+        from sastdeploy.cli.terminal import print_text
 
-    scale = trained.preprocessing
-    print_text(f"{checkpoint} on {what}; frame value = min(count, {scale.c_clip}) / {scale.divisor:g}\n")
-    print_analysis(record)
+        scale = trained.preprocessing
+        print_text(f"{checkpoint} on {what}; frame value = min(count, {scale.c_clip}) / {scale.divisor:g}\n")
+        print_analysis(record)
+    if figures:
+        from sastdeploy._files import atomic
+        from sastdeploy.report.figures import margin_histograms
+
+        outlines = {f"{spikes} spikes": outline for spikes, outline in record["margins"].items()}
+        with atomic.adding_files(figures, force=force) as fresh:
+            for suffix in ("png", "svg"):
+                title = f"{shown(Path(checkpoint).name)} on\n{what}"
+                margin_histograms({"": outlines}, fresh / f"margins.{suffix}", title)
+        for suffix in ("png", "svg"):
+            click.echo(f"Wrote {Path(figures) / f'margins.{suffix}'}.", err=True)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from sastdeploy.cli.options import JSON
-from sastdeploy.errors import InputError
+from sastdeploy.cli.options import FORCE, JSON
 
 
 @click.command()
@@ -28,7 +27,7 @@ from sastdeploy.errors import InputError
 @click.option(
     "--dump-passes", type=click.Path(), default=None, help="Folder for the graph as text after every pass."
 )
-@click.option("--force", is_flag=True, help="Replace a file that is no program of sastdeploy.")
+@FORCE
 @JSON
 def command(
     checkpoint: str, profile: str, out: str | None, dump_passes: str | None, force: bool, as_json: bool
@@ -40,19 +39,20 @@ def command(
     import json
 
     from sastdeploy import compile, load_checkpoint, load_profile, save_program
+    from sastdeploy._files import atomic
+    from sastdeploy.cli.arguments import folder
     from sastdeploy.cli.terminal import print_table
     from sastdeploy.program.file import meaning_hash, program_hash
 
     hardware = load_profile(profile)
     trained = load_checkpoint(checkpoint)
     path = Path(out) if out else Path(f"{checkpoint.removesuffix('.pt')}.{hardware.name}.onnx")
-    for source in (checkpoint, profile):
-        if path.exists() and Path(source).exists() and path.samefile(source):
-            raise InputError(f"{path}: is itself what is compiled. Choose another --out.")
-    _guard(path, force)
-    compilation = compile(trained, hardware, dump=dump_passes)
+    atomic.check_writable(path, inputs=(checkpoint, profile))
+    if dump_passes:
+        folder(dump_passes, "--dump-passes")
+    compilation = compile(trained, hardware, dump=dump_passes, force=force)
     program, report = compilation.program, compilation.report
-    save_program(path, program)
+    save_program(path, program, force=force)
     if profile.endswith((".yaml", ".yml")) and Path(profile).stem != hardware.name:
         click.echo(
             f"NOTE: the program is named after the line 'name: {hardware.name}' in {profile}, not after the file.",
@@ -114,20 +114,6 @@ def command(
         )
         + f"Next: sastdeploy simulate {shlex.quote(str(path))} --dataset {program.dataset}"
     )
-
-
-def _guard(path: Path, force: bool) -> None:
-    """Refuse to replace a file that is no program, such as the checkpoint itself."""
-    from sastdeploy.program.file import read_manifest
-
-    if force or not path.exists():
-        return
-    try:
-        read_manifest(path)
-    except InputError as error:
-        raise InputError(
-            f"{path}: exists and is no program of sastdeploy. Choose another --out, or replace it with --force."
-        ) from error
 
 
 def _span(pair: tuple[float, float]) -> str:

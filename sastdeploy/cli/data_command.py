@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sastdeploy.cli.options import BEGIN, COLUMNS, DATA, JSON, UNIT, data_folder, window_option, window_us
+from sastdeploy.cli.options import (
+    BEGIN,
+    COLUMNS,
+    DATA,
+    FORCE,
+    JSON,
+    UNIT,
+    data_folder,
+    window_option,
+    window_us,
+)
 
 if TYPE_CHECKING:
     from sastdeploy.recordings.catalog import Dataset
@@ -215,10 +225,12 @@ def check(name: str, data: str | None, as_json: bool) -> None:
 @COLUMNS
 @BEGIN
 @window_option("show everything")
+@FORCE
 @JSON
 def show(recording: str, out: str | None, time_bins: int, unit: str | None, columns: str | None, begin: str | None,
-         window: float | None, as_json: bool) -> None:  # fmt: skip
+         window: float | None, force: bool, as_json: bool) -> None:  # fmt: skip
     """Draw one RECORDING (.bin, .aedat or .npy) as PNG or GIF and print what it is like."""
+    from sastdeploy._files import atomic
     from sastdeploy._files.reading import shown
     from sastdeploy.cli.terminal import print_table
     from sastdeploy.recordings.describe import describe_recording
@@ -227,6 +239,8 @@ def show(recording: str, out: str | None, time_bins: int, unit: str | None, colu
     from sastdeploy.report.recording_figures import draw_recording
 
     path = Path(recording)
+    picture = Path(out) if out else Path(f"{path.stem}.png")
+    atomic.check_writable(picture, inputs=[path])
     read = read_recording(path, unit=unit, columns=columns and parse_columns(columns))
     size = SUFFIXES[path.suffix]
     segment = read.whole(begin or "zero").within(window_us(window))
@@ -237,9 +251,7 @@ def show(recording: str, out: str | None, time_bins: int, unit: str | None, colu
         **describe_recording(segment, size, time_bins),
         "labelled_gestures": len(read.gestures),
     }
-    picture = draw_recording(
-        segment.events, size, Path(out) if out else Path(f"{path.stem}.png"), title=shown(path.name)
-    )
+    draw_recording(segment.events, size, picture, title=shown(path.name), force=force)
     if as_json:
         click.echo(json_module.dumps({"recording": str(path), "picture": str(picture), **facts}, indent=2))
         return

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+from contextlib import suppress
+from io import TextIOWrapper
+from typing import NoReturn
 
 import click
 
 from sastdeploy import __version__
-from sastdeploy.errors import SastdeployError, did_you_mean
+from sastdeploy._files.reading import printable
+from sastdeploy.cli.arguments import checked
+from sastdeploy.errors import InputError, SastdeployError, did_you_mean
 
 COMMANDS = {
     "quickstart": ("quickstart", "From nothing to a first result: simulate, train, compile, compare."),
@@ -41,7 +47,7 @@ class LazyGroup(click.Group):
         command: click.Command = importlib.import_module(
             f"sastdeploy.cli.{COMMANDS[name][0]}_command"
         ).command
-        return command
+        return checked(command)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -78,17 +84,37 @@ def _how_to_go_on(words: list[str]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; the one place where errors become exit codes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # A path may hold bytes that are no text.
     try:
         status = cli.main(args=arguments, prog_name="sastdeploy", standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
         sys.exit(status if isinstance(status, int) else 0)
     except click.exceptions.Abort:
-        click.echo(
-            f"Interrupted. {_how_to_go_on(sys.argv[1:] if arguments is None else arguments)}", err=True
-        )
-        sys.exit(130)
+        _end(f"Interrupted. {_how_to_go_on(sys.argv[1:] if arguments is None else arguments)}", 130)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except SastdeployError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(error.exit_code)
+        _end(f"Error: {error}", error.exit_code)
+    except BrokenPipeError:  # Whoever read the output has had enough.
+        _end("", 1)
+    except OSError as error:
+        where = "standard output" if error.filename is None else os.fsdecode(error.filename)
+        _end(f"Error: {where}: {error.strerror or error}.", InputError.exit_code)
+
+
+def _end(message: str, code: int) -> NoReturn:
+    """Exit with a last message on stderr, in which nothing of a file's text is obeyed by the terminal."""
+    with suppress(OSError):
+        if message:
+            click.echo(printable(message), err=True)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # Python would try once more at its end, and tell of it in its own words.
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

@@ -29,6 +29,7 @@ DATASET = click.option(
 LIMIT = click.option(
     "--limit", type=int, default=None, help="Use this many recordings, classes in proportion.  [default: all]"
 )
+FORCE = click.option("--force", is_flag=True, help="Replace files that are there and are other ones.")
 SKIP_BAD = click.option("--skip-bad", is_flag=True, help="Leave damaged recordings out and list them.")
 UNIT = click.option(
     "--unit",

@@ -95,23 +95,25 @@ def new(name: str, source: str, out: str | None, force: bool) -> None:
     from pathlib import Path
 
     from sastdeploy._files import atomic
+    from sastdeploy._files.reading import exists, read_text
     from sastdeploy.compiler.profiles import load_profile, profile_path
     from sastdeploy.errors import InputError
 
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
         raise InputError(f"profile '{name}': a name has letters, digits, _ and -, at most 64.")
     path = Path(out or f"{name}.yaml")
-    if path.exists() and not force:
+    if exists(path) and not force:
         raise InputError(f"{path}: exists. Choose another name, or replace it with --force.")
     load_profile(source)
-    text = profile_path(source).read_text("utf-8")
+    atomic.check_writable(path, inputs=[profile_path(source)])
+    text = read_text(profile_path(source))
     # In quotes, so that a name such as 123, no or 1e3 stays a text.
     text, replaced = re.subn(r"(?m)^name:.*$", f'name: "{name}"', text, count=1)
     if not replaced:
         raise InputError(
             f"{source}: has no line that begins with 'name:', so it cannot be copied under a new name."
         )
-    atomic.write_text(path, text)
+    atomic.write_text(path, text, force=force)
     click.echo(
         f"{path}: edit it, then 'sastdeploy profiles check {path}' and 'sastdeploy compile CKPT --profile {path}'."
     )

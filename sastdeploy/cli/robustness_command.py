@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from sastdeploy.cli.options import DATA, DATASET, JSON, LIMIT, SKIP_BAD
+from sastdeploy.cli.options import DATA, DATASET, FORCE, JSON, LIMIT, SKIP_BAD
 
 
 @click.command()
@@ -44,6 +44,7 @@ from sastdeploy.cli.options import DATA, DATASET, JSON, LIMIT, SKIP_BAD
     default=None,
     help="Draw accuracy against level into this folder, a file per kind.  [default: none]",
 )
+@FORCE
 @DATA
 @SKIP_BAD
 @JSON
@@ -57,6 +58,7 @@ def command(
     seed: int,
     threads: int | None,
     figures: str | None,
+    force: bool,
     data: str | None,
     skip_bad: bool,
     as_json: bool,
@@ -69,7 +71,10 @@ def command(
     from functools import partial
     from pathlib import Path
 
+    from sastdeploy._files import atomic
+    from sastdeploy._files.reading import shown
     from sastdeploy.analysis.robustness import DEFAULT, grid
+    from sastdeploy.cli.arguments import folder
     from sastdeploy.cli.options import data_folder, load_data_for
     from sastdeploy.cli.robustness_tables import print_records
     from sastdeploy.cli.terminal import progress
@@ -78,6 +83,8 @@ def command(
     from sastdeploy.recordings.corruption import Corruption
     from sastdeploy.report.robustness_figures import draw
 
+    if figures:
+        folder(figures, "--figures")
     chosen = tuple(dict.fromkeys(Corruption.parse(text) for text in corruptions)) or DEFAULT
     trained = load_checkpoint(checkpoint)
     name, clean, simulated = load_data_for(trained, checkpoint, dataset, split, data, limit, skip_bad)
@@ -93,13 +100,15 @@ def command(
         )  # fmt: skip
     kind = "simulated recordings" if simulated else "recordings"
     title = f"{checkpoint} on {len(clean):,} {split} {kind} of {name}, corrupted"
-    if figures:
-        for path in draw(records, Path(figures), f"{Path(checkpoint).name}: {len(clean):,} {kind} of {name}"):
-            click.echo(f"wrote {path}", err=True)
     if as_json:
         click.echo(json.dumps({
             "schema": "sastdeploy.robustness/1", "checkpoint": checkpoint, "checkpoint_hash": checkpoint_hash(trained),
             "dataset": name, "split": split, "simulated": simulated, "limit": limit, "seed": seed, "records": records,
         }, indent=2, allow_nan=False))  # fmt: skip
-        return
-    print_records(records, title)
+    else:
+        print_records(records, title)
+    if figures:
+        with atomic.adding_files(figures, force=force) as fresh:
+            drawn = draw(records, fresh, f"{shown(Path(checkpoint).name)}: {len(clean):,} {kind} of {name}")
+        for path in drawn:
+            click.echo(f"wrote {Path(figures) / path.name}", err=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sastdeploy.cli.options import BEGIN, COLUMNS, DATA, JSON, SKIP_BAD, UNIT, window_option, window_us
+from sastdeploy.cli.options import BEGIN, COLUMNS, DATA, FORCE, JSON, SKIP_BAD, UNIT, window_option, window_us
 
 if TYPE_CHECKING:
     from sastdeploy.simulator.simulate import EarlyAnswer
@@ -72,10 +72,12 @@ processor time of a first run, for linear algebra and foreign functions that no 
 )
 @click.option(
     "--trace",
-    default=None,
+    "traces",
+    multiple=True,
     help="Write membranes and spikes of this layer at every step to trace.LAYER.npz, "
-    "in --out's folder or here.  [default: none]",
+    "in --out's folder or here; repeat for several.  [default: none]",
 )
+@FORCE
 @DATA
 @SKIP_BAD
 def command(
@@ -93,7 +95,8 @@ def command(
     profile_run: bool,
     as_json: bool,
     out: str | None,
-    trace: str | None,
+    traces: tuple[str, ...],
+    force: bool,
     data: str | None,
     skip_bad: bool,
 ) -> None:
@@ -101,6 +104,7 @@ def command(
 
     Without PROGRAM, the newest compiled program (.onnx) in the working folder that fits the data is taken.
     """
+    from sastdeploy.program.file import program_hash
     from sastdeploy.simulator.result_folder import check_folder
 
     if recording and (limit is not None or skip_bad):
@@ -117,10 +121,15 @@ def command(
         engine = "numba"
     from sastdeploy.recordings.npy import parse_columns
 
-    folder = Path(out) if out else None
+    folder, traces = Path(out) if out else None, tuple(dict.fromkeys(traces))
     if folder:
         check_folder(folder)
     loaded = _program(program, dataset, recording)
+    if folder and not force:
+        over = {"dataset": dataset or loaded.dataset, "split": split, "limit": limit, "recording": None}
+        if recording:
+            over = {**dict.fromkeys(over), "recording": recording}
+        check_folder(folder, {**over, "program": program_hash(loaded)})
     if recording:
         reading = {
             "unit": unit,
@@ -129,7 +138,17 @@ def command(
             "window_us": window_us(window),
         }
         _recording(
-            loaded, dataset, Path(recording), reading, engine, threads, trace, folder, as_json, profile_run
+            loaded,
+            dataset,
+            Path(recording),
+            reading,
+            engine,
+            threads,
+            traces,
+            folder,
+            force,
+            as_json,
+            profile_run,
         )
         return
     from sastdeploy.simulator.result_folder import write_folder
@@ -144,7 +163,7 @@ def command(
             root=Path(data) if data else None,
             engine=engine,
             threads=threads,
-            trace=trace,
+            trace=traces,
             skip_bad=skip_bad,
             say=_say,
             binning=bars.binning,
@@ -152,10 +171,8 @@ def command(
             early=None if as_json else _say_early,
         )
     if folder:
-        write_folder(folder, run.summary, run.result, run.labelled.labels, run.labelled.names)
+        write_folder(folder, run.summary, run.result, run.labelled.labels, run.labelled.names, force=force)
         _say(f"wrote {folder}")
-    elif trace:
-        _trace(run.result, trace)
     if as_json:
         click.echo(json.dumps(run.summary, indent=2, allow_nan=False))
     else:
@@ -165,6 +182,8 @@ def command(
                 row["target"]: row["all"]["mean"] * 1000 for row in run.summary["ksynops"]["sources"]
             }
             print_stages(run.summary["speed"]["stages"], run.summary["recordings"], operations)
+    if not folder:
+        _write_traces(run.result, force)
 
 
 @contextmanager
@@ -245,8 +264,9 @@ def _recording(
     reading: dict[str, Any],
     engine: str,
     threads: int | None,
-    trace: str | None,
+    traces: tuple[str, ...],
     folder: Path | None,
+    force: bool,
     as_json: bool,
     profile_run: bool,
 ) -> None:
@@ -258,26 +278,26 @@ def _recording(
     for remark in check_fit(program, dataset) if dataset else []:
         _say(f"{program.name}: {remark}")
     result, answer = simulate_recording(
-        program, path, **reading, engine=engine, threads=threads, trace=trace or (), say=_say
+        program, path, **reading, engine=engine, threads=threads, trace=traces, say=_say
     )
     gestures = answer.get("gestures")
     if folder:
         spans = [f"@{part['start_us']}-{part['stop_us']}us" for part in gestures] if gestures else [""]
-        write_folder(folder, answer, result, names=[shown(path) + span for span in spans])
+        write_folder(folder, answer, result, names=[shown(path) + span for span in spans], force=force)
         _say(f"wrote {folder}")
-    elif trace:
-        _trace(result, trace)
     if as_json:
         click.echo(json.dumps(answer, indent=2, allow_nan=False))
-        return
-    if gestures:
+    elif gestures:
         print_gestures(shown(path), answer)
+        _print_speed(answer)
     else:
         print_answer(shown(path), answer)
-    _print_speed(answer)
-    if profile_run:
+        _print_speed(answer)
+    if profile_run and not as_json:
         operations = dict(zip((*result.layers, program.readout.name), result.synops.mean(axis=0)))
         print_stages(answer["speed"]["stages"], len(result), operations)
+    if not folder:
+        _write_traces(result, force)
 
 
 def print_answer(name: str, answer: dict[str, Any]) -> None:
@@ -312,12 +332,13 @@ def print_gestures(name: str, answer: dict[str, Any]) -> None:
     )
 
 
-def _trace(result: Any, layer: str) -> None:
+def _write_traces(result: Any, force: bool) -> None:
     from sastdeploy.simulator.result_folder import write_trace
 
-    path = Path(f"trace.{layer}.npz")
-    write_trace(path, result, layer)
-    _say(f"wrote {path}")
+    for layer in result.traces:
+        path = Path(f"trace.{layer}.npz")
+        write_trace(path, result, layer, force=force)
+        _say(f"wrote {path}")
 
 
 def print_summary(summary: dict[str, Any]) -> None:

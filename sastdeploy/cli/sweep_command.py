@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sastdeploy.cli.options import DATA, JSON
+from sastdeploy.cli.options import DATA, FORCE, JSON
 
 if TYPE_CHECKING:
     from sastdeploy.experiments.spec import Experiment, Trial
@@ -25,16 +25,14 @@ _RECORDS = click.option(
 
 
 def _loaded(file: str, data: str | None, records: str | None) -> tuple[Experiment, dict[str, Trial], Path]:
+    from sastdeploy.cli.arguments import folder
     from sastdeploy.cli.options import data_folder
     from sastdeploy.experiments.runner import addresses
     from sastdeploy.experiments.spec import load_experiment
 
+    place = folder(records or str(Path(file).parent / "records"), "--records")
     experiment = load_experiment(file)
-    return (
-        experiment,
-        addresses(experiment, data_folder(data)),
-        Path(records) if records else Path(file).parent / "records",
-    )
+    return experiment, addresses(experiment, data_folder(data)), place
 
 
 @click.group()
@@ -63,6 +61,7 @@ def run(
     With --scheduler the trials are tasks of a Dask cluster, one per thread of its workers. --data and --work are then
     folders as the workers see them; without --data each worker uses its own SASTDEPLOY_DATA. The records are written here.
     """
+    from sastdeploy.cli.arguments import folder as place
     from sastdeploy.cli.options import data_folder
     from sastdeploy.experiments.display import SweepDisplay
     from sastdeploy.experiments.progress import Watch
@@ -74,6 +73,7 @@ def run(
         raise click.UsageError(
             "--processes is for this machine; with --scheduler the workers' threads count."
         )
+    place(work, "--work")
     experiment, trials, folder = _loaded(file, data, records)
     watch = Watch(trials, Path(work), folder)
     watch.states()  # A damaged record is told before anything runs.
@@ -184,6 +184,7 @@ def status(
 @click.option("--out", type=click.Path(), default=None, help="Write to this file.  [default: stdout]")
 @click.option("--figures", type=click.Path(), default=None, help="Draw the figures into this folder.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print every figure of every point as CSV.")
+@FORCE
 @JSON
 def report(
     file: str,
@@ -192,6 +193,7 @@ def report(
     out: str | None,
     figures: str | None,
     as_csv: bool,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Print the tables of FILE in Markdown from the trials' records, and draw its figures."""
@@ -206,8 +208,14 @@ def report(
     if as_csv and as_json:
         raise click.UsageError("--csv and --json: name one of the two.")
     experiment, trials, folder = _loaded(file, data, records)
+    if out:
+        atomic.check_writable(out, inputs=[file, *_files_of(experiment), *folder.glob("*.json")])
     results = aggregate(experiment, trials, folder)
-    pictures = embed(draw(results, Path(figures)), Path(figures), Path(out or "-")) if figures else ""
+    pictures = ""
+    if figures:
+        with atomic.adding_files(figures, force=force) as fresh:
+            drawn = draw(results, fresh)
+        pictures = embed(drawn, Path(figures), Path(out or "-"))
     if as_json:
         text = json.dumps(results.to_dict(), indent=1)
     elif as_csv:
@@ -215,7 +223,13 @@ def report(
     else:
         text = report_text(results, pictures)
     if out:
-        atomic.write_text(Path(out), text)
+        atomic.write_text(out, text, force=force)
         click.echo(f"wrote {out}", err=True)
     else:
         click.echo(text.rstrip("\n"))
+
+
+def _files_of(experiment: Experiment) -> set[str]:
+    """Return the paths of the networks' and profiles' own files."""
+    named = {name for trial in experiment.trials for name in (trial.arch, *trial.profiles)}
+    return {name for name in named if name.endswith((".yaml", ".yml"))}

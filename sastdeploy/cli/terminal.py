@@ -19,6 +19,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from sastdeploy._files.reading import printable
+
 WIDTH = 200
 """Columns of a table that goes into a file or a pipe."""
 _NARROWEST = 24
@@ -128,9 +130,9 @@ def _is_number(cell: str) -> bool:
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else printable(str(value))
 
 
 def print_text(text: str) -> None:
     """Print plain text to stdout, not wrapped."""
-    Console(markup=False, highlight=False, soft_wrap=True).print(text)
+    Console(markup=False, highlight=False, soft_wrap=True).print(printable(text))

@@ -191,7 +191,7 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
     from sastdeploy.training.fit import find_preprocessing, fit
     from sastdeploy.training.loop import check_out
 
-    check_out(Path(out), resume, force)
+    check_out(Path(out), resume, force, inputs=[arch])
     with processes(device) as group:
         if group.size > 1 and threads is None:
             threads = torch.get_num_threads()  # read now: Numba's start sets it to the number of cores

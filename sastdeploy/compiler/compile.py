@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,6 +59,7 @@ def compile(
     profile: HardwareProfile | Path | str = "loihi_int8",
     *,
     dump: Path | str | None = None,
+    force: bool = True,
 ) -> Compilation:
     """Return the integer program of a checkpoint on a hardware profile, with the report that a port needs.
 
@@ -68,9 +68,10 @@ def compile(
     Args:
         profile: a built-in profile's name, the path of a YAML file, or a profile from `load_profile`.
         dump: folder to which the graph is written as text after every pass, with ``tensors.npz``.
+        force: replace other files there.
 
     Raises:
-        InputError: an unknown profile, or a file that is none.
+        InputError: an unknown profile, a file that is none, or without ``force`` another file in ``dump``.
         CompileError: the network does not fit the hardware (the message names layer, neuron, value and what would fit),
             or its preprocessing cannot run on any.
 
@@ -88,7 +89,7 @@ def compile(
             f"is known only after its last event: no causal hardware can do that. Train with --normalisation fixed."
         )
     start = graph_from_checkpoint(checkpoint)
-    graph = run_passes(start, profile, PASSES, dump)
+    graph = run_passes(start, profile, PASSES, dump, force)
     facts = {
         "preprocessing": checkpoint.preprocessing,
         "classes": checkpoint.classes,
@@ -109,7 +110,11 @@ def compile(
 
 
 def run_passes(
-    graph: Graph, profile: HardwareProfile, passes: tuple[Pass, ...], dump: Path | None = None
+    graph: Graph,
+    profile: HardwareProfile,
+    passes: tuple[Pass, ...],
+    dump: Path | None = None,
+    force: bool = True,
 ) -> Graph:
     """Return the graph after all passes; it is valid before and after each.
 
@@ -118,28 +123,38 @@ def run_passes(
             in, so they are checked then too, and all reasons are told at once.
     """
     done: list[str] = []
+    texts: dict[str, str] = {}
     tensors: dict[str, Any] = {}
-    verify(graph)
-    if dump is not None:
-        _dump(dump, "00-imported", graph, tensors)
-    for number, step in enumerate(passes, 1):
-        name = step.__name__
-        try:
-            graph = step(graph, profile)
-        except CompileError as error:
-            reasons = _named(error, name, done)
-            if check_limits in passes[number:]:
-                reasons += _limits_exceeded(graph, profile)
-            raise CompileError(*reasons) from error
-        try:
-            verify(graph)
-        except InputError as error:
-            raise CompileError(
-                f"pass {name} (after {', '.join(done) or 'none'}) left an invalid graph: {error}"
-            ) from error
-        done.append(name)
+
+    def note(name: str) -> None:
         if dump is not None:
-            _dump(dump, f"{number:02d}-{name}", graph, tensors)
+            texts[f"{len(texts):02d}-{name}.txt"], more = print_graph(graph)
+            tensors.update(more)
+
+    verify(graph)
+    note("imported")
+    try:
+        for number, step in enumerate(passes, 1):
+            name = step.__name__
+            try:
+                graph = step(graph, profile)
+            except CompileError as error:
+                reasons = _named(error, name, done)
+                if check_limits in passes[number:]:
+                    reasons += _limits_exceeded(graph, profile)
+                raise CompileError(*reasons) from error
+            try:
+                verify(graph)
+            except InputError as error:
+                raise CompileError(
+                    f"pass {name} (after {', '.join(done) or 'none'}) left an invalid graph: {error}"
+                ) from error
+            done.append(name)
+            note(name)
+    finally:
+        # After a pass that refused the network, too: its graph is what one looks at then.
+        if dump is not None:
+            _dump(dump, texts, tensors, force)
     return graph
 
 
@@ -155,10 +170,8 @@ def _limits_exceeded(graph: Graph, profile: HardwareProfile) -> list[str]:
     return []
 
 
-def _dump(folder: Path, name: str, graph: Graph, tensors: dict[str, Any]) -> None:
-    text, printed = print_graph(graph)
-    tensors |= printed
-    atomic.write_text(folder / f"{name}.txt", text)
-    content = io.BytesIO()
-    np.savez(content, **tensors)
-    atomic.write_bytes(folder / "tensors.npz", content.getvalue())
+def _dump(folder: Path, texts: dict[str, str], tensors: dict[str, Any], force: bool) -> None:
+    with atomic.adding_files(folder, force=force) as fresh:
+        for name, text in texts.items():
+            (fresh / name).write_text(text, "utf-8")
+        np.savez(fresh / "tensors.npz", **tensors)

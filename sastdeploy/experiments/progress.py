@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sastdeploy._files.reading import MIB, brief, parse_json, read_text, shown
 from sastdeploy.errors import InputError
 from sastdeploy.experiments.record import load_record
 from sastdeploy.experiments.spec import Trial
@@ -53,7 +52,7 @@ class Logs:
         log = self.work / address / "ckpt.pt.jsonl"
         try:
             facts = log.stat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return Epochs()
         stamp = (facts.st_ino, facts.st_size, facts.st_mtime_ns)
         if address not in self._seen or self._seen[address][0] != stamp:
@@ -74,14 +73,23 @@ def log_lines(log: Path, *names: str) -> list[dict[str, Any]]:
         InputError: the log is missing or damaged.
     """
     try:
-        lines = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
-        if not all(math.isfinite(line[name]) for line in lines for name in names):
-            raise ValueError("a number is not finite")
-        return lines
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise InputError(
-            f"{log}: no readable log of epochs ({error!r}). Remove its folder to train the trial anew."
-        ) from error
+        text = read_text(log, limit=64 * MIB)
+        lines = [
+            parse_json(line, f"{log}: line {number}") for number, line in enumerate(text.splitlines(), 1)
+        ]
+    except InputError as error:
+        raise InputError(f"{error} {_ANEW}") from error
+    for number, line in enumerate(lines, 1):
+        for name in names:
+            value: Any = line.get(name) if isinstance(line, dict) else None
+            if type(value) not in (int, float) or not 0 <= value < 1e300:
+                raise InputError(
+                    f"{shown(log)}: line {number}: expected an epoch's {name}, a number of at least 0, found {brief(value)}. {_ANEW}"
+                )
+    return lines
+
+
+_ANEW = "Remove its folder to train the trial anew."
 
 
 def finished(records: Path) -> set[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sastdeploy._files.reading import brief, read_json
 from sastdeploy._files.strict_yaml import validate
 from sastdeploy.errors import InputError
 from sastdeploy.experiments.record_format import Choice, Record, Test, Tested
@@ -25,7 +25,7 @@ def load_record(path: Path, trial: Trial) -> dict[str, Any]:
         InputError: it is missing, damaged, another trial's, or was changed.
     """
     with _remedy(ANEW):
-        content = _json(path)
+        content = read_json(path)
         read = validate(Record, content, str(path))
         _check_address(read, path)
         _check_trial(read.trial, trial, path)
@@ -49,7 +49,7 @@ def load_any(path: Path) -> dict[str, Any]:
         InputError: it is missing or damaged.
     """
     with _remedy(ANEW):
-        content = _json(path)
+        content = read_json(path)
         _check_address(validate(Record, content, str(path)), path)
     return content
 
@@ -61,7 +61,7 @@ def load_tested(path: Path, trial: Trial) -> dict[str, Any]:
         InputError: as `load_record`.
     """
     with _remedy(ANEW):
-        content = _json(path)
+        content = read_json(path)
         read = validate(Tested, content, str(path))
         _check_address(read, path)
         _check_tested(read.test, read.programs, trial.profiles, path)
@@ -77,7 +77,7 @@ def load_choice(path: Path, experiment: str) -> dict[str, Any]:
     with _remedy(
         "Put the file back as the sweep wrote it: a choice is not made after test recordings were read."
     ):
-        content = _json(path)
+        content = read_json(path)
         read = validate(Choice, content, str(path))
         if read.experiment != experiment:
             raise InputError(f"{path}: key 'experiment': expected {experiment}, found {read.experiment}.")
@@ -90,13 +90,6 @@ def _remedy(text: str) -> Iterator[None]:
         yield
     except InputError as error:
         raise InputError(f"{error} {text}") from error
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: no readable record of a trial ({error}).") from error
 
 
 def _check_address(read: Record | Tested, path: Path) -> None:
@@ -121,7 +114,7 @@ def _check_trial(told: dict[str, Any], trial: Trial, path: Path) -> None:
             found = forward_of(found)
         if name != "measures" and _placeless(found) != _placeless(value):
             raise InputError(
-                f"{path}: key 'trial.{name}': expected {value!r}, which its address stands for, found {found!r}."
+                f"{path}: key 'trial.{name}': expected {value!r}, which its address stands for, found {brief(found)}."
             )
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -11,7 +14,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sastdeploy._files.strict_yaml import load_strict_yaml, validate
+from sastdeploy._files.reading import brief, read_bytes
+from sastdeploy._files.strict_yaml import MAX_BYTES, load_strict_yaml, validate
 from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.errors import InputError, did_you_mean
 from sastdeploy.experiments.measures import MEASURES, NEED_TEST
@@ -22,6 +26,7 @@ from sastdeploy.recordings.frames import MAX_COUNT, MOST_DIVISOR, Preprocessing
 from sastdeploy.training.settings import TrainingSettings, forward_of
 
 FILES = (".yaml", ".yml")
+MOST_TRIALS = 10_000
 FORMAT = 2
 """Of trials and their records; part of every trial's address."""
 
@@ -91,7 +96,7 @@ class Trial:
 
 
 def _content(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return hashlib.sha256(read_bytes(path, limit=MAX_BYTES)).hexdigest()
 
 
 GRID = tuple(
@@ -162,9 +167,8 @@ def load_experiment(path: Path | str) -> Experiment:
         "seeds": record.seeds, "profiles": record.profiles, "measures": record.measures,
     }  # fmt: skip
     for key, listed in lists.items():
-        for item in listed:
-            if listed.count(item) > 1:
-                raise InputError(f"{path}: key '{key}': {item} stands twice. Leave one of them out.")
+        if repeated := _twice(listed):
+            raise InputError(f"{path}: key '{key}': {repeated[0]} stands twice. Leave one of them out.")
     for settings in (record.fixed, *record.grid, record.select_by or (), record.compare_within):
         for name in settings:
             if name not in GRID:
@@ -187,6 +191,7 @@ def load_experiment(path: Path | str) -> Experiment:
         "measures": tuple(record.measures),
         "select": "" if record.select_by is None else record.name,
     }
+    _check_count(record, path)
     groups = []
     for point in record.grid:
         names, values = list(point), [v if isinstance(v, list) else [v] for v in point.values()]
@@ -206,13 +211,12 @@ def load_experiment(path: Path | str) -> Experiment:
     found = Experiment(
         record.name, record.title, tuple(groups), chosen_by, record.published or record.paper, tuple(record.notes), tuple(record.compare_within)
     )  # fmt: skip
-    labels = [label(point, varied(found)) for point in points]
-    for said in labels:
-        if labels.count(said) > 1:
-            raise InputError(
-                f"{path}: two points of the grid would both be called '{said}'. Give network files names of their own, and values "
-                "that differ in their first six digits."
-            )
+    differing = varied(found)
+    if repeated := _twice([label(point, differing) for point in points]):
+        raise InputError(
+            f"{path}: two points of the grid would both be called '{repeated[0]}'. Give network files names of their own, and values "
+            "that differ in their first six digits."
+        )
     for name in found.compare_within:
         if name not in varied(found):
             raise InputError(
@@ -220,6 +224,23 @@ def load_experiment(path: Path | str) -> Experiment:
                 f"Allowed: {', '.join(varied(found)) or 'nothing: there is one point'}."
             )
     return found
+
+
+def _check_count(record: _File, path: Path | str) -> None:
+    """Accept a number of trials that somebody could train; it is found without making one."""
+    points = sum(
+        math.prod(len(value) for value in point.values() if isinstance(value, list)) for point in record.grid
+    )
+    if points * len(record.seeds) > MOST_TRIALS:
+        raise InputError(
+            f"{path}: key 'grid': {points:,} points with {len(record.seeds):,} seeds each are {points * len(record.seeds):,} trials; "
+            f"at most {MOST_TRIALS:,} are allowed. Give fewer values."
+        )
+
+
+def _twice(items: Iterable[Any]) -> list[Any]:
+    """Return what occurs more than once, in the order in which it first occurs."""
+    return [item for item, count in Counter(items).items() if count > 1]
 
 
 def _check(path: Path | str, seeds: list[int], points: list[Trial]) -> None:
@@ -264,7 +285,7 @@ def _trial(path: Path | str, settings: dict[str, Any]) -> Trial:
         fits = (value is None or type(value) is int) if name == "limit" else type(value) is kind
         if not fits and not (kind is float and type(value) is int):
             raise InputError(
-                f"{path}: {name} is {value!r}, expected {kind.__name__ if name != 'limit' else 'a whole number or null'}."
+                f"{path}: {name} is {brief(value)}, expected {kind.__name__ if name != 'limit' else 'a whole number or null'}."
             )
         settings[name] = float(value) if kind is float else value
     if "arch" in settings:

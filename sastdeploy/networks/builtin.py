@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from math import prod
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from sastdeploy._files.reading import exists, shown
 from sastdeploy._files.strict_yaml import load_strict_yaml, validate
 from sastdeploy.errors import InputError, did_you_mean
 from sastdeploy.networks.architecture import Architecture, AvgPool, Conv, Dense, Layer, Neuron, Readout
@@ -115,9 +114,9 @@ def load_architecture(
     """
     if not name.endswith((".yaml", ".yml")):
         return builtin(name, input_shape, classes, neuron)
-    if not Path(name).exists():
+    if not exists(name):
         raise InputError(
-            f"architecture '{name}': there is no such file. Allowed: {', '.join(BUILTIN)}, or a YAML file."
+            f"architecture '{shown(name)}': there is no such file. Allowed: {', '.join(BUILTIN)}, or a YAML file."
         )
     network = validate(_Network, load_strict_yaml(name), name)
     layers = _layers(network)
@@ -216,7 +215,7 @@ def describe(architecture: Architecture, time_bins: int = 10) -> tuple[LayerFact
     shapes = parameter_shapes(architecture)
     before, facts = architecture.input_shape, []
     for i, (layer, after) in enumerate(zip(architecture.layers, architecture.shapes())):
-        fans = _fan_out(layer, before)
+        least, most, total = _fan_out(layer, before)
         sizes = [
             int(np.prod(shapes.get(f"layers.{i}.{part}", (0,)))) for part in ("weight", "bias", "threshold")
         ]
@@ -233,8 +232,8 @@ def describe(architecture: Architecture, time_bins: int = 10) -> tuple[LayerFact
                 sizes[2],
                 int(np.prod(after)),
                 fan_in,
-                (int(fans.min()), int(fans.max())),
-                time_bins * int(fans.sum()),
+                (least, most),
+                time_bins * total,
             )
         )
         before = after
@@ -257,17 +256,17 @@ def describe(architecture: Architecture, time_bins: int = 10) -> tuple[LayerFact
     return tuple(facts)
 
 
-def _fan_out(layer: Layer, before: tuple[int, int, int]) -> NDArray[np.int64]:
-    """Return, for every source of a layer, the number of accumulations that it triggers."""
+def _fan_out(layer: Layer, before: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Return the least and the most accumulations that a source of a layer triggers, and those of all sources together."""
     channels, height, width = before
     if isinstance(layer, Dense):
-        return np.full(channels * height * width, layer.neurons, np.int64)
+        return layer.neurons, layer.neurons, prod(before) * layer.neurons
     if isinstance(layer, AvgPool):
         (kernel, stride, padding), targets = layer.window, 1
     else:
         kernel, stride, padding, targets = layer.kernel, layer.stride, layer.padding, layer.channels
-    windows = windows_over_frame(height, width, pair(kernel), pair(stride), pair(padding))
-    return np.tile(windows.reshape(-1) * targets, channels)
+    windows = windows_over_frame(height, width, pair(kernel), pair(stride), pair(padding)) * targets
+    return int(windows.min()), int(windows.max()), int(windows.sum()) * channels
 
 
 def architecture_to_dict(architecture: Architecture) -> dict[str, Any]:

@@ -5,18 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy._files import atomic
+from sastdeploy._files.reading import bounded, brief, is_printable, open_regular, shown
 from sastdeploy.errors import InputError
 from sastdeploy.networks.architecture import Architecture, shortened
-from sastdeploy.networks.builtin import architecture_from_dict, architecture_to_dict, parameter_shapes
+from sastdeploy.networks.builtin import (
+    MOST_PARAMETERS,
+    architecture_from_dict,
+    architecture_to_dict,
+    parameter_shapes,
+)
 from sastdeploy.recordings.frames import Preprocessing
 
 FORMAT_VERSION = 1
@@ -24,6 +31,8 @@ MOST_RHO, MOST_EPOCHS, MOST_SEED = 1e6, 1_000_000, (1 << 63) - 1
 """Largest rho, number of epochs and seed of a training; every number of its facts fits float64 and int64."""
 _MOST_TEXT, _MOST_DEPTH = 1000, 30
 """Longest class name, and how deep facts may nest: a program's limits, so that no checkpoint is refused only by compile."""
+MAX_BYTES = 4 * MOST_PARAMETERS + (1 << 26)
+"""Of a checkpoint: the parameters of the largest network, and 64 MiB of facts."""
 
 
 @dataclass(frozen=True)
@@ -110,48 +119,39 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     version = content.get("format_version")
     if type(version) is not int or version != FORMAT_VERSION:
         raise InputError(
-            f"{path}: has format version {version!r}; this sastdeploy reads version {FORMAT_VERSION}. "
+            f"{path}: has format version {brief(version)}; this sastdeploy reads version {FORMAT_VERSION}. "
             f"Upgrade sastdeploy, or train again."
         )
     return _from_content(content, str(path))
 
 
-def load_tensors(path: Path | str) -> dict[str, Any]:
+def load_tensors(path: Path | str, *, limit: int = MAX_BYTES) -> dict[str, Any]:
     """Return the dict of tensors and plain values in a PyTorch file; code in it is refused, never run.
 
     Raises:
-        InputError: the file is missing, unreadable, no PyTorch file, truncated, or holds anything else.
+        InputError: the file is missing, unreadable, no PyTorch file, truncated, has more than ``limit`` bytes, or holds
+            anything else.
     """
+    with open_regular(path, limit=limit) as opened:
+        return _tensors(opened, path)
+
+
+def _tensors(opened: BinaryIO, path: Path | str) -> dict[str, Any]:
     import pickle
     import warnings
-    import zipfile
 
     import torch
 
-    path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder. Name a checkpoint file, as in ckpt.pt.")
-    try:
-        with path.open("rb") as opened:
-            magic = opened.read(4)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+    magic = opened.read(4)
     if magic != b"PK\x03\x04":
         raise InputError(
             f"{path}: is {'empty' if not magic else 'no checkpoint'}. Train one with 'sastdeploy train'."
         )
-    try:
-        # torch does not look at the sums that its archives carry.
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except Exception as error:  # BadZipFile, RuntimeError, zlib.error, ... for damaged archives
-        raise InputError(f"{path}: is damaged or truncated. Copy or train it again.") from error
-    if damaged:
-        raise InputError(f"{path}: is damaged ({damaged} does not match its sum). Copy or train it again.")
+    _check_archive(opened, path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(opened, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
             f"{path}: holds something else than tensors and plain values, or is damaged, and was not loaded, because "
@@ -161,7 +161,31 @@ def load_tensors(path: Path | str) -> dict[str, Any]:
         raise InputError(f"{path}: is damaged or truncated. Copy or train it again.") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds a {type(content).__name__}, no checkpoint.")
+    if not bounded(content):
+        raise InputError(f"{path}: holds facts that nest too deep or are too many. Copy or train it again.")
     return content
+
+
+def _check_archive(opened: BinaryIO, path: Path | str) -> None:
+    """Accept a zip file whose members are stored as they are, and match their sums, which torch does not look at."""
+    import zipfile
+
+    try:
+        size = opened.seek(0, os.SEEK_END)
+        with zipfile.ZipFile(opened) as archive:
+            members = archive.infolist()
+            packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+            larger = packed or sum(member.file_size for member in members) > size
+            damaged = None if larger else archive.testzip()
+        opened.seek(0)
+    except Exception as error:  # BadZipFile, RuntimeError, zlib.error, ... for damaged archives
+        raise InputError(f"{path}: is damaged or truncated. Copy or train it again.") from error
+    if larger:
+        raise InputError(
+            f"{path}: would unpack to more than its own size, which no checkpoint does. Copy or train it again."
+        )
+    if damaged:
+        raise InputError(f"{path}: is damaged ({damaged} does not match its sum). Copy or train it again.")
 
 
 def check_checkpoint(checkpoint: Checkpoint, where: str) -> None:
@@ -195,9 +219,9 @@ def check_checkpoint(checkpoint: Checkpoint, where: str) -> None:
             raise InputError(
                 f"{where}: {name}[{int(np.argmax(value <= 0))}]: is {value.min():g}; thresholds must be positive."
             )
-    if not _plain(checkpoint.training) or not _plain(checkpoint.provenance):
+    if not is_plain(checkpoint.training) or not is_plain(checkpoint.provenance):
         raise InputError(
-            f"{where}: training facts are not plain values: text that is valid Unicode, finite numbers, lists, dicts. Copy or train it again."
+            f"{where}: training facts are not plain values: text that is valid Unicode, finite numbers (whole ones below 2^64), lists, dicts. Copy or train it again."
         )
     _check_training(checkpoint.training, where)
     for what, text in (
@@ -278,6 +302,11 @@ def _from_content(content: dict[str, Any], where: str) -> Checkpoint:
         raise InputError(
             f"{where}: is damaged (class names or data set are no text). Copy or train it again."
         )
+    for text in (dataset, *classes):
+        if not is_printable(text):
+            raise InputError(
+                f"{where}: is damaged ('{shown(text)}' is no name of a class or data set). Copy or train it again."
+            )
     try:
         preprocessing = Preprocessing.from_dict(manifest["preprocessing"])
     except InputError as error:
@@ -347,14 +376,15 @@ def _counts_epochs(value: Any) -> bool:
     return type(value) is int and 0 <= value <= MOST_EPOCHS
 
 
-def _plain(value: Any, depth: int = 0) -> bool:
+def is_plain(value: Any, depth: int = 0) -> bool:
     """Say whether a value is JSON-ready and not nested too deep: dicts with text keys, lists, text, finite numbers, booleans, None."""
     if isinstance(value, dict):
         return depth < _MOST_DEPTH and all(
-            isinstance(key, str) and _plain(key) and _plain(item, depth + 1) for key, item in value.items()
+            isinstance(key, str) and is_plain(key) and is_plain(item, depth + 1)
+            for key, item in value.items()
         )
     if isinstance(value, list):
-        return depth < _MOST_DEPTH and all(_plain(item, depth + 1) for item in value)
+        return depth < _MOST_DEPTH and all(is_plain(item, depth + 1) for item in value)
     if isinstance(value, str):
         return value.isascii() or value == value.encode("utf-8", "replace").decode("utf-8")
     if type(value) is int:

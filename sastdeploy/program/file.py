@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sastdeploy import __version__
 from sastdeploy._files.atomic import write_bytes
+from sastdeploy._files.reading import bounded, read_bytes, reason
 from sastdeploy.errors import InputError
 from sastdeploy.program.arrays import from_raw, program_arrays, to_raw
 from sastdeploy.program.onnx_graph import build_model
@@ -30,18 +31,22 @@ MAX_BYTES = (1 << 31) - 1
 AGAIN = "Compile the checkpoint again with 'sastdeploy compile'."
 
 
-def save_program(path: Path | str, program: Program) -> None:
+def save_program(path: Path | str, program: Program, *, force: bool = True) -> None:
     """Write the program as one ONNX file, whole or not at all; the same program gives the same bytes.
 
+    Args:
+        force: replace another file.
+
     Raises:
-        InputError: the program is not valid (`verify_program`), or the path cannot be written.
+        InputError: the program is not valid (`verify_program`), the path cannot be written, or without
+            ``force`` is another file.
 
     Example::
 
         save_program("program.onnx", compile(checkpoint).program)
     """
     verify_program(program)
-    write_bytes(path, program_model(program).SerializeToString(deterministic=True))
+    write_bytes(path, program_model(program).SerializeToString(deterministic=True), force=force)
 
 
 def load_program(path: Path | str) -> Program:
@@ -68,8 +73,8 @@ def load_program(path: Path | str) -> Program:
     except InputError as error:
         text = str(error)
         raise InputError(text if text.startswith(f"{path}: ") else f"{path}: {text}") from error
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        _refuse(path, f"the file is damaged ({type(error).__name__}: {error})", cause=error)
+    except Exception as error:  # whatever a value of another kind leads to
+        _refuse(path, f"the file is damaged ({type(error).__name__}: {reason(error)})", cause=error)
     if model != program_model(program, model.producer_version):
         _refuse(path, "the graph is not the one its manifest and arrays describe, so it was edited")
     return program
@@ -156,30 +161,22 @@ def _canonical(record: dict[str, Any]) -> str:
     return json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
-def _refuse(path: Path, reason: str, todo: str = AGAIN, cause: Exception | None = None) -> NoReturn:
-    raise InputError(f"{path}: {reason}. {todo}") from cause
+def _refuse(path: Path, fault: str, todo: str = AGAIN, cause: Exception | None = None) -> NoReturn:
+    raise InputError(f"{path}: {fault}. {todo}") from cause
 
 
 def _read_model(path: Path) -> ModelProto:
     import onnx
-    from google.protobuf.message import DecodeError
 
-    if not path.exists():
-        _refuse(path, "no such file", "Name a program written by 'sastdeploy compile' (.onnx).")
-    if path.is_dir():
-        _refuse(path, "is a folder", "Name a program file in it (.onnx).")
     try:
-        size = path.stat().st_size
-        content = path.read_bytes() if size <= MAX_BYTES else b""
-    except OSError as error:
-        _refuse(path, f"cannot be read ({error.strerror})", "Make it readable, or copy it.", error)
-    if size > MAX_BYTES:
-        _refuse(path, f"{size} bytes, more than the 2 GiB of an ONNX file", "Name a program file.")
+        content = read_bytes(path, limit=MAX_BYTES)
+    except InputError as error:
+        raise InputError(f"{error} Name a program written by 'sastdeploy compile' (.onnx).") from error
     if not content:
         _refuse(path, "is empty")
     try:
         model = onnx.ModelProto.FromString(content)
-    except (DecodeError, RuntimeError, ValueError) as error:
+    except Exception as error:  # DecodeError, RuntimeError, ValueError, ...
         _refuse(path, "is not an ONNX file, or is cut off", cause=error)
     if not model.HasField("graph"):
         _refuse(path, "is not an ONNX file, or is cut off")
@@ -210,7 +207,11 @@ def _manifest_of(path: Path, model: ModelProto) -> dict[str, Any]:
         _refuse(path, f"has format version {version}; this version reads 1 to {FORMAT_VERSION}")
     try:
         manifest = json.loads(stored[MANIFEST_KEY])
-        if not isinstance(manifest, dict) or _canonical(manifest) != stored[MANIFEST_KEY]:
+        if (
+            not isinstance(manifest, dict)
+            or not bounded(manifest)
+            or _canonical(manifest) != stored[MANIFEST_KEY]
+        ):
             raise ValueError("not in the canonical form")
     except (ValueError, RecursionError) as error:
         _refuse(path, f"the manifest is damaged ({error})", cause=error)

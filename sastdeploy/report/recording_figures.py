@@ -17,7 +17,12 @@ _PANELS = 10
 
 
 def draw_recording(
-    events: NDArray, sensor_size: tuple[int, ...], path: Path | str, title: str | None = None
+    events: NDArray,
+    sensor_size: tuple[int, ...],
+    path: Path | str,
+    title: str | None = None,
+    *,
+    force: bool = True,
 ) -> Path:
     """Write a picture of ``events`` to ``path`` and return it: PNG or GIF by suffix.
 
@@ -27,6 +32,7 @@ def draw_recording(
 
     Args:
         events: structured ``x y t p``, t in us. sensor_size: (W, H) or (W, H, P).
+        force: replace another file.
 
     Raises:
         InputError: no events, an event outside the sensor, another suffix, or the file cannot be written.
@@ -44,11 +50,11 @@ def draw_recording(
         raise InputError(f"{path}: an event lies outside the sensor of {width}x{height}. Give its true size.")
     if suffix == ".png":
         figure = _panels(events, width, height, title)
-        with atomic.replacing(path) as temporary:
+        with atomic.replacing(path, force=force) as temporary:
             figure.savefig(temporary, format="png", dpi=130)
     else:
         images = _animation(events, width, height)
-        with atomic.replacing(path) as temporary:
+        with atomic.replacing(path, force=force) as temporary:
             images[0].save(
                 temporary, format="GIF", save_all=True, append_images=images[1:], duration=80, loop=0
             )

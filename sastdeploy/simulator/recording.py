@@ -49,7 +49,7 @@ def simulate_recording(
     """
     from sastdeploy.recordings.binning import bin_segments
     from sastdeploy.simulator.metrics import speed
-    from sastdeploy.simulator.simulate import simulate
+    from sastdeploy.simulator.simulate import check_bins, simulate
 
     own = program.preprocessing
     recording = read_recording(path, own.sensor_size, unit=unit, columns=columns)
@@ -62,6 +62,7 @@ def simulate_recording(
     say(_reading(recording, start, len(segments) if labelled else 0))
     for remark in length_remarks(program, seconds):
         say(f"{recording.name}: {remark}")
+    check_bins(program)
     frames = bin_segments(segments, own.sensor_size, own.frame_size, own.time_bins)
     result = simulate(program, frames, engine=engine, threads=threads, trace=trace, message=say)
     facts = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,21 +11,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sastdeploy._files.atomic import replacing
+from sastdeploy._files.atomic import replacing, replacing_folder
+from sastdeploy._files.reading import exists, open_regular, read_json, shown
 from sastdeploy.errors import InputError
 from sastdeploy.simulator.result import RunResult
 
 SUMMARY = "summary.json"
 ARRAYS = "recordings.npz"
+MAX_ARRAYS = 8 << 30
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, identity: dict[str, Any] | None = None) -> None:
     """Guarantee that `write_folder` will not touch anything but an earlier result.
 
+    Args:
+        identity: what the result there must be of, by `_IDENTITY`'s keys and ``program``, its hash; None for any.
+
     Raises:
-        InputError: the path is a file, or a folder with anything that is no simulation result.
+        InputError: the path is a file, a folder with anything that is no simulation result, or another run's result.
     """
-    if not folder.exists():
+    if not exists(folder):
         return
     if not folder.is_dir():
         raise InputError(f"{folder}: is a file. Choose a folder for the result with --out DIR.")
@@ -37,6 +41,8 @@ def check_folder(folder: Path) -> None:
             f"{folder}: holds '{(foreign or names)[0]}', which is no simulation result; nothing was written. "
             "Choose a new folder with --out DIR."
         )
+    if names and identity is not None and _identity(folder) != identity:
+        raise _other_run(folder)
 
 
 def write_folder(
@@ -45,37 +51,62 @@ def write_folder(
     result: RunResult,
     labels: NDArray[np.int64] | None = None,
     names: Iterable[str] = (),
+    *,
+    force: bool = False,
 ) -> None:
     """Put ``summary.json``, ``recordings.npz`` and ``trace.LAYER.npz`` into ``folder`` in one step.
 
-    An earlier result there is replaced; an interruption leaves it, or nothing.
+    The result of an earlier run on the same inputs is replaced, and its traces of other layers are kept.
+
+    Args:
+        force: replace another run's result too, traces included.
 
     Raises:
-        InputError: the folder holds other files, or cannot be written.
+        InputError: the folder holds other files, or another run's result without ``force``; or it cannot be written.
     """
     check_folder(folder)
-    folder = folder.absolute()
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot be written ({error.strerror}). Choose another folder with --out DIR."
-        ) from error
-    try:
-        fresh.chmod(0o755)
-        # Through `replacing` for its sync to the disk: the folder's move must not overtake its content.
-        with replacing(fresh / ARRAYS) as temporary:
-            np.savez_compressed(temporary, **recording_arrays(result, labels, names))  # type: ignore[arg-type]
+    with replacing_folder(folder) as fresh:
+        np.savez_compressed(fresh / ARRAYS, **recording_arrays(result, labels, names))  # type: ignore[arg-type]
         for layer in result.traces:
             write_trace(fresh / f"trace.{layer}.npz", result, layer)
-        with replacing(fresh / SUMMARY) as temporary:
-            temporary.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", "utf-8")
-        _take_the_place(fresh, folder)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}). Choose another folder.") from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        (fresh / SUMMARY).write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", "utf-8")
+        if folder.is_dir() and any(folder.iterdir()):
+            if _identity(folder) == _identity(fresh) and _same_arrays(folder / ARRAYS, fresh / ARRAYS):
+                for path in folder.iterdir():
+                    if _is_trace(path.name) and not (fresh / path.name).exists():
+                        shutil.copyfile(path, fresh / path.name)
+            elif not force:
+                raise _other_run(folder)
+
+
+_IDENTITY = ("dataset", "split", "limit", "recording")
+"""Keys of a summary that, with the program's hash, tell one run from another before it has begun."""
+
+
+def _identity(folder: Path) -> dict[str, Any]:
+    """Return which program ran on which recordings, as a result's summary tells it; nothing of a damaged one."""
+    try:
+        summary = read_json(folder / SUMMARY)
+        told = {key: summary.get(key) for key in _IDENTITY}
+        return {**told, "program": summary["provenance"]["program_hash"]}
+    except (InputError, AttributeError, KeyError, TypeError):
+        return {"program": None}
+
+
+def _same_arrays(one: Path, other: Path) -> bool:
+    """Return whether two .npz files hold equal arrays; a damaged file equals none."""
+    try:
+        with open_regular(one, limit=MAX_ARRAYS) as first, np.load(other) as second:
+            arrays = np.load(first)
+            return set(arrays) == set(second) and all(np.array_equal(arrays[n], second[n]) for n in second)
+    except Exception:  # BadZipFile, ValueError, zlib.error, ...
+        return False
+
+
+def _other_run(folder: Path) -> InputError:
+    return InputError(
+        f"{shown(folder)}: holds the result of another run. Choose another folder with --out, or replace it with --force."
+    )
 
 
 def recording_arrays(
@@ -99,28 +130,12 @@ def recording_arrays(
     return arrays if labels is None else {**arrays, "labels": labels}
 
 
-def write_trace(path: Path, result: RunResult, layer: str) -> None:
+def write_trace(path: Path, result: RunResult, layer: str, *, force: bool = True) -> None:
     """Write ``membrane`` int32 and ``spikes`` uint8, each ``[N, T, outputs]``, of one traced layer to an .npz file."""
     trace = result.traces[layer]
-    with replacing(path) as temporary:
+    with replacing(path, force=force) as temporary:
         np.savez_compressed(temporary, membrane=trace.membranes, spikes=trace.spikes)
 
 
 def _is_trace(name: str) -> bool:
     return name.startswith("trace.") and name.endswith(".npz")
-
-
-def _take_the_place(fresh: Path, folder: Path) -> None:
-    if not folder.exists():
-        fresh.rename(folder)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-    try:
-        folder.rename(old)
-        try:
-            fresh.rename(folder)
-        except BaseException:
-            old.rename(folder)
-            raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)

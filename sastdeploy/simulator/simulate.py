@@ -23,6 +23,7 @@ FEW = 8
 EARLY_WORK = 1 << 24
 """Weights times positions times steps that an early answer may cost the plain engine: some hundredths of a second."""
 MAX_TRACE_BYTES = 2 << 30
+MAX_COUNTS_BYTES = 2 << 30
 
 Say = Callable[[str], None]
 
@@ -195,7 +196,7 @@ def simulate_dataset(
     root: Path | None = None,
     engine: str = AUTO,
     threads: int | None = None,
-    trace: str | None = None,
+    trace: Sequence[str] = (),
     skip_bad: bool = False,
     say: Say = lambda text: None,
     binning: Callable[[int, int], None] = lambda done, total: None,
@@ -289,6 +290,18 @@ def early_answer(program: Program, labelled: LabelledFrames) -> EarlyAnswer | No
     result = engines.run(program, labelled.frames.select(slice(count)), engine="reference")
     correct = int((result.predicted == labelled.labels[:count]).sum())
     return EarlyAnswer(count, correct, float(result.synops.sum()) / count)
+
+
+def check_bins(program: Program) -> None:
+    """Accept a program for which one recording's counts fit into memory."""
+    own = program.preprocessing
+    size = own.time_bins * int(np.prod(own.frame_shape)) * 8
+    if size > MAX_COUNTS_BYTES:
+        raise InputError(
+            f"program {program.name}: counting one recording in {own.time_bins:,} bins of {' x '.join(map(str, own.frame_shape))} "
+            f"inputs would take {size / 2**30:,.1f} GiB; at most {MAX_COUNTS_BYTES >> 30} GiB are allowed. Train with fewer bins or "
+            "smaller frames."
+        )
 
 
 def _check_trace_size(program: Program, names: tuple[str, ...], recordings: int) -> None:

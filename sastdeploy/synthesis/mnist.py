@@ -6,7 +6,6 @@ bytes). The shipped ones are compressed by xz, the original ones by gzip or not 
 
 from __future__ import annotations
 
-import gzip
 import lzma
 import os
 import struct
@@ -14,10 +13,12 @@ import zlib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sastdeploy._files.reading import exists, parsing, read_bytes
 from sastdeploy.errors import InputError
 
 SIDE = 28
@@ -25,6 +26,8 @@ SHIPPED = {"train": 12000, "test": 2000}
 _ORIGINAL = {"train": ("train", 60000), "test": ("t10k", 10000)}
 _LARGEST_FILE = 64 << 20
 """The full training images are 47 MB; anything beyond this limit is not MNIST (and may be a decompression bomb)."""
+_MEMORY = 256 << 20
+"""That unpacking an xz stream may take."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def find_idx(folder: Path, name: str) -> Path:
             f"and its partners, with or without .gz)."
         )
     for candidate in (name, name + ".gz", name.replace("-idx", ".idx"), name.replace("-idx", ".idx") + ".gz"):
-        if os.path.isfile(folder / candidate):
+        if exists(folder / candidate):
             return folder / candidate
     raise InputError(
         f"{folder}: neither {name} nor {name}.gz found. Put MNIST's four original IDX files there, "
@@ -143,32 +146,27 @@ def _header(content: bytes, where: Path | str, magic: int, sizes: int, kind: str
 
 
 def _read(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}). Check the file's permissions."
-        ) from error
-    return _unpack(content, path)
+    return _unpack(read_bytes(path, limit=_LARGEST_FILE), path)
 
 
 def _unpack(content: bytes, where: Path | str) -> bytes:
-    try:
-        if content[:2] == b"\x1f\x8b":
-            unpacker = zlib.decompressobj(wbits=31)
-            plain = unpacker.decompress(content, _LARGEST_FILE)
-            if unpacker.unconsumed_tail:
-                raise InputError(
-                    f"{where}: unpacks to more than {_LARGEST_FILE >> 20} MiB. MNIST's files are smaller."
-                )
-            if not unpacker.eof:
-                raise InputError(f"{where}: the gzip stream ends early. Download the file again.")
-            return plain
-        if content[:6] == b"\xfd7zXZ\x00":
-            return lzma.decompress(content)
-    except (zlib.error, gzip.BadGzipFile, lzma.LZMAError, EOFError) as error:
-        raise InputError(f"{where}: cannot be unpacked ({error}). Download the file again.") from error
-    return content
+    """Return the content, unpacked where it is a gzip or xz stream; no more than the limit is ever unpacked."""
+    unpacker: Any
+    if content[:2] == b"\x1f\x8b":
+        unpacker, kind = zlib.decompressobj(wbits=31), "gzip"
+    elif content[:6] == b"\xfd7zXZ\x00":
+        unpacker, kind = lzma.LZMADecompressor(memlimit=_MEMORY), "xz"
+    else:
+        return content
+    with parsing(where, f"{kind} file"):
+        plain = unpacker.decompress(content, _LARGEST_FILE + 1)
+    if len(plain) > _LARGEST_FILE:
+        raise InputError(
+            f"{where}: unpacks to more than {_LARGEST_FILE >> 20} MiB. MNIST's files are smaller."
+        )
+    if not unpacker.eof:
+        raise InputError(f"{where}: the {kind} stream ends early. Download the file again.")
+    return plain
 
 
 def encode_images(images: NDArray[np.uint8]) -> bytes:

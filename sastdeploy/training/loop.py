@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sastdeploy._files import atomic
+from sastdeploy._files.locks import held
+from sastdeploy._files.reading import exists
 from sastdeploy.errors import InputError, SastdeployError
 from sastdeploy.networks.architecture import Architecture
 from sastdeploy.networks.builtin import architecture_to_dict
@@ -87,6 +89,57 @@ def train(
     git_commit()  # Asked before the work; the checkpoint tells it.
     out = Path(out)
     check_out(out, resume, force)
+    with _alone(out) if group.first else nullcontext():
+        check_out(out, resume, force)  # once more: another training may have ended since
+        return _train(
+            training,
+            validation,
+            architecture,
+            preprocessing,
+            settings,
+            out,
+            dataset,
+            command,
+            resume,
+            report,
+            group,
+            warn,
+        )
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Guarantee that no other process trains into the same file meanwhile."""
+    from filelock import Timeout
+
+    lock = out.with_name(f".{out.name}.lock")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with held(lock, wait=False):
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+    except Timeout as error:
+        raise InputError(
+            f"{out}: another training is writing it at this moment. Wait for its end, or choose another name."
+        ) from error
+
+
+def _train(
+    training: LabelledFrames,
+    validation: LabelledFrames,
+    architecture: Architecture,
+    preprocessing: Preprocessing,
+    settings: TrainingSettings,
+    out: Path,
+    dataset: str,
+    command: str,
+    resume: bool,
+    report: Report,
+    group: Group,
+    warn: Callable[[str], None],
+) -> Checkpoint:
     state_path, log_path = out.with_name(out.name + ".state"), out.with_name(out.name + ".jsonl")
     _check_data(training, validation, architecture, preprocessing)
     if group.first:
@@ -214,25 +267,35 @@ def _check_equal(group: Group, identity: dict[str, Any], network: SpikingNetwork
         )
 
 
-def check_out(out: Path, resume: bool, force: bool) -> None:
+def check_out(out: Path, resume: bool, force: bool, inputs: Iterable[str] = ()) -> None:
     """Accept a checkpoint's path that can be written, and a run there that may be begun or gone on with.
 
+    Args:
+        inputs: files that are read, which ``force`` does not replace either.
+
     Raises:
-        InputError: it cannot be written; it exists, or an interrupted run is there, without ``force`` or ``resume``.
+        InputError: it cannot be written, is no regular file, or is one of the inputs; it exists, or an interrupted run is there, without ``force`` or ``resume``.
     """
     atomic.check_writable(out)
-    state_path = out.with_name(out.name + ".state")
-    if resume and state_path.exists():
+    state_path, log_path = out.with_name(out.name + ".state"), out.with_name(out.name + ".jsonl")
+    for path in (out, state_path, log_path):
+        atomic.check_writable(path, inputs=inputs)
+        atomic.check_regular(path)
+    if resume and exists(state_path):
         return
-    if out.exists() and not force:
+    if exists(out) and not force:
         if resume:
             raise InputError(
                 f"{out}: is finished, and there is no {state_path.name} to resume. Use --force to train anew."
             )
         raise InputError(f"{out}: exists. Choose another name, or replace it with --force.")
-    if state_path.exists() and not force:
+    if exists(state_path) and not force:
         raise InputError(
             f"{state_path}: an interrupted run is there. Go on with --resume, or start anew with --force."
+        )
+    if exists(log_path) and not force:
+        raise InputError(
+            f"{log_path}: exists, and belongs to no checkpoint. Choose another name, or replace it with --force."
         )
 
 

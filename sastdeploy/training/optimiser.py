@@ -106,10 +106,29 @@ class FusedAdam:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._steps = int(state["steps"])
+        """Go on from what `state_dict` returned.
+
+        Raises:
+            ValueError: it does not fit the network, or holds anything but finite numbers.
+        """
+        if type(state["steps"]) is not int or state["steps"] < 0:
+            raise ValueError("the optimiser's steps are no whole number")
         for part, kept in ((self._means, state["means"]), (self._squares, state["squares"])):
             for mine, theirs in zip(part, kept, strict=True):
+                _check_mean(theirs, mine.shape)
                 mine[:] = theirs.numpy()
+        self._steps = state["steps"]
+
+
+def _check_mean(mean: Any, shape: tuple[int, ...]) -> None:
+    if (
+        not isinstance(mean, torch.Tensor)
+        or tuple(mean.shape) != tuple(shape)
+        or not mean.is_floating_point()
+    ):
+        raise ValueError("the optimiser's means do not fit the network")
+    if not bool(torch.isfinite(mean).all()):
+        raise ValueError("a mean of the optimiser is not finite")
 
 
 class PlainAdam:
@@ -120,7 +139,20 @@ class PlainAdam:
         self._adam = torch.optim.AdamW(
             network.parameters(), betas=(BETA_1, BETA_2), eps=EPSILON, weight_decay=weight_decay
         )
-        self.state_dict, self.load_state_dict = self._adam.state_dict, self._adam.load_state_dict
+        self.state_dict = self._adam.state_dict
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """As `FusedAdam.load_state_dict`; rates and decays are this run's own."""
+        parameters = list(self._network.parameters())
+        if set(state["state"]) != set(range(len(parameters))):
+            raise ValueError("the optimiser's means do not fit the network")
+        for index, parameter in enumerate(parameters):
+            entry = state["state"][index]
+            _check_mean(entry["exp_avg"], parameter.shape)
+            _check_mean(entry["exp_avg_sq"], parameter.shape)
+            _check_mean(entry["step"], ())
+        own = self._adam.state_dict()["param_groups"]
+        self._adam.load_state_dict({"state": state["state"], "param_groups": own})
 
     def step(self, learning_rate: float) -> float:
         """Take one step along the gradients in ``.grad``, return their Euclidean norm over all parameters together."""

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sastdeploy._files.reading import reason
 from sastdeploy.errors import InputError
 from sastdeploy.networks.architecture import shortened
-from sastdeploy.networks.checkpoint import load_tensors, save_tensors
+from sastdeploy.networks.checkpoint import MAX_BYTES, is_plain, load_tensors, save_tensors
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.optimiser import FusedAdam, PlainAdam
 
@@ -69,13 +70,13 @@ def load_state(
     """
     remedy = "Remove it, or start anew with --force."
     try:
-        content = load_tensors(path)
+        content = load_tensors(path, limit=5 * MAX_BYTES)
     except InputError as error:
         raise InputError(f"{error} {remedy}") from error
     known = (
         content.get("format") == "sastdeploy.training-state" and content.get("format_version") == STATE_FORMAT
     )
-    if not known or not isinstance(content.get("identity"), dict):
+    if not known or not isinstance(content.get("identity"), dict) or not is_plain(content["identity"]):
         raise InputError(f"{path}: is no training state of this version. {remedy}")
     recorded = {"device": "cpu", **content["identity"]}  # earlier states name none, and are all of the CPU
     for part, now in identity.items():
@@ -85,19 +86,23 @@ def load_state(
                 f"{path}: cannot be resumed, {_difference(part, before, now)}. Repeat the first call's options."
             )
     try:
+        best = _arrays(content["best"], network.parameters_as_arrays(), "the best epoch's parameters")
+        progress = Progress(content["epoch"], content["records"], content["best_epoch"], best)
+        _check_whole(progress, identity["settings"]["epochs"])
+        own = {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()}
+        _arrays(content["network"], own, "the parameters")
         network.load_state_dict(content["network"])
         optimiser.load_state_dict(content["optimiser"])
-        best = {name: value.numpy() for name, value in content["best"].items()}
-        progress = Progress(content["epoch"], content["records"], content["best_epoch"], best)
-        _check_whole(progress, network.parameters_as_arrays())
     except Exception as error:  # An edited file can hold anything, and torch raises what it likes.
-        raise InputError(f"{path}: is damaged ({' '.join(str(error).split())}). {remedy}") from error
+        raise InputError(f"{path}: is damaged ({reason(error)}). {remedy}") from error
     return progress
 
 
-def _check_whole(progress: Progress, parameters: dict[str, NDArray[np.float32]]) -> None:
+def _check_whole(progress: Progress, epochs: int) -> None:
     if type(progress.epoch) is not int or type(progress.best_epoch) is not int:
         raise ValueError("its epochs are no whole numbers")
+    if progress.epoch > epochs:
+        raise ValueError("its epochs do not fit one another")
     for record in progress.records:
         for key, value in record.items():
             if not all(_is_finite(part) for part in (value.values() if isinstance(value, dict) else [value])):
@@ -105,8 +110,23 @@ def _check_whole(progress: Progress, parameters: dict[str, NDArray[np.float32]])
     numbers = [record["epoch"] for record in progress.records if {"hard_accuracy", "slope"} <= record.keys()]
     if numbers != list(range(progress.epoch)) or progress.best_epoch not in numbers:
         raise ValueError("its epochs do not fit one another")
-    if {n: v.shape for n, v in progress.best.items()} != {n: v.shape for n, v in parameters.items()}:
-        raise ValueError("the best epoch's parameters do not fit the network")
+    if any(record["slope"] <= 0 for record in progress.records):
+        raise ValueError("slope of an epoch is not positive")
+
+
+def _arrays(
+    tensors: dict[str, Any], parameters: dict[str, NDArray[Any]], what: str
+) -> dict[str, NDArray[Any]]:
+    """Return a state's tensors as arrays; they have the parameters' names, shapes and type, and are finite."""
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    kinds, expected = (
+        {name: (array.shape, array.dtype) for name, array in part.items()} for part in (arrays, parameters)
+    )
+    if kinds != expected:
+        raise ValueError(f"{what} do not fit the network")
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise ValueError(f"{what} are not all finite")
+    return arrays
 
 
 def _is_finite(value: Any) -> bool:
