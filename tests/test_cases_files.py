@@ -123,8 +123,8 @@ def test_facts_that_nest_deep_or_refer_to_one_another_are_refused(here, call, fa
     [
         (lambda m: m["training"].update(rho=2**1100), "training facts are not plain values"),
         (lambda m: m["training"].update(seed=torch.zeros(3)), "training facts are not plain values"),
-        (lambda m: m.update(dataset="\x1b[31mred"), "is damaged ('\\x1b[31mred' is no name of a class or data set)"),
-        (lambda m: m.update(classes=["a", "b", "c\x07"]), "is damaged ('c\\x07' is no name of a class or data set)"),
+        (lambda m: m.update(dataset="\x1b[31mred"), "is damaged ('\\x1b[31mred' is no name of a data set)"),
+        (lambda m: m.update(classes=["a", "b", "c\x07"]), "class name 'c\\x07': must be 1 to 1000 printable characters"),
         (lambda m: m["preprocessing"].update(divisor=2**1100), "preprocessing: a value has the wrong type"),
         (lambda m: m["architecture"]["neuron"].update(slope=2**1100), "key 'neuron.slope'"),
         (lambda m: m["architecture"].update(extra=["x" * 100_000]), "key 'extra': unknown"),

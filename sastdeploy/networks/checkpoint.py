@@ -302,11 +302,10 @@ def _from_content(content: dict[str, Any], where: str) -> Checkpoint:
         raise InputError(
             f"{where}: is damaged (class names or data set are no text). Copy or train it again."
         )
-    for text in (dataset, *classes):
-        if not is_printable(text):
-            raise InputError(
-                f"{where}: is damaged ('{shown(text)}' is no name of a class or data set). Copy or train it again."
-            )
+    if not is_printable(dataset):
+        raise InputError(
+            f"{where}: is damaged ('{shown(dataset)}' is no name of a data set). Copy or train it again."
+        )
     try:
         preprocessing = Preprocessing.from_dict(manifest["preprocessing"])
     except InputError as error:
