@@ -20,7 +20,8 @@ from without_jit import JIT_ONLY
 import sastdeploy
 from sastdeploy._files import atomic
 from sastdeploy.cli import main as main_module
-from sastdeploy.cli.simulate_command import _print_speed, _say_early, without
+from sastdeploy.cli.simulate_command import _say_early, without
+from sastdeploy.cli.simulation_tables import print_speed
 from sastdeploy.errors import InputError
 from sastdeploy.program.file import save_program
 from sastdeploy.program.fixedpoint import QFormat
@@ -388,7 +389,7 @@ def test_one_recordings_speed_is_told_as_a_data_sets(here, capsys, root, engine_
 def test_slow_runs_are_told_with_two_digits(capsys, seconds, told):
     result = replace(empty_result(digits_program(), 1), engine="numba", seconds=seconds)
     result.synops[0, 0] = 1000
-    _print_speed({"speed": rates(result, 0.3), "provenance": {"engine": "numba", "threads": 1}})
+    print_speed({"speed": rates(result, 0.3), "provenance": {"engine": "numba", "threads": 1}})
     assert capsys.readouterr().out == f"{told} (numba, 1 threads)\n"
 
 
