@@ -418,14 +418,14 @@ def fit(out, force=False, **changes):
 
 def train_slowly(out, begun, go_on):
     """Train in a process of its own, which waits after its first epoch."""
-    original = loop._run_epoch
+    original = loop.run_epoch
 
     def waiting(*arguments):
         begun.set()
         go_on.wait(60)
         return original(*arguments)
 
-    loop._run_epoch = waiting
+    loop.run_epoch = waiting
     fit(out)
 
 

@@ -159,7 +159,7 @@ def test_preprocessing_survives_its_plain_form():
         ({"divisor": float("nan")}, "divisor nan: below c_clip 4"),
         (
             {"divisor": 1e300},
-            "divisor 1e+300: at most 1e+06 is allowed, or no frame value would reach any threshold.",
+            "divisor 1e+300: at most 1e+12 is allowed, or no frame value would reach any threshold.",
         ),
         ({"time_bins": 0}, "time_bins 0: outside 1 to 1000"),
         ({"normalisation": "max"}, "normalisation 'max': unknown. Allowed: fixed, sample_max"),

@@ -16,6 +16,7 @@ from sastdeploy.errors import InputError, SastdeployError
 from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
 from sastdeploy.training import distributed, loop
 from sastdeploy.training.distributed import ALONE, Group, group_from, processes
+from sastdeploy.training.epoch import FIRST, batches, run_epoch
 from sastdeploy.training.inference import network_inputs
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.optimiser import adam
@@ -62,7 +63,7 @@ def one_step(case, group=ALONE):
     network.initialise(torch.Generator().manual_seed(0))
     settings = TrainingSettings(epochs=2, batch_size=COUNT, **changes)
     data, preprocessing = labelled(architecture, COUNT), checkpoint_of(architecture).preprocessing
-    loop._run_epoch(0, network, adam(network, 0.0), data, preprocessing, settings, group)
+    run_epoch(0, network, adam(network, 0.0), data, preprocessing, settings, group)
     return {name: p.grad.numpy() for name, p in network.named_parameters()}
 
 
@@ -234,7 +235,7 @@ def test_alone_nothing_changes_in_bits():
     network = SpikingNetwork(DENSE)
     network.initialise(torch.Generator().manual_seed(0))
     data, preprocessing = labelled(DENSE, COUNT), checkpoint_of().preprocessing
-    (chosen,) = loop.batches(COUNT, COUNT, 0, loop._FIRST, 0)
+    (chosen,) = batches(COUNT, COUNT, 0, FIRST, 0)
     scores = network(network_inputs(network, data.frames, preprocessing)(chosen))
     loss = F.cross_entropy(scores, torch.from_numpy(data.labels[chosen]))
     loss.backward()

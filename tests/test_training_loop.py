@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from sastdeploy.errors import InputError
 from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
 from sastdeploy.recordings.frames import Frames
-from sastdeploy.training import loop
+from sastdeploy.training.epoch import FIRST, SECOND, batches
 from sastdeploy.training.inference import evaluate, frame_values, run
-from sastdeploy.training.loop import batches, train
+from sastdeploy.training.loop import train
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.settings import TrainingSettings
 from sastdeploy.training.sharpness import gradient_norm, plain_gradient, sharpness_aware_gradient
@@ -91,7 +91,7 @@ def test_rho_0_on_the_same_batch_equals_the_baseline_bit_for_bit():
 
 def test_rho_0_trains_the_baseline_bit_for_bit_when_given_the_same_batches(tmp_path, monkeypatch):
     baseline = fit(tmp_path / "a.pt")
-    monkeypatch.setattr(loop, "_SECOND", loop._FIRST)
+    monkeypatch.setattr("sastdeploy.training.epoch.SECOND", FIRST)
     sast = fit(tmp_path / "b.pt", TrainingSettings("sast", 0.0, epochs=3, batch_size=8))
     assert all(np.array_equal(sast.parameters[k], v) for k, v in baseline.parameters.items())
 
@@ -120,12 +120,12 @@ def test_a_vanishing_gradient_does_not_divide_by_zero():
 
 
 def test_the_two_streams_of_minibatches_are_independent_and_whole():
-    first = np.concatenate(list(batches(100, 8, 0, loop._FIRST, 0)))
-    second = np.concatenate(list(batches(100, 8, 0, loop._SECOND, 0)))
+    first = np.concatenate(list(batches(100, 8, 0, FIRST, 0)))
+    second = np.concatenate(list(batches(100, 8, 0, SECOND, 0)))
     assert sorted(first) == sorted(second) == list(range(100))
     assert (first == second).mean() < 0.2
-    assert not np.array_equal(first, np.concatenate(list(batches(100, 8, 0, loop._FIRST, 1))))
-    assert not np.array_equal(first, np.concatenate(list(batches(100, 8, 1, loop._FIRST, 0))))
+    assert not np.array_equal(first, np.concatenate(list(batches(100, 8, 0, FIRST, 1))))
+    assert not np.array_equal(first, np.concatenate(list(batches(100, 8, 1, FIRST, 0))))
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path):
@@ -166,7 +166,7 @@ def test_the_log_has_one_line_per_epoch(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "a.pt.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [0, 1]
     assert set(lines[0]) == {"epoch", "loss", "surrogate_accuracy", "hard_accuracy", "gap", "gradient_norm",
-                             "gradient_evaluations", "learning_rate", "slope", "seconds", "cpu_seconds"}  # fmt: skip
+                             "gradient_evaluations", "learning_rate", "slope", "seconds", "cpu_seconds", "spike_rates"}  # fmt: skip
     assert lines[0]["gradient_evaluations"] == 6 and lines[1]["learning_rate"] == pytest.approx(0.0005)
     assert sorted(os.listdir(tmp_path)) == ["a.pt", "a.pt.jsonl"]
 
@@ -357,7 +357,10 @@ def test_identical_predictions_have_a_gap_interval_with_a_width():
 
 
 def test_a_diverging_run_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "plain_gradient", lambda *arguments: plain_gradient(*arguments) * float("nan"))
+    monkeypatch.setattr(
+        "sastdeploy.training.epoch.plain_gradient",
+        lambda *arguments: plain_gradient(*arguments) * float("nan"),
+    )
     with pytest.raises(
         InputError, match=r"epoch 0: the loss is nan. Lower the learning rate \(now 0.001\) or rho"
     ):
@@ -381,7 +384,7 @@ def test_kernels_just_compiled_and_from_the_cache_give_the_same_bits(tmp_path):
             env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")},
         )  # fmt: skip
         hashes.append(checkpoint_hash(load_checkpoint(tmp_path / name)))
-    assert any((tmp_path / "cache").rglob("*.nbc"))
+    assert any((tmp_path / "cache").rglob("*.kernel"))
     assert hashes[0] == hashes[1]
 
 

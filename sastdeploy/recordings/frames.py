@@ -22,7 +22,7 @@ MAX_COUNT = 127
 
 LARGEST_COUNT = 255
 """Largest event count per bin and input that frames hold; binning saturates there."""
-MOST_DIVISOR = 1e6
+MOST_DIVISOR = 1e12
 
 NORMALISATIONS = ("fixed", "sample_max")
 

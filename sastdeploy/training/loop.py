@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
-from torch import Tensor
 
 from sastdeploy._files import atomic
 from sastdeploy._files.locks import held
@@ -26,21 +22,13 @@ from sastdeploy.networks.checkpoint import Checkpoint, save_checkpoint, silence
 from sastdeploy.provenance import git_commit, versions
 from sastdeploy.recordings.frames import LabelledFrames, Preprocessing
 from sastdeploy.training.distributed import ALONE, Group
+from sastdeploy.training.epoch import FIRST, batches, run_epoch, weights_in_use
 from sastdeploy.training.inference import SpikeCounts, check_fit, lif_layer_sizes, network_inputs, predict
 from sastdeploy.training.initial import ALIVE_RATE, alive_factors
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.optimiser import adam
-from sastdeploy.training.quantized import quantized_weights
-from sastdeploy.training.resumption import Optimiser, Progress, load_state, save_state
+from sastdeploy.training.resumption import Progress, load_state, save_state
 from sastdeploy.training.settings import TrainingSettings, kernels_for
-from sastdeploy.training.sharpness import (
-    plain_gradient,
-    random_direction_gradient,
-    sharpness_aware_gradient,
-)
-
-_FIRST, _SECOND, _DIRECTION = 11, 12, 13
-"""Names of independent random streams: minibatches B and B', and random steps."""
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -171,8 +159,8 @@ def _train(
     _check_equal(group, identity, network, progress)
     for epoch in range(progress.epoch, settings.epochs):
         network.slope = settings.slope(epoch, architecture.neuron.slope)
-        record = _run_epoch(epoch, network, optimiser, training, preprocessing, settings, group)
-        with _held(network, settings, epoch):
+        record = run_epoch(epoch, network, optimiser, training, preprocessing, settings, group)
+        with weights_in_use(network, settings, epoch):
             record |= _validate(network, validation, preprocessing, group)
             progress.records.append(record)
             if _better(progress, settings):
@@ -203,7 +191,7 @@ def _start_alive(
     settings: TrainingSettings,
 ) -> dict[str, float]:
     """Scale a fresh network on the whole first minibatch, on the CPU and in every process alike; return the factors."""
-    first = next(batches(len(training), settings.batch_size, settings.seed, _FIRST, 0))
+    first = next(batches(len(training), settings.batch_size, settings.seed, FIRST, 0))
     return alive_factors(network, network_inputs(network, training.frames, preprocessing)(first), ALIVE_RATE)
 
 
@@ -215,11 +203,6 @@ def classes_without_recordings(data: LabelledFrames) -> tuple[str, ...]:
 
 def _write_log(path: Path, progress: Progress) -> None:
     atomic.write_text(path, "".join(json.dumps(record) + "\n" for record in progress.records))
-
-
-def _held(network: SpikingNetwork, settings: TrainingSettings, epoch: int) -> AbstractContextManager[None]:
-    """Return the context in which an epoch computes: with quantized weights, or with the weights as they are."""
-    return quantized_weights(network, settings.quantize_bits) if settings.quantized(epoch) else nullcontext()
 
 
 def _better(progress: Progress, settings: TrainingSettings) -> bool:
@@ -297,88 +280,6 @@ def check_out(out: Path, resume: bool, force: bool, inputs: Iterable[str] = ()) 
         raise InputError(
             f"{log_path}: exists, and belongs to no checkpoint. Choose another name, or replace it with --force."
         )
-
-
-def batches(count: int, size: int, seed: int, stream: int, epoch: int) -> Iterator[NDArray[np.int64]]:
-    """Yield an epoch's minibatches: a fresh permutation for each (seed, stream, epoch), cut into pieces of ``size``."""
-    order = np.random.default_rng((seed, stream, epoch)).permutation(count)
-    for start in range(0, count, size):
-        yield order[start : start + size]
-
-
-def _run_epoch(
-    epoch: int,
-    network: SpikingNetwork,
-    optimiser: Optimiser,
-    training: LabelledFrames,
-    preprocessing: Preprocessing,
-    settings: TrainingSettings,
-    group: Group,
-) -> dict[str, Any]:
-    began, busy = time.perf_counter(), time.process_time()
-    rate = settings.rate(epoch)
-    draw = network_inputs(network, training.frames, preprocessing)
-
-    def loss_on(chosen: NDArray[np.int64]) -> Callable[[], Tensor]:
-        own = chosen[group.share(len(chosen))]
-
-        def loss() -> Tensor:
-            if len(own) == 0:
-                return 0.0 * network.value("readout.bias").sum()
-            scores = network(draw(own), settings.forward == "hard")
-            mean = F.cross_entropy(scores, torch.from_numpy(training.labels[own]).to(scores.device))
-            return mean * (len(own) / len(chosen))
-
-        return loss
-
-    streams = [
-        batches(len(training), settings.batch_size, settings.seed, s, epoch) for s in (_FIRST, _SECOND)
-    ]
-    directions = torch.Generator().manual_seed(
-        int(np.random.SeedSequence((settings.seed, _DIRECTION, epoch)).generate_state(1, np.uint64)[0]) >> 1
-    )
-    total, norms, evaluations = 0.0, [], 0
-    for first, second in zip(*streams):
-        with _held(network, settings, epoch):
-            if settings.method in ("sast", "asam"):
-                loss = sharpness_aware_gradient(
-                    network,
-                    loss_on(first),
-                    loss_on(second),
-                    settings.rho,
-                    settings.delta,
-                    settings.method == "asam",
-                    group,
-                )
-                evaluations += 2
-            elif settings.method == "random":
-                loss = random_direction_gradient(network, loss_on(first), settings.rho, directions, group)
-                evaluations += 1
-            else:
-                loss = plain_gradient(network, loss_on(first), group)
-                evaluations += 1
-        norms.append(optimiser.step(rate))
-        total += loss * len(first)
-    average = total / len(training)
-    if not np.isfinite(average):
-        raise InputError(
-            f"epoch {epoch}: the loss is {average}. Lower the learning rate (now {rate:g}) or rho."
-        )
-    for name, parameter in network.learnable_by_name().items():
-        if not bool(torch.isfinite(parameter.detach()).all()):
-            raise InputError(
-                f"epoch {epoch}: {name} is no longer finite. Lower the learning rate (now {rate:g}) or rho."
-            )
-    return {
-        "epoch": epoch,
-        "loss": average,
-        "gradient_norm": float(np.mean(norms)),
-        "gradient_evaluations": evaluations,
-        "learning_rate": rate,
-        "slope": network.slope,
-        "seconds": time.perf_counter() - began,
-        "cpu_seconds": time.process_time() - busy,
-    }
 
 
 def _validate(
