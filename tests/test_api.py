@@ -249,7 +249,7 @@ def test_fit_refuses_a_network_for_another_input():
     ):
         fit(arrays(40, 0), arrays(20, 1))
     other = load_architecture("conv_0p42m", (2, 9, 9), 3)
-    with pytest.raises(InputError, match="do not fit the network's input"):
+    with pytest.raises(InputError, match="but the network takes 2x9x9 in 6 bins"):
         fit(arrays(40, 0), arrays(20, 1), other)
 
 

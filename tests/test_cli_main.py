@@ -109,10 +109,10 @@ def test_an_interruption_exits_with_130_and_says_how_to_go_on(monkeypatch, capsy
     [
         ("--quantize-bits 9", "--quantize-bits 9: must be 2 to 8, or 0 for none."),
         ("--quantize-bits 4", "--quantize-bits 4 with --quantize-epochs 0: give both or neither."),
-        ("--lr -1", "--lr -1: must be a positive number."),
-        ("--batch-size 0", "--batch-size 0: must be at least 1."),
-        ("--weight-decay -.5", "--weight-decay -0.5: must be a non-negative number."),
-        ("--epochs 0", "--epochs 0: must be at least 1."),
+        ("--lr -1", "--lr -1.0: outside 1e-12 to 1000."),
+        ("--batch-size 0", "--batch-size 0: outside 1 to 1,000,000."),
+        ("--weight-decay -.5", "--weight-decay -0.5: outside 0 to 1e+06."),
+        ("--epochs 0", "--epochs 0: outside 1 to 1,000,000."),
     ],
 )
 def test_a_wrong_setting_is_named_as_the_option(capsys, words, message):

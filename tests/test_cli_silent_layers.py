@@ -38,9 +38,9 @@ def test_compile_names_silent_layers(tmp_path):
     ("--threshold 1e-50", "threshold 1e-50: outside 1e-06 to 1e+06. The paper uses 1.0."),
     ("--threshold 1e39", "threshold 1e+39: outside 1e-06 to 1e+06. The paper uses 1.0."),
     ("--slope 1e308", "slope 1e+308: outside 0.001 to 1e+09. The paper uses 25."),
-    ("--lr 1e300", "learning_rate 1e+300: outside 1e-12 to 1000."),
-    ("--method sast --rho 1e308", "rho 1e+308: outside 0 to 1e+06."),
-    ("--init-scale 1e300", "init_scale 1e+300: outside 1e-06 to 1e+06."),
+    ("--lr 1e300", "--lr 1e+300: outside 1e-12 to 1000."),
+    ("--method sast --rho 1e308", "--rho 1e+308: outside 0 to 1e+06."),
+    ("--init-scale 1e300", "--init-scale 1e+300: outside 1e-06 to 1e+06."),
 ])  # fmt: skip
 def test_train_refuses_before_it_reads_a_recording(tmp_path, options, message):
     line = f"--dataset nmnist-sim --data {tmp_path}/nowhere --out {tmp_path}/a.pt {options}"
