@@ -38,7 +38,7 @@ class Part(BaseModel):
     ({"items": [1, 2, 3]}, "key 'items': must have at most 2 entries, found [1, 2, 3]."),
     ({"choice": True}, "key 'choice': must be 'floor' or 'nearest', found true."),
     ({"below": [1]}, "key 'below': must be keys and values, found [1]."),
-    ({"word": ["long"] * 100}, "key 'word': must be text, found " + repr(["long"] * 100)[:200] + "...."),
+    ({"word": ["long"] * 100}, "key 'word': must be text, found ['long', 'long', 'long', 'long', 'long', 'long', ...]."),
 ])  # fmt: skip
 def test_one_error(content, message):
     with pytest.raises(InputError) as caught:
