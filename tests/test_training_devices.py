@@ -220,7 +220,7 @@ def test_the_command_line_hands_the_device_and_its_kernels_on(monkeypatch):
         asked.append((group, settings.kernels))
         raise InputError("enough.")
 
-    monkeypatch.setattr(loop, "train", stop)
+    monkeypatch.setattr("sastdeploy.training.fit.train", stop)
     monkeypatch.setattr(options, "load_data", lambda *arguments, **others: labelled())
     monkeypatch.setattr(options, "note_simulated", lambda *arguments: None)
     for words in ("", "--device cuda", "--device cuda:1 --kernels torch", "--kernels torch"):
