@@ -135,6 +135,10 @@ def adding_files(folder: Path | str, *, force: bool = True) -> Iterator[Path]:
             target = Path(folder) / path.name
             if not force and target.exists() and not filecmp.cmp(path, target, shallow=False):
                 raise _in_the_way(target)
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _not_written(folder, error, "Choose a folder you may write to.") from error
         for path in made:
             write_bytes(Path(folder) / path.name, path.read_bytes(), force=force)
 

@@ -276,7 +276,8 @@ def check_out(out: Path, resume: bool, force: bool, inputs: Iterable[str] = ()) 
         raise InputError(
             f"{state_path}: an interrupted run is there. Go on with --resume, or start anew with --force."
         )
-    if exists(log_path) and not force:
+    # Who resumes owns what an interrupted run left here, a log without its state too.
+    if exists(log_path) and not (force or resume):
         raise InputError(
             f"{log_path}: exists, and belongs to no checkpoint. Choose another name, or replace it with --force."
         )
