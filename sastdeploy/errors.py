@@ -11,6 +11,10 @@ class SastdeployError(Exception):
 
     exit_code = 1
 
+    def __str__(self) -> str:
+        """Return the message; what of a file's text is no valid Unicode is escaped, so that it can always be printed."""
+        return super().__str__().encode("utf-8", "backslashreplace").decode("utf-8")
+
 
 class InputError(SastdeployError):
     """A file or an option that the user can fix: recording, data set, checkpoint, profile, program."""

@@ -131,3 +131,7 @@ def test_a_bug_of_ours_is_a_traceback_not_a_message(monkeypatch):
 def test_version(capsys):
     code, out, _ = run(["--version"], capsys)
     assert code == 0 and out.startswith("sastdeploy, version ")
+
+
+def test_a_message_with_text_that_is_no_unicode_can_be_printed():
+    assert str(errors.InputError("key '\ud800': unknown")) == "key '\\ud800': unknown"

@@ -142,7 +142,7 @@ def guess_unit(times: NDArray, named: bool) -> str:
     if len(times) == 0:
         return "ms"
     length = float(times[-1]) - float(times[0])
-    whole = times.dtype.kind in "iu" or bool((times % 1 == 0).all())
+    whole = times.dtype.kind in "iu" or bool(np.isfinite(times).all() and (times % 1 == 0).all())
     if not whole and length < _LONGEST:
         return "s"
     return "us" if (named and whole) or length > 1000 * _LONGEST else "ms"

@@ -100,9 +100,7 @@ def finding(target: Target, content: bytes, slow_s: float = SLOW_S, growth: int 
                 _read(target, content)
             finally:
                 signal.setitimer(signal.ITIMER_PROF, 0)
-    except SastdeployError as error:
-        if message := _unprintable(error):
-            return message
+    except SastdeployError:
         if _largest_memory() - held <= growth:
             raise
     except Slow as error:
@@ -110,14 +108,6 @@ def finding(target: Target, content: bytes, slow_s: float = SLOW_S, growth: int 
     except Exception as error:
         return f"{type(error).__name__} {_place(error)}"
     return "memory" if _largest_memory() - held > growth else None
-
-
-def _unprintable(error: SastdeployError) -> str | None:
-    try:
-        str(error).encode()
-    except UnicodeEncodeError:
-        return f"unprintable {_place(error)}"
-    return None
 
 
 def _largest_memory() -> int:
