@@ -1,4 +1,4 @@
-"""Event-driven integer kernels (Numba): a block of lanes -> one neuron group -> one block of recordings.
+"""Event-driven integer kernels (Numba), compiled and cached together: a block of lanes -> one neuron group -> one block of recordings.
 
 A dense layer is one output position whose neurons all see the same active inputs; a convolution is many positions,
 each with its own list, copied from the source's in a few runs. So both are: gather the weight rows of the active inputs, add them, take one LIF step.
