@@ -156,10 +156,11 @@ def _data(root: Path) -> list[Finding]:
     ]
     for name, dataset in CATALOG.items():
         here = (root / name).is_dir()
-        way = f"sastdeploy data {'make' if dataset.simulated else 'fetch'} {name}"
         findings.append(
             Finding(
-                f"data set {name}", "ok" if here else "note", str(root / name) if here else f"not here: {way}"
+                f"data set {name}",
+                "ok" if here else "note",
+                str(root / name) if here else f"not here: {dataset.install_command}",
             )
         )
     return findings
