@@ -215,3 +215,36 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     folder = tmp_path / "link"
     write("linked")
     assert folder.is_symlink() and (tmp_path / "deep" / "result" / "a").read_text() == "linked"
+
+
+def test_what_the_system_refuses_a_folder_is_the_callers_error_where_it_gives_one(tmp_path):
+    (tmp_path / "file").write_text("x")
+
+    def failure(error):
+        return InputError(f"no frames: {error.strerror}")
+
+    for place, reason in (
+        (tmp_path / "file" / "below", "File exists"),
+        (tmp_path / "file", "Not a directory"),
+    ):
+        with (
+            pytest.raises(InputError) as caught,
+            atomic.replacing_folder(place, force=False, failure=failure) as fresh,
+        ):
+            (fresh / "a").write_text("x")
+        assert str(caught.value) == f"no frames: {reason}"
+    with (
+        pytest.raises(InputError, match=r"^no frames: No space"),
+        atomic.replacing_folder(tmp_path / "b", failure=failure),
+    ):
+        raise OSError(28, "No space left on device")
+    assert os.listdir(tmp_path) == ["file"] and (tmp_path / "file").read_text() == "x"
+
+
+def test_small_files_that_can_be_made_again_do_not_wait_for_the_disk(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    atomic.write_bytes(tmp_path / "a", b"x", sync=False)
+    assert synced == []
+    atomic.write_bytes(tmp_path / "a", b"y")
+    assert len(synced) == 1 and (tmp_path / "a").read_bytes() == b"y"

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from test_cli_simulate import digits_program
 
+from sastdeploy._files import atomic
 from sastdeploy.cli import main as main_module
 from sastdeploy.errors import InputError
 from sastdeploy.program.file import load_program, save_program
-from sastdeploy.recordings import cache, splits
+from sastdeploy.recordings import splits
 from sastdeploy.recordings.aedat31 import aedat31_bytes
 from sastdeploy.recordings.binning import bin_events, bin_segments
 from sastdeploy.recordings.check import check_dataset
@@ -238,8 +239,8 @@ def test_a_tar_with_an_impossible_date_or_name_is_refused(tmp_path):
             import gzip
 
             content = gzip.decompress(path.read_bytes())
-            member = tarfile.TarInfo("a")
-            member.size, member.pax_headers = 1, {"path": "a\0b"}
+            member = tarfile.TarInfo("DvsGesture/a")
+            member.size, member.pax_headers = 1, {"path": "DvsGesture/a\0b"}
             path.write_bytes(
                 gzip.compress(
                     content[:512] + member.tobuf(tarfile.PAX_FORMAT) + b"x".ljust(512, b"\0") + bytes(1024)
@@ -377,7 +378,7 @@ def test_a_full_disk_or_a_read_only_folder_while_frames_are_kept_is_told(tmp_pat
         ):
             load_dataset("nmnist", "test", root=tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr(cache.tempfile, "mkdtemp", full)
+        patched.setattr(atomic.tempfile, "mkdtemp", full)
         with pytest.raises(InputError, match="the frames cannot be kept there"):
             load_dataset("nmnist", "test", root=tmp_path)
     with monkeypatch.context() as patched:

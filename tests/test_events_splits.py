@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sastdeploy._files import atomic
 from sastdeploy.errors import InputError
 from sastdeploy.recordings import binning as frames_module
 from sastdeploy.recordings import cache, frames
@@ -214,15 +215,15 @@ def test_names_do_not_depend_on_how_the_folder_is_written(tmp_path, monkeypatch)
 
 def test_a_quicker_process_is_no_error_where_the_file_system_has_no_locks(root, monkeypatch):
     first = load_dataset("nmnist", "test", root=root)
-    fault, remove, said = cache._fault, cache._remove, []
+    fault, remove, said = cache._fault, atomic.remove_folder, []
     # The other process's cache appears between this one's second look and its last step.
     answers = iter(["absent", "absent"])
     monkeypatch.setattr(cache, "_fault", lambda folder: next(answers, None) or fault(folder))
-    monkeypatch.setattr(cache, "_remove", lambda folder: None)
+    monkeypatch.setattr(atomic, "remove_folder", lambda folder: None)
     again = load_dataset("nmnist", "test", root=root, say=said.append)
-    assert remove is not cache._remove and next(answers, None) is None
+    assert remove is not atomic.remove_folder and next(answers, None) is None
     assert again.data_hash == first.data_hash
-    assert not [p for p in (root / ".frames").iterdir() if p.name.startswith(".binning")]
+    assert not [p for p in (root / ".frames").iterdir() if p.name.startswith(".")]
 
 
 def test_the_second_call_reads_the_cache_only(root, monkeypatch):
@@ -306,13 +307,13 @@ def test_a_damaged_cache_that_cannot_be_removed_or_kept_is_an_error(root, monkey
     flip(folder / "index.bin")
     with monkeypatch.context() as patch, pytest.raises(InputError) as caught:
         patch.setattr(
-            cache.shutil,
-            "rmtree",
-            lambda path: (_ for _ in ()).throw(PermissionError(13, "Permission denied")),
+            atomic.tempfile,
+            "mkdtemp",
+            lambda **_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")),
         )
         load_dataset("nmnist", "test", root=root)
     assert str(caught.value) == (
-        f"{folder}: is damaged and cannot be removed (Permission denied). Remove it, and repeat the command."
+        f"{folder}: cannot be removed (Permission denied). Remove it, or choose another folder."
     )
     monkeypatch.setattr(cache, "_fault", lambda folder: "index.bin is not what was written")
     with pytest.raises(InputError, match=r"does not read back as it was written \(index.bin is not what"):

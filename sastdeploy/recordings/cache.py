@@ -9,11 +9,10 @@ import errno
 import hashlib
 import json
 import os
-import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -82,7 +81,7 @@ def cached_frames(
             if fault := _fault(folder):
                 if folder.exists():
                     say(f"{folder}: is damaged ({fault}); the recordings are binned anew.")
-                    _remove(folder)
+                    atomic.remove_folder(folder)
                 _fill(folder, facts, sources, root, time_bins, window_us, skip_bad, progress)
                 if fault := _fault(folder):
                     raise InputError(
@@ -100,10 +99,14 @@ def _writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(
-            f"{shown(folder)}: the frames cannot be kept there ({error.strerror or error}). Make room, or name a data folder "
-            "that you may write to (--data, SASTDEPLOY_DATA)."
-        ) from error
+        raise _not_kept(folder, error) from error
+
+
+def _not_kept(folder: Path, error: OSError) -> InputError:
+    return InputError(
+        f"{shown(folder)}: the frames cannot be kept there ({error.strerror or error}). Make room, or name a data folder "
+        "that you may write to (--data, SASTDEPLOY_DATA)."
+    )
 
 
 def _fault(folder: Path) -> str | None:
@@ -150,15 +153,6 @@ def _sum(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _remove(folder: Path) -> None:
-    try:
-        shutil.rmtree(folder)
-    except OSError as error:
-        raise InputError(
-            f"{folder}: is damaged and cannot be removed ({error.strerror}). Remove it, and repeat the command."
-        ) from error
-
-
 def _listing_hash(sources: list[Source], root: Path) -> str:
     """Hash every file's name, size and time of change; one that is absent is told when it is read."""
     digest, above = hashlib.sha256(), os.path.join(root, "")
@@ -203,7 +197,7 @@ def _fill(
     skip_bad: bool,
     progress: Callable[[int, int], None],
 ) -> None:
-    """Bin every file into a temporary folder, then give it its name."""
+    """Bin every file into ``folder``; it appears when it is complete."""
     bad: list[str] = []
     rows: list[NDArray] = []
     labels, groups, names, seconds = [], [], [], []
@@ -214,8 +208,8 @@ def _fill(
         from sastdeploy.recordings.fast_binning import DigitBinner
 
         binner = DigitBinner(facts.frame_size, time_bins)
-    temporary = Path(tempfile.mkdtemp(prefix=".binning-", dir=folder.parent))
-    try:
+    # Not by force: on a file system without locks, another process may have been quicker.
+    with atomic.replacing_folder(folder, force=False, failure=partial(_not_kept, folder)) as temporary:
         with (temporary / "index.bin").open("wb") as index, (temporary / "count.bin").open("wb") as count:
             for start in range(0, len(sources), _BATCH):
                 part = sources[start : start + _BATCH]
@@ -244,15 +238,6 @@ def _fill(
         (temporary / "meta.json").write_text(json.dumps(meta), "utf-8")
         sums = {name: _sum(temporary / name) for name in _FILES}
         (temporary / _SUMS).write_text(json.dumps(sums), "utf-8")
-        temporary.chmod(0o755)
-        try:
-            temporary.replace(folder)
-        except OSError:
-            # Another process was quicker, on a file system without locks.
-            if _fault(folder):
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 class _Fact(NamedTuple):

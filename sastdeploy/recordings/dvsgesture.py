@@ -8,14 +8,15 @@ import io
 import os
 import re
 import tarfile
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sastdeploy._files.atomic import replacing_folder
 from sastdeploy._files.reading import open_regular, parsing, read_bytes, read_text, shown
 from sastdeploy.errors import InputError
 from sastdeploy.recordings.aedat31 import parse_aedat31
@@ -81,24 +82,17 @@ def unpack(archive: Path, folder: Path, inner: str) -> Path:
     """Unpack the folder ``inner`` of a tar.gz into ``folder``, whole or not at all, and return it.
 
     Raises:
-        InputError: the archive is damaged, lacks that folder, or a member would leave it.
+        InputError: the archive is damaged, has nothing in that folder, or a member would leave it.
     """
-    try:
-        with tempfile.TemporaryDirectory(prefix=".unpack-", dir=folder) as temporary:
-            with parsing(archive, "tar.gz archive", "It cannot be unpacked; download it again."):
-                _extract(archive, folder, temporary)
-            if not os.path.isdir(Path(temporary) / inner):
-                raise InputError(
-                    f"{shown(archive)}: holds no folder {inner}, so it is not DVS Gesture. Download it again."
-                )
-            try:
-                os.rename(Path(temporary) / inner, folder / inner)
-            except OSError:
-                # Another process was quicker.
-                if not os.path.isdir(folder / inner):
-                    raise
-    except OSError as error:
-        raise _no_place(archive, folder, error) from error
+    failure = partial(_no_place, archive, folder)
+    # Not by force: another process may have been quicker.
+    with replacing_folder(folder / inner, force=False, failure=failure) as fresh:
+        with parsing(archive, "tar.gz archive", "It cannot be unpacked; download it again."):
+            _extract(archive, folder, inner, fresh)
+        if not any(fresh.iterdir()):
+            raise InputError(
+                f"{shown(archive)}: holds no {inner}/ with files, so it is not DVS Gesture. Download it again."
+            )
     return folder / inner
 
 
@@ -109,7 +103,8 @@ def _no_place(archive: Path, folder: Path, error: OSError) -> InputError:
     )
 
 
-def _extract(archive: Path, folder: Path, target: str) -> None:
+def _extract(archive: Path, folder: Path, inner: str, target: Path) -> None:
+    """Unpack what lies in ``inner`` into ``target``."""
     # Python before 3.10.12 and 3.11.4 has no filters; the members are checked either way.
     filters: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
     with (
@@ -118,7 +113,7 @@ def _extract(archive: Path, folder: Path, target: str) -> None:
         tarfile.open(fileobj=plain, mode="r:") as tar,
     ):
         try:
-            tar.extractall(target, members=_safe_members(tar, shown(archive)), **filters)
+            tar.extractall(target, members=_below(inner, _safe_members(tar, shown(archive))), **filters)
         except OSError as error:
             # Errors of the disk carry a number, those of the archive none.
             if error.errno is None:
@@ -133,6 +128,15 @@ class _Bounded(gzip.GzipFile):
         if size is None or not 0 <= size <= LARGEST_RECORDING:
             raise ValueError(f"a member's header asks for {size} bytes at once")
         return super().read(size)
+
+
+def _below(inner: str, members: Iterable[tarfile.TarInfo]) -> Iterator[tarfile.TarInfo]:
+    """Yield the members of one folder of the archive, each named from there."""
+    for member in members:
+        top, *rest = Path(member.name).parts or ("",)
+        if top == inner and rest:
+            member.name = os.path.join(*rest)
+            yield member
 
 
 def _safe_members(opened: tarfile.TarFile, where: str) -> Iterator[tarfile.TarInfo]:

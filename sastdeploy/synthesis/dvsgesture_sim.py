@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from sastdeploy._files.atomic import write_bytes, write_text
 from sastdeploy._files.reading import read_bytes
 from sastdeploy.errors import InputError
 from sastdeploy.recordings.aedat31 import aedat31_bytes, parse_aedat31
 from sastdeploy.recordings.catalog import GESTURES
 from sastdeploy.recordings.dvsgesture import SENSOR
 from sastdeploy.recordings.events import LARGEST_RECORDING
-from sastdeploy.synthesis.store import Progress, make_set, write_whole
+from sastdeploy.synthesis.store import Progress, is_made, make_set
 
 TRAIN_PERFORMERS = 23
 PERFORMERS = 29
@@ -80,7 +81,7 @@ def make_dvsgesture_sim(
     def trial_lists() -> None:
         for name, numbers in (("trials_to_train.txt", train), ("trials_to_test.txt", test)):
             lines = [_name(number, light) for _, _, number, light, _ in chunks if number in numbers]
-            write_whole(folder / name, ("\n".join(lines) + "\n").encode())
+            write_text(folder / name, "\n".join(lines) + "\n")
 
     return make_set(folder, parameters, _make_file, chunks, len(chunks),
                     processes=processes, progress=progress, force=force, finish=trial_lists)  # fmt: skip
@@ -120,7 +121,7 @@ def _make_file(chunk: tuple) -> list[tuple[str, str, int]]:
     spans = [_GAP_US + g * (duration_us + _GAP_US) for g in range(len(GESTURES))]
     rows = [f"{g + 1},{start},{start + duration_us}" for g, start in enumerate(spans)]
     text = "class,startTime_usec,endTime_usec\n" + "\n".join(rows) + "\n"
-    if path.exists() and labels.exists():
+    if is_made(path) and is_made(labels):
         content = read_bytes(path, limit=LARGEST_RECORDING)
         return [(name, hashlib.sha256(content).hexdigest(), len(parse_aedat31(content, SENSOR, name)))]
     parts = []
@@ -129,5 +130,7 @@ def _make_file(chunk: tuple) -> list[tuple[str, str, int]]:
         events["t"] += start
         parts.append(events)
     events = np.concatenate(parts)
-    write_whole(labels, text.encode())
-    return [(name, write_whole(path, aedat31_bytes(events)), len(events))]
+    content = aedat31_bytes(events)
+    write_text(labels, text)
+    write_bytes(path, content)
+    return [(name, hashlib.sha256(content).hexdigest(), len(events))]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from sastdeploy._files.atomic import write_bytes
 from sastdeploy._files.reading import read_bytes
 from sastdeploy.errors import InputError
 from sastdeploy.recordings.events import LARGEST_RECORDING
 from sastdeploy.recordings.nmnist import nmnist_bytes
-from sastdeploy.synthesis.store import Progress, make_set, write_whole
+from sastdeploy.synthesis.store import Progress, is_made, make_set
 
 _CHUNK = 200
 _SPLITS = ("Train", "Test")
@@ -95,11 +96,10 @@ def _make_digits(chunk: tuple) -> list[tuple[str, str, int]]:
     for index, image, label in zip(indices.tolist(), images, labels.tolist()):
         name = f"{_SPLITS[split]}/{label}/{index + 1:05d}.bin"
         path = Path(folder) / name
-        if path.exists():
+        if is_made(path):
             content = read_bytes(path, limit=LARGEST_RECORDING)
-            digest = hashlib.sha256(content).hexdigest()
         else:
             content = nmnist_bytes(draw_digit(image, scene, (seed, split, index)))
-            digest = write_whole(path, content)
-        rows.append((name, digest, len(content) // 5))
+            write_bytes(path, content, sync=False)
+        rows.append((name, hashlib.sha256(content).hexdigest(), len(content) // 5))
     return rows

@@ -1,7 +1,7 @@
 """Folders of simulated recordings: made in parallel, resumed after an interruption, sealed by a manifest.
 
 ``simulated.partial.json`` states the parameters from the start; ``simulated.json``, written last, marks a complete set.
-Each recording is written under a temporary name and renamed, so a file that exists is whole.
+Each recording is written whole or not at all, so an interrupted set goes on with those that are missing.
 """
 
 from __future__ import annotations
@@ -100,19 +100,12 @@ def make_set(
     return folder
 
 
-def write_whole(path: Path, content: bytes) -> str:
-    """Write ``content`` so that ``path`` is whole or absent; return its SHA-256. (No sync to disk: it can be remade.)"""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+def is_made(path: Path) -> bool:
+    """Return whether a recording was written before. One that is empty was not: a power cut can leave it so."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}). Choose a folder you may write to."
-        ) from error
-    return hashlib.sha256(content).hexdigest()
+        return path.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def _is_free(folder: Path) -> bool:
