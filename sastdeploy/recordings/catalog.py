@@ -26,11 +26,18 @@ GESTURES = (
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file to download: ``url`` is None where the source needs a person (a licence to accept, a login)."""
+    """One file to download.
+
+    Args:
+        url: None where the source needs a person (a licence to accept, a login).
+        limit: bytes; a server that sends more does not send this file. The size where it is known for sure, else about
+            twice what the catalog states.
+    """
 
     name: str
     url: str | None
     md5: str
+    limit: int
 
 
 @dataclass(frozen=True)
@@ -99,9 +106,9 @@ CATALOG: dict[str, Dataset] = {
             "digits", (34, 34, 2), (34, 34), DIGITS, (60000, 10000), 0.3, "Mendeley Data 468j46mzdv", "CC BY-SA 4.0",
             "Orchard, Jayawant, Cohen, Thakor, Front. Neurosci. 9:437, 2015", "1.2 GB zipped",
             (RemoteFile("Train.zip", _MENDELEY + "39c25547-014b-4137-a934-9d29fa53c7a0/file_downloaded",
-                        "20959b8e626244a1b502305a9e6e2031"),
+                        "20959b8e626244a1b502305a9e6e2031", 2 << 30),
              RemoteFile("Test.zip", _MENDELEY + "05a4d654-7e03-4c15-bdfa-9bb2bcbea494/file_downloaded",
-                        "69ca8762b2fe404d9b9bad1103e97832")),
+                        "69ca8762b2fe404d9b9bad1103e97832", 1 << 30)),
             "nmnist-sim",
         ),
         Dataset(
@@ -109,8 +116,8 @@ CATALOG: dict[str, Dataset] = {
             "gestures", (128, 128, 2), (48, 48), GESTURES, (1176, 288), 6.0,
             "IBM Research (DvsGesture.tar.gz); re-packed for tonic on figshare", "CC BY 4.0",
             "Amir et al., A low power, fully event-based gesture recognition system, CVPR 2017", "3 GB",
-            (RemoteFile("ibmGestureTrain.tar.gz", _FIGSHARE + "38022171", "3a8f0d4120a166bac7591f77409cb105"),
-             RemoteFile("ibmGestureTest.tar.gz", _FIGSHARE + "38020584", "56070e45dadaa85fff82e0fbfbc06de5")),
+            (RemoteFile("ibmGestureTrain.tar.gz", _FIGSHARE + "38022171", "3a8f0d4120a166bac7591f77409cb105", 6 << 30),
+             RemoteFile("ibmGestureTest.tar.gz", _FIGSHARE + "38020584", "56070e45dadaa85fff82e0fbfbc06de5", 3 << 30)),
             "dvsgesture-sim", (1077, 264),
         ),
         Dataset(
@@ -118,13 +125,13 @@ CATALOG: dict[str, Dataset] = {
             "images", (28, 28, 1), (28, 28), DIGITS, (60000, 10000), 0.0, "Torchvision's mirror of the IDX files",
             "CC BY-SA 3.0", "LeCun, Cortes, Burges: The MNIST database of handwritten digits", "12 MB",
             (RemoteFile("train-images-idx3-ubyte.gz", _MNIST + "train-images-idx3-ubyte.gz",
-                        "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
+                        "f68b3c2dcbeaaa9fbdd348bbdeb94873", 9_912_422),
              RemoteFile("train-labels-idx1-ubyte.gz", _MNIST + "train-labels-idx1-ubyte.gz",
-                        "d53e105ee54ea40749a09fcbcd1e9432"),
+                        "d53e105ee54ea40749a09fcbcd1e9432", 28_881),
              RemoteFile("t10k-images-idx3-ubyte.gz", _MNIST + "t10k-images-idx3-ubyte.gz",
-                        "9fb629c4189551a2d022fa330f9573f3"),
+                        "9fb629c4189551a2d022fa330f9573f3", 1_648_877),
              RemoteFile("t10k-labels-idx1-ubyte.gz", _MNIST + "t10k-labels-idx1-ubyte.gz",
-                        "ec29112dd5afa0611ce80d1b7f02629c")),
+                        "ec29112dd5afa0611ce80d1b7f02629c", 4_542)),
         ),
     )
 }  # fmt: skip

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from sastdeploy.errors import InputError
-from sastdeploy.recordings.catalog import Dataset
+from sastdeploy.recordings.catalog import Dataset, RemoteFile
 
 Report = Callable[[int, "int | None"], None]
-"""Told the bytes received so far, and in all where the server says."""
+"""Called with the bytes received so far, and in all (None where the server does not say)."""
 
 
 def fetch(facts: Dataset, root: Path, report: Report | None = None) -> Path:
@@ -22,7 +21,9 @@ def fetch(facts: Dataset, root: Path, report: Report | None = None) -> Path:
     Archives in tar format are unpacked (whole or not at all); zip files are read in place.
 
     Raises:
-        InputError: the set is simulated, there is no connection, a server answers with nothing, or a hash is wrong.
+        InputError: the set is simulated, there is no connection, a server answers with nothing or with more bytes than the
+            file has, or a hash is wrong. Nothing is left under the file's name; what a broken connection brought is
+            kept under a hidden one, and the next call goes on from there.
     """
     if facts.simulated:
         raise InputError(
@@ -33,7 +34,7 @@ def fetch(facts: Dataset, root: Path, report: Report | None = None) -> Path:
         target = folder / remote.name
         if not (os.path.isfile(target) and _md5(target) == remote.md5):
             try:
-                _download(remote.name, remote.url or "", remote.md5, facts, folder, report)
+                _download(remote, facts, folder, report)
             finally:
                 with suppress(OSError):
                     folder.rmdir()  # succeeds for an empty folder only
@@ -42,18 +43,20 @@ def fetch(facts: Dataset, root: Path, report: Report | None = None) -> Path:
     return folder
 
 
-def _download(name: str, url: str, md5: str, facts: Dataset, folder: Path, report: Report | None) -> None:
+def _download(remote: RemoteFile, facts: Dataset, folder: Path, report: Report | None) -> None:
     import pooch
     import requests
 
+    name, url, md5 = remote.name, remote.url or "", remote.md5
     part = folder / f".{name}.part"
 
     def downloader(url: str, output_file: str, _: object) -> None:
-        _receive(url, part, report)
-        shutil.move(part, output_file)
+        _receive(url, part, remote.limit, report)
+        part.replace(output_file)
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # Pooch compares the hash of ``output_file``, a temporary one, before it gives it the name.
         pooch.retrieve(url, f"md5:{md5}", fname=name, path=folder, downloader=downloader)
     except (requests.RequestException, OSError) as error:
         raise InputError(
@@ -67,20 +70,23 @@ def _download(name: str, url: str, md5: str, facts: Dataset, folder: Path, repor
         ) from error
 
 
-def _receive(url: str, part: Path, report: Callable[[int, int | None], None] | None) -> None:
+def _receive(url: str, part: Path, limit: int, report: Report | None) -> None:
     """Download ``url`` into ``part``, going on behind the bytes already there where the server can.
 
     Args:
-        report: called with the bytes received so far and in all (None where the server does not say).
+        limit: the most bytes that the file may have.
 
     Raises:
-        InputError: the server answers with nothing.
+        InputError: the server answers with nothing, or with more than ``limit`` bytes; then ``part`` is removed.
         requests.RequestException: the connection failed or broke off; what came stays in ``part``.
     """
     import requests
 
     here = part.stat().st_size if part.exists() else 0
-    headers = {"Range": f"bytes={here}-", "Accept-Encoding": "identity"} if here else {}
+    if here > limit:
+        part.unlink()
+        here = 0
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={here}-"} if here else {})
     with requests.get(url, headers=headers, stream=True, timeout=30) as answer:
         if here and answer.status_code == requests.codes.requested_range_not_satisfiable:
             return  # every byte is here; the hash decides
@@ -95,13 +101,26 @@ def _receive(url: str, part: Path, report: Callable[[int, int | None], None] | N
         if answer.status_code != requests.codes.partial_content:
             here = 0
         total = here + int(length) if length else None
+        if total is not None and total > limit:
+            raise _too_large(url, total, limit, part)
         with part.open("ab" if here else "wb") as opened:
             for block in answer.iter_content(1 << 18):
-                here += opened.write(block)
+                here += len(block)
+                if here > limit:
+                    raise _too_large(url, here, limit, part)
+                opened.write(block)
                 if report:
                     report(here, total)
     if total is not None and here < total:
         raise requests.ConnectionError(f"broke off after {here} of {total} bytes")
+
+
+def _too_large(url: str, size: int, limit: int, part: Path) -> InputError:
+    part.unlink(missing_ok=True)
+    return InputError(
+        f"{url}: sends {size:,} bytes or more; {part.name[1:].removesuffix('.part')} may have at most {limit:,}. "
+        "This is not the published file; try again later, or download it by hand."
+    )
 
 
 def _unpack(archive: Path, folder: Path) -> None:
