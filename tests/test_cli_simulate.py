@@ -260,9 +260,11 @@ def test_the_runtime_starts_no_more_threads_than_there_are_cores(here, capsys, m
         "_session",
         lambda program, threads: asked.append(threads) or start(program, threads),
     )
-    code, out, _ = simulate(
+    code, out, err = simulate(
         capsys, "net.onnx", "--engine", "onnxruntime", "--threads", "10000", "--limit", "2", "--json"
     )
+    cores = engine.usable_cores()
+    assert f"threads 10000: {cores} used, one for each usable core; the result is the same.\n" in err
     assert code == 0 and asked == [engine.usable_cores()]
     assert json.loads(out)["provenance"]["threads"] == engine.usable_cores()
 

@@ -203,7 +203,8 @@ def test_tables_are_kept_by_content_not_by_identity():
         engine.run(program, frames)
 
 
-def test_chunks_and_threads_change_nothing():
+def test_chunks_and_threads_change_nothing(monkeypatch):
+    monkeypatch.setattr(engine, "usable_cores", lambda: 5)
     rng = np.random.default_rng(3)
     conv = ConvLif("conv", rng.integers(-7, 8, (6, 2, 3, 2)).astype(np.int8), 4, (2, 1), (1, 1), tiny_lif(6))
     dense = DenseLif("fc", rng.integers(-7, 8, (5, 6 * 3 * 3)).astype(np.int8), 4, tiny_lif(5))
@@ -213,6 +214,22 @@ def test_chunks_and_threads_change_nothing():
     for chunk in (1, 2, 7, 23, 100):
         for threads in (1, 2, 5):
             assert differences(expected, engine.run(program, frames, chunk=chunk, threads=threads)) == []
+
+
+def test_no_more_threads_are_started_than_there_are_cores(monkeypatch):
+    monkeypatch.setattr(engine, "usable_cores", lambda: 2)
+    started = []
+    pool = engine.ThreadPoolExecutor
+    monkeypatch.setattr(
+        engine, "ThreadPoolExecutor", lambda max_workers: started.append(max_workers) or pool(max_workers)
+    )
+    program, frames, remarks = one_neuron(), Frames.from_dense(np.ones((30, 5, 1, 1, 1), np.int64)), []
+    result = engine.run(program, frames, threads=np.int64(10_000), chunk=1, message=remarks.append)
+    assert result.threads == 2 and type(result.threads) is int and started == [2]
+    engine.run(program, frames, threads=2, message=remarks.append)
+    engine.run(program, frames, threads=10_000, engine="reference", message=remarks.append)
+    remarks = [text for text in remarks if not text.startswith("compiling kernels")]
+    assert remarks == ["threads 10000: 2 used, one for each usable core; the result is the same."]
 
 
 def test_no_recordings_give_an_empty_result():
@@ -242,6 +259,7 @@ def test_a_failing_callback_stops_the_run():
 REFUSED = {
     "engine": ({"engine": "numbra"}, "engine 'numbra': unknown. Did you mean 'numba'? Allowed: numba, reference, onnxruntime."),
     "threads": ({"threads": 0}, "threads 0: must be at least 1. Leave it out to use every core."),
+    "half a thread": ({"threads": 1.5}, "threads 1.5: is not a whole number. Leave it out to use every core."),
     "chunk": ({"chunk": 0}, "chunk 0: must be at least 1 recording. Leave it out for the default."),
     "trace": ({"trace": "fcc"}, "trace 'fcc': not a layer with membranes. Did you mean 'fc'? Allowed: fc."),
 }  # fmt: skip

@@ -4,11 +4,13 @@ What only a GPU and nccl can show stays untested: speed, memory, rounding, repea
 tensors at once.
 """
 
+import numba
 import numpy as np
 import pytest
 import torch
 
 from sastdeploy.cli import main as main_module
+from sastdeploy.cli import train_command
 from sastdeploy.errors import InputError
 from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
 from sastdeploy.training import distributed, loop
@@ -268,3 +270,17 @@ def test_what_processes_exchange_lies_on_their_device(monkeypatch):
             attempt()
     gradients, counts, digests, digest = exchanged
     assert {t.device for t in (gradients, counts, *digests, digest)} == {SECOND}
+
+
+def test_threads_beyond_the_cores_are_told_and_never_asked_of_numba(monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 4)
+    monkeypatch.setattr(numba, "set_num_threads", lambda count: asked.append(("numba", count)))
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: asked.append(("torch", count)))
+    train_command._use_threads(4)
+    assert capsys.readouterr().err == ""
+    train_command._use_threads(9)
+    assert capsys.readouterr().err == (
+        "threads 9: more than this machine's cores, which is slower; torch uses 9, the compiled kernels 4.\n"
+    )
+    assert asked == [("numba", 4), ("torch", 4), ("numba", 4), ("torch", 9)]

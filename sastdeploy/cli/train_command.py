@@ -223,10 +223,7 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
             err=True,
         )
         if threads:
-            import numba
-
-            numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-            torch.set_num_threads(threads)
+            _use_threads(threads)
         with progress() as bar:
             task = bar.add_task(f"training {architecture.name} ({method})", total=epochs)
 
@@ -257,6 +254,25 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
             f"surrogate spikes, {chosen['hard_accuracy']:.2%} with hard spikes (gap {100 * chosen['gap']:.2f} points).\n"
             f"Next: sastdeploy compile {shlex.quote(out)} --profile loihi_int8"
         )
+
+
+def _use_threads(threads: int) -> None:
+    """Let torch use this many threads, and Numba's kernels as many of them as it has.
+
+    Torch is not held to the cores: the same bits as on a larger machine take the same number of threads.
+    """
+    import numba
+    import torch
+
+    most = numba.config.NUMBA_NUM_THREADS
+    if threads > most:
+        click.echo(
+            f"threads {threads}: more than this machine's cores, which is slower; torch uses {threads}, the compiled "
+            f"kernels {most}.",
+            err=True,
+        )
+    numba.set_num_threads(min(threads, most))
+    torch.set_num_threads(threads)
 
 
 def _settings(**values: Any) -> TrainingSettings:

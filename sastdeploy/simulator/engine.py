@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import replace
+from numbers import Integral
 
 from sastdeploy.errors import InputError, did_you_mean
 from sastdeploy.program.records import Program
@@ -40,7 +41,7 @@ def run(
     """Return the exact result of ``program`` on every recording of ``frames``; the same on every engine.
 
     Args:
-        engine: one of `ENGINES`. threads: default all usable cores; onnxruntime takes no more than those, reference one. Results never depend on it.
+        engine: one of `ENGINES`. threads: one for each usable core by default, and at most; reference takes one. Results never depend on it.
         trace: names of LIF layers whose membranes and spikes are kept at every step.
         progress: called with the number of recordings just finished. message: called with remarks for the user.
         chunk: recordings computed together by one thread; by default as many as fit `CHUNK_BYTES`.
@@ -61,7 +62,6 @@ def run(
         f"program {program.name}",
         f"Use the data set it was trained on ({program.dataset}), or compile a program for this one.",
     )
-    threads = threads or usable_cores()
     begin = time.perf_counter()
     if engine == "reference":
         from sastdeploy.simulator import reference
@@ -71,10 +71,10 @@ def run(
     elif engine == "onnxruntime":
         from sastdeploy.simulator import onnxruntime_engine
 
-        # The runtime starts every thread that it is asked for.
-        threads = min(threads, usable_cores())
+        threads = usable_threads(threads, message)
         result = onnxruntime_engine.run(program, frames, trace=names, threads=threads, progress=progress)
     else:
+        threads = usable_threads(threads, message)
         return _run_numba(program, digest, frames, names, threads, progress, message, chunk)
     return replace(result, engine=engine, threads=threads, seconds=time.perf_counter() - begin)
 
@@ -91,9 +91,33 @@ def check_options(
         raise InputError(
             f"engine '{engine}': unknown.{did_you_mean(engine, ENGINES)} Allowed: {', '.join(ENGINES)}."
         )
-    if threads is not None and threads < 1:
-        raise InputError(f"threads {threads}: must be at least 1. Leave it out to use every core.")
+    _check_threads(threads)
     return _traced(program, trace)
+
+
+def usable_threads(threads: int | None, message: Callable[[str], None] | None = None) -> int:
+    """Return how many threads to start: at most one for each usable core, which is the default.
+
+    Args:
+        message: told where that is less than ``threads``.
+
+    Raises:
+        InputError: ``threads`` is no whole number, or below 1.
+    """
+    _check_threads(threads)
+    cores = usable_cores()
+    if threads is not None and threads > cores and message:
+        message(f"threads {threads}: {cores} used, one for each usable core; the result is the same.")
+    return cores if threads is None else min(int(threads), cores)
+
+
+def _check_threads(threads: int | None) -> None:
+    if threads is None:
+        return
+    if isinstance(threads, bool) or not isinstance(threads, Integral):
+        raise InputError(f"threads {threads!r}: is not a whole number. Leave it out to use every core.")
+    if threads < 1:
+        raise InputError(f"threads {threads}: must be at least 1. Leave it out to use every core.")
 
 
 def _traced(program: Program, trace: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ def simulate(
         counts: event counts of N recordings: integers ``[N, T, P, H, W]``, 0 to 255, or frames. The program clips them.
         engine: ``numba``, ``reference`` (plain NumPy), ``onnxruntime``, or ``auto``: the plain one up to 8 recordings,
             which is done before the compiled kernels are loaded.
-        threads: default all usable cores.
+        threads: one for each usable core by default, and at most.
         trace: names of layers whose spikes and membranes are kept at every step.
         progress: called with (recordings simulated, recordings in all). message: called with remarks.
 
