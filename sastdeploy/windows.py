@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Pair = tuple[int, int]
+_Number = TypeVar("_Number", bound=np.generic)
 
 
 def pair(value: int | Pair) -> Pair:
@@ -31,9 +32,10 @@ def windows_over(size: int, kernel: int, stride: int, padding: int) -> NDArray[n
     """Return, for each of ``size`` positions along one axis, how many whole windows it lies in: int64 ``[size]``."""
     places = np.arange(size, dtype=np.int64) + padding
     first, last = -((kernel - 1 - places) // stride), places // stride
-    return np.maximum(
+    counts: NDArray[np.int64] = np.maximum(
         np.minimum(last, window_count(size, kernel, stride, padding) - 1) - np.maximum(first, 0) + 1, 0
     )
+    return counts
 
 
 def windows_over_frame(
@@ -44,7 +46,7 @@ def windows_over_frame(
     return np.outer(rows, columns)
 
 
-def windows_of(x: NDArray, kernel: Pair, stride: Pair, padding: Pair) -> NDArray:
+def windows_of(x: NDArray[_Number], kernel: Pair, stride: Pair, padding: Pair) -> NDArray[_Number]:
     """Return a view of ``x`` ``[..., H, W]``, padded with zeros, as its whole windows: ``[..., OH, OW, KH, KW]``."""
     padded = np.pad(x, [(0, 0)] * (x.ndim - 2) + [(pad, pad) for pad in padding])
     windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, (-2, -1))

@@ -9,12 +9,15 @@ from __future__ import annotations
 import re
 import typing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
 from sastdeploy._files.reading import brief, is_printable, read_text, reason
 from sastdeploy.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    import pydantic
 
 MAX_BYTES, MAX_DEPTH = 1 << 16, 32
 """Of a YAML file: far more than any of ours; PyYAML takes seconds for longer texts, and minutes for nests of thousands."""
@@ -128,7 +131,7 @@ def _refuse_traps(node: yaml.Node, where: str, seen: set[int]) -> None:
         _refuse_traps(value, where, seen)
 
 
-Model = TypeVar("Model")
+Model = TypeVar("Model", bound="pydantic.BaseModel")
 
 
 def validate(model: type[Model], data: Any, where: str) -> Model:
@@ -142,7 +145,7 @@ def validate(model: type[Model], data: Any, where: str) -> Model:
     if not isinstance(data, dict):
         raise InputError(f"{where}: expected keys and values, found {type(data).__name__}.")
     try:
-        return model.model_validate(data)  # type: ignore[attr-defined]
+        return model.model_validate(data)
     except pydantic.ValidationError as error:
         raise InputError(f"{where}: {_explain(model, error.errors())}") from error
 
@@ -181,7 +184,7 @@ _PATTERNS = {
 """The schemas' patterns in words."""
 
 
-def _explain(model: Any, errors: list) -> str:
+def _explain(model: Any, errors: list[Any]) -> str:
     """Return every error in a sentence, unknown keys first: one on the same line, more on a line each."""
     ordered = sorted(errors, key=lambda error: error["type"] != "extra_forbidden")
     sentences = [_sentence(model, error) for error in ordered[:_MOST_ERRORS]]
@@ -229,7 +232,7 @@ def _shown(value: Any) -> str:
     return brief(value)
 
 
-def _keys(model: Any, path: tuple) -> list[str]:
+def _keys(model: Any, path: tuple[Any, ...]) -> list[str]:
     """Return the keys allowed at ``path`` below a model; a part may be a field, an index, or a variant's kind."""
     candidates = [model]
     for part in path:
@@ -248,6 +251,6 @@ def _models(annotation: Any) -> list[Any]:
     return [model for part in typing.get_args(annotation) for model in _models(part)]
 
 
-def _kinds(model: Any) -> tuple:
+def _kinds(model: Any) -> tuple[Any, ...]:
     field = model.model_fields.get("kind")
     return typing.get_args(field.annotation) if field else ()

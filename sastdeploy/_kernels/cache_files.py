@@ -25,7 +25,7 @@ _DIGEST = hashlib.sha256().digest_size
 class CheckedCache(FunctionCache):
     """Numba's cache of one function, with `CheckedFiles` in place of its index and data files."""
 
-    def __init__(self, function: Callable) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
         self._cache_file = CheckedFiles(Path(self.cache_path), self._impl.filename_base)
 

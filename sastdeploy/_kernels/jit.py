@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numba
 import numpy
@@ -34,6 +34,8 @@ SOURCES = (
 
 
 PACKAGE = Path(__file__).resolve().parents[1]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def content_hash() -> str:
@@ -68,18 +70,22 @@ def _can_write(folder: Path) -> bool:
         return False
 
 
-def kernel(**options: Any) -> Callable[[Callable], Any]:
-    """Return Numba's decorator for a function that holds no Python objects and releases the interpreter's lock."""
+def kernel(**options: Any) -> Callable[[Function], Function]:
+    """Return Numba's decorator for a function that holds no Python objects and releases the interpreter's lock.
 
-    def decorated(function: Callable) -> Any:
+    The compiled function keeps the signature that a type checker sees.
+    """
+
+    def decorated(function: Function) -> Function:
         folder, before = cache_folder(), numba.config.CACHE_DIR
         numba.config.CACHE_DIR = str(folder or "")
         try:
             dispatcher = numba.njit(nogil=True, **options)(function)
             if folder and not numba.config.DISABLE_JIT:
                 dispatcher._cache = CheckedCache(function)
-            return dispatcher
         finally:
             numba.config.CACHE_DIR = before
+        compiled: Function = dispatcher
+        return compiled
 
     return decorated

@@ -10,6 +10,7 @@ place + L lies inside the array and that no result leaves its type. L / 8 is the
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,9 @@ from numba import types
 from numba.core import cgutils
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import lower_builtin, models, register_model
+from numpy.typing import NDArray
 
-from sastdeploy._kernels.vectors import contiguous, either, spread_scalar
+from sastdeploy._kernels.vectors import Typed, Typer, contiguous, either, spread_scalar
 
 
 class Lanes(types.Type):
@@ -32,14 +34,14 @@ class Lanes(types.Type):
 
 @register_model(Lanes)
 class _LanesModel(models.PrimitiveModel):
-    def __init__(self, manager, fe_type: Lanes) -> None:
+    def __init__(self, manager: Any, fe_type: Lanes) -> None:
         number = manager.lookup(fe_type.dtype).get_value_type()
         super().__init__(manager, fe_type, ir.VectorType(number, fe_type.lanes))
 
 
-def _binary(function, instruction: str) -> None:
+def _binary(function: Callable[..., Any], instruction: str) -> None:
     class Template(AbstractTemplate):
-        def generic(self, arguments, keywords):
+        def generic(self, arguments: Any, keywords: Any) -> Any:
             if len(arguments) == 2 and isinstance(arguments[0], Lanes) and arguments[0] == arguments[1]:
                 return signature(arguments[0], *arguments)
             return None
@@ -59,25 +61,25 @@ for _function, _instruction in (
 
 @infer_global(operator.invert)
 class _Invert(AbstractTemplate):
-    def generic(self, arguments, keywords):
+    def generic(self, arguments: Any, keywords: Any) -> Any:
         return signature(arguments[0], *arguments) if isinstance(arguments[0], Lanes) else None
 
 
 @lower_builtin(operator.invert, Lanes)
-def _invert(context, builder, typed, arguments):
+def _invert(context: Any, builder: Any, typed: Any, arguments: Any) -> Any:
     return builder.not_(arguments[0])
 
 
-def _address(context, builder, array_type, array, place, vector):
+def _address(context: Any, builder: Any, array_type: Any, array: Any, place: Any, vector: Any) -> Any:
     data = context.make_array(array_type)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [place]), vector.as_pointer())
 
 
-def _load(typing_context, array, place, eighths):
+def _load(typing_context: Any, array: Any, place: Any, eighths: Any) -> Typed:
     contiguous(array)
     kind = Lanes(array.dtype, 8 * len(eighths))
 
-    def code(context, builder, typed, arguments):
+    def code(context: Any, builder: Any, typed: Any, arguments: Any) -> Any:
         vector = context.get_value_type(kind)
         return builder.load(
             _address(context, builder, typed.args[0], arguments[0], arguments[1], vector), align=1
@@ -86,10 +88,10 @@ def _load(typing_context, array, place, eighths):
     return kind(array, types.int64, eighths), code
 
 
-def _put(typing_context, lanes, array, place):
+def _put(typing_context: Any, lanes: Any, array: Any, place: Any) -> Typed:
     contiguous(array)
 
-    def code(context, builder, typed, arguments):
+    def code(context: Any, builder: Any, typed: Any, arguments: Any) -> Any:
         address = _address(context, builder, typed.args[1], arguments[1], arguments[2], arguments[0].type)
         builder.store(arguments[0], address, align=1)
         return context.get_dummy_value()
@@ -97,18 +99,18 @@ def _put(typing_context, lanes, array, place):
     return types.none(lanes, array, types.int64), code
 
 
-def _spread(typing_context, like, number):
-    def code(context, builder, typed, arguments):
+def _spread(typing_context: Any, like: Any, number: Any) -> Typed:
+    def code(context: Any, builder: Any, typed: Any, arguments: Any) -> Any:
         return spread_scalar(builder, arguments[0].type, arguments[1])
 
     return like(like, like.dtype), code
 
 
-def _resized(dtype: types.Integer, instruction: str):
-    def resized(typing_context, lanes):
+def _resized(dtype: types.Integer, instruction: str) -> Typer:
+    def resized(typing_context: Any, lanes: Any) -> Typed:
         kind = Lanes(dtype, lanes.lanes)
 
-        def code(context, builder, typed, arguments):
+        def code(context: Any, builder: Any, typed: Any, arguments: Any) -> Any:
             return getattr(builder, instruction)(arguments[0], context.get_value_type(kind))
 
         return kind(lanes), code
@@ -116,10 +118,10 @@ def _resized(dtype: types.Integer, instruction: str):
     return resized
 
 
-def _sized(typing_context, lanes, like):
+def _sized(typing_context: Any, lanes: Any, like: Any) -> Typed:
     kind = Lanes(like.dtype, lanes.lanes)
 
-    def code(context, builder, typed, arguments):
+    def code(context: Any, builder: Any, typed: Any, arguments: Any) -> Any:
         here, there = lanes.dtype.bitwidth, like.dtype.bitwidth
         if here == there:
             return arguments[0]
@@ -128,9 +130,9 @@ def _sized(typing_context, lanes, like):
     return kind(lanes, like), code
 
 
-def _compared(sign: str):
-    def compared(typing_context, one, other):
-        def code(context, builder, typed, arguments):
+def _compared(sign: str) -> Typer:
+    def compared(typing_context: Any, one: Any, other: Any) -> Typed:
+        def code(context: Any, builder: Any, typed: Any, arguments: Any) -> Any:
             return builder.sext(builder.icmp_signed(sign, *arguments), arguments[0].type)
 
         return one(one, other), code
@@ -138,21 +140,21 @@ def _compared(sign: str):
     return compared
 
 
-def _whole(builder, true):
+def _whole(builder: Any, true: Any) -> Any:
     """Return a vector of single bits as one 64-bit number."""
     whole = builder.bitcast(true, ir.IntType(true.type.count))
     return whole if true.type.count == 64 else builder.zext(whole, ir.IntType(64))
 
 
-def _bits(typing_context, mask):
-    def code(context, builder, typed, arguments):
+def _bits(typing_context: Any, mask: Any) -> Typed:
+    def code(context: Any, builder: Any, typed: Any, arguments: Any) -> Any:
         return _whole(builder, builder.icmp_signed("<", arguments[0], ir.Constant(arguments[0].type, None)))
 
     return types.int64(mask), code
 
 
-def _population(typing_context, bits):
-    def code(context, builder, typed, arguments):
+def _population(typing_context: Any, bits: Any) -> Typed:
+    def code(context: Any, builder: Any, typed: Any, arguments: Any) -> Any:
         return builder.ctpop(arguments[0])
 
     return types.int64(bits), code
@@ -162,10 +164,10 @@ _COMPRESS = "llvm.x86.avx512.mask.compress.v16i32"
 """LLVM's name of the instruction that moves the chosen ones of 16 numbers to the front (AVX-512)."""
 
 
-def _append(typing_context, mask, number, array, end):
+def _append(typing_context: Any, mask: Any, number: Any, array: Any, end: Any) -> Typed:
     contiguous(array)
 
-    def code(context, builder, typed, arguments):
+    def code(context: Any, builder: Any, typed: Any, arguments: Any) -> Any:
         chosen, number, target, end = arguments
         kind, array_type = typed.args[0], typed.args[2]
         fast = "+avx512f" in context.codegen()._tm_features.split(",") and array_type.dtype == types.int32
@@ -190,7 +192,7 @@ def _append(typing_context, mask, number, array, end):
     return types.int64(mask, types.int64, array, types.int64), code
 
 
-def _append_one_by_one(builder, address, number, chosen, end):
+def _append_one_by_one(builder: Any, address: Any, number: Any, chosen: Any, end: Any) -> Any:
     zero, one = ir.Constant(chosen.type, 0), ir.Constant(chosen.type, 1)
     before, head, body, after = (
         builder.block,
@@ -213,17 +215,17 @@ def _append_one_by_one(builder, address, number, chosen, end):
     return place
 
 
-def _plain_append(mask, number, array, end):
+def _plain_append(mask: NDArray[np.integer], number: int, array: NDArray[np.integer], end: int) -> int:
     chosen = np.flatnonzero(mask)
     array[end : end + len(chosen)] = number + chosen
     return end + len(chosen)
 
 
-def _plain_put(lanes, array, place) -> None:
+def _plain_put(lanes: NDArray[Any], array: NDArray[Any], place: int) -> None:
     array[place : place + len(lanes)] = lanes
 
 
-def _plain_bits(mask) -> int:
+def _plain_bits(mask: NDArray[np.integer]) -> int:
     return int.from_bytes(np.packbits(mask < 0, bitorder="little").tobytes(), "little")
 
 

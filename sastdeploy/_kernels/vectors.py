@@ -12,7 +12,8 @@ lies inside. V and L / 8 are given as the lengths of tuples, from whose types Nu
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 from llvmlite import ir
@@ -20,7 +21,16 @@ from numba import config, types
 from numba.core.errors import TypingError
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, models, register_model
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
+
+Number = TypeVar("Number", bound=np.generic)
+Typed = tuple[Any, Callable[..., Any]]
+"""An intrinsic's signature in Numba's types, and the function that writes its LLVM code.
+
+Numba's and LLVM's own values are ``Any`` here: their libraries do not type them.
+"""
+Typer = Callable[..., Typed]
+"""From the types of an intrinsic's arguments to its `Typed` form."""
 
 _CONTRACT = ("contract",)
 """A product and its addition may be rounded once."""
@@ -31,7 +41,7 @@ def shape(vectors: int, lanes: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return (0,) * vectors, (0,) * (lanes // 8)
 
 
-def aligned_zeros(size: tuple[int, ...] | int, dtype: DTypeLike) -> NDArray:
+def aligned_zeros(size: tuple[int, ...] | int, dtype: type[Number]) -> NDArray[Number]:
     """Return a C-contiguous array of zeros that begins at a cache line: rows across two lines cost up to twice."""
     count = int(np.prod(size)) * np.dtype(dtype).itemsize
     room = np.zeros(count + 64, np.uint8)
@@ -54,14 +64,14 @@ class Sums(types.Type):
 
 @register_model(Sums)
 class _SumsModel(models.PrimitiveModel):
-    def __init__(self, manager, fe_type: Sums) -> None:
+    def __init__(self, manager: Any, fe_type: Sums) -> None:
         one = ir.VectorType(manager.lookup(fe_type.dtype).get_value_type(), fe_type.piece)
         super().__init__(manager, fe_type, ir.ArrayType(one, fe_type.pieces))
 
 
-def _start(dtype: types.Type, paired: bool = False):
-    def start(typing_context, vectors, eighths):
-        def code(context, builder, signature, arguments):
+def _start(dtype: types.Type, paired: bool = False) -> Typer:
+    def start(typing_context: Any, vectors: Any, eighths: Any) -> Typed:
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return ir.Constant(context.get_value_type(signature.return_type), None)
 
         return Sums(dtype, len(vectors), 8 * len(eighths), paired)(vectors, eighths), code
@@ -69,7 +79,9 @@ def _start(dtype: types.Type, paired: bool = False):
     return start
 
 
-def _addresses(context, builder, number: int, lanes: int, array_type, array, place):
+def _addresses(
+    context: Any, builder: Any, number: int, lanes: int, array_type: Any, array: Any, place: Any
+) -> list[Any]:
     """Return the addresses of successive vectors in ``array`` (with its type) from ``place`` on."""
     data = context.make_array(array_type)(context, builder, array).data
     vector = ir.VectorType(context.get_data_type(array_type.dtype), lanes).as_pointer()
@@ -77,13 +89,13 @@ def _addresses(context, builder, number: int, lanes: int, array_type, array, pla
     return [builder.bitcast(builder.gep(data, [builder.add(place, step)]), vector) for step in steps]
 
 
-def _load(builder, address, wide):
+def _load(builder: Any, address: Any, wide: Any) -> Any:
     """Load a vector from anywhere (no alignment), widened with its sign to the type ``wide``."""
     vector = builder.load(address, align=1)
     return vector if vector.type == wide else builder.sext(vector, wide)
 
 
-def spread_scalar(builder, vector, scalar):
+def spread_scalar(builder: Any, vector: Any, scalar: Any) -> Any:
     """Return ``scalar`` in every lane."""
     nothing = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(nothing, scalar, ir.Constant(ir.IntType(32), 0))
@@ -92,16 +104,16 @@ def spread_scalar(builder, vector, scalar):
     )
 
 
-def contiguous(table) -> None:
+def contiguous(table: Any) -> None:
     """Refuse an array type whose elements do not follow each other in memory."""
     if not isinstance(table, types.Array) or table.layout != "C":
         raise TypingError(f"vectors are loaded from C-contiguous arrays, not from {table}")
 
 
-def _add(typing_context, sums, table, place):
+def _add(typing_context: Any, sums: Any, table: Any, place: Any) -> Typed:
     contiguous(table)
 
-    def code(context, builder, signature, arguments):
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind, array_type, _ = signature.args
         value, array, start = arguments
         wide = context.get_value_type(kind).element
@@ -116,10 +128,10 @@ def _add(typing_context, sums, table, place):
     return sums(sums, table, types.int64), code
 
 
-def _add_scaled(typing_context, sums, table, place, factor):
+def _add_scaled(typing_context: Any, sums: Any, table: Any, place: Any, factor: Any) -> Typed:
     contiguous(table)
 
-    def code(context, builder, signature, arguments):
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind, array_type, _, _ = signature.args
         value, array, start, scale = arguments
         wide = context.get_value_type(kind).element
@@ -150,7 +162,7 @@ _MULTIPLY_ADD = {
 """By lanes: processor feature, and LLVM's name of the instruction ``u8 x s8 + u8 x s8 -> s16`` (saturating)."""
 
 
-def _multiply_add(codegen, lanes: int) -> str | None:
+def _multiply_add(codegen: Any, lanes: int) -> str | None:
     """Return the instruction to use for row pairs, None where this processor has none."""
     feature, name = _MULTIPLY_ADD.get(lanes, ("", ""))
     return name if feature and feature in codegen._tm_features.split(",") else None
@@ -178,11 +190,11 @@ def _back(lanes: int) -> list[int]:
     return low + high
 
 
-def _constant_order(order: list[int]):
+def _constant_order(order: list[int]) -> Any:
     return ir.Constant(ir.VectorType(ir.IntType(32), len(order)), order)
 
 
-def _pair_products(builder, name: str, lanes: int, first, second, factors):
+def _pair_products(builder: Any, name: str, lanes: int, first: Any, second: Any, factors: Any) -> list[Any]:
     """Return ``a * first + b * second`` by ``name``, in two halves: low halves of 16-byte pieces before high ones."""
     small = ir.VectorType(ir.IntType(8), lanes)
     half = ir.VectorType(ir.IntType(16), lanes // 2)
@@ -195,12 +207,14 @@ def _pair_products(builder, name: str, lanes: int, first, second, factors):
     return parts
 
 
-def _add_pair(typing_context, sums, table, place, other_place, factors):
+def _add_pair(
+    typing_context: Any, sums: Any, table: Any, place: Any, other_place: Any, factors: Any
+) -> Typed:
     contiguous(table)
     if not (sums.paired and table.dtype == types.int8):
         raise TypingError("pairs of int8 rows are added to paired_sums")
 
-    def code(context, builder, signature, arguments):
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind, array_type = signature.args[:2]
         value, array, start, other_start, factor = arguments
         wide = ir.VectorType(ir.IntType(16), kind.lanes)
@@ -237,10 +251,10 @@ def _add_pair(typing_context, sums, table, place, other_place, factors):
     return sums(sums, table, types.int64, types.int64, types.int16), code
 
 
-def _store(typing_context, sums, array, place, on_top):
+def _store(typing_context: Any, sums: Any, array: Any, place: Any, on_top: Any) -> Typed:
     contiguous(array)
 
-    def code(context, builder, signature, arguments):
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind, array_type, _, more = signature.args
         value, target, start, _ = arguments
         wide = ir.VectorType(context.get_data_type(array_type.dtype), kind.piece)
@@ -260,27 +274,29 @@ def _store(typing_context, sums, array, place, on_top):
     return types.none(sums, array, types.int64, on_top), code
 
 
-def _plain_row(sums, table, place):
+def _plain_row(sums: NDArray[Any], table: NDArray[Number], place: int) -> NDArray[Number]:
     return table.reshape(-1)[place : place + len(sums)]
 
 
-def _plain_pair(sums, table, place, other_place, factors):
+def _plain_pair(
+    sums: NDArray[np.int16], table: NDArray[np.int8], place: int, other_place: int, factors: int
+) -> NDArray[np.int16]:
     sums = sums + _plain_row(sums, table, place) * np.int16(factors & 255)
     return sums + _plain_row(sums, table, other_place) * np.int16(factors >> 8)
 
 
-def _plain_store(sums, array, place, on_top) -> None:
+def _plain_store(sums: NDArray[Any], array: NDArray[Any], place: int, on_top: bool) -> None:
     flat = array.reshape(-1)
     flat[place : place + len(sums)] = sums + (
         flat[place : place + len(sums)] if on_top else array.dtype.type(0)
     )
 
 
-def _plain_start(dtype):
+def _plain_start(dtype: type[np.generic]) -> Callable[..., NDArray[Any]]:
     return lambda vectors, eighths: np.zeros(len(vectors) * 8 * len(eighths), dtype)
 
 
-def either(compiled, plain) -> Any:
+def either(compiled: Typer, plain: Callable[..., Any]) -> Any:
     """Return the intrinsic, or its plain NumPy form where the compiler is switched off."""
     return plain if config.DISABLE_JIT else intrinsic(compiled)
 

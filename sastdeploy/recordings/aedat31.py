@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
-from sastdeploy.recordings.events import EVENT_DTYPE, check_events
+from sastdeploy.recordings.events import EVENT_DTYPE, Events, check_events
 
 MAGIC = b"#!AER-DAT3.1"
 END = b"#!END-HEADER\r\n"
@@ -20,7 +20,7 @@ _POLARITY, _POLARITY_BYTES = 1, 8
 _PACKET = 4096
 
 
-def parse_aedat31(content: bytes, sensor_size: tuple[int, int, int], where: str) -> NDArray:
+def parse_aedat31(content: bytes, sensor_size: tuple[int, int, int], where: str) -> Events:
     """Return the valid polarity events, times in us.
 
     A packet's header of 28 bytes holds type, source, event size, offset of the time, number of time overflows
@@ -76,7 +76,7 @@ def parse_aedat31(content: bytes, sensor_size: tuple[int, int, int], where: str)
     return events
 
 
-def _events(words: NDArray, overflow: int) -> NDArray:
+def _events(words: NDArray[np.uint32], overflow: int) -> Events:
     events = np.empty(len(words), EVENT_DTYPE)
     events["p"] = words[:, 0] >> 1 & 1
     events["y"] = words[:, 0] >> 2 & 0x7FFF
@@ -85,7 +85,7 @@ def _events(words: NDArray, overflow: int) -> NDArray:
     return events
 
 
-def aedat31_bytes(events: NDArray, source: str = "simulated") -> bytes:
+def aedat31_bytes(events: Events, source: str = "simulated") -> bytes:
     """Return an AEDAT 3.1 file of polarity events with x, y below 2^15 and times below 2^31 us."""
     header = f"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 1: DVS128\r\n#Start-Time: {source}\r\n".encode() + END
     words = np.empty((len(events), 2), "<u4")

@@ -6,22 +6,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
-from sastdeploy.recordings.events import Segment, checked_events
+from sastdeploy.recordings.events import Events, Segment, checked_events
 from sastdeploy.recordings.frames import MAX_COUNT, Frames, Preprocessing, index_dtype
 
 RULE = 1
 """Version of the binning rule; part of every cache key."""
 _PIECE = 1 << 20
 
+Entries = tuple[NDArray[np.int64], NDArray[np.integer], NDArray[np.uint8]]
+"""One recording's sparse counts: entries per bin [T], input index, count."""
+
 
 def count_events(
-    events: NDArray,
+    events: Events,
     sensor_size: tuple[int, int, int],
     frame_size: tuple[int, int],
     time_bins: int,
     start_us: int,
     stop_us: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+) -> Entries:
     """Return the sparse counts of one segment: (entries per bin [T], input index, count saturated at 255).
 
     An event at t falls into bin ``(t - start) * T // (stop - start)``; pixel x of a sensor W wide falls into column
@@ -42,7 +45,7 @@ def count_events(
 
 
 def bin_events(
-    events: NDArray, sensor_size: tuple[int, int, int], frame_size: tuple[int, int], time_bins: int
+    events: Events, sensor_size: tuple[int, int, int], frame_size: tuple[int, int], time_bins: int
 ) -> NDArray[np.uint8]:
     """Return one recording's counts as uint8 ``[T, P, H, W]`` (at most 255 each), from time 0 to its last event.
 
@@ -62,7 +65,8 @@ def bin_events(
     Preprocessing(sensor_size, frame_size, time_bins)  # refuses sizes and bins out of range
     events = checked_events(events, sensor_size)
     segment = Segment("", 0, -1, 0, int(events["t"][-1]) + 1, events)
-    return bin_segments([segment], sensor_size, frame_size, time_bins).dense()[0]
+    counts: NDArray[np.uint8] = bin_segments([segment], sensor_size, frame_size, time_bins).dense()[0]
+    return counts
 
 
 def bin_segments(
@@ -76,7 +80,7 @@ def bin_segments(
 
 
 def joined(
-    rows: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]],
+    rows: list[Entries],
     sensor_size: tuple[int, int, int],
     frame_size: tuple[int, int],
     time_bins: int,

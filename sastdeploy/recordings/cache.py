@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,10 @@ from sastdeploy._files import atomic
 from sastdeploy._files.locks import held
 from sastdeploy._files.reading import MIB, parsing, read_json, shown
 from sastdeploy.errors import InputError
-from sastdeploy.recordings.binning import RULE, count_events, joined
+from sastdeploy.recordings.binning import RULE, Entries, count_events, joined
 from sastdeploy.recordings.catalog import Dataset
 from sastdeploy.recordings.dvsgesture import labels_of
-from sastdeploy.recordings.frames import Frames, LabelledFrames, index_dtype
+from sastdeploy.recordings.frames import Frames, Index, LabelledFrames, index_dtype
 from sastdeploy.recordings.nmnist import file_content, label_of
 from sastdeploy.recordings.reading import Source, list_sources, read_split
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sastdeploy.recordings.fast_binning import DigitBinner
 
 FORMAT = 4
+_Number = TypeVar("_Number", bound=np.generic)
 _BATCH = 256
 _FILES = ("index.bin", "count.bin", "indptr.npy", "labels.npy", "groups.npy", "seconds.npy", "meta.json")
 _SUMS = "sums.json"
@@ -199,7 +200,7 @@ def _fill(
 ) -> None:
     """Bin every file into ``folder``; it appears when it is complete."""
     bad: list[str] = []
-    rows: list[NDArray] = []
+    rows: list[NDArray[np.int64]] = []
     labels, groups, names, seconds = [], [], [], []
     digest = hashlib.sha256()
     binner = None
@@ -257,7 +258,8 @@ def _binned(
     on_bad: Callable[[str], None],
 ) -> tuple[Frames, list[_Fact]]:
     """Return the frames of all segments in the files, and what is to be noted of each; digits go the fast way."""
-    rows, noted = [], []
+    rows: list[Entries] = []
+    noted = []
     for source in sources:
         fast = _fast(source, binner) if binner else None
         if fast:
@@ -271,7 +273,9 @@ def _binned(
     return joined(rows, facts.sensor_size, facts.frame_size, time_bins), noted
 
 
-def _fast(source: Source, binner: DigitBinner):
+def _fast(
+    source: Source, binner: DigitBinner
+) -> tuple[NDArray[np.int64], Index, NDArray[np.uint8], int] | None:
     """Return what the binner makes of a file; None where it, or the file's state, calls for the slow way."""
     try:
         return binner.bin(file_content(source.path, source.member))
@@ -315,5 +319,5 @@ def _open(folder: Path, facts: Dataset, window_us: int | None, say: Callable[[st
     return labelled
 
 
-def _mapped(path: Path, kind: type) -> NDArray:
+def _mapped(path: Path, kind: type[_Number]) -> NDArray[_Number]:
     return np.memmap(path, kind, "r") if path.stat().st_size else np.empty(0, kind)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 
 from sastdeploy._files.reading import exists, read_json
 from sastdeploy.recordings.catalog import Dataset, dataset
+from sastdeploy.recordings.events import Segment
 from sastdeploy.recordings.reading import Source, list_sources, read_split
 from sastdeploy.recordings.splits import missing_classes
 
@@ -90,7 +91,7 @@ def check_dataset(
     )  # fmt: skip
 
 
-def _good(source: Source, bad: list[str]):
+def _good(source: Source, bad: list[str]) -> Iterator[Segment]:
     return read_split([source], skip_bad=True, on_bad=bad.append)
 
 
@@ -100,7 +101,7 @@ def _missing(facts: Dataset, root: Path, counts: tuple[int, int], repacked: bool
         content = read_json(manifest)
         parameters = content.get("parameters") if isinstance(content, dict) else None
         if facts.form == "digits" and isinstance(parameters, dict):
-            made = parameters.get("train"), parameters.get("test")
+            made: tuple[Any, Any] = parameters.get("train"), parameters.get("test")
             return _compared("made", made, counts) if all(type(n) is int for n in made) else []
         return []
     if facts.simulated:
@@ -109,7 +110,7 @@ def _missing(facts: Dataset, root: Path, counts: tuple[int, int], repacked: bool
     return _compared("published", published, counts)
 
 
-def _compared(kind: str, expected: tuple, counts: tuple[int, int]) -> list[str]:
+def _compared(kind: str, expected: tuple[int, int], counts: tuple[int, int]) -> list[str]:
     if expected == counts:
         return []
     return [

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sastdeploy.errors import InputError
-from sastdeploy.recordings.binning import count_events, joined
+from sastdeploy.recordings.binning import Entries, count_events, joined
 from sastdeploy.recordings.cache import short_name
 from sastdeploy.recordings.catalog import data_root, dataset
 from sastdeploy.recordings.corruption import Corruption, corrupted
@@ -43,7 +43,7 @@ def corrupted_frames(
     facts, wanted = dataset(name), set(clean.names)
     root = root or data_root()
     files = {label.rsplit("@", 1)[0] for label in wanted}
-    rows: dict[str, tuple] = {}
+    rows: dict[str, Entries] = {}
     for source in list_sources(facts, root, "test" if split == "test" else "train"):
         if short_name(source.name, root / name) not in files:
             continue

@@ -14,10 +14,9 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError, did_you_mean
-from sastdeploy.recordings.events import EVENT_DTYPE, Segment
+from sastdeploy.recordings.events import EVENT_DTYPE, Events, Segment
 
 HOT_PIXEL_HZ = 100.0
 """Rate of a hot pixel's events: three events per bin of 30 ms."""
@@ -26,19 +25,19 @@ Span = tuple[int, int]
 """Begin and end of a recording in us, half open."""
 
 
-def drop(events: NDArray, probability: float, rng: np.random.Generator) -> NDArray:
+def drop(events: Events, probability: float, rng: np.random.Generator) -> Events:
     """Return the events of which each was lost with ``probability``, independently (the paper's event drop)."""
     return events[rng.random(len(events)) >= probability]
 
 
-def flip(events: NDArray, share: float, rng: np.random.Generator) -> NDArray:
+def flip(events: Events, share: float, rng: np.random.Generator) -> Events:
     """Return the events with the polarity of each mirrored with probability ``share``; 1 mirrors all."""
     flipped = events.copy()
     flipped["p"] ^= rng.random(len(events)) < share
     return flipped
 
 
-def jitter(events: NDArray, sigma_ms: float, span: Span, rng: np.random.Generator) -> NDArray:
+def jitter(events: Events, sigma_ms: float, span: Span, rng: np.random.Generator) -> Events:
     """Return the events with Gaussian noise of ``sigma_ms`` on their times, clipped to the span and sorted again."""
     moved = events.copy()
     shift = np.rint(rng.standard_normal(len(events)) * (1000 * sigma_ms)).astype(np.int64)
@@ -47,7 +46,7 @@ def jitter(events: NDArray, sigma_ms: float, span: Span, rng: np.random.Generato
 
 
 def hot_pixels(
-    events: NDArray,
+    events: Events,
     pixels: int,
     span: Span,
     sensor_size: tuple[int, int, int],
@@ -55,7 +54,7 @@ def hot_pixels(
     *,
     rate_hz: float = HOT_PIXEL_HZ,
     polarity: int | None = None,
-) -> NDArray:
+) -> Events:
     """Return the events with those of ``pixels`` hot pixels, each firing evenly at ``rate_hz`` from a drawn phase.
 
     Args:
@@ -77,12 +76,12 @@ def hot_pixels(
 
 
 def noise(
-    events: NDArray,
+    events: Events,
     rate_hz: float,
     span: Span,
     sensor_size: tuple[int, int, int],
     rng: np.random.Generator,
-) -> NDArray:
+) -> Events:
     """Return the events with background noise: per pixel a Poisson process of ``rate_hz``, half ON and half OFF."""
     width, height, _ = sensor_size
     count = rng.poisson(rate_hz * width * height * (span[1] - span[0]) * 1e-6)
@@ -92,7 +91,7 @@ def noise(
     return _merged(events, added)
 
 
-def _merged(events: NDArray, added: NDArray) -> NDArray:
+def _merged(events: Events, added: Events) -> Events:
     together = np.concatenate([events, added])
     return together[np.argsort(together["t"], kind="stable")]
 
@@ -104,7 +103,7 @@ class Kind(NamedTuple):
     unit: str
     largest: float
     example: str
-    apply: Callable[[Segment, float, tuple[int, int, int], np.random.Generator], NDArray]
+    apply: Callable[[Segment, float, tuple[int, int, int], np.random.Generator], Events]
 
 
 def _span(segment: Segment) -> Span:

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sastdeploy._files.atomic import replacing_folder
 from sastdeploy._files.reading import open_regular, parsing, read_bytes, read_text, shown
 from sastdeploy.errors import InputError
 from sastdeploy.recordings.aedat31 import parse_aedat31
-from sastdeploy.recordings.events import LARGEST_RECORDING, Segment
+from sastdeploy.recordings.events import LARGEST_RECORDING, Events, Segment
 from sastdeploy.recordings.npy import read_npy
 
 SENSOR = (128, 128, 2)
@@ -173,7 +172,7 @@ def read_gestures(path: Path, member: str = "") -> Iterator[Segment]:
     yield from labelled(path, events, user)
 
 
-def labelled(path: Path, events: NDArray, user: int = -1) -> Iterator[Segment]:
+def labelled(path: Path, events: Events, user: int = -1) -> Iterator[Segment]:
     """Yield the part of an .aedat file's events that belongs to each gesture of its label file.
 
     Raises:

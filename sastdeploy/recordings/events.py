@@ -18,6 +18,8 @@ LONGEST_US = 24 * 3600 * 10**6
 
 EVENT_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<i8"), ("p", "u1")])
 """One event: x, y in pixels, t in us since the recording's begin, p 1 for ON and 0 for OFF."""
+Events = NDArray[np.void]
+"""A structured array with the fields of `EVENT_DTYPE`."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Segment:
     group: int
     start_us: int
     stop_us: int
-    events: NDArray
+    events: Events
 
     def within(self, window_us: int | None) -> Segment:
         """Return the segment without what comes ``window_us`` or more after its start; it then ends with the last event kept.
@@ -57,7 +59,7 @@ class Segment:
         return replace(self, stop_us=int(kept["t"][-1]) + 1, events=kept)
 
 
-def checked_events(events: NDArray, sensor_size: tuple[int, int, int]) -> NDArray:
+def checked_events(events: Events, sensor_size: tuple[int, int, int]) -> Events:
     """Return events of one's own as `EVENT_DTYPE`.
 
     Raises:
@@ -88,7 +90,7 @@ def checked_events(events: NDArray, sensor_size: tuple[int, int, int]) -> NDArra
 
 
 def check_events(
-    events: NDArray, sensor_size: tuple[int, int, int], where: str, offsets: NDArray | None = None
+    events: Events, sensor_size: tuple[int, int, int], where: str, offsets: NDArray[np.int64] | None = None
 ) -> None:
     """Accept events of a sensor; name the first one that breaks a rule.
 
@@ -130,5 +132,5 @@ def check_events(
         )
 
 
-def _place(number: int, offsets: NDArray | None) -> str:
+def _place(number: int, offsets: NDArray[np.int64] | None) -> str:
     return f"event {number}" if offsets is None else f"offset {int(offsets[number])}"

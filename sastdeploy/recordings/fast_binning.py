@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sastdeploy._kernels.jit import kernel
 from sastdeploy._kernels.lanes import append, below, load, spread
 from sastdeploy._kernels.vectors import shape
-from sastdeploy.recordings.frames import index_dtype
+from sastdeploy.recordings.frames import Index, index_dtype
 from sastdeploy.recordings.nmnist import OVERFLOW_Y, SENSOR
 
 OVERFLOW, ONE, TWO, THREE, FOUR = (np.uint64(n) for n in (OVERFLOW_Y, 1, 2, 3, 4))
@@ -46,15 +46,13 @@ class DigitBinner:
         self._times = np.empty(_MOST_EVENTS, np.int64)
         self._places = np.empty(_MOST_EVENTS, np.int64)
 
-    def bin(
-        self, content: bytes
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8], int] | None:
+    def bin(self, content: bytes) -> tuple[NDArray[np.int64], Index, NDArray[np.uint8], int] | None:
         """Return (entries per bin [T], input index, count, last time + 1 in us); None where the slow way must look."""
         if len(content) % 5 or len(content) // 5 > _MOST_EVENTS:
             return None
         raw = np.frombuffer(content, np.uint8)
         entries = min(len(raw) // 5, len(self._counts))
-        index: NDArray = np.empty(entries, self._kind)
+        index = np.empty(entries, self._kind)
         count = np.empty(entries, np.uint8)
         per_bin = np.empty(self._bins, np.int64)
         stop, end = _frame(
@@ -63,11 +61,14 @@ class DigitBinner:
         )  # fmt: skip
         if stop <= 0:
             return None
-        return per_bin, index[:end], count[:end], stop
+        return per_bin, index[:end], count[:end], int(stop)
 
 
 @kernel()
-def _count(raw, column, row, half, pitch, bins, times, places, counts):
+def _count(
+    raw: NDArray[np.uint8], column: NDArray[np.int64], row: NDArray[np.int64], half: int, pitch: int, bins: int,
+    times: NDArray[np.int64], places: NDArray[np.int64], counts: NDArray[np.uint8],
+) -> np.int64:  # fmt: skip
     """Count every event; return the last time + 1, or 0 with all counts zero where a rule is broken."""
     base = np.int64(0)
     last = np.int64(-1)
@@ -101,7 +102,10 @@ def _count(raw, column, row, half, pitch, bins, times, places, counts):
 
 
 @kernel()
-def _collect(counts, signed, pitch, listed, per_bin, index, count):
+def _collect(
+    counts: NDArray[np.uint8], signed: NDArray[np.int8], pitch: int, listed: NDArray[np.int32],
+    per_bin: NDArray[np.int64], index: NDArray[np.unsignedinteger], count: NDArray[np.uint8],
+) -> np.int64:  # fmt: skip
     """List the counts that are not zero, and set all to zero; return their number. ``signed``: the same memory as int8."""
     end = np.int64(0)
     for bin_ in range(len(per_bin)):
@@ -119,7 +123,11 @@ def _collect(counts, signed, pitch, listed, per_bin, index, count):
 
 
 @kernel()
-def _frame(raw, column, row, half, pitch, times, places, counts, signed, listed, per_bin, index, count):
+def _frame(
+    raw: NDArray[np.uint8], column: NDArray[np.int64], row: NDArray[np.int64], half: int, pitch: int,
+    times: NDArray[np.int64], places: NDArray[np.int64], counts: NDArray[np.uint8], signed: NDArray[np.int8],
+    listed: NDArray[np.int32], per_bin: NDArray[np.int64], index: NDArray[np.unsignedinteger], count: NDArray[np.uint8],
+) -> tuple[np.int64, np.int64]:  # fmt: skip
     """Count and list a file's events; return (last time + 1, or 0 where a rule is broken; entries)."""
     stop = _count(raw, column, row, half, pitch, len(per_bin), times, places, counts)
     end = _collect(counts, signed, pitch, listed, per_bin, index, count) if stop > 0 else np.int64(0)

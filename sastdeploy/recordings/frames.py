@@ -9,7 +9,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,10 @@ LARGEST_COUNT = 255
 MOST_DIVISOR = 1e12
 
 NORMALISATIONS = ("fixed", "sample_max")
+
+Index = NDArray[np.unsignedinteger]
+"""Input numbers, in the type that `index_dtype` gives."""
+_Number = TypeVar("_Number", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ class Preprocessing:
         """``(P, H, W)`` of one frame."""
         return (self.sensor_size[2], self.frame_size[1], self.frame_size[0])
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-ready values; `from_dict` reverses it exactly. Without a window there is no such key."""
         record = asdict(self)
         if self.window_us is None:
@@ -91,7 +95,7 @@ class Preprocessing:
         return {**record, "sensor_size": list(self.sensor_size), "frame_size": list(self.frame_size)}
 
     @classmethod
-    def from_dict(cls, record: dict) -> Preprocessing:
+    def from_dict(cls, record: dict[str, Any]) -> Preprocessing:
         """Return the record read from ``to_dict``'s form.
 
         Raises:
@@ -114,7 +118,7 @@ class Preprocessing:
             raise InputError(f"preprocessing: a value has the wrong type ({error}).") from error
 
 
-def _integers(values: list, length: int) -> tuple:
+def _integers(values: list[Any], length: int) -> tuple[Any, ...]:
     if len(values) != length or not all(type(v) is int for v in values):
         raise ValueError(f"{values!r} is not {length} whole numbers")
     return tuple(values)
@@ -142,7 +146,7 @@ class Frames:
     shape: tuple[int, int, int]
     time_bins: int
     indptr: NDArray[np.int64]
-    index: NDArray
+    index: Index
     count: NDArray[np.uint8]
 
     def __post_init__(self) -> None:
@@ -154,7 +158,7 @@ class Frames:
         shape: tuple[int, int, int],
         time_bins: int,
         indptr: NDArray[np.int64],
-        index: NDArray,
+        index: Index,
         count: NDArray[np.uint8],
     ) -> Frames:
         """Return frames without a look at their entries: for parts of checked ones, and files whose hash was verified."""
@@ -162,7 +166,7 @@ class Frames:
         frames._keep(shape, time_bins, indptr, index, count)
         return frames
 
-    def _keep(self, shape: tuple, time_bins: int, *arrays: NDArray) -> None:
+    def _keep(self, shape: tuple[int, int, int], time_bins: int, *arrays: NDArray[np.integer]) -> None:
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "time_bins", time_bins)
         for name, array in zip(("indptr", "index", "count"), arrays):
@@ -186,7 +190,7 @@ class Frames:
             self.shape, self.time_bins, indptr, self._of(self.index, chosen), self._of(self.count, chosen)
         )
 
-    def _of(self, values: NDArray, chosen: NDArray[np.integer]) -> NDArray:
+    def _of(self, values: NDArray[_Number], chosen: NDArray[np.integer]) -> NDArray[_Number]:
         """Return the chosen recordings' part of ``index`` or ``count``; neighbours are copied in one piece."""
         first, last = (
             np.flatnonzero(np.diff(chosen, **mark) != 1) for mark in ({"prepend": -2}, {"append": -2})
@@ -210,7 +214,7 @@ class Frames:
         return counts.reshape(len(self), self.time_bins, *self.shape)
 
     @classmethod
-    def from_dense(cls, counts: NDArray) -> Frames:
+    def from_dense(cls, counts: NDArray[np.integer]) -> Frames:
         """Return the sparse form of integer counts ``[N, T, P, H, W]`` in 0 to 255.
 
         Raises:
@@ -237,7 +241,7 @@ class Frames:
 
 def _checked(
     shape: Any, time_bins: Any, indptr: Any, index: Any, count: Any
-) -> tuple[tuple[int, int, int], int, NDArray, NDArray, NDArray]:
+) -> tuple[tuple[int, int, int], int, NDArray[np.int64], Index, NDArray[np.uint8]]:
     """Return the parts of `Frames` in their types; the one border at which entries are looked at."""
     sizes = tuple(shape)
     if len(sizes) != 3 or not all(_is_size(size) for size in (*sizes, time_bins)):
@@ -280,7 +284,7 @@ def _is_size(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= 1
 
 
-def _whole_numbers(name: str, values: Any) -> NDArray:
+def _whole_numbers(name: str, values: Any) -> NDArray[np.integer]:
     array = np.asarray(values)
     if array.ndim != 1 or (array.dtype.kind not in "iu" and array.size):
         _refuse(f"{name} is {array.dtype} {list(array.shape)}, not whole numbers in one row")
@@ -343,7 +347,9 @@ class LabelledFrames:
         return len(self.labels)
 
     @classmethod
-    def from_dense(cls, counts: NDArray, labels: NDArray, classes: Sequence[str]) -> LabelledFrames:
+    def from_dense(
+        cls, counts: NDArray[np.integer], labels: NDArray[np.integer], classes: Sequence[str]
+    ) -> LabelledFrames:
         """Return labelled frames from plain arrays.
 
         Args:
@@ -392,6 +398,6 @@ class LabelledFrames:
         )
 
 
-def index_dtype(inputs: int) -> type:
+def index_dtype(inputs: int) -> type[np.unsignedinteger]:
     """Return the smallest of uint16 and uint32 that numbers ``inputs`` inputs."""
     return np.uint16 if inputs <= 1 << 16 else np.uint32

@@ -10,11 +10,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sastdeploy._files.reading import open_regular, parsing, shown
 from sastdeploy.errors import InputError
-from sastdeploy.recordings.events import EVENT_DTYPE, LARGEST_RECORDING, Segment, check_events
+from sastdeploy.recordings.events import EVENT_DTYPE, LARGEST_RECORDING, Events, Segment, check_events
 
 SENSOR = (34, 34, 2)
 _LARGEST_ARCHIVE = 32 << 30
@@ -27,7 +26,7 @@ OVERFLOW_Y = 240
 """An event with this y carries no pixel: it says that 2^13 us are to be added to all later times."""
 
 
-def parse_nmnist(content: bytes, where: str, sensor_size: tuple[int, int, int] = SENSOR) -> NDArray:
+def parse_nmnist(content: bytes, where: str, sensor_size: tuple[int, int, int] = SENSOR) -> Events:
     """Return the events of one recording, times in us.
 
     Five bytes per event, most significant first: x (8 bits), y (8), polarity (1), time (23).
@@ -56,7 +55,7 @@ def parse_nmnist(content: bytes, where: str, sensor_size: tuple[int, int, int] =
     return events
 
 
-def nmnist_bytes(events: NDArray) -> bytes:
+def nmnist_bytes(events: Events) -> bytes:
     """Return the official form of events with x, y below 240 and times below 2^23 us."""
     out = np.empty((len(events), 5), np.uint8)
     t = events["t"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy_format
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from sastdeploy._files.reading import open_regular, parsing, shown
 from sastdeploy.errors import InputError
-from sastdeploy.recordings.events import EVENT_DTYPE, LARGEST_RECORDING, LATEST_US, check_events
+from sastdeploy.recordings.events import EVENT_DTYPE, LARGEST_RECORDING, LATEST_US, Events, check_events
 
 UNITS = {"us": 1, "ms": 1000, "s": 1_000_000}
 """Units of the times in a file, in us."""
@@ -25,11 +26,13 @@ _FIELDS = {
 }
 _LONGEST = 60.0
 """Seconds: what would last longer is taken to have a smaller unit."""
+_Columns = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
+"""x, y, t and p as a file holds them."""
 
 
 def read_npy(
     path: Path, sensor_size: tuple[int, int, int], unit: str | None = None, columns: str | None = None
-) -> tuple[NDArray, str]:
+) -> tuple[Events, str]:
     """Return the events of a file, times in us, and the unit of the file's own times.
 
     Args:
@@ -41,7 +44,7 @@ def read_npy(
     return parse_array(load_array(path), shown(path), sensor_size, unit, columns)
 
 
-def load_array(path: Path) -> NDArray:
+def load_array(path: Path) -> NDArray[Any]:
     """Return the array of a .npy file; nothing is unpickled, and no more is read than the file holds.
 
     Raises:
@@ -81,12 +84,12 @@ def parse_columns(text: str) -> str:
 
 
 def parse_array(
-    array: NDArray,
+    array: NDArray[Any],
     where: str,
     sensor_size: tuple[int, int, int],
     unit: str | None = None,
     columns: str | None = None,
-) -> tuple[NDArray, str]:
+) -> tuple[Events, str]:
     """Return the events of an array, times in us to the nearest one, and the unit of the array's own times.
 
     Polarities are 1 for ON and 0 or -1 for OFF.
@@ -131,7 +134,7 @@ def parse_array(
     return events, unit
 
 
-def guess_unit(times: NDArray, named: bool) -> str:
+def guess_unit(times: NDArray[Any], named: bool) -> str:
     """Return the likely unit of times: fractions within a minute are s, whole numbers of a named field us, others ms.
 
     What would last over a minute in ms is in us.
@@ -148,7 +151,7 @@ def guess_unit(times: NDArray, named: bool) -> str:
     return "us" if (named and whole) or length > 1000 * _LONGEST else "ms"
 
 
-def _by_name(array: NDArray, where: str) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+def _by_name(array: NDArray[Any], where: str) -> _Columns:
     names = {name.lower(): name for name in array.dtype.names or ()}
     fields = [next((names[n] for n in _FIELDS[letter] if n in names), None) for letter in "xytp"]
     kinds = [array.dtype[name].kind for name in fields if name]
@@ -161,7 +164,7 @@ def _by_name(array: NDArray, where: str) -> tuple[NDArray, NDArray, NDArray, NDA
     return x, y, t, p
 
 
-def _by_place(array: NDArray, where: str, columns: str) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+def _by_place(array: NDArray[Any], where: str, columns: str) -> _Columns:
     if array.ndim != 2 or array.shape[1] != 4 or array.dtype.kind not in "iuf":
         raise InputError(
             f"{where}: expected numbers [events, 4] ({', '.join(columns)}), or an array with fields x, y, t, p; found "

@@ -7,15 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from numpy.typing import NDArray
-
 from sastdeploy._files.reading import exists, read_bytes, shown
 from sastdeploy.errors import InputError
 from sastdeploy.recordings import dvsgesture as gestures
 from sastdeploy.recordings import nmnist
 from sastdeploy.recordings.aedat31 import parse_aedat31
 from sastdeploy.recordings.catalog import Dataset, absent
-from sastdeploy.recordings.events import LARGEST_RECORDING, Segment
+from sastdeploy.recordings.events import LARGEST_RECORDING, Events, Segment
 from sastdeploy.recordings.npy import read_npy
 
 SUFFIXES = {".bin": (34, 34, 2), ".aedat": (128, 128, 2), ".npy": (128, 128, 2)}
@@ -100,7 +98,7 @@ class Recording:
     """
 
     name: str
-    events: NDArray
+    events: Events
     unit: str
     guessed: bool
     gestures: tuple[Segment, ...] = ()
@@ -173,7 +171,7 @@ def read_events(
     *,
     unit: str | None = None,
     columns: str | None = None,
-) -> NDArray:
+) -> Events:
     """Return the events of one file, times in us: as in the file, or from the first event for ``.npy``.
 
     Args:

@@ -82,7 +82,7 @@ def _bytes_per_recording(program: Program) -> int:
 
 def _outputs(
     session: Any, program: Program, counts: NDArray[np.uint8], trace: tuple[str, ...]
-) -> dict[str, NDArray]:
+) -> dict[str, NDArray[Any]]:
     names = ["scores", "predicted", *(f"{name}/membrane" for name in trace)]
     for layer in program.layers:
         if layer.lif is not None:
@@ -98,7 +98,7 @@ def _fill(
     program: Program,
     rows: slice,
     counts: NDArray[np.uint8],
-    outputs: dict[str, NDArray],
+    outputs: dict[str, NDArray[Any]],
     tables: list[tuple[Counts, Counts]],
 ) -> None:
     """Fill the result's rows from the runtime's outputs for these recordings."""

@@ -111,9 +111,9 @@ def _other_run(folder: Path) -> InputError:
 
 def recording_arrays(
     result: RunResult, labels: NDArray[np.int64] | None, names: Iterable[str]
-) -> dict[str, NDArray]:
+) -> dict[str, NDArray[Any]]:
     """Return the arrays of ``recordings.npz``: one row per recording, and ``neuron_spikes.LAYER`` per layer."""
-    arrays: dict[str, NDArray] = {
+    arrays: dict[str, NDArray[Any]] = {
         "scores": result.scores,
         "predicted": result.predicted,
         "active": result.active,

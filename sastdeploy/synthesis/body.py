@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
+Point = tuple[float, float, float]
+
 
 @dataclass(frozen=True)
 class Performer:
@@ -70,7 +73,7 @@ def draw_performer(seed: int, number: int) -> Performer:
     )
 
 
-def _circle(t, centre, radius, squash, angle, turns):
+def _circle(t: Floats, centre: Point, radius: float, squash: float, angle: float, turns: float) -> Floats:
     phase = angle + 2 * math.pi * turns * t
     return np.stack(
         (
@@ -82,15 +85,16 @@ def _circle(t, centre, radius, squash, angle, turns):
     )
 
 
-def _path(t, points, hz, phase, sharp=1.0):
+def _path(t: Floats, points: tuple[Point, Point], hz: float, phase: float, sharp: float = 1.0) -> Floats:
     """Return positions that swing between two points; ``sharp`` above 1 dwells at the ends and strikes between."""
     s = np.sin(2 * math.pi * (hz * t + phase))
     s = 0.5 + 0.5 * np.sign(s) * np.abs(s) ** (1.0 / sharp)
     first, last = (np.asarray(p, float) for p in points)
-    return first + s[:, None] * (last - first)
+    positions: Floats = first + s[:, None] * (last - first)
+    return positions
 
 
-def hand_targets(gesture: int, t: NDArray[np.float64], who: Performer, rng: np.random.Generator) -> NDArray:
+def hand_targets(gesture: int, t: Floats, who: Performer, rng: np.random.Generator) -> Floats:
     """Return where both hands want to be, float64 ``[len(t), 2, 3]`` (right hand first; it is at the image's left).
 
     The performer faces the camera, so directions are the performer's own and appear mirrored in the image.
@@ -155,7 +159,16 @@ def hand_targets(gesture: int, t: NDArray[np.float64], who: Performer, rng: np.r
     return np.stack((right, left), 1) + wobble
 
 
-def _other(t, size, hz, phase, up, right, left, rng):
+def _other(
+    t: Floats,
+    size: float,
+    hz: float,
+    phase: float,
+    up: float,
+    right: Floats,
+    left: Floats,
+    rng: np.random.Generator,
+) -> tuple[Floats, Floats]:
     """Return the hands of one of eight movements that are none of the ten gestures."""
     u = rng.uniform
     kind = int(rng.integers(0, 8))
@@ -191,7 +204,7 @@ def _other(t, size, hz, phase, up, right, left, rng):
     return (left * (-1, 1, 1), right * (-1, 1, 1)) if mirror else (right, left)
 
 
-def _drift(t: NDArray, rng: np.random.Generator) -> NDArray:
+def _drift(t: Floats, rng: np.random.Generator) -> Floats:
     """Return a slow random movement of about unit size: three sines of drawn frequency and phase."""
     out = np.zeros_like(t)
     for hz in rng.uniform(0.15, 2.0, 3):
@@ -199,9 +212,7 @@ def _drift(t: NDArray, rng: np.random.Generator) -> NDArray:
     return out
 
 
-def pose(
-    gesture: int, t: NDArray[np.float64], who: Performer, rng: np.random.Generator
-) -> NDArray[np.float64]:
+def pose(gesture: int, t: Floats, who: Performer, rng: np.random.Generator) -> Floats:
     """Return the joints in pixels, float64 ``[len(t), 10, 2]``.
 
     Order: right shoulder, elbow, wrist, fingertip; left shoulder, elbow, wrist, fingertip; chest; head.
@@ -226,7 +237,7 @@ def pose(
     return np.ascontiguousarray(turned * who.scale + who.place)
 
 
-def _reach(shoulder: NDArray, target: NDArray, who: Performer, side: float) -> tuple[NDArray, NDArray]:
+def _reach(shoulder: Floats, target: Floats, who: Performer, side: float) -> tuple[Floats, Floats]:
     """Return elbow and wrist so that the wrist is at ``target`` or as near as the arm's lengths allow."""
     a, b = who.upper_arm, who.forearm
     way = target - shoulder

@@ -14,7 +14,7 @@ from sastdeploy.recordings.aedat31 import aedat31_bytes, parse_aedat31
 from sastdeploy.recordings.catalog import GESTURES
 from sastdeploy.recordings.dvsgesture import SENSOR
 from sastdeploy.recordings.events import LARGEST_RECORDING
-from sastdeploy.synthesis.store import Progress, is_made, make_set
+from sastdeploy.synthesis.store import Made, Progress, is_made, make_set
 
 TRAIN_PERFORMERS = 23
 PERFORMERS = 29
@@ -110,7 +110,7 @@ def _name(performer: int, lighting: int) -> str:
     return f"user{performer:02d}_{LIGHTINGS[lighting].name}.aedat"
 
 
-def _make_file(chunk: tuple) -> list[tuple[str, str, int]]:
+def _make_file(chunk: tuple[str, int, int, int, int]) -> list[Made]:
     """Write one performer's eleven gestures under one lighting; return [(name, SHA-256, events)]."""
     from sastdeploy.synthesis.gestures import draw_gesture
 

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from sastdeploy._kernels.jit import kernel
 from sastdeploy.errors import InputError
 from sastdeploy.recordings.catalog import GESTURES
+from sastdeploy.recordings.events import Events
 from sastdeploy.synthesis.body import Performer, draw_performer, pose
 from sastdeploy.synthesis.sensor import (
+    Floats,
     SensorModel,
     collect,
     draw_pixels,
@@ -80,11 +82,15 @@ def _background(rng: np.random.Generator, light: Lighting) -> NDArray[np.float64
     part = at - whole
     rows = coarse[whole] * (1 - part)[:, None] + coarse[whole + 1] * part[:, None]
     smooth = rows[:, whole] * (1 - part) + rows[:, whole + 1] * part
-    return np.clip(wall + 8 * smooth, 12, 245)
+    clipped: Floats = np.clip(wall + 8 * smooth, 12, 245)
+    return clipped
 
 
 @kernel(error_model="numpy")
-def _capsule(canvas, ax, ay, bx, by, ra, rb, shade, stripe, stripe_width):
+def _capsule(
+    canvas: Floats, ax: float, ay: float, bx: float, by: float, ra: float, rb: float,
+    shade: float, stripe: float, stripe_width: float,
+) -> None:  # fmt: skip
     """Draw a capsule from a (radius ra) to b (radius rb); ``stripe`` shades it in bands along its length."""
     size = canvas.shape[0]
     r = max(ra, rb) + 1.0
@@ -111,7 +117,7 @@ def _capsule(canvas, ax, ay, bx, by, ra, rb, shade, stripe, stripe_width):
 
 
 @kernel(error_model="numpy")
-def _draw_body(canvas, joints, body):
+def _draw_body(canvas: Floats, joints: Floats, body: Floats) -> None:
     """Paint torso, head and both arms; ``body`` holds scale, sizes and shades in the order of `_body_numbers`."""
     scale, arm_radius, head_radius, torso_half, torso_long = body[0], body[1], body[2], body[3], body[4]
     skin, sleeve, shirt, stripes, long_sleeves = body[5], body[6], body[7], body[8], body[9]
@@ -211,27 +217,12 @@ def _draw_body(canvas, joints, body):
 
 @kernel(error_model="numpy")
 def _play_body(
-    joints,
-    body,
-    background,
-    light,
-    contrast,
-    flicker,
-    flicker_phase,
-    on,
-    off,
-    leak,
-    state,
-    noise_t,
-    noise_pixel,
-    noise_p,
-    cutoff_hz,
-    refractory_us,
-    step_us,
-    out_t,
-    out_pixel,
-    out_p,
-):
+    joints: Floats, body: Floats, background: Floats, light: Floats, contrast: float, flicker: float, flicker_phase: float,
+    on: Floats, off: Floats, leak: Floats, state: Floats,
+    noise_t: Floats, noise_pixel: NDArray[np.int64], noise_p: NDArray[np.uint8],
+    cutoff_hz: float, refractory_us: float, step_us: float,
+    out_t: NDArray[np.int64], out_pixel: NDArray[np.int32], out_p: NDArray[np.uint8],
+) -> int:  # fmt: skip
     """`sensor.play` for a moving body: an image per step, the logarithm only where the image changed."""
     size = background.shape[0]
     canvas = np.empty((size, size))
@@ -316,7 +307,7 @@ def _body_numbers(who: Performer) -> NDArray[np.float64]:
     )
 
 
-def draw_gesture(gesture: int, performer: int, lighting: int, duration_us: int, seed: int) -> NDArray:
+def draw_gesture(gesture: int, performer: int, lighting: int, duration_us: int, seed: int) -> Events:
     """Return the events of one gesture, t from 0 to below ``duration_us``: the same for the same arguments, anywhere.
 
     Args:
@@ -348,7 +339,9 @@ def draw_gesture(gesture: int, performer: int, lighting: int, duration_us: int, 
     phase = rng.random()
     pixels = draw_pixels(model, _SIDE * _SIDE, steps * model.step_us, rng)
 
-    def run(state, out_t, out_pixel, out_p):
+    def run(
+        state: Floats, out_t: NDArray[np.int64], out_pixel: NDArray[np.int32], out_p: NDArray[np.uint8]
+    ) -> int:
         return _play_body(
             joints,
             _body_numbers(who),

@@ -159,7 +159,7 @@ def _unpack(content: bytes, where: Path | str) -> bytes:
     else:
         return content
     with parsing(where, f"{kind} file"):
-        plain = unpacker.decompress(content, _LARGEST_FILE + 1)
+        plain: bytes = unpacker.decompress(content, _LARGEST_FILE + 1)
     if len(plain) > _LARGEST_FILE:
         raise InputError(
             f"{where}: unpacks to more than {_LARGEST_FILE >> 20} MiB. MNIST's files are smaller."

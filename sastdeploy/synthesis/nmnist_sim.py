@@ -5,15 +5,20 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sastdeploy._files.atomic import write_bytes
 from sastdeploy._files.reading import read_bytes
 from sastdeploy.errors import InputError
 from sastdeploy.recordings.events import LARGEST_RECORDING
 from sastdeploy.recordings.nmnist import nmnist_bytes
-from sastdeploy.synthesis.store import Progress, is_made, make_set
+from sastdeploy.synthesis.store import Made, Progress, is_made, make_set
 
 _CHUNK = 200
 _SPLITS = ("Train", "Test")
+_Chunk = tuple[str, int, int, NDArray[np.int64], NDArray[np.uint8], NDArray[np.uint8]]
+"""Folder, split's number, seed; the recordings' indices, images and labels."""
 
 
 def make_nmnist_sim(
@@ -86,7 +91,7 @@ def make_nmnist_sim(
     )
 
 
-def _make_digits(chunk: tuple) -> list[tuple[str, str, int]]:
+def _make_digits(chunk: _Chunk) -> list[Made]:
     """Write the recordings of one chunk; return (name, SHA-256, events) of each."""
     from sastdeploy.synthesis.saccades import SaccadeScene, draw_digit
 

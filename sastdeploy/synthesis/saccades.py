@@ -15,14 +15,17 @@ datasets using saccades", Frontiers in Neuroscience 9:437, 2015, sections 2.2 an
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy._kernels.jit import kernel
 from sastdeploy.errors import InputError
+from sastdeploy.recordings.events import Events
 from sastdeploy.synthesis.mnist import SIDE
 from sastdeploy.synthesis.sensor import (
+    Floats,
     SensorModel,
     collect,
     draw_pixels,
@@ -96,7 +99,7 @@ class SaccadeScene:
         if min(self.contrast_jitter, self.place_jitter, self.time_jitter_us) < 0:
             raise InputError("saccades: a jitter is negative. Allowed: 0 or more.")
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-ready values."""
         return {**asdict(self), "corners": [list(c) for c in self.corners], "ends_us": list(self.ends_us)}
 
@@ -121,24 +124,11 @@ def saccade_path(scene: SaccadeScene, ends_us: NDArray[np.float64] | None = None
 
 @kernel(error_model="numpy")
 def _play_digit(
-    digit,
-    path,
-    background,
-    ink,
-    on,
-    off,
-    leak,
-    state,
-    noise_t,
-    noise_pixel,
-    noise_p,
-    cutoff_hz,
-    refractory_us,
-    step_us,
-    out_t,
-    out_pixel,
-    out_p,
-):
+    digit: Floats, path: Floats, background: float, ink: float, on: Floats, off: Floats, leak: Floats, state: Floats,
+    noise_t: Floats, noise_pixel: NDArray[np.int64], noise_p: NDArray[np.uint8],
+    cutoff_hz: float, refractory_us: float, step_us: float,
+    out_t: NDArray[np.int64], out_pixel: NDArray[np.int32], out_p: NDArray[np.uint8],
+) -> int:  # fmt: skip
     """`sensor.play` for one moving image ``digit`` float64 [28, 28] in 0 to 1, without the images between.
 
     A pixel is looked at only while the digit can be under it or its photoreceptor still settles; the others see
@@ -258,7 +248,7 @@ def _play_digit(
     return n
 
 
-def draw_digit(image: NDArray[np.uint8], scene: SaccadeScene, seed: tuple[int, ...]) -> NDArray:
+def draw_digit(image: NDArray[np.uint8], scene: SaccadeScene, seed: tuple[int, ...]) -> Events:
     """Return the events of one recording of ``image`` uint8 ``[28, 28]``: the same for the same seed, anywhere.
 
     Args:
@@ -273,7 +263,9 @@ def draw_digit(image: NDArray[np.uint8], scene: SaccadeScene, seed: tuple[int, .
     pixels = draw_pixels(model, _WIDTH * _HEIGHT, (len(path) - 1) * model.step_us, rng)
     digit = image.astype(np.float64) / 255.0
 
-    def run(state, out_t, out_pixel, out_p):
+    def run(
+        state: Floats, out_t: NDArray[np.int64], out_pixel: NDArray[np.int32], out_p: NDArray[np.uint8]
+    ) -> int:
         return _play_digit(
             digit,
             path,

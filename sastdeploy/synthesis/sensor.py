@@ -26,13 +26,20 @@ References:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy._kernels.jit import kernel
 from sastdeploy.errors import InputError
+from sastdeploy.recordings.events import EVENT_DTYPE, Events
+
+Floats = NDArray[np.float64]
+Run = Callable[[Floats, NDArray[np.int64], NDArray[np.int32], NDArray[np.uint8]], int]
+"""From a state and room for events (time, pixel, polarity) to their number, see `collect`."""
 
 LINEAR_BELOW = 20.0
 """Intensity (0 to 255) below which the photoreceptor answers linearly (v2e)."""
@@ -104,7 +111,7 @@ class SensorModel:
                 f"sensor model: random_reference is {self.random_reference!r}. Allowed: True or False."
             )
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-ready values."""
         return asdict(self)
 
@@ -177,8 +184,9 @@ def low_pass_step(value: float, target: float, intensity: float, cutoff_hz: floa
 
 @kernel(error_model="numpy")
 def emit_threshold_events(
-    pixel, t0, t1, v0, v1, on, off, leak, state, refractory_us, out_t, out_pixel, out_p, n
-):
+    pixel: int, t0: float, t1: float, v0: float, v1: float, on: Floats, off: Floats, leak: Floats, state: Floats,
+    refractory_us: float, out_t: NDArray[np.int64], out_pixel: NDArray[np.int32], out_p: NDArray[np.uint8], n: int,
+) -> int:  # fmt: skip
     """Write the events of one pixel in the step ``(t0, t1]``, in which V goes from v0 to v1; return the new count.
 
     Times in us. A full output buffer drops events but goes on counting, so the caller sees that it must
@@ -225,8 +233,10 @@ def emit_threshold_events(
 
 @kernel(error_model="numpy")
 def noise(
-    first, t1, pixels_noise_t, noise_pixel, noise_p, leak, state, refractory_us, out_t, out_pixel, out_p, n
-):
+    first: int, t1: float, pixels_noise_t: Floats, noise_pixel: NDArray[np.int64], noise_p: NDArray[np.uint8],
+    leak: Floats, state: Floats, refractory_us: float, out_t: NDArray[np.int64], out_pixel: NDArray[np.int32],
+    out_p: NDArray[np.uint8], n: int,
+) -> tuple[int, int]:  # fmt: skip
     """Write the noise events before ``t1``; return (next noise event, new count). Called after the step's `compare`.
 
     A noise event resets its pixel like any other event, and none comes out of a pixel whose reset is held.
@@ -249,21 +259,11 @@ def noise(
 
 @kernel(error_model="numpy")
 def simulate_images(
-    images,
-    on,
-    off,
-    leak,
-    state,
-    noise_t,
-    noise_pixel,
-    noise_p,
-    cutoff_hz,
-    refractory_us,
-    step_us,
-    out_t,
-    out_pixel,
-    out_p,
-):
+    images: Floats, on: Floats, off: Floats, leak: Floats, state: Floats,
+    noise_t: Floats, noise_pixel: NDArray[np.int64], noise_p: NDArray[np.uint8],
+    cutoff_hz: float, refractory_us: float, step_us: float,
+    out_t: NDArray[np.int64], out_pixel: NDArray[np.int32], out_p: NDArray[np.uint8],
+) -> int:  # fmt: skip
     """Run the pixels over ``images`` (float64 ``[steps + 1, N]``, 0 to 255); return the number of events.
 
     The plain way, image by image; scenes with their own fast kernel must agree with it.
@@ -291,7 +291,7 @@ def simulate_images(
     return n
 
 
-def play_images(images: NDArray, model: SensorModel, seed: int | tuple[int, ...] = 0) -> NDArray:
+def play_images(images: NDArray[Any], model: SensorModel, seed: int | tuple[int, ...] = 0) -> Events:
     """Return the events of a sensor that sees ``images`` ``[steps + 1, H, W]`` (0 to 255), one per ``step_us``.
 
     Raises:
@@ -306,7 +306,9 @@ def play_images(images: NDArray, model: SensorModel, seed: int | tuple[int, ...]
     pixels = draw_pixels(model, height * width, steps * model.step_us, np.random.default_rng(seed))
     flat = np.ascontiguousarray(images.reshape(steps + 1, -1))
 
-    def run(state, out_t, out_pixel, out_p):
+    def run(
+        state: Floats, out_t: NDArray[np.int64], out_pixel: NDArray[np.int32], out_p: NDArray[np.uint8]
+    ) -> int:
         return simulate_images(
             flat,
             pixels.on,
@@ -327,13 +329,11 @@ def play_images(images: NDArray, model: SensorModel, seed: int | tuple[int, ...]
     return collect(run, pixels.state, width, capacity=1 << 16)
 
 
-def collect(run, state: NDArray, width: int, capacity: int) -> NDArray:
+def collect(run: Run, state: Floats, width: int, capacity: int) -> Events:
     """Return the time-sorted events that ``run(state, out_t, out_pixel, out_p)`` writes, enlarging its buffer if needed.
 
     Events of equal time keep the kernel's order, so the bytes are reproducible.
     """
-    from sastdeploy.recordings.events import EVENT_DTYPE
-
     while True:
         out_t, out_pixel = np.empty(capacity, np.int64), np.empty(capacity, np.int32)
         out_p = np.empty(capacity, np.uint8)

@@ -10,11 +10,12 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sastdeploy import __version__
 from sastdeploy._files import atomic
@@ -26,13 +27,16 @@ _PARTIAL = "simulated.partial.json"
 FORMAT = 1
 
 Progress = Callable[[int, int], None]
+Chunk = TypeVar("Chunk")
+Made = tuple[str, str, int]
+"""A recording: file name, its SHA-256, events."""
 
 
 def make_set(
     folder: Path,
-    parameters: dict,
-    work: Callable[[tuple], list[tuple[str, str, int]]],
-    chunks: Iterable[tuple],
+    parameters: dict[str, Any],
+    work: Callable[[Chunk], list[Made]],
+    chunks: Iterable[Chunk],
     total: int,
     *,
     processes: int | None,
@@ -77,7 +81,7 @@ def make_set(
             f"{shown(folder)}: is not empty and holds no simulated set. Choose another folder, or empty this one."
         )
     atomic.write_text(folder / _PARTIAL, json.dumps({"parameters": parameters}, indent=1) + "\n")
-    rows: list[tuple[str, str, int]] = []
+    rows: list[Made] = []
     for made in _spread(work, chunks, processes):
         rows += made
         if progress is not None:
@@ -121,7 +125,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: it is missing, or is no such manifest.
     """
-    manifest = read_json(folder / MANIFEST)
+    manifest: dict[str, Any] = read_json(folder / MANIFEST)
     fits = (
         isinstance(manifest, dict)
         and isinstance(manifest.get("parameters"), dict)
@@ -139,16 +143,18 @@ def _foreign(path: Path) -> InputError:
     )
 
 
-def _stated(folder: Path) -> dict | None:
+def _stated(folder: Path) -> dict[str, Any] | None:
     """Return the parameters of the set in a folder, complete or not; None without one."""
     if exists(folder / MANIFEST):
-        return read_manifest(folder)["parameters"]
-    if not exists(folder / _PARTIAL):
+        content = read_manifest(folder)
+    elif not exists(folder / _PARTIAL):
         return None
-    content = read_json(folder / _PARTIAL)
-    if not isinstance(content, dict) or not isinstance(content.get("parameters"), dict):
-        raise _foreign(folder / _PARTIAL)
-    return content["parameters"]
+    else:
+        content = read_json(folder / _PARTIAL)
+        if not isinstance(content, dict) or not isinstance(content.get("parameters"), dict):
+            raise _foreign(folder / _PARTIAL)
+    parameters: dict[str, Any] = content["parameters"]
+    return parameters
 
 
 def _follow_parent() -> None:
@@ -156,12 +162,14 @@ def _follow_parent() -> None:
     threading.Thread(target=_end_after, args=(parent_process(),), daemon=True).start()
 
 
-def _end_after(parent) -> None:
+def _end_after(parent: BaseProcess) -> None:
     parent.join()
     os._exit(1)
 
 
-def _spread(work, chunks: Iterable[tuple], processes: int | None):
+def _spread(
+    work: Callable[[Chunk], list[Made]], chunks: Iterable[Chunk], processes: int | None
+) -> Iterator[list[Made]]:
     chunks = list(chunks)
     workers = min(processes or os.cpu_count() or 1, max(1, len(chunks)))
     if workers == 1:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sastdeploy.networks.architecture import AvgPool, Conv
+from sastdeploy.networks.architecture import AvgPool, Conv, Dense
 from sastdeploy.networks.checkpoint import Checkpoint
 from sastdeploy.recordings.frames import Frames, LabelledFrames
 from sastdeploy.training.inference import frame_values, network_of
@@ -56,7 +56,9 @@ def linear_maps(checkpoint: Checkpoint) -> tuple[LinearMap, ...]:
             continue
         weight = weights[f"layers.{i}.weight"]
 
-        def current(x: Tensor, layer=layer, weight=weight, pool=pool) -> Tensor:
+        def current(
+            x: Tensor, layer: Dense | Conv = layer, weight: Tensor = weight, pool: tuple[int, int, int] = pool
+        ) -> Tensor:
             pooled = F.avg_pool2d(x[None], *pool)
             if isinstance(layer, Conv):
                 return F.conv2d(pooled, weight, None, layer.stride, layer.padding)
@@ -193,7 +195,8 @@ def attack(
 
 
 def _norms(x: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(x.flatten(1), dim=1)
+    norms: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
+    return norms
 
 
 def _log(x: Tensor) -> Tensor:

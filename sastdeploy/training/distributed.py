@@ -63,7 +63,7 @@ class Group:
         gradients = [parameter.grad for parameter in learnable if parameter.grad is not None]
         buffer = torch.cat([*(g.reshape(-1) for g in gradients), loss.detach().reshape(1)])
         self._exchange(dist.all_reduce, buffer)
-        *sums, total = buffer.split([*(g.numel() for g in gradients), 1])
+        *sums, total = torch.split(buffer, [*(g.numel() for g in gradients), 1])
         for gradient, part in zip(gradients, sums):
             gradient.copy_(part.view(gradient.shape))
         return float(total)
@@ -103,7 +103,7 @@ class Group:
         for _ in range(2):
             self._exchange(dist.barrier)
 
-    def _exchange(self, operation: Callable, *arguments: Any) -> None:
+    def _exchange(self, operation: Callable[..., Any], *arguments: Any) -> None:
         try:
             operation(*arguments)
         except RuntimeError as error:

@@ -8,13 +8,17 @@ so the bits do not depend on the number of threads.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
 from numba import njit, prange
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sastdeploy._kernels.jit import kernel
+
+Floats = NDArray[np.float32]
 
 _PI = np.float32(math.pi)
 _HALF_PI = np.float32(math.pi / 2)
@@ -36,7 +40,7 @@ def fits(current: Tensor) -> bool:
 
 
 @njit(inline="always")
-def _surrogate_spike(z):
+def _surrogate_spike(z: np.float32) -> np.float32:
     """Return ``1/2 + arctan(z) / pi``, for |z| > 1 through ``arctan(z) = pi/2 - arctan(1/z)``; float32, no branch."""
     size = abs(z)
     far = size > _ONE
@@ -57,7 +61,9 @@ def _surrogate_spike(z):
 
 
 @kernel(parallel=True, error_model="numpy", fastmath={"contract"})
-def _forward(current, threshold, alpha, slope, hard, spikes):
+def _forward(
+    current: Floats, threshold: Floats, alpha: np.float32, slope: np.float32, hard: bool, spikes: Floats
+) -> None:
     steps, recordings, neurons = current.shape
     for b in prange(recordings):
         for t in range(steps):
@@ -77,7 +83,9 @@ def _forward(current, threshold, alpha, slope, hard, spikes):
 
 
 @kernel(parallel=True, error_model="numpy", fastmath={"contract"})
-def _backward(membrane, threshold, alpha, slope, gradient):
+def _backward(
+    membrane: Floats, threshold: Floats, alpha: np.float32, slope: np.float32, gradient: Floats
+) -> None:
     """Replace the membranes by the gradient of the current. ``gradient``: of every step, or one for all steps."""
     steps, recordings, neurons = membrane.shape
     peak = slope / _PI
@@ -103,7 +111,7 @@ def _memory_order(x: Tensor) -> tuple[int, ...]:
     return (0, 1, 3, 4, 2) if x.dim() == 5 and not x.is_contiguous() else tuple(range(x.dim()))
 
 
-def _rows(x: Tensor, order: tuple[int, ...]):
+def _rows(x: Tensor, order: tuple[int, ...]) -> Floats:
     """Return x's own memory as an array ``[T, B, neurons]``."""
     flat = x.permute(order)
     return flat.view(*flat.shape[:2], -1).numpy()
@@ -111,7 +119,9 @@ def _rows(x: Tensor, order: tuple[int, ...]):
 
 class _FusedLif(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, current: Tensor, threshold: Tensor, alpha: float, slope: float, hard: bool) -> Tensor:
+    def forward(
+        ctx: Any, current: Tensor, threshold: Tensor, alpha: float, slope: float, hard: bool
+    ) -> Tensor:
         order = _memory_order(current)
         spikes = torch.empty_like(current)
         theta = threshold.expand(current.shape[2:])[None, None].permute(order).reshape(-1).numpy()
@@ -121,7 +131,7 @@ class _FusedLif(torch.autograd.Function):
         return spikes
 
     @staticmethod
-    def backward(ctx, *gradients: Tensor):
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
         kept, (alpha, slope) = ctx.kept, ctx.constants
         ctx.kept = None
         if kept is None:
@@ -143,5 +153,6 @@ def run_lif_fused(
     Only for tensors that `fits` accepts, contiguous or with channels last, and not kept by the operation that made them (linear and
     convolution keep their inputs, not their output). One backward pass per call.
     """
-    spikes = _FusedLif.apply(current, threshold, alpha, slope, hard)
+    # torch does not annotate `apply`.
+    spikes = _FusedLif.apply(current, threshold, alpha, slope, hard)  # type: ignore[no-untyped-call]
     return spikes, current.detach()

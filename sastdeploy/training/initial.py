@@ -69,4 +69,4 @@ def _factor(network: SpikingNetwork, i: int, current: Tensor, rate: float) -> fl
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if reaches(middle) else (middle + 1, high)
-    return 2.0 ** (high / _STEPS)
+    return float(2.0 ** (high / _STEPS))

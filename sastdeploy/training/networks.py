@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import cast
 
 import numpy as np
@@ -50,7 +51,8 @@ class SpikingNetwork(nn.Module):
         """Return a parameter or threshold by its checkpoint name, as in ``layers.0.weight``."""
         key = name.replace(".", "_")
         if self._is_transposed(name):
-            return self.learnable[key].t()
+            kept: Tensor = self.learnable[key]
+            return kept.t()
         return self.learnable[key] if key in self.learnable else self.get_buffer(key)
 
     def _is_transposed(self, name: str) -> bool:
@@ -66,7 +68,9 @@ class SpikingNetwork(nn.Module):
         """Return values of a parameter's checkpoint shape as the parameter lies in `learnable`."""
         return values.t() if self._is_transposed(name) else values
 
-    def forward(self, x: Tensor | SparseValues, hard: bool = False, record: list | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor | SparseValues, hard: bool = False, record: list[tuple[Tensor, Tensor]] | None = None
+    ) -> Tensor:
         """Return class scores ``[B, K]`` of frame values ``[B, T, P, H, W]``, or of their sparse form.
 
         The sparse form is for networks whose first layer is dense, in float32 on the CPU.
@@ -93,7 +97,9 @@ class SpikingNetwork(nn.Module):
             return cast(Tensor, s)
         weight, bias = self.value(f"layers.{i}.weight"), self.value(f"layers.{i}.bias")
         if isinstance(s, SparseValues):
-            return SparseLinear.apply(weight, bias, s).view(s.time_bins, s.recordings, -1)
+            # torch does not annotate `apply`.
+            flat: Tensor = SparseLinear.apply(weight, bias, s)  # type: ignore[no-untyped-call]
+            return flat.view(s.time_bins, s.recordings, -1)
         if isinstance(layer, Conv):
             # With channels last, convolutions on the CPU take a fifth less time, one of few channels an eighth.
             form = torch.channels_last if self.fused and fits(s) else torch.contiguous_format
@@ -151,7 +157,7 @@ class SpikingNetwork(nn.Module):
                 self.value(name).copy_(torch.from_numpy(arrays[name]))
 
 
-def _over_steps(operation, s: Tensor) -> Tensor:
+def _over_steps(operation: Callable[[Tensor], Tensor], s: Tensor) -> Tensor:
     """Apply an operation on ``[N, C, H, W]`` to ``[T, B, C, H, W]`` with time and batch as one axis."""
     result = operation(s.flatten(0, 1))
     return result.view(*s.shape[:2], *result.shape[1:])

@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 from numba import njit, prange
+from numpy.typing import NDArray
 
 from sastdeploy._kernels.jit import kernel
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.sharpness import gradient_norm
+
+Floats = NDArray[np.float32]
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 """Decay of the mean and of the mean square, and what guards the division: the defaults of the papers and of torch."""
@@ -24,7 +27,7 @@ _PIECE = 4096
 
 
 @njit
-def _sum_of_squares(g):
+def _sum_of_squares(g: Floats) -> np.float32:
     """Return the sum in a fixed order, in eight parts: one after the other, every addition would wait for the last."""
     a = b = c = d = e = f = x = y = np.float32(0.0)
     whole = len(g) // 8 * 8
@@ -44,7 +47,10 @@ def _sum_of_squares(g):
 
 # No fastmath: with leave to reassociate, a kernel just compiled and the same one from the cache gave other bits.
 @kernel(parallel=True, error_model="numpy")
-def _step(parameter, gradient, mean, square, rate, kept, scale, squares):
+def _step(
+    parameter: Floats, gradient: Floats, mean: Floats, square: Floats,
+    rate: np.float32, kept: np.float32, scale: np.float32, squares: Floats,
+) -> None:  # fmt: skip
     """Update the parameter and both means in place, and write every piece's sum of squared gradients to ``squares``.
 
     Args:

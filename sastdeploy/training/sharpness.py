@@ -23,7 +23,7 @@ def plain_gradient(network: nn.Module, loss: Callable[[], Tensor], group: Group 
     """
     network.zero_grad(set_to_none=True)
     value = loss()
-    value.backward()
+    torch.autograd.backward(value)
     return group.sum_gradients(network, value)
 
 

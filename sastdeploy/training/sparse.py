@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -97,7 +98,7 @@ class SparseLinear(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, weight: Tensor, bias: Tensor, x: SparseValues) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, bias: Tensor, x: SparseValues) -> Tensor:
         ctx.x = x
         width = weight.shape[0]
         shape, columns = pieces(width)
@@ -108,7 +109,7 @@ class SparseLinear(torch.autograd.Function):
         return _cut(out, width)
 
     @staticmethod
-    def backward(ctx, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
         gradient = gradients[0].contiguous()
         x: SparseValues = ctx.x
         width = gradient.shape[1]
@@ -125,8 +126,8 @@ def _sorted(x: SparseValues) -> tuple[NDArray[np.uint32], NDArray[np.unsignedint
     """Return ``ends, entry`` of `by_pair`, in the smallest types that hold them."""
     values = int((x.stop - x.start).sum())
     ends = np.zeros(4 * ((x.inputs + 1) // 2) + 1, np.uint32)
-    lists = np.empty(values, np.uint16 if len(ends) <= 1 << 16 else np.uint32)
-    items = np.empty(values, np.uint32 if len(x.start) <= 1 << 16 else np.uint64)
+    lists: NDArray[np.unsignedinteger] = np.empty(values, np.uint16 if len(ends) <= 1 << 16 else np.uint32)
+    items: NDArray[np.unsignedinteger] = np.empty(values, np.uint32 if len(x.start) <= 1 << 16 else np.uint64)
     entry = np.empty_like(items)
     by_pair(x.start, x.stop, x.index, x.count, lists, items, ends, entry)
     return ends, entry

@@ -7,17 +7,26 @@ Nothing is checked here: the caller proves that every index lies inside.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit, prange
+from numpy.typing import NDArray
 
 from sastdeploy._kernels.jit import kernel
 from sastdeploy._kernels.vectors import add, add_scaled, float32_sums, shape, store
+
+Floats = NDArray[np.float32]
+Zeros = tuple[int, ...]
+"""Carries a number into a kernel's type by its length, see `shape`."""
+_Sums = tuple[Any, Any]
+"""Sums in wide vectors, and in one of eight numbers or none."""
 
 MOST_COLUMNS = 176
 """Summed at once, 16 float32 numbers per vector: twice 11 vectors of the 32 that AVX-512 has."""
 
 
-def pieces(width: int) -> tuple[tuple[tuple[int, ...], ...], int]:
+def pieces(width: int) -> tuple[tuple[Zeros, Zeros, Zeros, Zeros], int]:
     """Return the kernels' ``wide, sixteen, narrow, eight``, and the width padded to a whole number of passes."""
     eighths = max(1, -(-width // 8))
     passes = -(-eighths * 8 // MOST_COLUMNS)
@@ -26,24 +35,28 @@ def pieces(width: int) -> tuple[tuple[tuple[int, ...], ...], int]:
 
 
 @njit(inline="always")
-def _zeros(wide, sixteen, narrow, eight):
+def _zeros(wide: Zeros, sixteen: Zeros, narrow: Zeros, eight: Zeros) -> _Sums:
     return float32_sums(wide, sixteen), float32_sums(narrow, eight)
 
 
 @njit(inline="always")
-def _plus(sums, rows, place, factor, rest):
+def _plus(sums: _Sums, rows: Floats, place: int, factor: np.float32, rest: int) -> _Sums:
     """Return the sums plus a row's numbers from ``place`` on, each times ``factor``; ``rest`` of them in wide vectors."""
     return add_scaled(sums[0], rows, place, factor), add_scaled(sums[1], rows, place + rest, factor)
 
 
 @njit(inline="always")
-def _write(sums, out, place, rest):
+def _write(sums: _Sums, out: Floats, place: int, rest: int) -> None:
     store(sums[0], out, place, False)
     store(sums[1], out, place + rest, False)
 
 
 @kernel(parallel=True)
-def sum_inputs(start, stop, index, count, worth, which, rows, first, wide, sixteen, narrow, eight, out):
+def sum_inputs(
+    start: NDArray[np.int64], stop: NDArray[np.int64], index: NDArray[np.integer], count: NDArray[np.uint8],
+    worth: Floats, which: NDArray[np.int64], rows: Floats, first: Floats,
+    wide: Zeros, sixteen: Zeros, narrow: Zeros, eight: Zeros, out: Floats,
+) -> None:  # fmt: skip
     """Write to every ``out[i]`` the row ``first`` plus the rows of its active inputs, each times its value.
 
     ``out``'s width is a multiple of as many columns as are summed at once.
@@ -62,7 +75,14 @@ def sum_inputs(start, stop, index, count, worth, which, rows, first, wide, sixte
 
 
 @njit(inline="always")
-def _list_and_item(before, this, after, count, after_count, mark):
+def _list_and_item(
+    before: np.uint32,
+    this: np.uint32,
+    after: np.uint32,
+    count: np.uint8,
+    after_count: np.uint8,
+    mark: np.uint64,
+) -> tuple[np.uint32, np.uint64]:
     """Return the list of one value, and its entry; ``before``, ``after``: the inputs next to it in its row."""
     one, eight = np.uint32(1), np.uint64(8)
     odd = this & one
@@ -73,7 +93,11 @@ def _list_and_item(before, this, after, count, after_count, mark):
 
 
 @kernel()
-def by_pair(start, stop, index, count, lists, items, ends, entry):
+def by_pair(
+    start: NDArray[np.int64], stop: NDArray[np.int64], index: NDArray[np.integer], count: NDArray[np.uint8],
+    lists: NDArray[np.unsignedinteger], items: NDArray[np.unsignedinteger], ends: NDArray[np.uint32],
+    entry: NDArray[np.unsignedinteger],
+) -> None:  # fmt: skip
     """Sort all values by pair of inputs: ``row << 16 | second's count << 8 | first's count`` to ``entry``, rows ascending.
 
     Inputs 2p and 2p + 1 are pair p. It has four lists, from 4p on: rows with only the first active, with only the
@@ -113,7 +137,10 @@ def by_pair(start, stop, index, count, lists, items, ends, entry):
 
 
 @kernel(parallel=True)
-def sum_rows(ends, entry, worth, which, rows, wide, sixteen, narrow, eight, out):
+def sum_rows(
+    ends: NDArray[np.uint32], entry: NDArray[np.unsignedinteger], worth: Floats, which: NDArray[np.int64], rows: Floats,
+    wide: Zeros, sixteen: Zeros, narrow: Zeros, eight: Zeros, out: Floats,
+) -> None:  # fmt: skip
     """Write to every ``out[j]`` the sum of the rows in which input j is active, each times its value there."""
     width, rest = out.shape[1], len(wide) * 16
     for column in range(0, width, rest + len(narrow) * 8):
@@ -140,7 +167,7 @@ def sum_rows(ends, entry, worth, which, rows, wide, sixteen, narrow, eight, out)
 
 
 @kernel()
-def sum_all(rows, wide, sixteen, narrow, eight, out):
+def sum_all(rows: Floats, wide: Zeros, sixteen: Zeros, narrow: Zeros, eight: Zeros, out: Floats) -> None:
     """Write to ``out`` the sum of all rows."""
     width, rest = rows.shape[1], len(wide) * 16
     for column in range(0, width, rest + len(narrow) * 8):

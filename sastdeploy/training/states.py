@@ -44,7 +44,7 @@ def visited_states(checkpoint: Checkpoint, frames: Frames, hard: bool) -> Iterat
     size = batch_size(checkpoint)
     for start in range(0, len(frames), size):
         chosen = slice(start, start + size)
-        record: list = []
+        record: list[tuple[torch.Tensor, torch.Tensor]] = []
         with torch.inference_mode():
             network(frame_values(frames, chosen, checkpoint.preprocessing, torch.float64), hard, record)
         yield tuple(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from sastdeploy.simulator.numba_engine.kernels import (
 from sastdeploy.simulator.numba_engine.plan import MOST_LANES, LayerPlan, Plan
 from sastdeploy.simulator.numba_engine.tables import Emitted, Rows, Scratch
 from sastdeploy.simulator.result import RunResult, held_in_int32
+
+_Integer = TypeVar("_Integer", bound=np.integer)
 
 _NO_MEMBRANE = np.zeros((1, 1, 1), np.int32)
 _NO_STARTS = np.zeros((1, 1), np.int32)
@@ -92,7 +95,7 @@ class Chunks:
             emitted, scratch = self._room(position, n)
             if layer.windows is not None:
                 pool_layer(source, steps, layer.windows, np.zeros(layer.outputs, np.int32), emitted)
-            else:
+            elif scratch is not None:
                 self._lif(layer, source, emitted, scratch, start, stop)
             result.overflow_low[start:stop, position] = emitted.overflows[:, 0]
             result.overflow_high[start:stop, position] = emitted.overflows[:, 1]
@@ -119,18 +122,18 @@ class Chunks:
         return n
 
     def _lif(
-        self, layer: LayerPlan, source: Rows, emitted: Emitted, scratch: Scratch | None, start: int, stop: int
+        self, layer: LayerPlan, source: Rows, emitted: Emitted, scratch: Scratch, start: int, stop: int
     ) -> None:
+        wiring, step = layer.neurons()
         trace = self._result.traces.get(layer.name)
         if trace is None:
             lif_layer(
-                source, self._steps, layer.wiring, layer.step, scratch, emitted,
-                False, _NO_MEMBRANE, _NO_SPIKES,
+                source, self._steps, wiring, step, scratch, emitted, False, _NO_MEMBRANE, _NO_SPIKES,
             )  # fmt: skip
             return
         membrane = np.zeros((stop - start, self._steps, layer.outputs), np.int32)
         spikes = np.zeros(membrane.shape, np.uint8)
-        lif_layer(source, self._steps, layer.wiring, layer.step, scratch, emitted, True, membrane, spikes)
+        lif_layer(source, self._steps, wiring, step, scratch, emitted, True, membrane, spikes)
         trace.membranes[start:stop, :, layer.c_order] = membrane
         trace.spikes[start:stop, :, layer.c_order] = spikes
 
@@ -175,7 +178,9 @@ class Chunks:
         by_pixel(source, order[0], order[1], found)
         return found._replace(active=_read_only(found.active), value=_read_only(found.value))
 
-    def _tally(self, source: Rows, counts: NDArray | None, position: int, start: int, stop: int) -> None:
+    def _tally(
+        self, source: Rows, counts: NDArray[np.int32] | None, position: int, start: int, stop: int
+    ) -> None:
         """Note what ``source`` triggers in the next layer; ``counts``: its spikes per output, where each is 1."""
         totals = np.empty((stop - start, 5), np.int64)
         fan_out, nonzero, uniform = self._fans[position]
@@ -201,7 +206,7 @@ class Chunks:
         return gained + self._steps * readout.bias.astype(np.int64)
 
 
-def _exact_columns(columns: NDArray[np.int64], largest: int) -> NDArray:
+def _exact_columns(columns: NDArray[np.int64], largest: int) -> NDArray[np.float64] | NDArray[np.int64]:
     """Return ``columns`` in the type in which counts up to ``largest`` times them are exact: float64, which has the fast product, or int64."""
     exact = largest * np.abs(columns).sum(axis=0, dtype=np.float64).max(initial=0) < 2**53
     return columns.astype(np.float64) if exact else columns
@@ -223,7 +228,7 @@ def _room(layer: LayerPlan, n: int, steps: int) -> Emitted:
     )
 
 
-def _read_only(array: NDArray) -> NDArray:
+def _read_only(array: NDArray[_Integer]) -> NDArray[_Integer]:
     """Return a view that Numba types the same for memory-mapped and other arrays: one kernel for both."""
     view = array.view()
     view.flags.writeable = False

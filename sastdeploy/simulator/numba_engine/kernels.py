@@ -11,7 +11,10 @@ Records of arrays are taken apart outside the loops: passing one on costs an ato
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from sastdeploy._kernels.jit import kernel
 from sastdeploy._kernels.lanes import (
@@ -29,12 +32,24 @@ from sastdeploy._kernels.lanes import (
 )
 from sastdeploy._kernels.vectors import add_pair, add_scaled, int32_sums, paired_sums, shape, store
 
+if TYPE_CHECKING:
+    from sastdeploy.simulator.numba_engine.tables import Emitted, Rows, Scratch, Step, Wiring
+
+Int32s = NDArray[np.int32]
+Lanes = Any
+"""Numbers in one register, as `load` gives them: no type for the type checker."""
+Zeros = tuple[int, ...]
+"""Carries a number into a kernel's type by its length, see `shape`."""
+
 LISTED = shape(1, 16)[1]
 """As many inputs are listed at once as fit one 512-bit register."""
 
 
 @kernel()
-def sum_narrow(weight, budget, vectors, eighths, rows, values, bounds, graded, acc):
+def sum_narrow(
+    weight: NDArray[np.int8], budget: int, vectors: Zeros, eighths: Zeros, rows: NDArray[np.integer],
+    values: NDArray[np.integer], bounds: NDArray[np.int64], graded: bool, acc: Int32s,
+) -> None:  # fmt: skip
     """Leave in ``acc`` the sum of the weight rows ``rows[bounds[p] : bounds[p + 1]]``, one sum behind the other.
 
     Each row is multiplied by its value if ``graded``; int16 inside, int32 in ``acc``.
@@ -71,7 +86,10 @@ def sum_narrow(weight, budget, vectors, eighths, rows, values, bounds, graded, a
 
 
 @kernel()
-def sum_wide(weight, vectors, eighths, rows, values, bounds, graded, acc):
+def sum_wide(
+    weight: NDArray[np.int8], vectors: Zeros, eighths: Zeros, rows: NDArray[np.integer],
+    values: NDArray[np.integer], bounds: NDArray[np.int64], graded: bool, acc: Int32s,
+) -> None:  # fmt: skip
     """Like `sum_narrow`, int32 inside: for values or weights too large for 16 bits."""
     width = weight.shape[1]
     for p in range(len(bounds) - 1):
@@ -84,7 +102,10 @@ def sum_wide(weight, vectors, eighths, rows, values, bounds, graded, acc):
 
 
 @kernel()
-def sum_rows(weight, budget, vectors, eighths, rows, values, bounds, graded, acc):
+def sum_rows(
+    weight: NDArray[np.int8], budget: int, vectors: Zeros, eighths: Zeros, rows: NDArray[np.integer],
+    values: NDArray[np.integer], bounds: NDArray[np.int64], graded: bool, acc: Int32s,
+) -> None:  # fmt: skip
     """Leave in ``acc`` the sums of the named weight rows, in the width that was proven to hold them."""
     if budget > 0:
         sum_narrow(weight, budget, vectors, eighths, rows, values, bounds, graded, acc)
@@ -93,7 +114,7 @@ def sum_rows(weight, budget, vectors, eighths, rows, values, bounds, graded, acc
 
 
 @kernel()
-def leaked(before, multiplier, shift, half, negative_half, long):
+def leaked(before: Lanes, multiplier: int, shift: int, half: int, negative_half: int, long: bool) -> Lanes:
     """Return ``round(before * A / 2^k)``, rounded as the program says; ``long``: the product can leave 32 bits."""
     if long:
         product = wide(before)
@@ -109,7 +130,7 @@ def leaked(before, multiplier, shift, half, negative_half, long):
 
 
 @kernel()
-def limited(v, q_min, q_max, wrap):
+def limited(v: Lanes, q_min: Lanes, q_max: Lanes, wrap: bool) -> Lanes:
     """Return ``v`` brought into the membrane's range, by wrapping or by saturation."""
     if wrap:
         # In 64 bits: the difference to the lower end can leave 32.
@@ -120,7 +141,10 @@ def limited(v, q_min, q_max, wrap):
 
 
 @kernel(inline="always")
-def lif_step(step, acc, membrane, begin, stop, pitch, width, active, end, first, row, start):
+def lif_step(
+    step: Step, acc: Int32s, membrane: Int32s, begin: int, stop: int, pitch: int, width: int, active: Int32s, end: np.int64,
+    first: Int32s, row: int, start: int,
+) -> tuple[np.int64, np.int64, np.int64]:  # fmt: skip
     """Take one step for the neurons of positions ``begin`` up to ``stop``; return (new end, overflows below, above).
 
     Appends to ``active`` the numbers of the neurons that
@@ -177,7 +201,7 @@ def lif_step(step, acc, membrane, begin, stop, pitch, width, active, end, first,
 
 
 @kernel()
-def by_pixel(source, pixel, number, sorted_source):
+def by_pixel(source: Rows, pixel: Int32s, number: Int32s, sorted_source: Rows) -> None:
     """Sort every row of the network's inputs (channel, y, x) by pixel, channels side by side, as layers number theirs.
 
     ``pixel[j]``, ``number[j]``: where input j lies, and its new number. ``sorted_source.first`` is filled as well; its other fields are the source's.
@@ -207,8 +231,10 @@ def by_pixel(source, pixel, number, sorted_source):
 
 @kernel()
 def list_rows(
-    active, value, graded, start, first, row, run_start, low, high, offset, begin, stop, rows, values, bounds
-):
+    active: NDArray[np.integer], value: NDArray[np.integer], graded: bool, start: int, first: Int32s, row: int,
+    run_start: Int32s, low: Int32s, high: Int32s, offset: Int32s, begin: int, stop: int, rows: Int32s,
+    values: NDArray[np.int16], bounds: NDArray[np.int64],
+) -> None:  # fmt: skip
     """List the weight rows (and values) of the active inputs that each position from ``begin`` to ``stop`` sees.
 
     Input numbers ascend with their pixels, so the active inputs among neighbouring pixels are neighbours in the
@@ -233,7 +259,10 @@ def list_rows(
 
 
 @kernel()
-def lif_layer(source, steps, wiring, step, scratch, emitted, traced, trace_membrane, trace_spikes):
+def lif_layer(
+    source: Rows, steps: int, wiring: Wiring, step: Step, scratch: Scratch, emitted: Emitted, traced: bool,
+    trace_membrane: Int32s, trace_spikes: NDArray[np.uint8],
+) -> None:  # fmt: skip
     """Run one dense or convolutional layer over every step of a block of recordings.
 
     A few positions at a time go through all steps, so that their sums and membranes stay in the nearest cache.
@@ -317,7 +346,7 @@ def lif_layer(source, steps, wiring, step, scratch, emitted, traced, trace_membr
 
 
 @kernel()
-def pool_layer(source, steps, windows, sums, emitted):
+def pool_layer(source: Rows, steps: int, windows: Int32s, sums: Int32s, emitted: Emitted) -> None:
     """Add the spikes of every window; ``windows[j]`` are the outputs that input j is added to, -1 behind the last."""
     outputs = sums.shape[0]
     positions = emitted.first.shape[1] - 1
@@ -349,14 +378,14 @@ def pool_layer(source, steps, windows, sums, emitted):
 
 
 @kernel()
-def clip_counts(count, clip, value):
+def clip_counts(count: NDArray[np.uint8], clip: np.uint8, value: NDArray[np.uint8]) -> None:
     """Write ``min(count, clip)`` to ``value``."""
     for e in range(len(count)):
         value[e] = min(count[e], clip)
 
 
 @kernel()
-def sum_named(table, names, start, stop):
+def sum_named(table: Int32s, names: NDArray[np.integer], start: int, stop: int) -> np.int64:
     """Return the sum of ``table[names[e]]`` for e from ``start`` to ``stop``; four at a time, faster than a gather."""
     first, second, third, fourth = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     e = start
@@ -373,7 +402,14 @@ def sum_named(table, names, start, stop):
 
 
 @kernel()
-def tally(source, steps, fan_out, fan_out_nonzero, uniform, totals):
+def tally(
+    source: Rows,
+    steps: int,
+    fan_out: Int32s,
+    fan_out_nonzero: Int32s,
+    uniform: bool,
+    totals: NDArray[np.int64],
+) -> None:
     """Write per recording: non-zero values, their sum, operations, event-weighted ones, those on non-zero weights.
 
     Args:
@@ -412,7 +448,7 @@ def tally(source, steps, fan_out, fan_out_nonzero, uniform, totals):
 
 
 @kernel()
-def tally_counts(counts, fan_out, fan_out_nonzero, totals):
+def tally_counts(counts: Int32s, fan_out: Int32s, fan_out_nonzero: Int32s, totals: NDArray[np.int64]) -> None:
     """Like `tally`, for sources of spikes, from the number of spikes per output and recording: ``[n, outputs]``."""
     for n in range(totals.shape[0]):
         active = np.int64(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from sastdeploy.program.records import ConvLif, DenseLif, Lif, Program, SumPool
 from sastdeploy.simulator.numba_engine.tables import Scratch, Step, Wiring
 
 Shape = tuple[int, int, int]
+_Integer = TypeVar("_Integer", bound=np.integer)
 
 _MOST_COLUMNS = 320
 """Columns summed at once: ten 512-bit or twenty 256-bit registers for the sums, the rest for two rows."""
@@ -54,14 +56,18 @@ class LayerPlan:
     fan_out: NDArray[np.int32]
     fan_out_nonzero: NDArray[np.int32]
 
-    def scratch(self) -> Scratch:
-        """Return fresh working memory for one thread."""
-        wiring = self.wiring
-        if wiring is None:
-            raise SimulationError(f"layer {self.name}: a pool needs no working memory.")
+    def neurons(self) -> tuple[Wiring, Step]:
+        """Return ``wiring`` and ``step`` of a LIF layer."""
+        if self.wiring is None:
+            raise SimulationError(f"layer {self.name}: a pool has no neurons.")
         if self.step is None:
             raise SimulationError(f"layer {self.name}: has weights but no neurons.")
-        pitch, block, padded = wiring.weight.shape[1], wiring.block, len(self.step.bias)
+        return self.wiring, self.step
+
+    def scratch(self) -> Scratch:
+        """Return fresh working memory for one thread."""
+        wiring, step = self.neurons()
+        pitch, block, padded = wiring.weight.shape[1], wiring.block, len(step.bias)
         return Scratch(
             pitch,
             aligned_zeros(block * pitch, np.int32),
@@ -297,7 +303,7 @@ _BY_PIXEL = ("conv",)
 """Kinds that take the network's inputs in the order of their pixels."""
 
 
-def _mask(*columns: NDArray) -> int:
+def _mask(*columns: NDArray[np.integer]) -> int:
     """Return 0 where every column repeats one number, else -1."""
     return 0 if all((column == column[0]).all() for column in columns) else -1
 
@@ -318,12 +324,12 @@ def _step(lif: Lif, worst: int) -> Step:
     fits = (
         worst * lif.multiplier.astype(np.int64) + halves <= np.iinfo(np.int32).max
     ).all() and shift.max() < 32
-    gain = np.int32 if fits else np.int64
+    gain: type[np.signedinteger] = np.int32 if fits else np.int64
 
     lanes = _neuron_lanes(len(threshold))
     padded = _padded(len(threshold), lanes)
 
-    def filled(values: NDArray, dtype: type = np.int32, filling: int = 0) -> NDArray:
+    def filled(values: NDArray[np.integer], dtype: type[_Integer], filling: int = 0) -> NDArray[_Integer]:
         array = aligned_zeros(padded, dtype)
         array[:] = filling
         array[: len(values)] = values
@@ -334,10 +340,10 @@ def _step(lif: Lif, worst: int) -> Step:
         multiplier=filled(lif.multiplier, gain),
         half=filled(halves, gain),
         shift=filled(shift, gain),
-        bias=filled(lif.bias),
-        test=filled(threshold + np.int32(lif.spike_test == ">"), filling=np.iinfo(np.int32).max),
-        subtract_before=filled(threshold if delayed and lif.reset == "subtract" else none),
-        subtract_after=filled(threshold if not delayed and lif.reset == "subtract" else none),
+        bias=filled(lif.bias, np.int32),
+        test=filled(threshold + np.int32(lif.spike_test == ">"), np.int32, filling=np.iinfo(np.int32).max),
+        subtract_before=filled(threshold if delayed and lif.reset == "subtract" else none, np.int32),
+        subtract_after=filled(threshold if not delayed and lif.reset == "subtract" else none, np.int32),
         zero_before=-1 if delayed and lif.reset == "zero" else 0,
         zero_after=-1 if not delayed and lif.reset == "zero" else 0,
         delayed=delayed,
