@@ -26,7 +26,7 @@ from sastdeploy.networks.builtin import describe
 from sastdeploy.networks.checkpoint import load_checkpoint, save_checkpoint
 from sastdeploy.program.file import save_program
 from sastdeploy.synthesis.mnist import load_digits
-from sastdeploy.training import loop
+from sastdeploy.training import loop, outputs
 from sastdeploy.training.settings import TrainingSettings
 from tests.small_networks import DENSE, checkpoint_of, labelled
 
@@ -455,13 +455,13 @@ def test_a_training_replaces_neither_a_log_nor_its_network_nor_a_device(here):
     with pytest.raises(
         InputError, match=r"t.pt.jsonl: exists, and belongs to no checkpoint\. Choose another name"
     ):
-        loop.check_out(Path("t.pt"), resume=False, force=False)
-    loop.check_out(Path("t.pt"), resume=False, force=True)
+        outputs.check_out(Path("t.pt"), resume=False, force=False)
+    outputs.check_out(Path("t.pt"), resume=False, force=True)
     Path("net.yaml").write_text("x")
     with pytest.raises(InputError, match=r"net.yaml: is itself what this command reads"):
-        loop.check_out(Path("net.yaml"), resume=False, force=True, inputs=["net.yaml"])
+        outputs.check_out(Path("net.yaml"), resume=False, force=True, inputs=["net.yaml"])
     with pytest.raises(InputError, match=r"/dev/null: is not a regular file"):
-        loop.check_out(Path("/dev/null"), resume=False, force=True)
+        outputs.check_out(Path("/dev/null"), resume=False, force=True)
 
 
 STATES = {

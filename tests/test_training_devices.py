@@ -13,7 +13,7 @@ from sastdeploy.cli import main as main_module
 from sastdeploy.cli import train_command
 from sastdeploy.errors import InputError
 from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
-from sastdeploy.training import distributed, loop
+from sastdeploy.training import distributed, loop, run
 from sastdeploy.training.devices import CPU, device_of
 from sastdeploy.training.distributed import Group, backend, group_from, processes
 from sastdeploy.training.settings import TrainingSettings, kernels_for
@@ -98,13 +98,13 @@ def test_the_stand_in_refuses_tensors_of_the_cpu(second):
 @pytest.mark.parametrize("case", CASES)
 def test_another_device_trains_the_same_network(second, tmp_path, monkeypatch, case):
     used = []
-    make = loop.adam
+    make = run.adam
 
     def seen(network, weight_decay):
         used.append(network)
         return make(network, weight_decay)
 
-    monkeypatch.setattr(loop, "adam", seen)
+    monkeypatch.setattr(run, "adam", seen)
     there, here = (fit(tmp_path / f"{g.device.type}.pt", case, g) for g in (second, Group()))
     network, _ = used
     kept = [*network.parameters(), *network.buffers(), *(p.grad for p in network.parameters())]
@@ -146,7 +146,8 @@ def test_a_state_that_names_no_device_is_of_the_cpu(second, tmp_path):
 
 def test_kernels_follow_the_device_and_fused_ones_are_refused_elsewhere(second, tmp_path):
     assert [kernels_for("cpu", asked) for asked in (None, "fused", "torch")] == ["fused", "fused", "torch"]
-    assert [kernels_for("cuda:1", asked) for asked in (None, "torch")] == ["torch", "torch"]
+    assert [kernels_for("cuda:1", asked) for asked in (None, "torch")] == ["packed", "torch"]
+    assert [kernels_for("cuda:1", asked, False) for asked in (None, "torch")] == ["torch", "torch"]
     with pytest.raises(InputError) as caught:
         loop.train(
             labelled(),
@@ -159,7 +160,7 @@ def test_kernels_follow_the_device_and_fused_ones_are_refused_elsewhere(second, 
             group=second,
         )
     assert str(caught.value) == (
-        "kernels fused: compute on the CPU only, the device is meta. Allowed there: torch, its default. "
+        "kernels fused: compute on the CPU only, the device is meta. Allowed there: packed, its default, or torch. "
         "Leave --kernels out, or train with --device cpu."
     )
 
@@ -200,7 +201,7 @@ def test_words_name_devices(monkeypatch):
     (1, RUN, "--device cuda", "device cuda:1: is not there, torch sees GPUs: 1. Allowed: cpu, cuda:0 to cuda:0. Start at most 1 processes on this machine."),
     (2, RUN, "--device cuda:0", "device cuda:0: is one GPU for several processes. Allowed under torchrun: cpu, or cuda, with which every process takes the GPU of its LOCAL_RANK."),
     (2, {**RUN, "LOCAL_RANK": ""}, "--device cuda", "environment: LOCAL_RANK is not set, must be a whole number from 0 to 1. Start with 'torchrun --nproc-per-node N -m sastdeploy train ...', or unset WORLD_SIZE to train in one process."),
-    (2, {}, "--device cuda --kernels fused", "kernels fused: compute on the CPU only, the device is cuda. Allowed there: torch, its default. Leave --kernels out, or train with --device cpu."),
+    (2, {}, "--device cuda --kernels fused", "kernels fused: compute on the CPU only, the device is cuda. Allowed there: packed, its default, or torch. Leave --kernels out, or train with --device cpu."),
 ])  # fmt: skip
 def test_the_command_line_refuses(monkeypatch, capsys, gpus, environment, options, message):
     give_gpus(monkeypatch, gpus)

@@ -189,7 +189,7 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
 
     from sastdeploy.training.distributed import processes
     from sastdeploy.training.fit import find_preprocessing, fit
-    from sastdeploy.training.loop import check_out
+    from sastdeploy.training.outputs import check_out
 
     check_out(Path(out), resume, force, inputs=[arch])
     with processes(device) as group:

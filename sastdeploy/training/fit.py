@@ -12,7 +12,8 @@ from sastdeploy.networks.checkpoint import Checkpoint
 from sastdeploy.recordings.binning import find_scale
 from sastdeploy.recordings.frames import LabelledFrames, Preprocessing
 from sastdeploy.training.distributed import ALONE, Group
-from sastdeploy.training.loop import Report, train
+from sastdeploy.training.loop import train
+from sastdeploy.training.run import Report
 from sastdeploy.training.settings import TrainingSettings
 
 

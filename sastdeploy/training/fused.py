@@ -146,7 +146,7 @@ class _FusedLif(torch.autograd.Function):
 
 
 def run_lif_fused(
-    current: Tensor, threshold: Tensor, alpha: float, slope: float, hard: bool
+    current: Tensor, threshold: Tensor, alpha: float, slope: float | Tensor, hard: bool
 ) -> tuple[Tensor, Tensor]:
     """Return spikes and membranes as `neurons.run_lif` does; ``current`` is overwritten, it becomes the membranes.
 
@@ -154,5 +154,5 @@ def run_lif_fused(
     convolution keep their inputs, not their output). One backward pass per call.
     """
     # torch does not annotate `apply`.
-    spikes = _FusedLif.apply(current, threshold, alpha, slope, hard)  # type: ignore[no-untyped-call]
+    spikes = _FusedLif.apply(current, threshold, alpha, float(slope), hard)  # type: ignore[no-untyped-call]
     return spikes, current.detach()

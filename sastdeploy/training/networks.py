@@ -69,7 +69,11 @@ class SpikingNetwork(nn.Module):
         return values.t() if self._is_transposed(name) else values
 
     def forward(
-        self, x: Tensor | SparseValues, hard: bool = False, record: list[tuple[Tensor, Tensor]] | None = None
+        self,
+        x: Tensor | SparseValues,
+        hard: bool = False,
+        record: list[tuple[Tensor, Tensor]] | None = None,
+        slope: float | Tensor | None = None,
     ) -> Tensor:
         """Return class scores ``[B, K]`` of frame values ``[B, T, P, H, W]``, or of their sparse form.
 
@@ -78,10 +82,11 @@ class SpikingNetwork(nn.Module):
         Args:
             hard: Heaviside spikes instead of the surrogate's; nothing else changes, gradients included.
             record: a list to which every LIF layer appends (spikes, membranes), both ``[T, B, ...]``.
+            slope: in the place of the attribute; in plain torch it can be a tensor.
         """
         s = x if isinstance(x, SparseValues) else x.transpose(0, 1)
         for i in range(len(self.architecture.layers)):
-            s, u = self.layer(i, self.currents(i, s), hard)
+            s, u = self.layer(i, self.currents(i, s), hard, slope)
             if record is not None and u is not None:
                 record.append((s, u))
         # Not s.mean(0), whose gradient would be written out for every step.
@@ -111,7 +116,9 @@ class SpikingNetwork(nn.Module):
             )
         return F.linear(s.flatten(2), weight, bias)
 
-    def layer(self, i: int, current: Tensor, hard: bool) -> tuple[Tensor, Tensor | None]:
+    def layer(
+        self, i: int, current: Tensor, hard: bool, slope: float | Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Return layer i's spikes and membranes, ``[T, B, ...]``, for its currents; of a pool its means and None."""
         layer = self.architecture.layers[i]
         if isinstance(layer, AvgPool):
@@ -120,7 +127,9 @@ class SpikingNetwork(nn.Module):
         if isinstance(layer, Conv):
             threshold = threshold.view(-1, 1, 1)
         run = run_lif_fused if self.fused and fits(current) else run_lif
-        return run(current, threshold, self.architecture.neuron.alpha, self.slope, hard)
+        return run(
+            current, threshold, self.architecture.neuron.alpha, self.slope if slope is None else slope, hard
+        )
 
     @property
     def device(self) -> torch.device:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def surrogate(x: Tensor, slope: float) -> Tensor:
+def surrogate(x: Tensor, slope: float | Tensor) -> Tensor:
     """Return ``1/2 + arctan(slope x) / pi``, the spike of the forward pass (paper, section 3; slope k = 25).
 
     Its gradient is exact by construction: nothing is straight-through.
@@ -21,7 +21,7 @@ def heaviside(x: Tensor) -> Tensor:
     return (x >= 0).to(x.dtype)
 
 
-def _spike(x: Tensor, slope: float, hard: bool) -> Tensor:
+def _spike(x: Tensor, slope: float | Tensor, hard: bool) -> Tensor:
     if not hard:
         return surrogate(x, slope)
     if not x.requires_grad:
@@ -31,7 +31,7 @@ def _spike(x: Tensor, slope: float, hard: bool) -> Tensor:
 
 
 def run_lif(
-    current: Tensor, threshold: Tensor, alpha: float, slope: float, hard: bool
+    current: Tensor, threshold: Tensor, alpha: float, slope: float | Tensor, hard: bool
 ) -> tuple[Tensor, Tensor]:
     """Return spikes and membranes, both ``[T, B, ...]``, of LIF neurons that start at rest.
 

@@ -22,21 +22,28 @@ RANGES = {
 }
 """What float32 holds with room for what a step computes from it, as rho / delta."""
 MOST_BATCH = 1_000_000
-KERNELS = ("fused", "torch")
+KERNELS = ("fused", "torch", "packed")
 
 
-def kernels_for(device: str, asked: str | None) -> str:
-    """Return the kernels asked for, or a device's default: the fused ones on the CPU, elsewhere plain torch.
+def kernels_for(device: str, asked: str | None, packable: bool = True) -> str:
+    """Return the kernels asked for, or a device's default: ``fused`` on the CPU, elsewhere ``packed`` where it can be.
+
+    Args:
+        packable: one process trains, with weights as they are.
 
     Raises:
-        InputError: the fused ones asked for on another device.
+        InputError: ``fused`` asked for on another device than the CPU, or ``packed`` where it cannot be.
     """
     if asked == "fused" and device != "cpu":
         raise InputError(
-            f"kernels fused: compute on the CPU only, the device is {device}. Allowed there: torch, its default. "
+            f"kernels fused: compute on the CPU only, the device is {device}. Allowed there: packed, its default, or torch. "
             f"Leave --kernels out, or train with --device cpu."
         )
-    return asked or ("fused" if device == "cpu" else "torch")
+    if asked == "packed" and not packable:
+        raise InputError(
+            "kernels packed: train in one process, and take no quantize_bits. Choose torch, or leave --kernels out."
+        )
+    return asked or ("fused" if device == "cpu" else "packed" if packable else "torch")
 
 
 def forward_of(word: str) -> str:
@@ -55,8 +62,9 @@ class TrainingSettings:
         delta: added to the gradient's norm, > 0.
         epochs, batch_size: 1 to 1,000,000. learning_rate: > 0, at the first epoch. All real numbers: within `RANGES`.
         seed: of initial weights, of both streams of minibatches, and of random steps.
-        kernels: ``fused`` (float32 on the CPU, first layer over active inputs only), or ``torch``, the plain
-            definition. Equal within float32 rounding; the bits differ.
+        kernels: ``fused`` (float32 on the CPU, first layer over active inputs only); ``packed`` (many networks in one
+            batched step, on a GPU one CUDA graph); or ``torch``, the plain definition. Equal within float32 rounding; the
+            bits differ.
         forward: ``surrogate`` (as in the paper; earlier files call it ``smooth``), or ``hard``: Heaviside spikes forward, the surrogate's
             gradient backward.
         slope_end: the surrogate's slope in the last epoch, reached in equal factors; 0 keeps the architecture's.

@@ -1,0 +1,362 @@
+"""Training a pack of networks: the epochs of `sastdeploy.training.loop`, all networks in each step.
+
+Minibatches, initial weights, selection, records and checkpoints are those of single runs; results equal theirs within
+float32 rounding, and a pack's bits are the same from run to run on the same machine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sastdeploy.errors import InputError
+from sastdeploy.networks.architecture import Architecture
+from sastdeploy.networks.checkpoint import Checkpoint
+from sastdeploy.provenance import git_commit
+from sastdeploy.training.epoch import DIRECTION, FIRST, SECOND
+from sastdeploy.training.inference import lif_layer_sizes
+from sastdeploy.training.outputs import alone, check_out
+from sastdeploy.training.packed.data import packed_data, padded_batches
+from sastdeploy.training.packed.step import (
+    Captured,
+    Stack,
+    Tensors,
+    adam_rates,
+    adam_step,
+    along,
+    ascended,
+    gradients,
+    scores_of,
+    spikes_and_scores,
+    stacked,
+    two_gradients,
+)
+from sastdeploy.training.run import Run, Standing, Warn, begin
+from sastdeploy.training.settings import kernels_for
+
+PackReport = Callable[[int, dict[str, Any]], None]
+
+_BETWEEN_STATES = 10.0
+"""Seconds of work that an interrupted pack loses at most, and an epoch; writing every network's state takes time too."""
+_VALIDATION_BATCH = 256
+
+
+def pack_key(run: Run) -> tuple[Any, ...]:
+    """Return what runs must share to be trained in one pack: shapes of data and network, epochs, batches, gradients per step."""
+    settings, neuron = run.settings, replace(run.architecture.neuron, threshold=1.0, slope=1.0)
+    architecture: Architecture = replace(run.architecture, neuron=neuron)
+    frames = run.training.frames
+    return (
+        architecture, frames.shape, frames.time_bins, len(run.training), len(run.validation), settings.epochs,
+        settings.batch_size, two_gradients(settings), settings.forward,
+    )  # fmt: skip
+
+
+def train_pack(
+    runs: Sequence[Run],
+    device: torch.device,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    report: PackReport = lambda which, record: None,
+    warn: Warn = lambda text: None,
+) -> list[Checkpoint]:
+    """Train every run, those of one `pack_key` in one pack, and return their checkpoints in the order given.
+
+    Each writes ``<out>``, ``<out>.jsonl`` and, about every ten seconds, ``<out>.state``, as a single run does.
+
+    Args:
+        report: called after each epoch with a run's place in ``runs`` and its record.
+
+    Raises:
+        InputError: as `sastdeploy.training.loop.train`; two runs write the same file; or the loss of some is no longer
+            finite: the others are trained to their end first.
+    """
+    git_commit()
+    if len({run.out.resolve() for run in runs}) < len(runs):
+        raise InputError("two runs write the same checkpoint. Give each a file of its own.")
+    for run in runs:
+        check_out(run.out, resume, force)
+        kernels_for(device.type, "packed", run.settings.quantize_bits == 0)
+        run.check(warn)
+    with ExitStack() as locks:
+        for run in runs:
+            locks.enter_context(alone(run.out))
+            check_out(run.out, resume, force)
+        standings = [begin(run, resume, torch.device("cpu")) for run in runs]
+        groups: dict[tuple[Any, ...], list[int]] = {}
+        for which, standing in enumerate(standings):
+            # Those that go on from another epoch would wait for the others.
+            groups.setdefault((pack_key(standing.run), standing.progress.epoch), []).append(which)
+        failures: dict[int, str] = {}
+        for members in groups.values():
+            failures |= _train_group(standings, members, device, report, warn)
+        done = [s.finish(warn) for which, s in enumerate(standings) if which not in failures]
+    if failures:
+        first = min(failures)
+        raise InputError(
+            f"{runs[first].out}: {failures[first]} ({len(failures)} of {len(runs)} networks; the others are written.)"
+        )
+    return done
+
+
+@dataclass(frozen=True)
+class _Buffers:
+    """What changes from step to step, at fixed places on the device. S steps, M networks, batches of B."""
+
+    step: Tensor  # int64 [1]
+    chosen: tuple[Tensor, ...]  # int64 [S, M, B], one per gradient of a step
+    weights: Tensor  # float32 [S, M, B]
+    rate: Tensor  # float32 [S, M]
+    scale: Tensor  # float32 [S]
+    losses: Tensor  # float32 [M], each step's loss times its recordings, summed over the epoch
+    norms: Tensor  # float32 [M]
+    counts: tuple[Tensor, ...]  # uint8 [M, B, T * J] where the frames stay with the host, else empty
+
+
+def _train_group(
+    standings: list[Standing], members: list[int], device: torch.device, report: PackReport, warn: Warn
+) -> dict[int, str]:
+    """Train some runs to their end; return by a run's place why it could not go on."""
+    pack = _Pack([standings[which] for which in members], device, warn)
+    failures: dict[int, str] = {}
+    saved = time.perf_counter()
+    for epoch in range(pack.epoch, pack.settings[0].epochs):
+        records = pack.epoch_of(epoch)
+        for place, (which, record) in enumerate(zip(members, records)):
+            if which in failures:
+                continue
+            if problem := pack.problem(place, record):
+                failures[which] = problem
+                continue
+            standings[which].add(record, partial(pack.parameters_of, place))
+            report(which, record)
+        if time.perf_counter() - saved > _BETWEEN_STATES or epoch + 1 == pack.settings[0].epochs:
+            for place, which in enumerate(members):
+                if which not in failures:
+                    pack.put_back(place)
+                    standings[which].save()
+            saved = time.perf_counter()
+    return failures
+
+
+class _Pack:
+    """The networks, data and captured step of one pack."""
+
+    def __init__(self, standings: Sequence[Standing], device: torch.device, warn: Warn) -> None:
+        self.standings, self.device = standings, device
+        self.runs = [standing.run for standing in standings]
+        self.settings = [run.settings for run in self.runs]
+        self.epoch = standings[0].progress.epoch
+        self.stack = _stack_of(standings, device)
+        preprocessings = [run.preprocessing for run in self.runs]
+        self.training = packed_data([run.training for run in self.runs], preprocessings, device, warn)
+        self.validation = packed_data([run.validation for run in self.runs], preprocessings, device, warn)
+        self.two = two_gradients(self.settings[0])
+        self.hard = self.settings[0].forward == "hard"
+        self.random = [s.method == "random" for s in self.settings]
+        self.generators = [torch.Generator(device) for _ in self.settings] if any(self.random) else []
+        self.buffers = self._buffers()
+        changed = [*self.stack.tensors(), self.buffers.step, self.buffers.losses, self.buffers.norms]
+        self._gradients = torch.compile(gradients) if device.type == "cuda" else gradients
+        self._captured = Captured(self._step, changed, device, self.generators)
+
+    def _buffers(self) -> _Buffers:
+        networks, size = len(self.runs), self.settings[0].batch_size
+        steps = -(-len(self.runs[0].training) // size)
+
+        def empty(dtype: torch.dtype, *shape: int) -> Tensor:
+            return torch.zeros(shape, dtype=dtype, device=self.device)
+
+        gradients_per_step = 1 + self.two
+        width = self.training.counts.shape[1]
+        hosted = 0 if self.training.resident else gradients_per_step
+        return _Buffers(
+            empty(torch.int64, 1),
+            tuple(empty(torch.int64, steps, networks, size) for _ in range(gradients_per_step)),
+            empty(torch.float32, steps, networks, size), empty(torch.float32, steps, networks),
+            empty(torch.float32, steps), empty(torch.float32, networks), empty(torch.float32, networks),
+            tuple(empty(torch.uint8, networks, size, width) for _ in range(hosted)),
+        )  # fmt: skip
+
+    def _gradient(self, which: int, parameters: Tensors) -> tuple[Tensors, Tensor]:
+        """Return the gradient on the step's minibatch B (0) or B' (1), and the loss."""
+        buffers, data = self.buffers, self.training
+        chosen = buffers.chosen[which].index_select(0, buffers.step)[0]
+        counts = buffers.counts[which] if buffers.counts else data.take(chosen)
+        weights = buffers.weights.index_select(0, buffers.step)[0]
+        x = data.values(counts, chosen)
+        result: tuple[Tensors, Tensor] = self._gradients(
+            self.stack, parameters, x, data.labels_of(chosen), weights, self.hard
+        )
+        return result
+
+    def _step(self) -> None:
+        stack, buffers = self.stack, self.buffers
+        with torch.no_grad():
+            if self.generators:
+                gradient, loss = self._gradient(0, along(stack, self._directions()))
+            else:
+                gradient, loss = self._gradient(0, stack.parameters)
+            if self.two:
+                gradient, _ = self._gradient(1, ascended(stack, gradient))
+            weights = buffers.weights.index_select(0, buffers.step)[0]
+            buffers.losses.add_(loss * (weights > 0).sum(1))
+            rate, scale = (
+                buffers.rate.index_select(0, buffers.step)[0],
+                buffers.scale.index_select(0, buffers.step)[0],
+            )
+            buffers.norms.add_(adam_step(stack, gradient, rate, scale))
+            buffers.step.add_(1)
+
+    def _directions(self) -> Tensors:
+        """Return a normal draw in the shape of the parameters, from each network's own generator."""
+        return {
+            name: torch.stack(
+                [torch.randn(p.shape[1:], generator=g, device=self.device) for g in self.generators]
+            )
+            for name, p in self.stack.parameters.items()
+        }
+
+    def epoch_of(self, epoch: int) -> list[dict[str, Any]]:
+        """Take one step per minibatch, validate, and return every network's record."""
+        began, busy = time.perf_counter(), time.process_time()
+        networks = len(self.runs)
+        slopes = [s.slope(epoch, run.architecture.neuron.slope) for s, run in zip(self.settings, self.runs)]
+        rates = [s.rate(epoch) for s in self.settings]
+        host = self._fill(epoch, slopes, rates)
+        steps = len(self.buffers.scale)
+        for step in range(steps):
+            for buffer, chosen in zip(self.buffers.counts, host):
+                buffer.copy_(self.training.take(chosen[step]), non_blocking=True)
+            self._captured.run()
+        losses = self.buffers.losses.tolist()
+        norms = self.buffers.norms.tolist()
+        seconds, cpu = time.perf_counter() - began, time.process_time() - busy
+        records = self._validated()
+        return [
+            {
+                "epoch": epoch,
+                "loss": losses[m] / len(self.runs[m].training),
+                "gradient_norm": norms[m] / steps,
+                "gradient_evaluations": steps * (1 + self.two),
+                "learning_rate": rates[m],
+                "slope": slopes[m],
+                # Of the pack, in equal parts.
+                "seconds": seconds / networks,
+                "cpu_seconds": cpu / networks,
+                "packed": networks,
+                **records[m],
+            }
+            for m in range(networks)
+        ]
+
+    def _fill(self, epoch: int, slopes: Sequence[float], rates: Sequence[float]) -> list[Tensor]:
+        """Write an epoch's minibatches, rates and slopes into the buffers; return the minibatches on the host too."""
+        buffers, steps = self.buffers, len(self.buffers.scale)
+        host = []
+        for stream, buffer in zip((FIRST, SECOND), buffers.chosen):
+            batches = [self._order(m, stream, epoch) for m in range(len(self.runs))]
+            host.append(torch.from_numpy(np.stack([chosen for chosen, _ in batches], 1)))
+            buffer.copy_(host[-1])
+            buffers.weights.copy_(torch.from_numpy(np.stack([weights for _, weights in batches], 1)))
+        rate, scale = adam_rates(epoch * steps, steps, rates)
+        buffers.rate.copy_(torch.tensor(rate, dtype=torch.float32))
+        buffers.scale.copy_(torch.tensor(scale, dtype=torch.float32))
+        self.stack.slopes.copy_(torch.tensor(slopes, dtype=torch.float32))
+        for buffer in (buffers.step, buffers.losses, buffers.norms):
+            buffer.zero_()
+        for m, generator in enumerate(self.generators):
+            words = np.random.SeedSequence((self.settings[m].seed, DIRECTION, epoch)).generate_state(
+                1, np.uint64
+            )
+            generator.manual_seed(int(words[0]) >> 1)
+        return host
+
+    def _order(self, m: int, stream: int, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        settings, count = self.settings[m], len(self.runs[m].training)
+        order = np.random.default_rng((settings.seed, stream, epoch)).permutation(count)
+        chosen, weights = padded_batches(order, settings.batch_size)
+        return chosen + int(self.training.first[m]), weights
+
+    def _validated(self) -> list[dict[str, Any]]:
+        """Return every network's accuracies, gap and spike rates on its validation recordings."""
+        data, stack, networks = self.validation, self.stack, len(self.runs)
+        count = len(self.runs[0].validation)
+        chosen, weights = padded_batches(np.arange(count), min(_VALIDATION_BATCH, count))
+        sizes = lif_layer_sizes(self.runs[0].architecture)
+        correct = torch.zeros(2, networks, dtype=torch.int64, device=self.device)
+        sent = torch.zeros(networks, len(sizes), dtype=torch.int64, device=self.device)
+        with torch.no_grad():
+            for part, weight in zip(chosen, weights):
+                numbers = torch.from_numpy(part).to(self.device) + data.first[:, None]
+                counted = torch.from_numpy(weight > 0).to(self.device).expand(networks, -1)
+                x, labels = data.values(data.take(numbers).to(self.device), numbers), data.labels_of(numbers)
+                surrogate = scores_of(stack, stack.parameters, x, False)
+                hard, fired = spikes_and_scores(stack, x, counted)
+                sent += fired
+                for row, scores in enumerate((surrogate, hard)):
+                    correct[row] += ((scores.argmax(-1) == labels) & counted).sum(1)
+        states = count * self.runs[0].preprocessing.time_bins
+        accuracies, spikes = (correct.cpu().numpy() / count).tolist(), sent.tolist()
+        return [
+            {
+                "surrogate_accuracy": accuracies[0][m],
+                "hard_accuracy": accuracies[1][m],
+                "gap": accuracies[0][m] - accuracies[1][m],
+                "spike_rates": {
+                    name: fired / (states * neurons)
+                    for (name, neurons), fired in zip(sizes.items(), spikes[m])
+                },
+            }
+            for m in range(networks)
+        ]
+
+    def problem(self, m: int, record: dict[str, Any]) -> str | None:
+        """Return why network m cannot go on after an epoch, or None."""
+        advice = f"Lower the learning rate (now {record['learning_rate']:g}) or rho."
+        if not np.isfinite(record["loss"]):
+            return f"epoch {record['epoch']}: the loss is {record['loss']}. {advice}"
+        if not all(bool(torch.isfinite(p[m]).all()) for p in self.stack.parameters.values()):
+            return f"epoch {record['epoch']}: a parameter is no longer finite. {advice}"
+        return None
+
+    def put_back(self, m: int) -> None:
+        """Write network m's parameters and means into its standing."""
+        standing, stack = self.standings[m], self.stack
+        with torch.no_grad():
+            for name, parameter in standing.network.named_parameters():
+                parameter.copy_(stack.parameters[name][m])
+        standing.optimiser.load_state_dict({
+            "steps": standing.progress.epoch * len(self.buffers.scale),
+            "means": [mean[m].reshape(-1).cpu() for mean in stack.means.values()],
+            "squares": [square[m].reshape(-1).cpu() for square in stack.squares.values()],
+        })  # fmt: skip
+
+    def parameters_of(self, m: int) -> dict[str, NDArray[np.float32]]:
+        """Return network m's parameters and thresholds by their checkpoint names."""
+        standing = self.standings[m]
+        with torch.no_grad():
+            for name, parameter in standing.network.named_parameters():
+                parameter.copy_(self.stack.parameters[name][m])
+        return standing.network.parameters_as_arrays()
+
+
+def _stack_of(standings: Sequence[Standing], device: torch.device) -> Stack:
+    """Return the standings' networks and optimisers as one stack."""
+    stack = stacked([s.network for s in standings], [s.run.settings for s in standings], device)
+    for m, standing in enumerate(standings):
+        state = standing.optimiser.state_dict()
+        for name, kept in (("means", stack.means), ("squares", stack.squares)):
+            for tensor, value in zip(kept.values(), state[name]):
+                tensor[m].copy_(value.view(tensor[m].shape))
+    return stack

@@ -1,0 +1,201 @@
+"""One network's training on its way: how it begins, what an epoch adds, how it ends. The loops decide how a step is taken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sastdeploy._files import atomic
+from sastdeploy.errors import InputError
+from sastdeploy.networks.architecture import Architecture
+from sastdeploy.networks.builtin import architecture_to_dict
+from sastdeploy.networks.checkpoint import Checkpoint, save_checkpoint, silence
+from sastdeploy.provenance import git_commit, versions
+from sastdeploy.recordings.frames import LabelledFrames, Preprocessing
+from sastdeploy.training.epoch import FIRST, batches
+from sastdeploy.training.inference import check_fit, network_inputs
+from sastdeploy.training.initial import ALIVE_RATE, alive_factors
+from sastdeploy.training.networks import SpikingNetwork
+from sastdeploy.training.optimiser import FusedAdam, adam
+from sastdeploy.training.resumption import Optimiser, Progress, load_state, save_state
+from sastdeploy.training.settings import TrainingSettings
+
+Report = Callable[[dict[str, Any]], None]
+Warn = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one training is made of, and where it is written; `begin` gives it a network, an optimiser and a progress."""
+
+    training: LabelledFrames
+    validation: LabelledFrames
+    architecture: Architecture
+    preprocessing: Preprocessing
+    settings: TrainingSettings
+    out: Path
+    dataset: str
+    command: str = ""
+    device: str = "cpu"
+    processes: int = 1
+
+    @property
+    def state_path(self) -> Path:
+        return self.out.with_name(self.out.name + ".state")
+
+    @property
+    def log_path(self) -> Path:
+        return self.out.with_name(self.out.name + ".jsonl")
+
+    def identity(self) -> dict[str, Any]:
+        """Return what a resumed run must share with the one that it resumes."""
+        return {
+            "device": self.device,
+            "settings": self.settings.to_dict(),
+            "architecture": architecture_to_dict(self.architecture),
+            "preprocessing": self.preprocessing.to_dict(),
+            "data": [self.dataset, self.training.data_hash, len(self.training), len(self.validation)],
+            "processes": self.processes,
+        }
+
+    def check(self, warn: Warn) -> None:
+        """Accept recordings that fit the network; warn of a class without one.
+
+        Raises:
+            InputError: no recording, another shape, number of time bins or of classes.
+        """
+        if len(self.training) == 0 or len(self.validation) == 0:
+            raise InputError(
+                f"{len(self.training)} training and {len(self.validation)} validation recordings: both need at least one."
+            )
+        for part in (self.training, self.validation):
+            check_fit(self.architecture, self.preprocessing, part.frames)
+        if len(self.training.classes) != self.architecture.classes:
+            raise InputError(
+                f"{len(self.training.classes)} classes in the data, {self.architecture.classes} in the network."
+            )
+        for name, part in (("training", self.training), ("validation", self.validation)):
+            for class_name in classes_without_recordings(part):
+                warn(f"class '{class_name}' has no {name} recording.")
+
+
+@dataclass
+class Standing:
+    """How far a run has come: its network and optimiser as they are after ``progress.epoch`` epochs."""
+
+    run: Run
+    network: SpikingNetwork
+    optimiser: Optimiser
+    factors: dict[str, float]
+    progress: Progress = field(default_factory=Progress)
+
+    def add(self, record: dict[str, Any], parameters: Callable[[], dict[str, Any]]) -> None:
+        """Take an epoch's record over; where it is the best so far, keep its parameters too."""
+        self.progress.records.append(record)
+        if _better(self.progress, self.run.settings):
+            self.progress.best_epoch, self.progress.best = record["epoch"], parameters()
+        self.progress.epoch = record["epoch"] + 1
+
+    def save(self) -> None:
+        """Write the state that a resumed run goes on from, and the log."""
+        save_state(self.run.state_path, self.run.identity(), self.network, self.optimiser, self.progress)
+        self.write_log()
+
+    def write_log(self) -> None:
+        """Write ``<out>.jsonl``, one line per epoch."""
+        lines = "".join(json.dumps(record) + "\n" for record in self.progress.records)
+        atomic.write_text(self.run.log_path, lines)
+
+    def finish(self, warn: Warn) -> Checkpoint:
+        """Write the best epoch's checkpoint, remove the state, and return the checkpoint."""
+        checkpoint = self.checkpoint()
+        if message := silence(checkpoint.training["selected"].get("silent_layers", [])):
+            warn(message)
+        # Once more: a run that was killed between its last state and its log has no epoch left to write it.
+        self.write_log()
+        save_checkpoint(self.run.out, checkpoint)
+        self.run.state_path.unlink(missing_ok=True)
+        return checkpoint
+
+    def checkpoint(self) -> Checkpoint:
+        """Return the checkpoint of the best epoch so far."""
+        run, progress = self.run, self.progress
+        chosen = progress.records[progress.best_epoch]
+        # Seconds vary from run to run; the checkpoint holds only what the seed determines.
+        facts = {k: v for k, v in chosen.items() if k not in ("seconds", "cpu_seconds", "spike_rates")}
+        # What is as it should be adds nothing, so that the checkpoint's hash is that of earlier versions.
+        if silent := [name for name, rate in chosen.get("spike_rates", {}).items() if rate == 0]:
+            facts["silent_layers"] = silent
+        factors = {"init_factors": self.factors} if self.factors else {}
+        seconds = run.training.seconds
+        return Checkpoint(
+            replace(run.architecture, neuron=replace(run.architecture.neuron, slope=chosen["slope"])),
+            progress.best,
+            run.preprocessing,
+            run.training.classes,
+            run.dataset,
+            {**run.settings.to_dict(), **factors, "selected": facts},
+            {
+                "command": run.command,
+                "data_hash": run.training.data_hash,
+                "training_recordings": len(run.training),
+                **(
+                    {}
+                    if seconds is None
+                    else {"recording_seconds": [float(seconds.min()), float(seconds.max())]}
+                ),
+                "threads": torch.get_num_threads(),
+                "processes": run.processes,
+                "device": run.device,
+                "versions": versions("torch", "numpy"),
+                "commit": git_commit(),
+            },
+        )
+
+
+def begin(run: Run, resume: bool, device: torch.device) -> Standing:
+    """Return the run's standing on the device: a fresh network, or one that goes on from ``<out>.state``.
+
+    Seeded draws are made on the CPU, so that initial weights are the same on every device.
+
+    Raises:
+        InputError: the state is damaged, or of another run.
+    """
+    network = SpikingNetwork(run.architecture, fused=run.settings.kernels == "fused")
+    network.initialise(torch.Generator().manual_seed(run.settings.seed), run.settings.init_scale)
+    factors = _start_alive(network, run) if run.settings.init == "alive" else {}
+    network.to(device)
+    # A pack of networks has its own steps, and keeps here what the next one needs.
+    keep = FusedAdam if run.settings.kernels == "packed" else adam
+    standing = Standing(run, network, keep(network, run.settings.weight_decay), factors)
+    if resume and run.state_path.exists():
+        standing.progress = load_state(run.state_path, run.identity(), network, standing.optimiser)
+    return standing
+
+
+def _start_alive(network: SpikingNetwork, run: Run) -> dict[str, float]:
+    """Scale a fresh network on the whole first minibatch, on the CPU and in every process alike; return the factors."""
+    first = next(batches(len(run.training), run.settings.batch_size, run.settings.seed, FIRST, 0))
+    return alive_factors(
+        network, network_inputs(network, run.training.frames, run.preprocessing)(first), ALIVE_RATE
+    )
+
+
+def classes_without_recordings(data: LabelledFrames) -> tuple[str, ...]:
+    """Return the names of the classes that no recording belongs to."""
+    counts = np.bincount(data.labels, minlength=len(data.classes))
+    return tuple(name for name, count in zip(data.classes, counts) if count == 0)
+
+
+def _better(progress: Progress, settings: TrainingSettings) -> bool:
+    """Say whether the last epoch is the best so far; the first with quantized weights leaves all before it behind."""
+    *_, last = progress.records
+    if progress.best_epoch < 0 or settings.quantized(last["epoch"]) > settings.quantized(progress.best_epoch):
+        return True
+    return bool(last["hard_accuracy"] > progress.records[progress.best_epoch]["hard_accuracy"])

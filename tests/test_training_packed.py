@@ -1,0 +1,220 @@
+"""A pack of networks against single runs: the same minibatches, records and checkpoints, values within float32 rounding."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+
+from sastdeploy.errors import InputError
+from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
+from sastdeploy.training import loop
+from sastdeploy.training.inference import frame_values
+from sastdeploy.training.packed.data import PackedData, packed_data, padded_batches
+from sastdeploy.training.packed.loop import _Pack, train_pack
+from sastdeploy.training.run import Run, begin
+from sastdeploy.training.settings import TrainingSettings
+from tests.small_networks import CONV, DENSE, POOL, checkpoint_of, labelled
+
+CPU = torch.device("cpu")
+CASES = {
+    "baseline": (DENSE, {}),
+    "sast": (DENSE, {"method": "sast", "rho": 0.3}),
+    "asam": (DENSE, {"method": "asam", "rho": 0.5}),
+    "hard": (DENSE, {"method": "sast", "rho": 0.3, "forward": "hard"}),
+    "slopes": (DENSE, {"slope_end": 5.0, "weight_decay": 0.1}),
+    "alive": (DENSE, {"init": "alive"}),
+    "conv": (CONV, {"method": "sast", "rho": 0.3}),
+    "pool": (POOL, {"method": "sast", "rho": 0.3}),
+}
+
+
+def run_of(out, architecture=DENSE, seed=0, divisor=1.0, normalisation="fixed", data_seed=0, **settings):
+    preprocessing = checkpoint_of(architecture).preprocessing
+    return Run(
+        labelled(architecture, 20, seed=data_seed),
+        labelled(architecture, 11, seed=1),
+        architecture,
+        replace(preprocessing, divisor=preprocessing.divisor * divisor, normalisation=normalisation),
+        TrainingSettings(**{"epochs": 2, "batch_size": 9, "kernels": "packed", "seed": seed, **settings}),
+        out,
+        "nmnist-sim",
+    )
+
+
+def alone(run, out):
+    """The definition: the same run by itself, in plain torch."""
+    return loop.train(
+        run.training, run.validation, run.architecture, run.preprocessing, replace(run.settings, kernels="torch"), out,
+        dataset=run.dataset,
+    )  # fmt: skip
+
+
+def check_equal(packed, single):
+    for name, value in single.parameters.items():
+        assert np.allclose(packed.parameters[name], value, rtol=1e-4, atol=2e-5), name
+    ours, theirs = packed.training["selected"], single.training["selected"]
+    assert {k: v for k, v in ours.items() if k != "packed"}.keys() == theirs.keys()
+    for key, value in theirs.items():
+        assert ours[key] == (
+            value if isinstance(value, list) else pytest.approx(value, rel=1e-4, abs=1e-6)
+        ), key
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_network_of_a_pack_is_the_one_of_a_single_run(tmp_path, case):
+    architecture, changes = CASES[case]
+    theta = replace(architecture, neuron=replace(architecture.neuron, threshold=0.5, slope=10.0))
+    runs = [
+        run_of(tmp_path / "a.pt", architecture, **changes),
+        run_of(tmp_path / "b.pt", theta, seed=3, divisor=1.5, data_seed=4, **changes),
+        run_of(tmp_path / "c.pt", architecture, seed=1, normalisation="sample_max", **changes),
+    ]
+    for packed, run in zip(train_pack(runs, CPU), runs):
+        check_equal(packed, alone(run, tmp_path / "single.pt"))
+        (tmp_path / "single.pt").unlink()
+        (tmp_path / "single.pt.jsonl").unlink()
+        assert checkpoint_hash(load_checkpoint(run.out)) == checkpoint_hash(packed)
+        lines = [json.loads(line) for line in run.log_path.read_text().splitlines()]
+        assert [line["epoch"] for line in lines] == [0, 1] and {line["packed"] for line in lines} == {3}
+        assert not run.state_path.exists()
+
+
+def test_methods_of_as_many_gradients_share_a_pack_and_others_do_not(tmp_path):
+    runs = [
+        run_of(tmp_path / "a.pt"),
+        run_of(tmp_path / "b.pt", method="sast", rho=0.3),
+        run_of(tmp_path / "c.pt", method="asam", rho=0.5, seed=2),
+        run_of(tmp_path / "d.pt", method="random", rho=0.2),
+    ]
+    sizes = {}
+    train_pack(runs, CPU, report=lambda which, record: sizes.update({which: record["packed"]}))
+    assert sizes == {0: 2, 1: 2, 2: 2, 3: 2}
+    check_equal(load_checkpoint(tmp_path / "a.pt"), alone(runs[0], tmp_path / "single-a.pt"))
+    check_equal(load_checkpoint(tmp_path / "c.pt"), alone(runs[2], tmp_path / "single-c.pt"))
+
+
+def test_a_random_direction_has_the_length_rho_and_is_drawn_from_the_seed(tmp_path):
+    moved = [run_of(tmp_path / f"{i}.pt", method="random", rho=0.2, seed=i // 2) for i in range(4)]
+    a, b, c, d = train_pack(moved, CPU)
+    assert all(np.array_equal(a.parameters[n], b.parameters[n]) for n in a.parameters)
+    assert all(np.array_equal(c.parameters[n], d.parameters[n]) for n in c.parameters)
+    still = run_of(tmp_path / "still.pt", method="random", rho=0.0)
+    (zero,) = train_pack([still], CPU)
+    plain = alone(run_of(tmp_path / "x.pt"), tmp_path / "plain.pt")
+    assert all(np.allclose(zero.parameters[n], plain.parameters[n], atol=2e-5) for n in plain.parameters)
+    assert not np.allclose(a.parameters["layers.0.weight"], zero.parameters["layers.0.weight"], atol=2e-5)
+
+
+def test_a_pack_that_was_interrupted_ends_with_the_same_bits(tmp_path, monkeypatch):
+    monkeypatch.setattr("sastdeploy.training.packed.loop._BETWEEN_STATES", 0.0)
+
+    def runs(folder):
+        folder.mkdir()
+        return [run_of(folder / f"{i}.pt", seed=i, method="sast", rho=0.3, epochs=3) for i in range(2)]
+
+    whole = train_pack(runs(tmp_path / "whole"), CPU)
+    interrupted = runs(tmp_path / "broken")
+
+    class Stop(Exception):
+        pass
+
+    def stop(which, record):
+        if (which, record["epoch"]) == (1, 1):
+            raise Stop
+
+    with pytest.raises(Stop):
+        train_pack(interrupted, CPU, report=stop)
+    assert all(run.state_path.exists() for run in interrupted)
+    with pytest.raises(InputError, match="an interrupted run is there"):
+        train_pack(interrupted, CPU)
+    for resumed, expected in zip(train_pack(interrupted, CPU, resume=True), whole):
+        assert checkpoint_hash(resumed) == checkpoint_hash(expected)
+
+
+def test_a_network_that_turns_non_finite_does_not_stop_its_neighbours(tmp_path, monkeypatch):
+    runs = [run_of(tmp_path / f"{i}.pt", seed=i) for i in range(3)]
+    original = _Pack.epoch_of
+
+    def poisoned(self, epoch):
+        if epoch == 1:
+            self.stack.parameters["learnable.layers_0_weight"][1] = float("nan")
+        return original(self, epoch)
+
+    monkeypatch.setattr(_Pack, "epoch_of", poisoned)
+    with pytest.raises(InputError) as caught:
+        train_pack(runs, CPU)
+    assert str(caught.value) == (
+        f"{tmp_path}/1.pt: epoch 1: the loss is nan. Lower the learning rate (now 0.0005) or rho. "
+        "(1 of 3 networks; the others are written.)"
+    )
+    assert not (tmp_path / "1.pt").exists()
+    for which in (0, 2):
+        check_equal(
+            load_checkpoint(tmp_path / f"{which}.pt"), alone(runs[which], tmp_path / f"single{which}.pt")
+        )
+
+
+def pack_of(tmp_path, **settings):
+    runs = [run_of(tmp_path / f"{i}.pt", seed=i, **settings) for i in range(2)]
+    pack = _Pack([begin(run, False, CPU) for run in runs], CPU, lambda text: None)
+    pack._fill(0, [25.0, 25.0], [1e-3, 1e-3])
+    return pack
+
+
+@pytest.mark.parametrize("method", ["baseline", "sast", "asam"])
+def test_nothing_of_a_step_leaves_the_device(tmp_path, method):
+    """A CUDA graph cannot hold what does; fake tensors have no numbers to give away."""
+    pack = pack_of(tmp_path, method=method, rho=0.0 if method == "baseline" else 0.3)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        pack._step()
+    real = type(pack)._gradient
+
+    def leaking(which, parameters):
+        gradient, loss = real(pack, which, parameters)
+        float(loss.sum())
+        return gradient, loss
+
+    pack._gradient = leaking
+    with FakeTensorMode(allow_non_fake_inputs=True), pytest.raises(DataDependentOutputException):
+        pack._step()
+
+
+def test_frames_that_stay_with_the_host_give_the_same_bits(tmp_path, monkeypatch):
+    here = train_pack([run_of(tmp_path / f"{i}.pt", seed=i, method="sast", rho=0.3) for i in range(2)], CPU)
+    monkeypatch.setattr(PackedData, "resident", False)
+    runs = [run_of(tmp_path / f"hosted{i}.pt", seed=i, method="sast", rho=0.3) for i in range(2)]
+    for resident, hosted in zip(here, train_pack(runs, CPU)):
+        assert checkpoint_hash(resident) == checkpoint_hash(hosted)
+
+
+@pytest.mark.parametrize("normalisation", ["fixed", "sample_max"])
+def test_frame_values_have_the_bits_of_single_runs(normalisation):
+    parts = [labelled(DENSE, 7), labelled(DENSE, 5, seed=2)]
+    preprocessing = replace(checkpoint_of(DENSE).preprocessing, divisor=7.3, normalisation=normalisation)
+    data = packed_data([parts[0], parts[1], parts[0]], [preprocessing] * 3, CPU)
+    assert len(data.counts) == 12 and data.first.tolist() == [0, 7, 0]
+    chosen = torch.tensor([[6, 0], [4, 1], [2, 2]])
+    values = data.values(data.take(chosen + data.first[:, None]), chosen + data.first[:, None])
+    for m, part in enumerate((parts[0], parts[1], parts[0])):
+        assert torch.equal(values[m], frame_values(part.frames, chosen[m].numpy(), preprocessing))
+        assert data.labels_of(chosen + data.first[:, None])[m].tolist() == part.labels[chosen[m]].tolist()
+
+
+def test_padding_weighs_nothing():
+    chosen, weights = padded_batches(np.array([4, 2, 0, 1, 3]), 3)
+    assert chosen.tolist() == [[4, 2, 0], [1, 3, 4]]
+    assert weights.tolist() == [[np.float32(1 / 3)] * 3, [0.5, 0.5, 0.0]]
+
+
+def test_what_a_pack_refuses(tmp_path):
+    run = run_of(tmp_path / "a.pt")
+    with pytest.raises(InputError, match="two runs write the same checkpoint"):
+        train_pack([run, run], CPU)
+    with pytest.raises(InputError) as caught:
+        train_pack([run_of(tmp_path / "a.pt", quantize_bits=4, quantize_epochs=1)], CPU)
+    assert str(caught.value) == (
+        "kernels packed: train in one process, and take no quantize_bits. Choose torch, or leave --kernels out."
+    )
