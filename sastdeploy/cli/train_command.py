@@ -10,7 +10,40 @@ from sastdeploy.cli.options import DATA, JSON, SKIP_BAD, window_option, window_u
 from sastdeploy.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sastdeploy.training.settings import TrainingSettings
+
+
+MOST_SEEDS = 1000
+
+
+class _Seeds(click.ParamType):  # type: ignore[type-arg]
+    """Whole numbers and ranges of them, as in ``0-4,7``."""
+
+    name = "SEEDS"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        seeds: list[int] = []
+        for part in value.split(","):
+            first, _, last = part.partition("-")
+            ends = (first, last if _ else first)
+            if not all(end.isascii() and end.isdigit() and len(end) < 20 for end in ends) or int(
+                ends[0]
+            ) > int(ends[1]):
+                self.fail(
+                    f"'{part}' is no seed and no range of seeds. Give them as in 0-4 or 0,3,7.", param, ctx
+                )
+            if int(ends[1]) - int(ends[0]) + len(seeds) >= MOST_SEEDS:
+                self.fail(f"more than {MOST_SEEDS:,} seeds.", param, ctx)
+            seeds += range(int(ends[0]), int(ends[1]) + 1)
+        if len(set(seeds)) < len(seeds):
+            self.fail("a seed stands twice. Leave one of them out.", param, ctx)
+        return tuple(seeds)
 
 
 @click.command()
@@ -124,6 +157,12 @@ if TYPE_CHECKING:
     help="Seed of weights, minibatches and the validation draw.",
 )
 @click.option(
+    "--seeds",
+    type=_Seeds(),
+    default=None,
+    help="Train one network per seed, as in 0-4 or 0,3,7; ckpt.pt becomes ckpt-s0.pt, ...  With cuda all at once.",
+)
+@click.option(
     "--limit",
     type=int,
     default=None,
@@ -142,9 +181,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--kernels",
-    type=click.Choice(["fused", "torch"]),
+    type=click.Choice(["fused", "torch", "packed"]),
     default=None,
-    help="torch: the plain definition, several times slower; equal within rounding.  [default: fused; with cuda torch, the only choice]",
+    help="torch: the plain definition, several times slower; packed: all networks in one batched step; equal within rounding.  [default: fused; with cuda packed]",
 )
 @click.option(
     "--device",
@@ -156,7 +195,7 @@ if TYPE_CHECKING:
 def command(dataset: str, arch: str, method: str, rho: float | None, delta: float, epochs: int, batch_size: int,
             lr: float, alpha: float, threshold: float, slope: float, forward: str, slope_end: float,
             weight_decay: float, init_scale: float, init: str, quantize_bits: int, quantize_epochs: int, time_bins: int, window: float | None, clip: int | None,
-            divisor: float | None, normalisation: str, seed: int, limit: int | None, out: str, data: str | None,
+            divisor: float | None, normalisation: str, seed: int, seeds: tuple[int, ...] | None, limit: int | None, out: str, data: str | None,
             skip_bad: bool, resume: bool, force: bool, threads: int | None, kernels: str | None,
             device: str, as_json: bool) -> None:  # fmt: skip
     """Train a network with surrogate spikes and keep the epoch that is best with hard ones.
@@ -165,6 +204,7 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
     'torchrun --nproc-per-node N -m sastdeploy train ...' trains one network on N processes, which share each batch.
     """
     import json
+    import os
     import shlex
     import sys
     from pathlib import Path
@@ -177,40 +217,68 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
     from sastdeploy.training.settings import kernels_for
 
     facts = facts_of(dataset)
+    packable = quantize_bits == 0 and os.environ.get("WORLD_SIZE", "1") == "1"
     settings = _settings(
         method=method, rho=(0.3 if rho is None else rho) if method != "baseline" else rho or 0.0, delta=delta, epochs=epochs,
-        batch_size=batch_size, learning_rate=lr, seed=seed, kernels=kernels_for(device, kernels), forward=forward, slope_end=slope_end,
+        batch_size=batch_size, learning_rate=lr, seed=seed, kernels=kernels_for(device, kernels, packable), forward=forward, slope_end=slope_end,
         weight_decay=weight_decay, init_scale=init_scale, init=init, quantize_bits=quantize_bits, quantize_epochs=quantize_epochs,
     )  # fmt: skip
+    outs = {s: _numbered(Path(out), s) for s in seeds} if seeds else {seed: Path(out)}
     architecture = load_architecture(
         arch, facts.frame_shape, len(facts.classes), Neuron(alpha, threshold, slope)
     )
+    from dataclasses import replace
+
     import torch
 
     from sastdeploy.training.distributed import processes
-    from sastdeploy.training.fit import find_preprocessing, fit
+    from sastdeploy.training.fit import find_preprocessing, fit_all
     from sastdeploy.training.outputs import check_out
+    from sastdeploy.training.run import Run
 
-    check_out(Path(out), resume, force, inputs=[arch])
+    # A path may hold bytes that are no text.
+    command_line = shlex.join(["sastdeploy", *sys.argv[1:]]).encode("utf-8", "backslashreplace").decode()
+    for path in outs.values():
+        if not (seeds and resume and path.exists()):
+            check_out(path, resume, force, inputs=[arch])
     with processes(device) as group:
         if group.size > 1 and threads is None:
             threads = torch.get_num_threads()  # read now: Numba's start sets it to the number of cores
-        with group.first_before_others():
-            training, validation = (
-                load_data(
-                    dataset,
-                    split,
-                    data,
-                    time_bins=time_bins,
-                    window_us=window_us(window),
-                    limit=part,
-                    seed=seed,
-                    skip_bad=skip_bad,
+        runs: list[Run] = []
+        for number, path in outs.items():
+            with group.first_before_others():
+                training, validation = (
+                    load_data(
+                        dataset,
+                        split,
+                        data,
+                        time_bins=time_bins,
+                        window_us=window_us(window),
+                        limit=limit,
+                        seed=number,
+                        skip_bad=skip_bad,
+                    )
+                    for split in ("train", "validation")
                 )
-                for split, part in (("train", limit), ("validation", limit))
+                if not runs:
+                    note_simulated(dataset, data)
+            preprocessing = find_preprocessing(
+                training, clip=clip, divisor=divisor, normalisation=normalisation
             )
-            note_simulated(dataset, data)
-        preprocessing = find_preprocessing(training, clip=clip, divisor=divisor, normalisation=normalisation)
+            runs.append(
+                Run(
+                    training,
+                    validation,
+                    architecture,
+                    preprocessing,
+                    replace(settings, seed=number),
+                    path,
+                    training.dataset,
+                    command_line,
+                    group.device.type,
+                    group.size,
+                )  # fmt: skip
+            )
         click.echo(
             f"{len(training):,} training and {len(validation):,} validation recordings; frame value = "
             f"min(count, {preprocessing.c_clip}) / {preprocessing.divisor:g}"
@@ -225,35 +293,40 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
         if threads:
             _use_threads(threads)
         with progress() as bar:
-            task = bar.add_task(f"training {architecture.name} ({method})", total=epochs)
+            task = bar.add_task(f"training {architecture.name} ({method})", total=epochs * len(runs))
+            epochs_done = dict.fromkeys(range(len(runs)), 0)
 
-            def report(record: dict[str, Any]) -> None:
-                bar.update(task, completed=record["epoch"] + 1, description=(
-                    f"epoch {record['epoch'] + 1}: loss {record['loss']:.3f}, surrogate {record['surrogate_accuracy']:.1%}, "
+            def report(which: int, record: dict[str, Any]) -> None:
+                epochs_done[which] = record["epoch"] + 1
+                name = f"seed {runs[which].settings.seed}, " if seeds else ""
+                bar.update(task, completed=sum(epochs_done.values()), description=(
+                    f"{name}epoch {record['epoch'] + 1}: loss {record['loss']:.3f}, surrogate {record['surrogate_accuracy']:.1%}, "
                     f"hard {record['hard_accuracy']:.1%}"))  # fmt: skip
 
-            # A path may hold bytes that are no text.
-            command_line = (
-                shlex.join(["sastdeploy", *sys.argv[1:]]).encode("utf-8", "backslashreplace").decode()
-            )
-            checkpoint = fit(
-                training, validation, architecture, settings, out=out, preprocessing=preprocessing,
-                command=command_line, resume=resume, force=force, report=report,
+            checkpoints = fit_all(
+                runs, resume=resume, force=force, report=report, skip_finished=seeds is not None,
                 warn=lambda text: click.echo(f"WARNING: {text}", err=True), group=group,
             )  # fmt: skip
-        chosen = checkpoint.training["selected"]
         if as_json:
-            click.echo(
-                json.dumps(
-                    {"schema": "sastdeploy.training/1", "checkpoint": out, **checkpoint.training}, indent=2
-                )
-            )
+            printed = [
+                {"schema": "sastdeploy.training/1", "checkpoint": str(run.out), **checkpoint.training}
+                for run, checkpoint in zip(runs, checkpoints)
+            ]
+            whole = {"schema": "sastdeploy.trainings/1", "trainings": printed} if seeds else printed[0]
+            click.echo(json.dumps(whole, indent=2))
             return
-        click.echo(
-            f"{out}: epoch {chosen['epoch'] + 1} of {epochs}, validation accuracy {chosen['surrogate_accuracy']:.2%} with "
-            f"surrogate spikes, {chosen['hard_accuracy']:.2%} with hard spikes (gap {100 * chosen['gap']:.2f} points).\n"
-            f"Next: sastdeploy compile {shlex.quote(out)} --profile loihi_int8"
-        )
+        for run, checkpoint in zip(runs, checkpoints):
+            chosen = checkpoint.training["selected"]
+            click.echo(
+                f"{run.out}: epoch {chosen['epoch'] + 1} of {epochs}, validation accuracy {chosen['surrogate_accuracy']:.2%} with "
+                f"surrogate spikes, {chosen['hard_accuracy']:.2%} with hard spikes (gap {100 * chosen['gap']:.2f} points)."
+            )
+        click.echo(f"Next: sastdeploy compile {shlex.quote(str(runs[0].out))} --profile loihi_int8")
+
+
+def _numbered(out: Path, seed: int) -> Path:
+    """Return a seed's own file beside ``out``: ckpt-s3.pt for ckpt.pt."""
+    return out.with_name(f"{out.stem}-s{seed}{out.suffix}")
 
 
 def _use_threads(threads: int) -> None:

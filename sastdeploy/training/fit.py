@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from sastdeploy.networks.architecture import Architecture
 from sastdeploy.networks.builtin import load_architecture
-from sastdeploy.networks.checkpoint import Checkpoint
+from sastdeploy.networks.checkpoint import Checkpoint, load_checkpoint
 from sastdeploy.recordings.binning import find_scale
 from sastdeploy.recordings.frames import LabelledFrames, Preprocessing
 from sastdeploy.training.distributed import ALONE, Group
 from sastdeploy.training.loop import train
-from sastdeploy.training.run import Report
+from sastdeploy.training.run import Report, Run
 from sastdeploy.training.settings import TrainingSettings
 
 
@@ -68,6 +70,48 @@ def fit(
             dataset=training.dataset, command=command, resume=resume, force=force, report=report, warn=warn,
             group=group,
         )  # fmt: skip
+
+
+def fit_all(
+    runs: Sequence[Run],
+    *,
+    resume: bool = False,
+    force: bool = False,
+    skip_finished: bool = False,
+    report: Callable[[int, dict[str, Any]], None] = lambda which, record: None,
+    warn: Callable[[str], None] = lambda text: None,
+    group: Group = ALONE,
+) -> list[Checkpoint]:
+    """Train several networks and return their checkpoints: with kernels ``packed`` at once, else one after the other.
+
+    Args:
+        resume: go on with interrupted runs. skip_finished: then keep the checkpoints of finished ones, too.
+        report: called after each epoch with a run's place in ``runs`` and its record.
+
+    Raises:
+        InputError: as `fit`.
+    """
+    keep = resume and skip_finished
+    kept = {w for w, run in enumerate(runs) if keep and run.out.exists() and not run.state_path.exists()}
+    left = [which for which in range(len(runs)) if which not in kept]
+    done = {which: load_checkpoint(runs[which].out) for which in kept}
+    if left and all(runs[which].settings.kernels == "packed" for which in left):
+        from sastdeploy.training.packed.loop import train_pack
+
+        trained = train_pack(
+            [runs[which] for which in left], group.device, resume=resume, force=force, warn=warn,
+            report=lambda place, record: report(left[place], record),
+        )  # fmt: skip
+        done |= dict(zip(left, trained))
+    else:
+        for which in left:
+            run = runs[which]
+            done[which] = train(
+                run.training, run.validation, run.architecture, run.preprocessing, run.settings, run.out,
+                dataset=run.dataset, command=run.command, resume=resume, force=force, group=group, warn=warn,
+                report=partial(report, which),
+            )  # fmt: skip
+    return [done[which] for which in range(len(runs))]
 
 
 def find_preprocessing(

@@ -61,6 +61,8 @@ def pack_key(run: Run) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
+# As in `sastdeploy.training.loop.train`.
+@torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 def train_pack(
     runs: Sequence[Run],
     device: torch.device,
