@@ -49,10 +49,21 @@ def command() -> None:
     "--processes", type=click.IntRange(1), default=None, help="Trials at a time.  [default: every core]"
 )
 @click.option(
+    "--device",
+    default=None,
+    help="Train trials with 'kernels: packed' at once on cuda, cuda:N or cpu, before the rest of their work runs on the cores.",
+)
+@click.option(
     "--scheduler", default=None, metavar="ADDRESS", help="Run on the Dask cluster at tcp://HOST:PORT instead."
 )
 def run(
-    file: str, data: str | None, work: str, records: str | None, processes: int | None, scheduler: str | None
+    file: str,
+    data: str | None,
+    work: str,
+    records: str | None,
+    processes: int | None,
+    device: str | None,
+    scheduler: str | None,
 ) -> None:
     """Run the trials of FILE that have no record yet.
 
@@ -73,8 +84,14 @@ def run(
         raise click.UsageError(
             "--processes is for this machine; with --scheduler the workers' threads count."
         )
+    if scheduler and device:
+        raise click.UsageError("--device is for this machine; leave it out with --scheduler.")
     place(work, "--work")
     experiment, trials, folder = _loaded(file, data, records)
+    if device and not any(trial.kernels == "packed" for trial in trials.values()):
+        raise click.UsageError(
+            f"--device: no trial of {file} has 'kernels: packed'. Set it there under 'fixed', or leave --device out."
+        )
     watch = Watch(trials, Path(work), folder)
     watch.states()  # A damaged record is told before anything runs.
     with SweepDisplay(experiment.name, varied(experiment)) as display:
@@ -94,6 +111,10 @@ def run(
                 watch.read(running)
                 display.update(watch.states(), running, count)
 
+            if device:
+                from sastdeploy.experiments.packs import train_packs
+
+                train_packs(trials, data_folder(data), Path(work), folder, device, show, display.say)
             run_all(trials, data_folder(data), Path(work), folder, count, show, display.say)
     if experiment.select_by is not None:
         from sastdeploy.experiments.selection import choose, read_tests

@@ -265,20 +265,11 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
             preprocessing = find_preprocessing(
                 training, clip=clip, divisor=divisor, normalisation=normalisation
             )
-            runs.append(
-                Run(
-                    training,
-                    validation,
-                    architecture,
-                    preprocessing,
-                    replace(settings, seed=number),
-                    path,
-                    training.dataset,
-                    command_line,
-                    group.device.type,
-                    group.size,
-                )  # fmt: skip
-            )
+            own = replace(settings, seed=number)
+            runs.append(Run(
+                training, validation, architecture, preprocessing, own, path, training.dataset, command_line,
+                group.device.type, group.size,
+            ))  # fmt: skip
         click.echo(
             f"{len(training):,} training and {len(validation):,} validation recordings; frame value = "
             f"min(count, {preprocessing.c_clip}) / {preprocessing.divisor:g}"

@@ -23,7 +23,7 @@ from sastdeploy.networks.architecture import Architecture, Neuron
 from sastdeploy.networks.builtin import load_architecture
 from sastdeploy.recordings.catalog import dataset
 from sastdeploy.recordings.frames import MAX_COUNT, MOST_DIVISOR, Preprocessing
-from sastdeploy.training.settings import TrainingSettings, forward_of
+from sastdeploy.training.settings import TrainingSettings, forward_of, kernels_for
 
 FILES = (".yaml", ".yml")
 MOST_TRIALS = 10_000
@@ -252,6 +252,7 @@ def _check(path: Path | str, seeds: list[int], points: list[Trial]) -> None:
             load_profile(profile)
         for trial in points:
             training_of(trial)
+            kernels_for("cpu", trial.kernels, packable=trial.quantize_bits == 0)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 

@@ -29,6 +29,7 @@ from sastdeploy.provenance import git_commit, versions
 if TYPE_CHECKING:
     from sastdeploy.networks.checkpoint import Checkpoint
     from sastdeploy.recordings.frames import LabelledFrames
+    from sastdeploy.training.run import Run
 
 
 def run_trial(trial: Trial, address: str, root: Path | None, work: Path, records: Path) -> dict[str, Any]:
@@ -44,7 +45,12 @@ def run_trial(trial: Trial, address: str, root: Path | None, work: Path, records
     if target.exists():
         return _measured_again(trial, target, out, root)
     out.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint = load_checkpoint(out) if out.exists() else _trained(trial, address, root, out)
+    if out.exists():
+        checkpoint = load_checkpoint(out)
+    else:
+        from sastdeploy.training.fit import fit_all
+
+        (checkpoint,) = fit_all([run_of(trial, address, Parts(root), out)], resume=True)
     log = log_lines(Path(f"{out}.jsonl"), "gradient_evaluations", "seconds", "cpu_seconds")
     if len(log) != trial.epochs:
         raise InputError(
@@ -55,7 +61,7 @@ def run_trial(trial: Trial, address: str, root: Path | None, work: Path, records
         "validation": {key: checkpoint.training["selected"][key] for key in ("epoch", "surrogate_accuracy", "hard_accuracy")},
         "gradient_evaluations": sum(line["gradient_evaluations"] for line in log),
         "seconds": {"training": sum(line["seconds"] for line in log), "training_cpu": sum(line["cpu_seconds"] for line in log)},
-        "checkpoint_hash": checkpoint_hash(checkpoint),
+        "checkpoint_hash": checkpoint_hash(checkpoint), "device": checkpoint.provenance.get("device", "cpu"),
     }  # fmt: skip
     test = None
     if not trial.select:
@@ -146,6 +152,21 @@ def tested(trial: Trial, checkpoint: Checkpoint, test: LabelledFrames) -> dict[s
     }  # fmt: skip
 
 
+class Parts:
+    """Splits of the data sets under a root, each loaded once."""
+
+    def __init__(self, root: Path | None) -> None:
+        self.root = root
+        self._loaded: dict[tuple[Any, ...], LabelledFrames] = {}
+
+    def of(self, trial: Trial, split: str) -> LabelledFrames:
+        """Return the trial's recordings of a split."""
+        key = (trial.dataset, split, trial.time_bins, trial.limit, trial.seed)
+        if key not in self._loaded:
+            self._loaded[key] = _part(trial, split, self.root)
+        return self._loaded[key]
+
+
 def _part(trial: Trial, split: str, root: Path | None, most: int | None = None) -> LabelledFrames:
     from sastdeploy.recordings.splits import load_dataset
 
@@ -156,16 +177,17 @@ def _part(trial: Trial, split: str, root: Path | None, most: int | None = None) 
     )
 
 
-def _trained(trial: Trial, address: str, root: Path | None, out: Path) -> Checkpoint:
-    from sastdeploy.training.fit import find_preprocessing, fit
+def run_of(trial: Trial, address: str, parts: Parts, out: Path, device: str = "cpu") -> Run:
+    """Return the training that a trial asks for, to be written to ``out``."""
+    from sastdeploy.training.fit import find_preprocessing
+    from sastdeploy.training.run import Run
 
     architecture, settings = training_of(trial)
-    training, validation = _part(trial, "train", root), _part(trial, "validation", root)
-    found = find_preprocessing(training)
-    preprocessing = replace(found, divisor=found.c_clip * trial.divisor_factor)
-    return fit(
-        training, validation, architecture, settings, out=out, preprocessing=preprocessing,
-        command=f"sastdeploy sweep, trial {address}", resume=True,
+    training, validation = parts.of(trial, "train"), parts.of(trial, "validation")
+    scale = find_preprocessing(training)
+    return Run(
+        training, validation, architecture, replace(scale, divisor=scale.c_clip * trial.divisor_factor), settings, out,
+        training.dataset, f"sastdeploy sweep, trial {address}", device,
     )  # fmt: skip
 
 
