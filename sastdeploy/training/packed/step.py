@@ -125,7 +125,8 @@ def gradients(
         parameters: Tensors, thresholds: Tensors, slope: Tensor, x: Tensor, labels: Tensor, weights: Tensor
     ) -> Tensor:
         scores = functional_call(stack.network, {**parameters, **thresholds}, (x, hard, None, slope))
-        return (F.cross_entropy(scores, labels, reduction="none") * weights).sum()
+        mean: Tensor = (F.cross_entropy(scores, labels, reduction="none") * weights).sum()
+        return mean
 
     result: tuple[Tensors, Tensor] = vmap(grad_and_value(loss))(
         parameters, stack.thresholds, stack.slopes, x, labels, weights
@@ -136,7 +137,8 @@ def gradients(
 def norms(tensors: Tensors) -> Tensor:
     """Return each network's Euclidean norm ``[M]`` over all tensors together."""
     parts = [tensor.flatten(1).norm(dim=1) for tensor in tensors.values()]
-    return torch.stack(parts).norm(dim=0)
+    whole: Tensor = torch.stack(parts).norm(dim=0)
+    return whole
 
 
 def per_network(values: Tensor, like: Tensor) -> Tensor:
@@ -202,7 +204,7 @@ class Captured:
         if device.type != "cuda":
             return
         before = [tensor.clone() for tensor in changed]
-        aside = torch.cuda.Stream(device)
+        aside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch does not annotate it
         aside.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(aside):
             for _ in range(3):
