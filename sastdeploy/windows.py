@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pair = tuple[int, int]
-_Number = TypeVar("_Number", bound=np.generic)
+Number = TypeVar("Number", bound=np.generic)
 
 
 def pair(value: int | Pair) -> Pair:
@@ -46,7 +46,7 @@ def windows_over_frame(
     return np.outer(rows, columns)
 
 
-def windows_of(x: NDArray[_Number], kernel: Pair, stride: Pair, padding: Pair) -> NDArray[_Number]:
+def windows_of(x: NDArray[Number], kernel: Pair, stride: Pair, padding: Pair) -> NDArray[Number]:
     """Return a view of ``x`` ``[..., H, W]``, padded with zeros, as its whole windows: ``[..., OH, OW, KH, KW]``."""
     padded = np.pad(x, [(0, 0)] * (x.ndim - 2) + [(pad, pad) for pad in padding])
     windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, (-2, -1))

@@ -12,8 +12,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +35,7 @@ def main() -> None:
     parser.add_argument("--records", type=Path, default=Path(__file__).parent / "records")
     parser.add_argument("--tasks", type=int, default=10000)
     options = parser.parse_args()
-    found = {
+    found: dict[str, Any] = {
         "records": of_records(options.records),
         "files": of_files(),
         "scheduler": of_scheduler(options.tasks),
@@ -43,12 +45,12 @@ def main() -> None:
     print(json.dumps(found, indent=1))
 
 
-def of_records(folder: Path) -> dict:
+def of_records(folder: Path) -> dict[str, Any]:
     """Return the means by method: seconds of training and of the rest, a record's bytes, the largest memory.
 
     The rest comes from trials that ran in one process; of others the record does not tell it.
     """
-    found: dict[str, list] = {}
+    found: dict[str, list[tuple[float, ...]]] = {}
     for path in sorted(path for path in folder.glob("*.json") if "." not in path.stem):
         record = json.loads(path.read_text("utf-8"))
         settings = record["trial"]
@@ -69,10 +71,10 @@ def of_records(folder: Path) -> dict:
     }
 
 
-def of_files() -> dict:
+def of_files() -> dict[str, int]:
     """Return the bytes of a state, a checkpoint and a line of the log of fc_0p40m, from one small training."""
     torch.set_num_threads(1)
-    sizes = {}
+    sizes: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         make_nmnist_sim(root, train=60, test=10, seed=1, processes=1)
@@ -81,7 +83,7 @@ def of_files() -> dict:
         )
         out = root / "ckpt.pt"
 
-        def measure(record: dict) -> None:
+        def measure(record: dict[str, Any]) -> None:
             sizes["state_bytes"] = (root / "ckpt.pt.state").stat().st_size
             sizes["log_bytes_per_epoch"] = (root / "ckpt.pt.jsonl").stat().st_size // (record["epoch"] + 1)
 
@@ -89,12 +91,12 @@ def of_files() -> dict:
         return {**sizes, "checkpoint_bytes": out.stat().st_size}
 
 
-def of_data(root: Path) -> dict:
+def of_data(root: Path) -> dict[str, int]:
     """Return how often a trial asks the file system for a file's facts, and the bytes of its cached frames."""
     load_dataset("nmnist-sim", "test", root=root)
     calls, real = [0], os.stat
 
-    def counted(*arguments, **names):
+    def counted(*arguments: Any, **names: Any) -> os.stat_result:
         calls[0] += 1
         return real(*arguments, **names)
 
@@ -111,11 +113,11 @@ def of_data(root: Path) -> dict:
     }
 
 
-def of_scheduler(tasks: int) -> dict:
+def of_scheduler(tasks: int) -> dict[str, float]:
     """Return how many empty trials a second a scheduler passes on, each with an order, 30 reports and a record's text."""
     order = {"address": "0" * 16, "trial": {f"setting_{i}": i for i in range(16)}, "facts": "0" * 600}
 
-    def empty(order: dict) -> str:
+    def empty(order: dict[str, Any]) -> str:
         from distributed import get_worker
 
         for epoch in range(EPOCHS):
@@ -125,7 +127,7 @@ def of_scheduler(tasks: int) -> dict:
         return "0" * 1300
 
     with dask_cluster() as client:
-        events: list = []
+        events: list[Any] = []
         client.subscribe_topic(TOPIC, events.append)
         client.gather(client.map(empty, [order] * 16, key=[("warm", i) for i in range(16)], pure=False))
         events.clear()
@@ -140,7 +142,7 @@ def of_scheduler(tasks: int) -> dict:
 
 
 @contextmanager
-def dask_cluster():
+def dask_cluster() -> Iterator[Any]:
     """Yield a client of a scheduler and one worker of 16 threads, each a process."""
     from distributed import Client
 
@@ -160,7 +162,8 @@ def dask_cluster():
         try:
             while not file.exists():
                 time.sleep(0.1)
-            with Client(scheduler_file=str(file), set_as_default=False) as client:
+            # distributed does not annotate it.
+            with Client(scheduler_file=str(file), set_as_default=False) as client:  # type: ignore[no-untyped-call]
                 client.wait_for_workers(1, timeout=60)
                 yield client
         finally:

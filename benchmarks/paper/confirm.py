@@ -147,7 +147,7 @@ def _integer(checkpoint: Checkpoint, profile: str, frames: Frames) -> dict[str, 
     }  # fmt: skip
 
 
-def _apart(fast: NDArray, plain: NDArray) -> dict[str, Any]:
+def _apart(fast: NDArray[Any], plain: NDArray[Any]) -> dict[str, Any]:
     return {
         "predictions_that_differ": int((fast.argmax(1) != plain.argmax(1)).sum()),
         "largest_difference": np.abs(fast - plain).max().item(),
@@ -221,11 +221,12 @@ def main() -> None:
 
 def faults(row: dict[str, Any]) -> list[str]:
     """Return what must not be: numbers of the record that come out otherwise, and integers that differ."""
-    return row["not_reproduced"] + [
+    differ = [
         f"{profile}: {program['numbers_that_differ']} of {program['numbers']} integers differ"
         for profile, program in row["programs"].items()
         if program["numbers_that_differ"]
     ]
+    return [*row["not_reproduced"], *differ]
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def _listed(value: str | list[str]) -> list[str]:
 
 
 def _node(results: dict[str, Any], at: str) -> dict[str, Any]:
-    node: Any = results
+    node: dict[str, Any] = results
     for name in at.split(" / "):
         if not isinstance(node, dict) or name not in node:
             raise InputError(f"quoted.yaml: '{at}': results.json has no '{name}' there.")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from sastdeploy import (
     TrainingSettings,
@@ -31,7 +32,7 @@ from sastdeploy.simulator.metrics import accuracy
 NAME = "nmnist-sim"
 
 
-def ask(options: argparse.Namespace, seed: int, folder: Path) -> dict:
+def ask(options: argparse.Namespace, seed: int, folder: Path) -> dict[str, Any]:
     """Train with one seed, compile, and return what the program says."""
     root = Path(options.data)
     training, validation, test = (
@@ -85,7 +86,7 @@ def main() -> None:
     atomic.write_text(Path(options.out).with_suffix(".md"), page(record))
 
 
-def page(record: dict) -> str:
+def page(record: dict[str, Any]) -> str:
     """Return the record as a Markdown page: one row per seed."""
     s = record["settings"]
     lines = [

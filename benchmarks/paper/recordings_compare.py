@@ -8,14 +8,18 @@ writes RECORDINGS.md and RECORDINGS.json. Everything is drawn from --seed.
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sastdeploy import __version__
 from sastdeploy.recordings.catalog import GESTURES
+from sastdeploy.recordings.events import EVENT_DTYPE, Events
 from sastdeploy.synthesis.dvsgesture_sim import TRAIN_PERFORMERS, lightings_of, performer_split
 from sastdeploy.synthesis.gestures import draw_gesture
 from sastdeploy.synthesis.mnist import load_digits, stratified
@@ -26,7 +30,7 @@ BINS = 10
 PUBLISHED = {"events_mean": 4172, "on_share": 0.4996}
 
 
-def statistics(recordings: list[np.ndarray]) -> dict:
+def statistics(recordings: list[Events]) -> dict[str, Any]:
     """Return the table's figures over recordings on 34x34."""
     events, share, active, largest, last = [], [], [], [], []
     for r in recordings:
@@ -50,10 +54,8 @@ def statistics(recordings: list[np.ndarray]) -> dict:
     }  # fmt: skip
 
 
-def read_real(path: Path) -> np.ndarray:
+def read_real(path: Path) -> Events:
     """Return the events of an N-MNIST file without overflow events."""
-    from sastdeploy.recordings.events import EVENT_DTYPE
-
     raw = np.frombuffer(path.read_bytes(), np.uint8).reshape(-1, 5).astype(np.int64)
     events = np.empty(len(raw), EVENT_DTYPE)
     events["x"], events["y"], events["p"] = raw[:, 0], raw[:, 1], raw[:, 2] >> 7
@@ -61,7 +63,9 @@ def read_real(path: Path) -> np.ndarray:
     return events
 
 
-def summed_frame(job: tuple) -> tuple:
+def summed_frame(
+    job: tuple[int, int, int, int, int],
+) -> tuple[int, int, NDArray[np.float64], int, float]:
     """Return (performer, gesture, summed frame 2 x 48 x 48, events, ON share) of one simulated gesture."""
     seed, performer, lighting, gesture, duration_us = job
     e = draw_gesture(gesture, performer, lighting, duration_us, seed)
@@ -71,7 +75,7 @@ def summed_frame(job: tuple) -> tuple:
     return performer, gesture, frame.ravel(), len(e), float(e["p"].mean())
 
 
-def gestures(seed: int, lightings: int, duration_us: int, processes: int) -> dict:
+def gestures(seed: int, lightings: int, duration_us: int, processes: int) -> dict[str, Any]:
     """Return what a nearest-centroid classifier gets on summed frames, training to test performers."""
     train, test = performer_split(29)
     jobs = [
@@ -99,12 +103,13 @@ def gestures(seed: int, lightings: int, duration_us: int, processes: int) -> dic
     return result
 
 
-def markdown(record: dict) -> str:
+def markdown(record: dict[str, Any]) -> str:
     """Return the committed report."""
     columns = [("simulated (nmnist-sim)", record["nmnist_sim"])]
     if "real" in record:
         columns.append(("one real recording", record["real"]))
-    rows = [("recordings", lambda s: f"{s['recordings']:,}"),
+    rows: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
+            ("recordings", lambda s: f"{s['recordings']:,}"),
             ("events per recording", lambda s: f"{s['events_mean']:,.0f}"
              + (f" (sd {s['events_std']:,.0f})" if s["recordings"] > 1 else "")),
             ("share of polarity 1 (ON)", lambda s: f"{s['on_share']:.1%}"),

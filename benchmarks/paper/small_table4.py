@@ -34,6 +34,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from sastdeploy import (
+    Checkpoint,
+    LabelledFrames,
     Program,
     TrainingSettings,
     compile,
@@ -83,7 +85,7 @@ def make(root: Path) -> None:
     make_nmnist_sim(root, train=TRAIN, test=TEST, seed=0)
 
 
-def _trained(root: Path, **settings: Any):
+def _trained(root: Path, **settings: Any) -> tuple[Checkpoint, list[dict[str, Any]]]:
     """Return a checkpoint and its epochs' records."""
     training, validation = (load_dataset(DATASET, part, root=root) for part in ("train", "validation"))
     epochs: list[dict[str, Any]] = []
@@ -121,7 +123,7 @@ def early(root: Path, step: float = 1.0, rho: float = RHO) -> list[float]:
     ]  # fmt: skip
 
 
-def figures(program: Program, test) -> dict[str, float]:
+def figures(program: Program, test: LabelledFrames) -> dict[str, float]:
     """Return accuracy in percent and mean kSynOps."""
     found = summarise(program, simulate(program, test), test.labels)
     return {"accuracy": 100 * found["accuracy"]["value"], "ksynops": found["ksynops"]["all"]["mean"]}
@@ -160,7 +162,7 @@ def bands(runs: list[list[Figures]]) -> Figures:
 def band(values: list[list[float]]) -> float:
     """Return `DEVIATIONS` times the standard deviation of one seed's new value from its mean over steps. ``values``: by step and seed."""
     variance = statistics.fmean(statistics.variance(by_step) for by_step in zip(*values))
-    return DEVIATIONS * (variance * (1 + 1 / len(values))) ** 0.5
+    return float(DEVIATIONS * (variance * (1 + 1 / len(values))) ** 0.5)
 
 
 def summary(runs: list[list[Figures]], losses: list[list[float]], ignoring: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 
-def _serve(make: Callable[..., Callable[[], Any]], arguments: tuple, pipe: Connection) -> None:
+def _serve(make: Callable[..., Callable[[], Any]], arguments: tuple[Any, ...], pipe: Connection) -> None:
     call = make(*arguments)
     call()
     pipe.send("ready")
@@ -19,7 +19,7 @@ def _serve(make: Callable[..., Callable[[], Any]], arguments: tuple, pipe: Conne
 
 
 @contextmanager
-def _process(make: Callable[..., Callable[[], Any]], arguments: tuple) -> Iterator[Connection]:
+def _process(make: Callable[..., Callable[[], Any]], arguments: tuple[Any, ...]) -> Iterator[Connection]:
     context = multiprocessing.get_context("spawn")
     pipe, other = context.Pipe()
     process = context.Process(target=_serve, args=(make, arguments, other), daemon=True)

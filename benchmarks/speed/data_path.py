@@ -10,16 +10,19 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.speed.subject import recordings
 from benchmarks.speed.timing import interleaved, one_thread, save
 from sastdeploy.recordings.binning import joined
 from sastdeploy.recordings.catalog import dataset
 from sastdeploy.recordings.fast_binning import DigitBinner
+from sastdeploy.recordings.frames import Frames
 from sastdeploy.recordings.nmnist import file_content
 from sastdeploy.recordings.reading import list_sources
 
@@ -41,7 +44,7 @@ def main() -> None:
 
     binner = DigitBinner(facts.frame_size, 10)
 
-    def ours():
+    def ours() -> Frames:
         entries = (binner.bin(file_content(source.path, source.member)) for source in sources)
         return joined(
             [row[:3] for row in entries if row is not None], facts.sensor_size, facts.frame_size, 10
@@ -53,7 +56,7 @@ def main() -> None:
     kind = np.dtype([("x", int), ("y", int), ("t", int), ("p", int)])
     to_frame = ToFrame((34, 34, 2), n_time_bins=10)
 
-    def tonic():
+    def tonic() -> NDArray[Any]:
         return np.stack([to_frame(read_mnist_file(str(source.path), dtype=kind)) for source in sources])
 
     # tonic cuts between the first and the last event and drops the last; we cut from 0 and drop none.

@@ -14,6 +14,7 @@ import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -31,10 +32,10 @@ from sastdeploy.recordings.frames import Frames, Preprocessing
 from sastdeploy.simulator import engine
 from sastdeploy.simulator.numba_engine.chunks import Chunks
 from sastdeploy.simulator.numba_engine.plan import make_plan
-from sastdeploy.simulator.result import empty_result
+from sastdeploy.simulator.result import RunResult, empty_result
 
 SEED = 0
-CURVES: dict[str, list] = {
+CURVES: dict[str, list[float]] = {
     "activity": [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0],
     "inputs": [256, 1024, 2312, 8192, 32768],
     "width": [16, 64, 168, 512, 2048],
@@ -80,7 +81,7 @@ def frames(inputs: int, steps: int, count: int, activity: float) -> Frames:
     return Frames((1, 1, inputs), steps, indptr, index.astype(kind), np.ones(len(index), np.uint8))
 
 
-def point(facts: dict):
+def point(facts: dict[str, Any]) -> tuple[Program, Frames, Callable[[], RunResult]]:
     """Return program, frames and a call that runs them."""
     program = net(facts["inputs"], facts["width"], facts["steps"])
     data = frames(facts["inputs"], facts["steps"], facts["recordings"], facts["activity"])
@@ -102,18 +103,18 @@ SHARED = (64, 200, 1024, 4096)
 """Numbers of recordings that two threads share."""
 
 
-def c_run(recordings: int) -> Callable:
+def c_run(recordings: int) -> Callable[[], np.ndarray]:
     program, data, call = point({**BASE, "recordings": recordings})
     yard = Yardstick(program, data)
     yard.check(call())
     return yard.run
 
 
-def one_thread_run(recordings: int) -> Callable:
+def one_thread_run(recordings: int) -> Callable[[], RunResult]:
     return point({**BASE, "recordings": recordings})[2]
 
 
-def two_at_once(turns: int) -> dict:
+def two_at_once(turns: int) -> dict[str, Any]:
     """Return seconds of threads and of processes, taking turns, and how many times as fast two are as one.
 
     Threads share one set of recordings; a process has its own, so two do twice the work.
@@ -151,7 +152,7 @@ def by_recordings(turns: int) -> dict[int, dict[str, float]]:
     return found
 
 
-def block(turns: int) -> dict:
+def block(turns: int) -> dict[str, Any]:
     """Return seconds of a block of recordings on one thread, and of an empty one: what holds the interpreter's lock."""
     program, data, _ = point({**BASE, "recordings": AT_ONCE})
     chunks = Chunks(program, make_plan(program), data, empty_result(program, len(data)))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from benchmarks.speed.peers import PACKAGES, agreement, available, definition, laid_out
+from benchmarks.speed.peers import PACKAGES, Scores, agreement, available, definition, laid_out
 from benchmarks.speed.subject import SEED, checkpoint, program, recordings
 from benchmarks.speed.timing import interleaved, one_thread, save
 from benchmarks.speed.yardstick import Yardstick
@@ -23,6 +27,7 @@ from benchmarks.speed.yardstick_conv import ConvYardstick
 from sastdeploy.compiler.ir.importer import graph_from_checkpoint
 from sastdeploy.compiler.ir.interpreter import interpret
 from sastdeploy.networks.architecture import Conv
+from sastdeploy.networks.checkpoint import Checkpoint
 from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator import engine
 from sastdeploy.training.inference import frame_values
@@ -37,7 +42,7 @@ INTERPRETED = 32
 class FloatRun:
     """A float model's call on all recordings, in batches that lie ready in the order that the model takes."""
 
-    def __init__(self, model, x, time_first: bool, batch: int) -> None:
+    def __init__(self, model: Scores, x: Tensor, time_first: bool, batch: int) -> None:
         self.model = model
         self.parts = [laid_out(x[start : start + batch], time_first) for start in range(0, len(x), batch)]
 
@@ -47,14 +52,16 @@ class FloatRun:
                 self.model(part).argmax(1)
 
 
-def float_models(trained, x, counts) -> tuple[dict, dict]:
+def float_models(
+    trained: Checkpoint, x: Tensor, counts: NDArray[np.uint8]
+) -> tuple[dict[str, tuple[Scores, bool]], dict[str, dict[str, Any]]]:
     """Return by name the float models with the order that they take, and of each what was checked before timing.
 
     Raises:
         SystemExit: a model predicts otherwise than it should.
     """
-    models = {"torch": (definition(trained, "delayed", False), True)}
-    notes: dict[str, dict] = {
+    models: dict[str, tuple[Scores, bool]] = {"torch": (definition(trained, "delayed", False), True)}
+    notes: dict[str, dict[str, Any]] = {
         "torch": {"agreement": interpreted(trained, models["torch"][0], x, counts), "rule": "delayed"}
     }
     if any(isinstance(layer, Conv) for layer in trained.architecture.layers):
@@ -71,7 +78,7 @@ def float_models(trained, x, counts) -> tuple[dict, dict]:
     return models, {name: dict(note) for name, note in notes.items()}
 
 
-def interpreted(trained, scores, x, counts) -> float:
+def interpreted(trained: Checkpoint, scores: Scores, x: Tensor, counts: NDArray[np.uint8]) -> float:
     """Return the share of recordings on which plain torch predicts what the float64 interpreter does."""
     theirs = interpret(graph_from_checkpoint(trained), counts).scores.argmax(1)
     with torch.inference_mode():
@@ -79,7 +86,7 @@ def interpreted(trained, scores, x, counts) -> float:
     return float((ours == theirs).mean())
 
 
-def batch_sizes(models: dict, x) -> dict[str, int]:
+def batch_sizes(models: dict[str, tuple[Scores, bool]], x: Tensor) -> dict[str, int]:
     """Return for every model the batch size that it is fastest with."""
     found = {}
     for name, (model, time_first) in models.items():
@@ -112,19 +119,24 @@ def main() -> None:
         cases |= {
             f"{share:g}": with_activity(data.frames, share, rng) for share in (0.01, 0.05, 0.2, 0.5, 1.0)
         }
-    result: dict = {"arch": options.arch, "recordings": options.recordings, "seed": SEED, "cases": {}}
+    result: dict[str, Any] = {
+        "arch": options.arch,
+        "recordings": options.recordings,
+        "seed": SEED,
+        "cases": {},
+    }
     batches: dict[str, int] = {}
     for case, frames in cases.items():
         x = frame_values(frames, slice(None), trained.preprocessing)
         models, notes = float_models(trained, x, frames.select(slice(0, INTERPRETED)).dense())
         batches = batches or batch_sizes(models, x[: max(BATCHES)])
-        candidates: dict = {}
+        candidates: dict[str, Callable[[], object]] = {}
         for name, (model, time_first) in models.items():
             notes[name]["batch"] = batches[name]
             candidates[name] = FloatRun(model, x, time_first, batches[name])
-        facts: dict = {}
+        facts: dict[str, Any] = {}
         for name, compiled in programs.items():
-            candidates[name] = lambda p=compiled, f=frames: engine.run(p, f, threads=1)
+            candidates[name] = partial(engine.run, compiled, frames, threads=1)
             run = engine.run(compiled, frames, threads=1)
             facts[name] = {"synops": int(run.synops.sum()), "stages": run.stages, "active_inputs": int(run.active[:, 0].sum()), "spikes": run.spikes.sum(0).tolist()}  # fmt: skip
         kind: Any = {"fc_0p40m": Yardstick, "conv_0p42m": ConvYardstick}.get(options.arch)

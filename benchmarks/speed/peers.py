@@ -42,7 +42,8 @@ def definition(checkpoint: Checkpoint, rule: str, strict: bool, channels_last: b
                     u = u - neuron.threshold * fired
                 spikes.append(fired)
             s = torch.stack(spikes)
-        return stages[-1](_pooled(s.mean(0)))
+        readout: Tensor = stages[-1](_pooled(s.mean(0)))
+        return readout
 
     return scores
 
@@ -51,7 +52,7 @@ def _pooled(mean: Tensor) -> Tensor:
     return mean.mean((2, 3)) if mean.dim() == 4 else mean
 
 
-def _over_time(apply, s: Tensor) -> Tensor:
+def _over_time(apply: Callable[[Tensor], Tensor], s: Tensor) -> Tensor:
     out = apply(s.flatten(0, 1))
     return out.view(*s.shape[:2], *out.shape[1:])
 
@@ -94,6 +95,11 @@ class _Peer(nn.Module):
     def make(self) -> nn.Module:
         raise NotImplementedError
 
+    def read_out(self, mean: Tensor) -> Tensor:
+        """Return class scores of the last layer's spikes, averaged over time."""
+        scores: Tensor = self.readout(_pooled(mean))
+        return scores
+
 
 class SnnTorch(_Peer):
     """A loop over time, as in snnTorch's tutorials; spikes where u > theta."""
@@ -104,9 +110,10 @@ class SnnTorch(_Peer):
         import snntorch
 
         gradient = snntorch.surrogate.atan()
-        return snntorch.Leaky(
+        leaky: nn.Module = snntorch.Leaky(
             self.neuron.alpha, self.neuron.threshold, spike_grad=gradient, reset_mechanism="subtract"
         )
+        return leaky
 
     def forward(self, x: Tensor) -> Tensor:
         states: list[Any] = [neuron.reset_mem() for neuron in self.neurons]  # type: ignore[operator]
@@ -115,7 +122,7 @@ class SnnTorch(_Peer):
             for k, (stage, neuron) in enumerate(zip(self.stages, self.neurons)):
                 s, states[k] = neuron(stage(s), states[k])
             total = total + s
-        return self.readout(_pooled(total / len(x)))
+        return self.read_out(total / len(x))
 
 
 class SpikingJelly(_Peer):
@@ -124,9 +131,10 @@ class SpikingJelly(_Peer):
     def make(self) -> nn.Module:
         from spikingjelly.activation_based import neuron, surrogate
 
-        return neuron.LIFNode(
+        node: nn.Module = neuron.LIFNode(
             1 / (1 - self.neuron.alpha), False, self.neuron.threshold, None, surrogate.ATan(), step_mode="m"
         )
+        return node
 
     def forward(self, x: Tensor) -> Tensor:
         from spikingjelly.activation_based import functional
@@ -135,7 +143,7 @@ class SpikingJelly(_Peer):
         for stage, neuron in zip(self.stages, self.neurons):
             s = neuron(_over_time(stage, s))
         functional.reset_net(self)
-        return self.readout(_pooled(s.mean(0)))
+        return self.read_out(s.mean(0))
 
 
 class Sinabs(_Peer):
@@ -147,17 +155,18 @@ class Sinabs(_Peer):
         from sinabs.activation import SingleSpike
         from sinabs.layers import LIF
 
-        return LIF(
+        lif: nn.Module = LIF(
             -1 / math.log(self.neuron.alpha), spike_threshold=torch.tensor(self.neuron.threshold), spike_fn=SingleSpike,
             norm_input=False,
         )  # fmt: skip
+        return lif
 
     def forward(self, x: Tensor) -> Tensor:
         s = x
         for stage, neuron in zip(self.stages, self.neurons):
             neuron.reset_states()  # type: ignore[operator]
             s = neuron(_over_time(stage, s))
-        return self.readout(_pooled(s.mean(1)))
+        return self.read_out(s.mean(1))
 
 
 class Norse(_Peer):
@@ -169,12 +178,13 @@ class Norse(_Peer):
         import norse.torch as norse
         from norse.torch.functional.reset import reset_subtract
 
-        return norse.LIFBoxCell(
+        cell: nn.Module = norse.LIFBoxCell(
             norse.LIFBoxParameters(
                 tau_mem_inv=torch.tensor(1000 * (1 - self.neuron.alpha)), v_th=torch.tensor(self.neuron.threshold),
                 reset_method=reset_subtract,
             )
         )  # fmt: skip
+        return cell
 
     def forward(self, x: Tensor) -> Tensor:
         states: list[Any] = [None] * len(self.neurons)
@@ -184,7 +194,7 @@ class Norse(_Peer):
             for k, (stage, neuron) in enumerate(zip(self.stages, self.neurons)):
                 s, states[k] = neuron(stage(s) * scale, states[k])
             total = total + s
-        return self.readout(_pooled(total / len(x)))
+        return self.read_out(total / len(x))
 
 
 PEERS: dict[str, type[_Peer]] = {

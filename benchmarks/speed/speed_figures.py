@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 def figures(found: dict[str, Any], folder: Path) -> None:
     """Draw all figures of the results into a folder."""
@@ -27,7 +30,7 @@ def figures(found: dict[str, Any], folder: Path) -> None:
         plt.close(figure)
 
 
-def _ratios(found: dict[str, Any], axes) -> None:
+def _ratios(found: dict[str, Any], axes: NDArray[np.object_]) -> None:
     left, right = axes
     ratios = found["inference-fc_0p40m"]["cases"]["real"]["ratio_to_fastest_float"]
     names = sorted(ratios, key=ratios.get)
@@ -49,7 +52,7 @@ def _ratios(found: dict[str, Any], axes) -> None:
     right.legend()
 
 
-def _growth(found: dict[str, Any], axes) -> None:
+def _growth(found: dict[str, Any], axes: NDArray[np.object_]) -> None:
     for (upper, lower), (name, curve) in zip(axes.T, found["growth"]["curves"].items()):
         points = curve["points"]
         x, y = [p[name] for p in points], [p["seconds"] for p in points]
@@ -62,7 +65,7 @@ def _growth(found: dict[str, Any], axes) -> None:
     axes[1, 0].set(ylabel="MB")
 
 
-def _roofline(found: dict[str, Any], axes) -> None:
+def _roofline(found: dict[str, Any], axes: NDArray[np.object_]) -> None:
     left, right = axes
     real, limits = found["inference-fc_0p40m"]["cases"]["real"], found["limits"]["training"]
     facts, seconds = real["facts"], real["seconds"]

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -83,12 +84,13 @@ stored = sum(layer.weight.nbytes for layer in program.layers) + program.readout.
 """
 
 
-def measured(script: str, values: str) -> list:
+def measured(script: str, values: str) -> list[Any]:
     done = subprocess.run(
         [sys.executable, "-c", MEMORY + script + MEASURED.format(values)],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    return json.loads(done.stdout.splitlines()[-1])
+    numbers: list[Any] = json.loads(done.stdout.splitlines()[-1])
+    return numbers
 
 
 def timed(call: list[str], turns: int, **more: str) -> dict[str, float]:
@@ -128,7 +130,7 @@ def cold(call: list[str], turns: int = 3) -> dict[str, float]:
     return facts(times)
 
 
-def start(work: Path, path: Path, conv: Path) -> dict:
+def start(work: Path, path: Path, conv: Path) -> dict[str, dict[str, float]]:
     recording = next((work / "data" / "nmnist-sim" / "Test").glob("*/*.bin"))
     many = ["simulate", str(path), "--dataset", "nmnist-sim", "--data", str(work / "data")]
     timed([*many, "--limit", "100"], 1)
@@ -168,7 +170,7 @@ def main() -> None:
     save_program(path, program(options.work, "loihi_int8"))
     conv = options.work / "start-conv.onnx"
     save_program(conv, program(options.work, "loihi_int8", "conv_0p42m"))
-    result: dict = {"start": start(options.work, path, conv), "stream": {}}
+    result: dict[str, Any] = {"start": start(options.work, path, conv), "stream": {}}
     per_row = 185
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory(dir=options.work) as folder:

@@ -73,7 +73,7 @@ def lively(work: Path, architecture: str) -> Checkpoint:
         low, high, original = 0.0, 200.0, weight.detach().clone()
         for _ in range(12):
             scale = (low + high) / 2
-            record: list = []
+            record: list[tuple[torch.Tensor, torch.Tensor]] = []
             with torch.no_grad():
                 weight.copy_(scale * original)
                 network(x, True, record)

@@ -40,7 +40,7 @@ def over(seconds: dict[str, dict[str, float]], slow: str, fast: str) -> tuple[fl
 def sast_floor(record: dict[str, Any]) -> float:
     """Return two gradients and one Adam step over one of each, by fastest turns: a SAST step whose moves take no time."""
     gradient, step = (record["seconds"][f"fused {part}"]["min"] for part in ("gradient", "baseline"))
-    return (gradient + step) / step
+    return float((gradient + step) / step)
 
 
 def targets(found: dict[str, Any]) -> list[list[str]]:

@@ -16,17 +16,21 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from benchmarks.speed.peers import PACKAGES, PEERS, available, definition, laid_out, loss_of
 from benchmarks.speed.subject import SEED, checkpoint, recordings
 from benchmarks.speed.timing import as_after_loading, interleaved, one_thread, save
 from sastdeploy.networks.architecture import Dense
+from sastdeploy.networks.checkpoint import Checkpoint
+from sastdeploy.recordings.frames import LabelledFrames
 from sastdeploy.training.inference import frame_values, network_inputs
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.neurons import run_lif
@@ -39,12 +43,16 @@ LOSS = 1e-4
 """Relative difference up to which two losses of the same weights and recordings count as one."""
 CSR = "torch, CSR first layer"
 
+Chosen = NDArray[np.int64]
+"""Numbers of a minibatch's recordings."""
+Thing = TypeVar("Thing")
 
-def taken_in_turn(things: list) -> Callable:
+
+def taken_in_turn(things: list[Thing]) -> Callable[[], Thing]:
     """Return what gives the things one after another, round and round."""
     at = -1
 
-    def following():
+    def following() -> Thing:
         nonlocal at
         at = (at + 1) % len(things)
         return things[at]
@@ -52,7 +60,9 @@ def taken_in_turn(things: list) -> Callable:
     return following
 
 
-def our_steps(start, data, chosen: list, kernels: str) -> dict:
+def our_steps(
+    start: Checkpoint, data: LabelledFrames, chosen: list[Chosen], kernels: str
+) -> dict[str, Callable[[], None]]:
     """Return a baseline and a SAST step of our network, and a gradient by itself."""
     network = SpikingNetwork(start.architecture, fused=kernels == "fused")
     network.load_arrays(start.parameters)
@@ -61,7 +71,7 @@ def our_steps(start, data, chosen: list, kernels: str) -> dict:
     draw = network_inputs(network, data.frames, start.preprocessing)
     following = taken_in_turn(chosen)
 
-    def loss():
+    def loss() -> Callable[[], Tensor]:
         batch = following()
         return lambda: loss_of(network(draw(batch)), labels[batch])
 
@@ -79,7 +89,7 @@ def our_steps(start, data, chosen: list, kernels: str) -> dict:
     return {f"{kernels} baseline": baseline, f"{kernels} SAST": sast, f"{kernels} gradient": gradient}
 
 
-def our_loss(start, data, chosen, kernels: str) -> float:
+def our_loss(start: Checkpoint, data: LabelledFrames, chosen: Chosen, kernels: str) -> float:
     network = SpikingNetwork(start.architecture, fused=kernels == "fused")
     network.load_arrays(start.parameters)
     with torch.inference_mode():
@@ -87,14 +97,14 @@ def our_loss(start, data, chosen, kernels: str) -> float:
         return float(loss_of(network(draw(chosen)), torch.from_numpy(data.labels[chosen])))
 
 
-def step_of(model, batches: list) -> Callable[[], None]:
+def step_of(model: torch.nn.Module, batches: list[tuple[Tensor, Tensor]]) -> Callable[[], None]:
     """Return a step of Adam on batches ``(values, labels)`` in turn."""
     optimiser, following = torch.optim.Adam(model.parameters(), lr=1e-3), taken_in_turn(batches)
 
     def step() -> None:
         x, labels = following()
         optimiser.zero_grad(set_to_none=True)
-        loss_of(model(x), labels).backward()
+        torch.autograd.backward(loss_of(model(x), labels))
         optimiser.step()
 
     return step
@@ -103,14 +113,14 @@ def step_of(model, batches: list) -> Callable[[], None]:
 class SparseFirst(torch.nn.Module):
     """Plain torch with the first layer as a product of a CSR matrix ``[T B, inputs]``: what a user can write who knows of it."""
 
-    def __init__(self, start) -> None:
+    def __init__(self, start: Checkpoint) -> None:
         super().__init__()
         self.architecture, self.steps = start.architecture, start.preprocessing.time_bins
         self.values = torch.nn.ParameterDict({
             name.replace(".", "_"): torch.from_numpy(array.copy()) for name, array in start.parameters.items() if not name.endswith("threshold")
         })  # fmt: skip
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         neuron, s = self.architecture.neuron, x
         for i in range(len(self.architecture.layers)):
             weight, bias = self.values[f"layers_{i}_weight"], self.values[f"layers_{i}_bias"]
@@ -127,7 +137,14 @@ class SparseFirst(torch.nn.Module):
         )
 
 
-def checked(start, data, x, chosen, model, name: str) -> None:
+def checked(
+    start: Checkpoint,
+    data: LabelledFrames,
+    x: Tensor,
+    chosen: Chosen,
+    model: torch.nn.Module | None,
+    name: str,
+) -> None:
     """Guarantee that the losses of the first minibatch agree: fused with plain torch, a peer with torch under its own rule.
 
     Raises:
@@ -135,7 +152,7 @@ def checked(start, data, x, chosen, model, name: str) -> None:
     """
     labels = torch.from_numpy(data.labels[chosen])
     with torch.no_grad():
-        if name in PEERS:
+        if model is not None and name in PEERS:
             kind = PEERS[name]
             theirs = float(loss_of(model(laid_out(x, kind.time_first)), labels))
             expected = float(loss_of(definition(start, kind.rule, kind.strict)(laid_out(x, True)), labels))
@@ -150,7 +167,7 @@ def checked(start, data, x, chosen, model, name: str) -> None:
         raise SystemExit(f"{name}: loss {theirs} instead of {expected}; nothing is timed.")
 
 
-def csr(x):
+def csr(x: Tensor) -> Tensor:
     return laid_out(x, True).flatten(0, 1).flatten(1).to_sparse_csr()
 
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from sastdeploy._files import atomic
 from sastdeploy.provenance import git_commit, versions
@@ -37,7 +38,7 @@ sys.exit(code)
 """
 
 
-def peak(settings: dict, data: str, method: str, kernels: str = "fused") -> float:
+def peak(settings: dict[str, Any], data: str, method: str, kernels: str = "fused") -> float:
     """Return the peak resident memory of one training, in MiB."""
     with tempfile.TemporaryDirectory() as folder:
         options = [word for name, value in settings.items() for word in (f"--{name}", str(value))]

@@ -14,7 +14,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -72,11 +72,11 @@ def our_program(form: Form, hidden: np.ndarray, out: np.ndarray) -> Program:
     )  # fmt: skip
 
 
-def xylo_parts(form: Form, hidden: np.ndarray, out: np.ndarray) -> dict:
+def xylo_parts(form: Form, hidden: np.ndarray, out: np.ndarray) -> dict[str, Any]:
     """Return the arguments of a Xylo layer. It keeps pointers to the synapses: they must outlive it."""
     from xylosim.v2 import XyloSynapse
 
-    def synapses(weight: np.ndarray) -> list:
+    def synapses(weight: np.ndarray) -> list[list[Any]]:
         return [[XyloSynapse(j, 0, int(w)) for j, w in enumerate(row) if w] for row in weight.T]
 
     return {
@@ -88,7 +88,7 @@ def xylo_parts(form: Form, hidden: np.ndarray, out: np.ndarray) -> dict:
     }  # fmt: skip
 
 
-def compared(form: Form, turns: int) -> dict:
+def compared(form: Form, turns: int) -> dict[str, Any]:
     from xylosim.v2 import XyloLayer
 
     rng = np.random.default_rng(SEED)

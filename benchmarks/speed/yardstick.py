@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from sastdeploy._kernels.vectors import aligned_zeros, paired_order
-from sastdeploy.program.records import Program
+from sastdeploy.program.records import DenseLif, Program
 from sastdeploy.recordings.frames import Frames
-from sastdeploy.simulator.numba_engine.plan import make_plan
+from sastdeploy.simulator.numba_engine.plan import LayerPlan, make_plan
 from sastdeploy.simulator.result import RunResult
 
 SOURCE = Path(__file__).with_name("yardstick.c")
@@ -54,10 +54,15 @@ class Yardstick:
         self._counts = aligned_zeros((self._n, 64), np.int32)
         self._facts = np.zeros((self._n, 4), np.int64)
 
-    def _layer(self, stored, layer) -> _Layer:
-        step, wiring = layer.step, layer.wiring
+    def _layer(self, stored: object, layer: LayerPlan) -> _Layer:
+        wiring, step = layer.neurons()
         uniform = step.gain_mask == 0 and step.threshold_mask == 0 and not step.wide_leak and not step.wrap
-        if not (wiring.dense and uniform) or step.zero_before or step.zero_after:
+        if (
+            not isinstance(stored, DenseLif)
+            or not (wiring.dense and uniform)
+            or step.zero_before
+            or step.zero_after
+        ):
             raise SystemExit(
                 "the yardstick's layers are dense, with one gain each, and reset by subtraction."
             )
@@ -90,7 +95,8 @@ class Yardstick:
         ).astype(np.int64)
         shift = readout.shift.astype(np.int64)
         gained = (acc * readout.multiplier + (np.left_shift(1, shift) >> 1)) >> shift
-        return gained + self._program.preprocessing.time_bins * readout.bias.astype(np.int64)
+        scores: np.ndarray = gained + self._program.preprocessing.time_bins * readout.bias.astype(np.int64)
+        return scores
 
     def check(self, expected: RunResult) -> None:
         """Guarantee the engine's scores, spikes and operations.
@@ -109,11 +115,12 @@ class Yardstick:
     def touch(self) -> int:
         """Load the first layer's rows of every event and nothing else: what the memory allows."""
         self._library.touch.restype = ctypes.c_int64
-        return self._library.touch(
+        touched: int = self._library.touch(
             ctypes.byref(self._layers[0]),
             ctypes.c_int64(len(self._index)),
             ctypes.c_void_p(self._index.ctypes.data),
         )
+        return touched
 
     def parts(self) -> dict[str, Callable[[], object]]:
         """Return by name what `run` does in part, or would do in another order; the two ways of the sums are held against one another.

@@ -13,7 +13,8 @@ import numpy as np
 from sastdeploy._kernels.vectors import aligned_zeros
 from sastdeploy.program.records import Program
 from sastdeploy.recordings.frames import Frames
-from sastdeploy.simulator.numba_engine.plan import make_plan
+from sastdeploy.simulator.numba_engine.plan import LayerPlan, make_plan
+from sastdeploy.simulator.numba_engine.tables import Step, Wiring
 from sastdeploy.simulator.result import RunResult
 
 SOURCE = Path(__file__).with_name("yardstick_conv.c")
@@ -31,6 +32,15 @@ class _Layer(ctypes.Structure):
 
 class _List(ctypes.Structure):
     _fields_ = [(name, ctypes.c_void_p) for name in ("active", "first", "value")]
+
+
+def _usable(wiring: Wiring, step: Step) -> bool:
+    return (
+        not wiring.dense and len(wiring.eighths) == 4 and wiring.weight.shape[1] // 32 in VECTORS
+        and step.gain_mask == 0 and step.threshold_mask == 0 and step.multiplier.dtype == np.int32
+        and not step.wide_leak and not step.wrap and int(step.subtract_before[0]) == int(step.test[0])
+        and wiring.budget > 0
+    )  # fmt: skip
 
 
 class ConvYardstick:
@@ -81,21 +91,14 @@ class ConvYardstick:
         )
         return _List(*map(self._keep, arrays))
 
-    def _layer(self, layer) -> _Layer:
+    def _layer(self, layer: LayerPlan) -> _Layer:
         step, wiring = layer.step, layer.wiring
-        vectors = 0 if wiring is None else wiring.weight.shape[1] // 32
-        usable = (
-            wiring is not None and not wiring.dense and len(wiring.eighths) == 4 and vectors in VECTORS
-            and step.gain_mask == 0 and step.threshold_mask == 0 and step.multiplier.dtype == np.int32
-            and not step.wide_leak and not step.wrap and int(step.subtract_before[0]) == int(step.test[0])
-            and wiring.budget > 0
-        )  # fmt: skip
-        if not usable:
+        if step is None or wiring is None or not _usable(wiring, step):
             raise SystemExit("the yardstick for convolutions runs conv_0p42m's layers with one gain each.")
-        arrays = (wiring.weight, step.bias, layer.fan_out_nonzero, wiring.run_start, wiring.run_low, wiring.run_high,
+        arrays: tuple[np.ndarray, ...] = (wiring.weight, step.bias, layer.fan_out_nonzero, wiring.run_start, wiring.run_low, wiring.run_high,
                   wiring.run_offset)  # fmt: skip
         return _Layer(
-            *map(self._keep, arrays), vectors, wiring.width, len(step.bias), wiring.positions, min(wiring.budget, 2**30),
+            *map(self._keep, arrays), wiring.weight.shape[1] // 32, wiring.width, len(step.bias), wiring.positions, min(wiring.budget, 2**30),
             int(step.multiplier[0]), int(step.shift[0]), int(step.test[0]), step.leak_multiplier, step.leak_shift,
             step.leak_half, step.leak_negative, step.q_min, step.q_max,
         )  # fmt: skip
@@ -104,7 +107,7 @@ class ConvYardstick:
         def pointer(array: np.ndarray) -> ctypes.c_void_p:
             return ctypes.c_void_p(array.ctypes.data)
 
-        def pointers(arrays: list[np.ndarray]):
+        def pointers(arrays: list[np.ndarray]) -> ctypes.Array[ctypes.c_void_p]:
             return (ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays))
 
         assert self._plan.input_order is not None
@@ -125,7 +128,8 @@ class ConvYardstick:
         acc = counts.astype(np.int64) @ readout.weight.T.astype(np.int64)
         shift = readout.shift.astype(np.int64)
         gained = (acc * readout.multiplier + (np.left_shift(1, shift) >> 1)) >> shift
-        return gained + self._steps * readout.bias.astype(np.int64)
+        scores: np.ndarray = gained + self._steps * readout.bias.astype(np.int64)
+        return scores
 
     def check(self, expected: RunResult) -> None:
         """Guarantee the engine's scores, spikes and operations, and note the rows that are added.

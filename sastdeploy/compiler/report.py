@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sastdeploy.compiler.ir.graph import Graph, Shape, shapes
-from sastdeploy.compiler.ir.nodes import Conv2d, Lif, Node, Readout, Synapses
+from sastdeploy.compiler.ir.graph import Graph, shapes
+from sastdeploy.compiler.ir.nodes import Conv2d, Lif, Node, Readout, Shape, Synapses
 from sastdeploy.compiler.passes.check_limits import fan_in, fan_out, weight_bytes
 from sastdeploy.compiler.passes.prove_ranges import largest_inputs, worst_sums
 from sastdeploy.compiler.profiles import HardwareProfile

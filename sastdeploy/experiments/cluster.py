@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from sastdeploy._files import atomic
@@ -96,7 +97,7 @@ def run_on_cluster(
         _close(client)
 
 
-def _close(client) -> None:
+def _close(client: Any) -> None:
     # Where the client is ending by itself meanwhile, distributed's close can fail, with errors of many kinds, and succeeds
     # a moment later. One left open would be closed by the garbage collector, at any time and in any thread.
     for _ in range(3):
@@ -107,7 +108,7 @@ def _close(client) -> None:
 
 
 @contextlib.contextmanager
-def _connection(client) -> Iterator[None]:
+def _connection(client: Any) -> Iterator[None]:
     """Raise _Lost for what a call raises whose scheduler is gone: distributed knows many errors there, not only OSError."""
     try:
         yield
@@ -117,7 +118,7 @@ def _connection(client) -> Iterator[None]:
         raise
 
 
-def _distributed():
+def _distributed() -> ModuleType:
     try:
         import distributed
     except ImportError as error:
@@ -127,7 +128,7 @@ def _distributed():
     return distributed
 
 
-def _connect(distributed, scheduler: str, timeout: float):
+def _connect(distributed: ModuleType, scheduler: str, timeout: float) -> Any:
     # A client that failed to start ends when it is collected, and then takes the lock under which a client starts its
     # thread: were it collected in a new client's thread, the two would wait for one another. It is collected here.
     gc.collect()
@@ -140,7 +141,7 @@ def _connect(distributed, scheduler: str, timeout: float):
         ) from error
 
 
-def _connect_again(distributed, scheduler: str, patience: float):
+def _connect_again(distributed: ModuleType, scheduler: str, patience: float) -> Any:
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -212,7 +213,7 @@ async def _look(facts: dict[str, Any], work: str) -> list[str]:
     return found
 
 
-def _check_workers(client, scheduler: str, facts: dict[str, Any], work: Path, wait: float) -> None:
+def _check_workers(client: Any, scheduler: str, facts: dict[str, Any], work: Path, wait: float) -> None:
     with _connection(client):
         try:
             client.wait_for_workers(1, timeout=wait)
@@ -238,9 +239,19 @@ def _unlike(worker: str, found: list[str]) -> str:
     )
 
 
-def _run_tasks(client, trials, root, work, records, facts, note, show, say) -> None:
+def _run_tasks(
+    client: Any,
+    trials: dict[str, Trial],
+    root: Path | None,
+    work: Path,
+    records: Path,
+    facts: dict[str, Any],
+    note: Callable[[str, Epochs], None],
+    show: Callable[[set[str], int], None],
+    say: Callable[[str], None],
+) -> None:
     """Queue the trials and write their records as they come."""
-    inbox: queue.SimpleQueue = queue.SimpleQueue()
+    inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
     with _connection(client):
         client.subscribe_topic(TOPIC, lambda event: inbox.put(event[1]))
     pending: dict[str, Any] = {}
@@ -299,7 +310,7 @@ def _run_tasks(client, trials, root, work, records, facts, note, show, say) -> N
         )
 
 
-def _take(future, address: str, records: Path, failed: list[str]) -> None:
+def _take(future: Any, address: str, records: Path, failed: list[str]) -> None:
     """Write an ended task's record or note its failure.
 
     Raises:
@@ -336,7 +347,8 @@ def run_task(order: dict[str, Any]) -> str:
 
     worker = get_worker()
     key = worker.get_current_task()
-    address, work = order["address"], Path(order["work"]).absolute()
+    address: str = order["address"]
+    work = Path(order["work"]).absolute()
     if found := differences(order["facts"]):
         raise InputError(_unlike(worker.address, found))
     trial = Trial(**{**order["trial"], "profiles": tuple(order["trial"]["profiles"])})
@@ -370,7 +382,7 @@ def run_task(order: dict[str, Any]) -> str:
             raise InputError(f"trial {address} on worker {worker.address}: {failure(address, code, work)}")
 
 
-def _wanted(worker, key) -> bool:
+def _wanted(worker: Any, key: Any) -> bool:
     """Return whether the scheduler still wants this task from this worker."""
     task = worker.state.tasks.get(key)
     return (

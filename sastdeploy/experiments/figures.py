@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sastdeploy.experiments.results import Point, Results, ends
 from sastdeploy.experiments.spec import label
@@ -155,7 +156,7 @@ def _margins(results: Results, path: Path) -> str:
     pair = ends(results)
     if pair is None or any("near, hard" not in point.samples for point in pair):
         return ""
-    panels: dict[str, dict[str, dict]] = {}
+    panels: dict[str, dict[str, dict[str, Any]]] = {}
     for point in pair:
         parts = [r["measures"]["margins"]["hard"] for r in point.raw if "margins" in r.get("measures", {})]
         name = f"{point.label.removeprefix('method ')} (n = {len(parts)})"
@@ -168,7 +169,7 @@ def _margins(results: Results, path: Path) -> str:
     return "Membrane margins of the baseline and of the SAST radius chosen on validation, over all layers and by layer."
 
 
-def _pooled(parts: list[dict], overall: list[dict]) -> dict:
+def _pooled(parts: list[dict[str, Any]], overall: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the margins of several networks, or of one layer of each, as one: counts added, shares weighted by states."""
     states = sum(one["states"] for one in overall)
     histograms = [one["histogram"] for one in overall]

@@ -25,7 +25,7 @@ def load_record(path: Path, trial: Trial) -> dict[str, Any]:
         InputError: it is missing, damaged, another trial's, or was changed.
     """
     with _remedy(ANEW):
-        content = read_json(path)
+        content: dict[str, Any] = read_json(path)
         read = validate(Record, content, str(path))
         _check_address(read, path)
         _check_trial(read.trial, trial, path)
@@ -49,7 +49,7 @@ def load_any(path: Path) -> dict[str, Any]:
         InputError: it is missing or damaged.
     """
     with _remedy(ANEW):
-        content = read_json(path)
+        content: dict[str, Any] = read_json(path)
         _check_address(validate(Record, content, str(path)), path)
     return content
 
@@ -61,7 +61,7 @@ def load_tested(path: Path, trial: Trial) -> dict[str, Any]:
         InputError: as `load_record`.
     """
     with _remedy(ANEW):
-        content = read_json(path)
+        content: dict[str, Any] = read_json(path)
         read = validate(Tested, content, str(path))
         _check_address(read, path)
         _check_tested(read.test, read.programs, trial.profiles, path)
@@ -77,7 +77,7 @@ def load_choice(path: Path, experiment: str) -> dict[str, Any]:
     with _remedy(
         "Put the file back as the sweep wrote it: a choice is not made after test recordings were read."
     ):
-        content = read_json(path)
+        content: dict[str, Any] = read_json(path)
         read = validate(Choice, content, str(path))
         if read.experiment != experiment:
             raise InputError(f"{path}: key 'experiment': expected {experiment}, found {read.experiment}.")

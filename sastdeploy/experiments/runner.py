@@ -79,7 +79,7 @@ def run_all(
 
     waiting = still_wanted()
     tries, again = dict.fromkeys(waiting, 0), dict.fromkeys(waiting, 0.0)
-    running: dict[str, subprocess.Popen] = {}
+    running: dict[str, subprocess.Popen[bytes]] = {}
     failed: list[str] = []
     looked = -math.inf
     try:
@@ -130,7 +130,7 @@ def start(
     *,
     follow: bool = False,
     folder: Path | None = None,
-) -> subprocess.Popen:
+) -> subprocess.Popen[bytes]:
     """Start a trial's process, one thread of computation; its errors go to ``work/ADDRESS/errors.txt``.
 
     Args:

@@ -9,13 +9,13 @@ from sastdeploy.errors import InputError
 from sastdeploy.program.records import Program
 
 
-def program_arrays(program: Program) -> dict[str, tuple[NDArray, int]]:
+def program_arrays(program: Program) -> dict[str, tuple[NDArray[np.signedinteger], int]]:
     """Return every array by its name in the file (``LAYER/weight`` ...), with the bits it is stored in (4, 8, 32)."""
     parts = (*program.layers, program.readout)
     return {f"{part.name}/{field}": stored for part in parts for field, stored in part.arrays().items()}
 
 
-def to_raw(array: NDArray, bits: int) -> bytes:
+def to_raw(array: NDArray[np.signedinteger], bits: int) -> bytes:
     """Return ONNX ``raw_data``: little-endian, C order; 4-bit values two to a byte, the first in the low half.
 
     Raises:
@@ -37,7 +37,7 @@ def to_raw(array: NDArray, bits: int) -> bytes:
     return (halves[0::2] | (halves[1::2] << 4)).tobytes()
 
 
-def from_raw(raw: bytes, shape: tuple[int, ...], bits: int) -> NDArray:
+def from_raw(raw: bytes, shape: tuple[int, ...], bits: int) -> NDArray[np.signedinteger]:
     """Return the array that `to_raw` wrote (int32 for 32 bits, else int8); the caller has checked the length."""
     if bits == 32:
         return np.frombuffer(raw, "<i4").astype(np.int32).reshape(shape)

@@ -175,7 +175,7 @@ def _read_model(path: Path) -> ModelProto:
     if not content:
         _refuse(path, "is empty")
     try:
-        model = onnx.ModelProto.FromString(content)
+        model: ModelProto = onnx.ModelProto.FromString(content)
     except Exception as error:  # DecodeError, RuntimeError, ValueError, ...
         _refuse(path, "is not an ONNX file, or is cut off", cause=error)
     if not model.HasField("graph"):
@@ -218,7 +218,9 @@ def _manifest_of(path: Path, model: ModelProto) -> dict[str, Any]:
     return manifest
 
 
-def _read_arrays(path: Path, manifest: dict[str, Any], model: ModelProto) -> dict[str, NDArray]:
+def _read_arrays(
+    path: Path, manifest: dict[str, Any], model: ModelProto
+) -> dict[str, NDArray[np.signedinteger]]:
     """Return the initializers that the manifest asks for, each of the expected type, shape and size."""
     expected: dict[str, tuple[tuple[int, ...], int]] = {}
     kinds = [(record, _kind_of(record)) for record in manifest["layers"]]
@@ -234,7 +236,9 @@ def _read_arrays(path: Path, manifest: dict[str, Any], model: ModelProto) -> dic
     return {name: _read_array(path, found[name], *expected[name]) for name in expected}
 
 
-def _read_array(path: Path, tensor: TensorProto, shape: tuple[int, ...], bits: int) -> NDArray:
+def _read_array(
+    path: Path, tensor: TensorProto, shape: tuple[int, ...], bits: int
+) -> NDArray[np.signedinteger]:
     from onnx import TensorProto
 
     kind = {4: "INT4", 8: "INT8", 32: "INT32"}[bits]
@@ -251,7 +255,7 @@ def _read_array(path: Path, tensor: TensorProto, shape: tuple[int, ...], bits: i
     return from_raw(tensor.raw_data, shape, bits)
 
 
-def _program_from(manifest: dict[str, Any], arrays: dict[str, NDArray]) -> Program:
+def _program_from(manifest: dict[str, Any], arrays: dict[str, NDArray[np.signedinteger]]) -> Program:
     layers, readout = manifest["layers"], manifest["readout"]
     return Program(
         name=manifest["name"],
@@ -273,6 +277,8 @@ def _kind_of(record: dict[str, Any]) -> Any:
     return KINDS[kind]
 
 
-def _arrays_of(record: dict[str, Any], arrays: dict[str, NDArray]) -> dict[str, NDArray]:
+def _arrays_of(
+    record: dict[str, Any], arrays: dict[str, NDArray[np.signedinteger]]
+) -> dict[str, NDArray[np.signedinteger]]:
     prefix = f"{record['name']}/"
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

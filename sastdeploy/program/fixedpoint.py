@@ -93,7 +93,9 @@ def to_real(codes: ArrayLike, fraction_bits: int) -> NDArray[np.float64]:
     return np.asarray(codes, dtype=np.float64) * 2.0**-fraction_bits
 
 
-def weight_codes(weight: NDArray, scale: ArrayLike, bits: int) -> NDArray[np.int8]:
+def weight_codes(
+    weight: NDArray[np.floating], scale: NDArray[np.float64] | float, bits: int
+) -> NDArray[np.int8]:
     """Return ``round_half_even(weight / scale)`` in the symmetric narrow range of ``bits`` bits."""
     limit = weight_limit(bits)
     codes = np.asarray(weight / scale)

@@ -44,7 +44,7 @@ def worst_gained(
     sums: NDArray[np.int64], multiplier: NDArray[np.int32], shift: NDArray[np.int32]
 ) -> NDArray[np.int64]:
     """Return the largest possible ``|(acc * multiplier + 2^(shift-1)) >> shift|`` for ``|acc| <= sums``, int64."""
-    unit = np.left_shift(1, shift.astype(np.int64), dtype=np.int64)
+    unit: NDArray[np.int64] = np.left_shift(1, shift.astype(np.int64), dtype=np.int64)
     return (sums * multiplier.astype(np.int64) + unit // 2) // unit
 
 

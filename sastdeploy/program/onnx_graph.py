@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.program.arrays import program_arrays, to_raw
@@ -100,7 +101,7 @@ def _main_graph(program: Program) -> GraphProto:
     )
 
 
-def _initializer(name: str, array: NDArray, bits: int) -> TensorProto:
+def _initializer(name: str, array: NDArray[np.signedinteger], bits: int) -> TensorProto:
     from onnx import TensorProto
 
     kind = {4: TensorProto.INT4, 8: TensorProto.INT8, 32: TensorProto.INT32}[bits]

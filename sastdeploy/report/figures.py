@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sastdeploy._files import atomic
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 BASELINE, SAST = "#7a7a7a", "#0072b2"
 COLOURS = (BASELINE, SAST, "#d55e00", "#009e73", "#cc79a7")
@@ -85,7 +89,7 @@ def margin_histograms(panels: Mapping[str, Mapping[str, dict[str, Any]]], path: 
     save(figure, path)
 
 
-def _margins(axes, records: Mapping[str, dict[str, Any]]) -> None:
+def _margins(axes: Axes, records: Mapping[str, dict[str, Any]]) -> None:
     styles = zip(records.items(), ((BASELINE, "-"), (SAST, "-"), ("#d55e00", "--"), ("#009e73", "--")))
     for (label, record), (colour, line) in styles:
         bins, overall, near = record["bins"], record["overall"], record["near_width"]
@@ -147,14 +151,14 @@ def accuracy_lines(lines: Sequence[Line], path: Path, title: str, level: str) ->
     save(figure, path)
 
 
-def _figure(width: float, height: float):
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
 
 
-def save(figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
     """Write a figure in the format of the file's suffix; the same figure gives the same bytes."""
     from matplotlib import rc_context
 

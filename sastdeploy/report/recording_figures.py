@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy._files import atomic
 from sastdeploy.errors import InputError
+from sastdeploy.recordings.events import Events
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from PIL import Image
 
 ON_COLOUR = "#0072B2"
 OFF_COLOUR = "#D55E00"
@@ -17,7 +23,7 @@ _PANELS = 10
 
 
 def draw_recording(
-    events: NDArray,
+    events: Events,
     sensor_size: tuple[int, ...],
     path: Path | str,
     title: str | None = None,
@@ -61,7 +67,7 @@ def draw_recording(
     return path
 
 
-def _counts(events: NDArray, width: int, height: int, bins: int) -> NDArray[np.int64]:
+def _counts(events: Events, width: int, height: int, bins: int) -> NDArray[np.int64]:
     """Return event counts ``[bins, 2, H, W]`` of equal durations from the first event to the last."""
     t = events["t"].astype(np.int64)
     span = int(t.max() - t.min()) + 1
@@ -71,7 +77,7 @@ def _counts(events: NDArray, width: int, height: int, bins: int) -> NDArray[np.i
     return counts
 
 
-def _colours(counts: NDArray, full: float) -> NDArray[np.uint8]:
+def _colours(counts: NDArray[np.int64], full: float) -> NDArray[np.uint8]:
     """Return RGB ``[H, W, 3]`` of ``counts [2, H, W]``: white without events, mixed where both polarities
     occur."""
     rgb = np.ones((*counts.shape[1:], 3))
@@ -82,12 +88,12 @@ def _colours(counts: NDArray, full: float) -> NDArray[np.uint8]:
     return (255 * rgb).round().astype(np.uint8)
 
 
-def _full(counts: NDArray) -> float:
+def _full(counts: NDArray[np.int64]) -> float:
     seen = counts[counts > 0]
     return max(2.0, float(np.quantile(seen, 0.95)))
 
 
-def _panels(events: NDArray, width: int, height: int, title: str | None):
+def _panels(events: Events, width: int, height: int, title: str | None) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -139,7 +145,7 @@ def _panels(events: NDArray, width: int, height: int, title: str | None):
     return figure
 
 
-def _animation(events: NDArray, width: int, height: int) -> list:
+def _animation(events: Events, width: int, height: int) -> list[Image.Image]:
     from PIL import Image
 
     counts = _counts(events, width, height, 40)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ class GraphOutputs:
 
 def interpret(graph: Graph, counts: NDArray[np.integer]) -> GraphOutputs:
     """Return what the graph answers to event counts ``[N, T, P, H, W]``, with hard spikes."""
-    x: NDArray = counts
+    x: NDArray[Any] = counts
     spikes, membranes = [], []
     for node in graph.nodes:
         if isinstance(node, Lif):

@@ -10,7 +10,7 @@ Fields that end in ``_q`` and the other integer fields are None until a pass fil
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,8 +54,9 @@ class Input:
             f"c_clip must be 1 to {MAX_COUNT}, time_bins at least 1",
         )
 
-    def meaning(self, x: NDArray) -> Floats:
-        return np.minimum(x, self.c_clip).astype(np.float64) / self.divisor
+    def meaning(self, x: NDArray[Any]) -> Floats:
+        values: Floats = np.minimum(x, self.c_clip).astype(np.float64) / self.divisor
+        return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,11 +142,11 @@ class Synapses:
         _check_codes(self, "shift", self.shift, channels, 0, MAX_SHIFT)
         _check_codes(self, "bias_q", self.bias_q, channels, -INT32_END, INT32_END - 1)
 
-    def meaning(self, x: NDArray) -> Floats:
+    def meaning(self, x: NDArray[Any]) -> Floats:
         """Return ``I`` as ``[N, T, C, H, W]``."""
         return self.gain * self.sums(x) + self.bias.reshape(-1, 1, 1)
 
-    def sums(self, x: NDArray) -> Floats:
+    def sums(self, x: NDArray[Any]) -> Floats:
         """Return ``weight . x`` as ``[N, T, C, H, W]``."""
         return (x.reshape(*x.shape[:2], -1) @ self.effective_weight.T)[..., None, None]
 
@@ -187,12 +188,13 @@ class Conv2d(Synapses):
         )
         return (self.weight.shape[0], rows, columns)
 
-    def sums(self, x: NDArray) -> Floats:
+    def sums(self, x: NDArray[Any]) -> Floats:
         """Return ``weight (star) x`` as ``[N, T, C, H, W]``."""
         weight = self.effective_weight
         kernel = (int(weight.shape[2]), int(weight.shape[3]))
         windows = windows_of(x, kernel, self.stride, self.padding)
-        return np.einsum("ntihwab,oiab->ntohw", windows, weight, optimize=True)
+        sums: Floats = np.einsum("ntihwab,oiab->ntohw", windows, weight, optimize=True)
+        return sums
 
 
 @dataclass(frozen=True, eq=False)
@@ -298,8 +300,9 @@ class Pool:
     def check(self, after: Shape) -> None:
         pass
 
-    def meaning(self, x: NDArray) -> Floats:
-        return windows_of(x, *self.window).sum((-2, -1))
+    def meaning(self, x: NDArray[Any]) -> Floats:
+        sums: Floats = windows_of(x, *self.window).sum((-2, -1))
+        return sums
 
 
 @dataclass(frozen=True, eq=False)
@@ -308,7 +311,7 @@ class AvgPool(Pool):
 
     kind: ClassVar[str] = "avg_pool"
 
-    def meaning(self, x: NDArray) -> Floats:
+    def meaning(self, x: NDArray[Any]) -> Floats:
         return super().meaning(x) / self.size
 
 
@@ -337,18 +340,19 @@ class Readout(Synapses):
         self._check_sources(channels if self.pool != "none" else channels * height * width)
         return (self.weight.shape[0], 1, 1)
 
-    def meaning(self, x: NDArray) -> Floats:
+    def meaning(self, x: NDArray[Any]) -> Floats:
         """Return the scores ``[N, K]``."""
         mean = x.mean(1)
         if self.pool == "none":
             pooled = mean.reshape(len(mean), -1)
         else:
             pooled = mean.mean((2, 3)) if self.pool == "average" else mean.sum((2, 3))
-        return self.gain * (pooled @ self.effective_weight.T) + self.bias
+        scores: Floats = self.gain * (pooled @ self.effective_weight.T) + self.bias
+        return scores
 
 
 Node = Input | Synapses | Lif | Pool
-NODES: dict[str, type] = {n.kind: n for n in (Input, Dense, Conv2d, Lif, AvgPool, SumPool, Readout)}
+NODES: dict[str, type[Node]] = {n.kind: n for n in (Input, Dense, Conv2d, Lif, AvgPool, SumPool, Readout)}
 
 
 def _check_codes(

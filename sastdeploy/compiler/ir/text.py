@@ -21,9 +21,9 @@ _INLINE = 16
 _DTYPES = {"f8": np.float64, "i1": np.int8, "i4": np.int32}
 
 
-def print_graph(graph: Graph) -> tuple[str, dict[str, NDArray]]:
+def print_graph(graph: Graph) -> tuple[str, dict[str, NDArray[Any]]]:
     """Return the text and the tensors that it names, by hash. Fields at their default are left out."""
-    tensors: dict[str, NDArray] = {}
+    tensors: dict[str, NDArray[Any]] = {}
     lines = [f"graph {graph.name}"]
     for node in graph.nodes:
         values = {}
@@ -36,7 +36,7 @@ def print_graph(graph: Graph) -> tuple[str, dict[str, NDArray]]:
     return "\n".join(lines) + "\n", tensors
 
 
-def _print_value(value: Any, tensors: dict[str, NDArray]) -> Any:
+def _print_value(value: Any, tensors: dict[str, NDArray[Any]]) -> Any:
     if isinstance(value, tuple):
         return list(value)
     if not isinstance(value, np.ndarray):
@@ -49,7 +49,7 @@ def _print_value(value: Any, tensors: dict[str, NDArray]) -> Any:
     return f"{head}@{digest}"
 
 
-def parse_graph(text: str, tensors: dict[str, NDArray], where: str = "graph") -> Graph:
+def parse_graph(text: str, tensors: dict[str, NDArray[Any]], where: str = "graph") -> Graph:
     """Return the verified graph of a text and its tensors.
 
     Raises:
@@ -72,7 +72,7 @@ def parse_graph(text: str, tensors: dict[str, NDArray], where: str = "graph") ->
     return graph
 
 
-def _parse_node(line: str, tensors: dict[str, NDArray]) -> Node:
+def _parse_node(line: str, tensors: dict[str, NDArray[Any]]) -> Node:
     name, rest = line.split(" = ", 1)
     kind, values = rest.split(" ", 1)
     if kind not in NODES:
@@ -81,7 +81,7 @@ def _parse_node(line: str, tensors: dict[str, NDArray]) -> Node:
     return NODES[kind](name=name, **read)
 
 
-def _parse_value(value: Any, tensors: dict[str, NDArray]) -> Any:
+def _parse_value(value: Any, tensors: dict[str, NDArray[Any]]) -> Any:
     if isinstance(value, list):
         return tuple(value)
     if isinstance(value, dict):

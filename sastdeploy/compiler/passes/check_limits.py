@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sastdeploy.compiler.ir.graph import Graph, Shape, shapes
-from sastdeploy.compiler.ir.nodes import Conv2d, Lif, Synapses
+from sastdeploy.compiler.ir.graph import Graph, shapes
+from sastdeploy.compiler.ir.nodes import Conv2d, Lif, Shape, Synapses
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
 from sastdeploy.windows import windows_over

@@ -57,7 +57,9 @@ def _check_not_zero(node: Lif, codes: NDArray[np.int64], q: QFormat) -> None:
         )
 
 
-def _check_range(name: str, what: str, values: NDArray, codes: NDArray[np.int64], q: QFormat) -> None:
+def _check_range(
+    name: str, what: str, values: NDArray[np.float64], codes: NDArray[np.int64], q: QFormat
+) -> None:
     outside = (codes < q.q_min) | (codes > q.q_max)
     if outside.any():
         neuron = int(np.argmax(outside))

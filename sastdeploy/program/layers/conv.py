@@ -71,11 +71,12 @@ class ConvLif:
     def sums(self, x: Array) -> Array:
         """Return ``acc`` ``[O, OH, OW]`` for one step's input ``[I, H, W]``."""
         weight = self.weight.astype(np.int64)
-        return sum(
+        acc: Array = sum(
             np.einsum("oc,chw->ohw", weight[:, :, ky, kx], self.seen_by(x, ky, kx))
             for ky in range(weight.shape[2])
             for kx in range(weight.shape[3])
         )
+        return acc
 
     def seen_by(self, x: Array, ky: int, kx: int) -> Array:
         """Return the input values ``[I, OH, OW]`` that kernel element ``(ky, kx)`` meets at every output position."""
@@ -142,7 +143,7 @@ class ConvLif:
         return array_shapes(record, PER_CHANNEL)
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any], arrays: Mapping[str, NDArray]) -> ConvLif:
+    def from_record(cls, record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> ConvLif:
         window = tuple(record["stride"]), tuple(record["padding"])
         lif = Lif.from_record(record["lif"], arrays)
         return cls(record["name"], arrays["weight"], record["weight_bits"], *window, lif)

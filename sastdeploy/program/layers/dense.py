@@ -80,6 +80,6 @@ class DenseLif:
         return array_shapes(record, PER_CHANNEL)
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any], arrays: Mapping[str, NDArray]) -> DenseLif:
+    def from_record(cls, record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> DenseLif:
         lif = Lif.from_record(record["lif"], arrays)
         return cls(record["name"], arrays["weight"], record["weight_bits"], lif)

@@ -113,7 +113,7 @@ class Lif:
         }
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any], arrays: Mapping[str, NDArray]) -> Lif:
+    def from_record(cls, record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Lif:
         """Return the neurons of a manifest's record and of the arrays by field; not yet checked."""
         return cls(
             **{field: arrays[field] for field in PER_CHANNEL},
@@ -176,7 +176,8 @@ def rescale(product: Array, shift: int, rounding: Rounding) -> Array:
     if rounding == Rounding.FLOOR:
         return product >> shift
     if rounding == Rounding.TOWARD_ZERO:
-        return np.sign(product) * (np.abs(product) >> shift)
+        rounded: Array = np.sign(product) * (np.abs(product) >> shift)
+        return rounded
     return (product + (1 << (shift - 1))) >> shift
 
 

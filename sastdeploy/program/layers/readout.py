@@ -127,7 +127,7 @@ class Readout:
         return array_shapes(record, _PER_CLASS)
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any], arrays: Mapping[str, NDArray]) -> Readout:
+    def from_record(cls, record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Readout:
         return cls(
             name=record["name"],
             weight=arrays["weight"],

@@ -14,7 +14,7 @@ from sastdeploy.program.layers.weights import Stored
 from sastdeploy.program.limits import MAX_STEP, Shape, by, is_int, is_pair, refuse, short
 from sastdeploy.program.onnx_nodes import Nodes
 from sastdeploy.recordings.frames import MAX_COUNT
-from sastdeploy.windows import Pair, pair, window_count, windows_of, windows_over_frame, written
+from sastdeploy.windows import Number, Pair, pair, window_count, windows_of, windows_over_frame, written
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,10 @@ class SumPool:
             wrong = f"a window of {rows} x {columns} inputs up to {largest} sums to {self.largest_output(largest)}"
             refuse(where, wrong, f"sums up to {MAX_COUNT}")
 
-    def sums(self, x: NDArray) -> NDArray:
+    def sums(self, x: NDArray[Number]) -> NDArray[Number]:
         """Return the sums ``[..., OH, OW]`` of ``x`` ``[..., H, W]``, in x's type."""
-        return windows_of(x, *self.window).sum(axis=(-2, -1), dtype=x.dtype)
+        sums: NDArray[Number] = windows_of(x, *self.window).sum(axis=(-2, -1), dtype=x.dtype)
+        return sums
 
     def fan_out(self, shape: Shape) -> tuple[Array, Array]:
         """Return per input (C order) how many windows it is added to, twice: there are no weights."""
@@ -145,7 +146,7 @@ class SumPool:
         return {}
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any], arrays: Mapping[str, NDArray]) -> SumPool:
+    def from_record(cls, record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> SumPool:
         kernel, stride, padding = record["kernel"], record.get("stride"), record.get("padding", 0)
         return cls(record["name"], _read(kernel), _read(stride), _read(padding))
 

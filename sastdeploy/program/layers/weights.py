@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-Stored = dict[str, tuple[NDArray, int]]
+Stored = dict[str, tuple[NDArray[np.signedinteger], int]]
 """Arrays by field, each with the bits that its numbers are stored in (4, 8 or 32)."""
 
 
@@ -16,13 +17,13 @@ def stored_bits(weight_bits: int) -> int:
     return 4 if weight_bits <= 4 else 8
 
 
-def weight_record(kind: str, name: str, weight: NDArray, bits: int) -> dict[str, Any]:
+def weight_record(kind: str, name: str, weight: NDArray[np.int8], bits: int) -> dict[str, Any]:
     """Return the manifest's fields of weights."""
     shape = [int(size) for size in weight.shape]
     return {"kind": kind, "name": name, "weight_bits": bits, "weight_shape": shape}
 
 
-def stored_arrays(weight: NDArray, bits: int, fields: tuple[str, ...], holder: Any) -> Stored:
+def stored_arrays(weight: NDArray[np.int8], bits: int, fields: tuple[str, ...], holder: Any) -> Stored:
     """Return the weights and the holder's arrays of one int32 per channel, as far as it has them."""
     channels = {field: (getattr(holder, field), 32) for field in fields if hasattr(holder, field)}
     return {"weight": (weight, stored_bits(bits)), **channels}
