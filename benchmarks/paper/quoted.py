@@ -88,7 +88,7 @@ def _quote(text: str, places: list[str], results: dict[str, Any]) -> Quote:
 
 def _shown(node: dict[str, Any], name: str, form: str, at: str) -> str:
     """Return one figure as the page should print it; ``-`` of a point without a record."""
-    kind, digits = re.fullmatch(r"(.*?) ?(\d?)", form).groups()  # type: ignore[union-attr]
+    kind, digits = re.fullmatch(r"(.*?) ?(\d?)", form).groups()  # type: ignore[union-attr]  # matches every text
     if "seeds" not in node:
         value = _node(node, name)
         return f"{value:,.{digits or 2}f}" if isinstance(value, float) else f"{value:,}"

@@ -28,7 +28,7 @@ def definition(checkpoint: Checkpoint, rule: str, strict: bool, channels_last: b
     """
     neuron, stages = checkpoint.architecture.neuron, _modules(checkpoint)
     if channels_last:
-        stages = [stage.to(memory_format=torch.channels_last) for stage in stages]  # type: ignore[call-overload]
+        stages = [stage.to(memory_format=torch.channels_last) for stage in stages]  # type: ignore[call-overload]  # torch does not type a memory format by itself
 
     def scores(x: Tensor) -> Tensor:
         s = x
@@ -116,7 +116,7 @@ class SnnTorch(_Peer):
         return leaky
 
     def forward(self, x: Tensor) -> Tensor:
-        states: list[Any] = [neuron.reset_mem() for neuron in self.neurons]  # type: ignore[operator]
+        states: list[Any] = [neuron.reset_mem() for neuron in self.neurons]  # type: ignore[operator]  # the peer's own class, to torch a module or tensor
         total: Any = 0.0
         for s in x:
             for k, (stage, neuron) in enumerate(zip(self.stages, self.neurons)):
@@ -164,7 +164,7 @@ class Sinabs(_Peer):
     def forward(self, x: Tensor) -> Tensor:
         s = x
         for stage, neuron in zip(self.stages, self.neurons):
-            neuron.reset_states()  # type: ignore[operator]
+            neuron.reset_states()  # type: ignore[operator]  # the peer's own class, to torch a module or tensor
             s = neuron(_over_time(stage, s))
         return self.read_out(s.mean(1))
 

@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 from sastdeploy.errors import InputError
 
 
-class _Given(click.ParamType):  # type: ignore[type-arg]
+class _Given(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
     """A text or path that is refused where it is empty; otherwise as the type ``inner``."""
 
     def __init__(self, inner: Any) -> None:

@@ -192,7 +192,7 @@ def command(
 def without(*packages: str) -> Iterator[None]:
     """Guarantee that importing these packages fails, as if they were not installed; those imported before stay."""
     hidden = [name for name in packages if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None bars the import
     try:
         yield
     finally:

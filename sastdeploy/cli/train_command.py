@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MOST_SEEDS = 1000
 
 
-class _Seeds(click.ParamType):  # type: ignore[type-arg]
+class _Seeds(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
     """Whole numbers and ranges of them, as in ``0-4,7``."""
 
     name = "SEEDS"

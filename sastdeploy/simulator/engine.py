@@ -168,7 +168,7 @@ def notice_of_compiling(say: Callable[[], None], seconds: float = 1.0) -> Iterat
     timer = threading.Timer(seconds, say)
     timer.daemon = True
 
-    class Compiling(event.Listener):  # type: ignore[misc]
+    class Compiling(event.Listener):  # type: ignore[misc]  # Numba is Any
         def on_start(self, event: object) -> None:
             if timer.ident is None:
                 timer.start()

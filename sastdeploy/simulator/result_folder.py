@@ -66,7 +66,7 @@ def write_folder(
     """
     check_folder(folder)
     with replacing_folder(folder) as fresh:
-        np.savez_compressed(fresh / ARRAYS, **recording_arrays(result, labels, names))  # type: ignore[arg-type]
+        np.savez_compressed(fresh / ARRAYS, **recording_arrays(result, labels, names))  # type: ignore[arg-type]  # taken for allow_pickle, a bool
         for layer in result.traces:
             write_trace(fresh / f"trace.{layer}.npz", result, layer)
         (fresh / SUMMARY).write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", "utf-8")

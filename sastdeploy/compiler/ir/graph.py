@@ -24,7 +24,7 @@ class Graph:
             return False
         return all(_same(a, b) for a, b in zip(self.nodes, other.nodes))
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # an object with == but no hash
 
     def replace(self, nodes: tuple[Node, ...]) -> Graph:
         """Return the graph with other nodes."""
