@@ -87,9 +87,35 @@ def _experiment(experiment: Experiment, results: Results | None) -> dict[str, An
         facts = results.to_dict()
         for point, made in zip(results.points, facts.pop("points")):
             points[point.label] = made | {"less_well_scaled": _less_well_scaled(results, point.label)}
+        for name, sample in within_fewest_gradients(results).items():
+            points[name]["figures"]["best validation hard within the fewest gradients"] = sample.to_dict()
     for name, figures in experiment.published.items():
         points[name]["published"] = figures
     return {**facts, "points": points}
+
+
+def within_fewest_gradients(results: Results) -> dict[str, Sample]:
+    """Return by point the best validation accuracy with hard spikes within as many gradients as the cheapest point takes.
+
+    Of points whose records hold their curves; empty unless two have one. Accuracy in percent, over seeds.
+    """
+    having = {
+        point.label: [(seed, record) for seed, record in zip(point.seeds, point.raw) if "curve" in record]
+        for point in results.points
+    }
+    having = {name: records for name, records in having.items() if records}
+    if len(having) < 2:
+        return {}
+    fewest = min(record["gradient_evaluations"] for records in having.values() for _, record in records)
+    best = {}
+    for name, records in having.items():
+        values = []
+        for _, record in records:
+            hard = record["curve"]["hard"]
+            epochs = fewest * len(hard) // record["gradient_evaluations"]
+            values.append(100 * max(hard[:epochs]))
+        best[name] = Sample(tuple(seed for seed, _ in records), tuple(values))
+    return best
 
 
 def _less_well_scaled(results: Results, name: str) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sastdeploy.experiments.results import Point, Results, ends
-from sastdeploy.experiments.spec import label
+from sastdeploy.experiments.spec import label, varied
+from sastdeploy.report.curve_figures import Learning, learning_curves
 from sastdeploy.report.figures import BASELINE, SAST, Bar, accuracy_bars, margin_histograms
 from sastdeploy.report.sample_figures import Curve, Panel, Row, curves, dots, grid
 from sastdeploy.statistics import Sample
@@ -17,6 +18,8 @@ from sastdeploy.statistics import Sample
 METHODS = {"baseline": BASELINE, "sast": SAST, "asam": "#009e73", "random": "#cc79a7"}
 NETS = ("#cc79a7", "black", "#d55e00", "#009e73")
 """Surrogate spikes, hard spikes, integer programs."""
+RADII = ("#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+"""Of SAST's radii in one figure, ascending."""
 OTHER = "#d55e00"
 """Of points that change something else than the method."""
 SCALES = 3
@@ -35,7 +38,7 @@ def draw(results: Results, folder: Path) -> tuple[Picture, ...]:
     """Write the figures that the experiment's points give as ``folder/NAME-KIND.svg``; those without data are left out."""
     folder.mkdir(parents=True, exist_ok=True)
     kinds: dict[str, Callable[[Results, Path], str]] = {
-        "scale": _scale, "points": _points, "margins": _margins, "bars": _bars, "robustness": _robustness,
+        "scale": _scale, "points": _points, "margins": _margins, "bars": _bars, "robustness": _robustness, "learning": _learning,
     }  # fmt: skip
     drawn = []
     for kind, drawer in kinds.items():
@@ -224,3 +227,35 @@ def _robustness(results: Results, path: Path) -> str:
     title = f"Accuracy under corruption and precision, {seeds(points, 'clean, hard')} seeds: mean ± standard deviation"
     grid(rows, [p.label.removeprefix("method ") for p in points], headers, cells, path, title, "accuracy (%)")
     return "Corruption x precision: the float network and its integer programs on corrupted test recordings."
+
+
+def _learning(results: Results, path: Path) -> str:
+    if not set(varied(results.experiment)) <= {"method", "rho"}:
+        return ""
+    radii = sorted({point.trial.rho for point in results.points if point.trial.rho})
+    lines = []
+    for point in results.points:
+        having = [record for record in point.raw if "curve" in record]
+        if not having:
+            continue
+        epochs, total = point.trial.epochs, having[0]["gradient_evaluations"]
+        part = {
+            name: tuple(tuple(100 * a for a in r["curve"][name]) for r in having)
+            for name in ("hard", "surrogate")
+        }
+        shade = (
+            RADII[radii.index(point.trial.rho) % len(RADII)]
+            if point.trial.rho
+            else METHODS[point.trial.method]
+        )
+        lines.append(Learning(
+            point.label.removeprefix("method "), shade, tuple(total * (e + 1) // epochs for e in range(epochs)), **part
+        ))  # fmt: skip
+    if not lines:
+        return ""
+    learning_curves(
+        lines,
+        path,
+        f"{results.experiment.name}: {results.experiment.trials[0].dataset} validation recordings",
+    )
+    return "Validation accuracy with hard and with surrogate spikes against gradient evaluations."

@@ -33,6 +33,11 @@ def load_record(path: Path, trial: Trial) -> dict[str, Any]:
             raise InputError(
                 f"{path}: key 'validation.epoch': allowed are 0 to {trial.epochs - 1}, found {read.validation.epoch}."
             )
+        for part, values in content.get("curve", {}).items():
+            if len(values) != trial.epochs:
+                raise InputError(
+                    f"{path}: key 'curve.{part}': expected {trial.epochs} values, one per epoch, found {len(values)}."
+                )
         if ("test" in content) == bool(trial.select):
             raise InputError(
                 f"{path}: key 'test': {'stands here, but belongs in .test.json' if trial.select else 'missing'}."

@@ -191,6 +191,11 @@ class _Measures(_Part):
     robustness: list[_Corrupted] = ABSENT
 
 
+class _Curve(_Part):
+    surrogate: list[Share]
+    hard: list[Share]
+
+
 class Record(_Part):
     format: int
     address: str
@@ -203,6 +208,7 @@ class Record(_Part):
     programs: dict[str, Program | Refused] = {}
     measures: _Measures = _Measures()
     measure_commits: dict[str, str | None] = {}
+    curve: _Curve = ABSENT
     peak_bytes: Some = ABSENT
     commit: str | None = None
 

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from sastdeploy.training.run import Run
 
 
+_CURVE = {"surrogate": "surrogate_accuracy", "hard": "hard_accuracy"}
+"""What a record keeps of every epoch: its validation accuracies."""
+
+
 def run_trial(trial: Trial, address: str, root: Path | None, work: Path, records: Path) -> dict[str, Any]:
     """Return the trial's record, which is then in ``records/ADDRESS.json``; the checkpoint stays in ``work/ADDRESS``.
 
@@ -51,7 +55,7 @@ def run_trial(trial: Trial, address: str, root: Path | None, work: Path, records
         from sastdeploy.training.fit import fit_all
 
         (checkpoint,) = fit_all([run_of(trial, address, Parts(root), out)], resume=True)
-    log = log_lines(Path(f"{out}.jsonl"), "gradient_evaluations", "seconds", "cpu_seconds")
+    log = log_lines(Path(f"{out}.jsonl"), "gradient_evaluations", "seconds", "cpu_seconds", *_CURVE.values())
     if len(log) != trial.epochs:
         raise InputError(
             f"{out}.jsonl: has {len(log)} of {trial.epochs} epochs. Remove its folder to train the trial anew."
@@ -62,6 +66,7 @@ def run_trial(trial: Trial, address: str, root: Path | None, work: Path, records
         "gradient_evaluations": sum(line["gradient_evaluations"] for line in log),
         "seconds": {"training": sum(line["seconds"] for line in log), "training_cpu": sum(line["cpu_seconds"] for line in log)},
         "checkpoint_hash": checkpoint_hash(checkpoint), "device": checkpoint.provenance.get("device", "cpu"),
+        "curve": {name: [round(line[key], 6) for line in log] for name, key in _CURVE.items()},
     }  # fmt: skip
     test = None
     if not trial.select:
