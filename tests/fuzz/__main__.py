@@ -30,17 +30,17 @@ def main() -> int:
     for target in targets:
         valid_inputs(target)  # imports what it needs, before the limit is set
     limit_addresses()
-    found = 0
+    faults = 0
     print(
         f"{'target':14}{'seconds':>9}{'tried':>9}{'accepted':>10}{'refused':>9}{'findings':>10}", flush=True
     )
     for target in targets:
         share = options.seconds / len(targets)
         tally = fuzz(target, options.out, seed=options.seed, inputs=options.inputs, seconds=share)
-        found += len(tally.findings)
-        counts = f"{tally.tried:9}{tally.accepted:10}{tally.refused:9}{len(tally.findings):10}"
+        faults += len(tally.findings)
+        counts = f"{tally.count:9}{tally.accepted:10}{tally.refused:9}{len(tally.findings):10}"
         print(f"{target.name:14}{tally.seconds:9.1f}{counts}", flush=True)
-    return int(found > 0)
+    return int(faults > 0)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ class Tally:
     """``findings``: kind and place of each distinct finding, with the file that shows it."""
 
     seconds: float = 0.0
-    tried: int = 0
+    count: int = 0
     accepted: int = 0
     refused: int = 0
     findings: dict[str, Path] = field(default_factory=dict)
@@ -133,10 +133,10 @@ def fuzz(
 ) -> Tally:
     """Try a number of inputs, or as many as the seconds allow; write the first input of each distinct finding to ``folder``."""
     valid, tally, began = valid_inputs(target), Tally(), time.monotonic()
-    while tally.tried < inputs if inputs is not None else time.monotonic() - began < seconds:
-        rng = random.Random(f"{seed} {target.name} {tally.tried}")
+    while tally.count < inputs if inputs is not None else time.monotonic() - began < seconds:
+        rng = random.Random(f"{seed} {target.name} {tally.count}")
         content = target.mutate(rng, rng.choice(valid), rng.choice(valid))
-        tally.tried += 1
+        tally.count += 1
         try:
             seen = finding(target, content, slow_s, growth)
         except SastdeployError:
