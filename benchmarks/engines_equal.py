@@ -27,16 +27,16 @@ NOT_COMPARED = ("engine", "threads", "seconds", "stages", "traces", "layers")
 
 def numbers(result: RunResult) -> dict[str, np.ndarray]:
     """Return every exact integer array of a result by its field's name."""
-    found: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     for field in fields(result):
         value = getattr(result, field.name)
         if field.name in NOT_COMPARED:
             continue
         if isinstance(value, tuple):
-            found |= {f"{field.name}[{i}]": array for i, array in enumerate(value)}
+            arrays |= {f"{field.name}[{i}]": array for i, array in enumerate(value)}
         else:
-            found[field.name] = value
-    return found
+            arrays[field.name] = value
+    return arrays
 
 
 def main() -> None:
@@ -57,10 +57,10 @@ def main() -> None:
     for engine, threads in runs:
         result = run(program, frames, engine=engine, threads=threads)
         speeds[f"{engine}, {threads} thread{'s' * (threads > 1)}"] = round(len(frames) / result.seconds, 1)
-        found = numbers(result)
+        arrays = numbers(result)
         if first is None:
-            first, compared = found, sum(array.size for array in found.values())
-        for name, array in found.items():
+            first, compared = arrays, sum(array.size for array in arrays.values())
+        for name, array in arrays.items():
             if not np.array_equal(array, first[name]):
                 sys.exit(f"{engine} with {threads} threads differs from numba with 1 in {name}.")
     record = {

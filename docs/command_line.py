@@ -56,10 +56,10 @@ def _option(option: click.Option) -> str:
 def _value(option: click.Option) -> str:
     if option.is_flag:
         return ""
+    if option.metavar:
+        return f" {option.metavar.strip('[]')}"
     if isinstance(option.type, click.Choice):
         return " " + "|".join(map(str, option.type.choices))
-    if option.metavar:
-        return f" {option.metavar}"
     kinds = {"integer": "N", "integer range": "N", "float": "X", "float range": "X", "path": "PATH"}
     return f" {kinds.get(option.type.name, 'TEXT')}"
 

@@ -15,8 +15,8 @@ from sastdeploy import __version__
 
 def versions(*packages: str) -> dict[str, str]:
     """Return the versions of sastdeploy, Python, and the named packages (without importing them)."""
-    found = {"sastdeploy": __version__, "python": platform.python_version()}
-    return found | {name: importlib.metadata.version(name) for name in packages}
+    numbers = {"sastdeploy": __version__, "python": platform.python_version()}
+    return numbers | {name: importlib.metadata.version(name) for name in packages}
 
 
 def usable_cores() -> int:

@@ -6,16 +6,16 @@ from dataclasses import asdict
 
 def record(trial, surrogate, hard, measures=None, refused=()):
     """Return a trial's record with these accuracies; a hardware profile loses one point against hard spikes."""
-    found = {
+    content = {
         "format": 2, "trial": asdict(trial), "validation": {"epoch": 1, "surrogate_accuracy": surrogate, "hard_accuracy": hard},
         "gradient_evaluations": 100 * trial.epochs, "seconds": {"training": 90.0, "training_cpu": 60.0},
         "checkpoint_hash": "c", "commit": "0123456789abcdef", "peak_bytes": 5_000_000,
     }  # fmt: skip
     if not trial.select:
-        found |= tested(trial, surrogate, hard, refused)
+        content |= tested(trial, surrogate, hard, refused)
     if measures:
-        found["measures"] = measures
-    return found
+        content["measures"] = measures
+    return content
 
 
 def tested(trial, surrogate, hard, refused=()):
@@ -37,19 +37,19 @@ def write(folder, address, content):
 
 
 def activity(tail=5.0):
-    """Return the measure of two layers, the second silent with smooth spikes; ``tail`` in percent."""
+    """Return the measure of two layers, the second silent with surrogate spikes; ``tail`` in percent."""
     part = {
-        "neurons": 8, "smooth_rate": 0.2, "hard_rate": 0.1, "silent": 0.25, "silent_in_recording": 0.5, "never_reaching": 0.125,
+        "neurons": 8, "surrogate_rate": 0.2, "hard_rate": 0.1, "silent": 0.25, "silent_in_recording": 0.5, "never_reaching": 0.125,
         "tail": tail / 100, "far_tail": tail / 200, "far_below": 0.5,
     }  # fmt: skip
-    silent = part | {"smooth_rate": 0.0, "hard_rate": 0.0, "tail": None, "far_tail": None}
+    silent = part | {"surrogate_rate": 0.0, "hard_rate": 0.0, "tail": None, "far_tail": None}
     return {
         "recordings": 500, "overall": part, "layers": [{"name": "layers.0", **part}, {"name": "layers.1", **silent}]
     }  # fmt: skip
 
 
 def margins(near=0.048):
-    """Return the measure with this share of states within 0.2 of the threshold, both with smooth and with hard spikes: half of it in one layer, twice in the other."""
+    """Return the measure with this share of states within 0.2 of the threshold, both with surrogate and with hard spikes: half of it in one layer, twice in the other."""
     counts = [0] * 120
     counts[40], counts[60] = 900, 100
     overall = {"states": 1010, "near": near, "histogram": {"below": 10, "counts": counts, "above": 0}}
@@ -60,7 +60,7 @@ def margins(near=0.048):
     part = {
         "recordings": 500, "bins": {"low": -3.0, "high": 3.0, "width": 0.05}, "near_width": 0.2, "overall": overall, "layers": layers,
     }  # fmt: skip
-    return {"hard": part, "smooth": part}
+    return {"hard": part, "surrogate": part}
 
 
 def contraction(gamma=8.457):

@@ -57,17 +57,17 @@ def layers_of(checkpoint):
 @settings(deadline=None, max_examples=40)
 def test_power_iteration_finds_the_largest_singular_value(seed, rows, columns):
     a = np.random.default_rng(seed).normal(size=(rows, columns))
-    found = operator_norm(lambda x: a @ x, lambda y: a.T @ y, (columns,), np.random.default_rng(seed + 1))
+    norm = operator_norm(lambda x: a @ x, lambda y: a.T @ y, (columns,), np.random.default_rng(seed + 1))
     exact = np.linalg.norm(a, 2)
-    assert found.value <= exact * (1 + 1e-12)
+    assert norm.value <= exact * (1 + 1e-12)
     # Close singular values take long, but then either is close to the norm.
-    assert found.value == pytest.approx(exact, rel=1e-5)
+    assert norm.value == pytest.approx(exact, rel=1e-5)
 
 
 def test_power_iteration_says_when_it_was_stopped_early():
     a = np.diag([1.0, 0.999])
-    found = operator_norm(lambda x: a @ x, lambda x: a @ x, (2,), np.random.default_rng(0), most=3)
-    assert found.iterations == 3 and found.residual > 1e-6
+    norm = operator_norm(lambda x: a @ x, lambda x: a @ x, (2,), np.random.default_rng(0), most=3)
+    assert norm.iterations == 3 and norm.residual > 1e-6
     zero = operator_norm(lambda x: 0 * x, lambda x: 0 * x, (2,), np.random.default_rng(0))
     assert (zero.value, zero.residual) == (0.0, 0.0)
 
@@ -81,8 +81,8 @@ def test_linear_maps_and_their_norms(architecture):
         x, y = rng.normal(size=each.shape), rng.normal(size=a.shape[0])
         image = each.apply(x)
         np.testing.assert_allclose(each.transposed(y.reshape(image.shape)).reshape(-1), a.T @ y, atol=1e-12)
-        found = operator_norm(each.apply, each.transposed, each.shape, rng)
-        assert found.value == pytest.approx(np.linalg.norm(a, 2), rel=1e-6) and found.residual <= 1e-6
+        norm = operator_norm(each.apply, each.transposed, each.shape, rng)
+        assert norm.value == pytest.approx(np.linalg.norm(a, 2), rel=1e-6) and norm.residual <= 1e-6
 
 
 @pytest.mark.parametrize("architecture", [DENSE, CONV, POOL])
@@ -110,9 +110,9 @@ def test_no_membrane_is_ever_above_its_bound(seed, architecture, spread, alpha, 
     checkpoint, data = checkpoint_of(architecture, seed, spread), labelled(architecture, 5, seed)
     values = np.concatenate(list(input_values(checkpoint, data.frames)))
     largest_input = np.linalg.norm(values.reshape(*values.shape[:2], -1), axis=2).max()
-    found = state_bounds(checkpoint, float(largest_input), layers_of(checkpoint))
+    limits = state_bounds(checkpoint, float(largest_input), layers_of(checkpoint))
     membranes = run(checkpoint, data.frames, hard=hard, record=True).membranes
-    for (together, one), u in zip(found.values(), membranes, strict=True):
+    for (together, one), u in zip(limits.values(), membranes, strict=True):
         assert np.linalg.norm(u.reshape(*u.shape[:2], -1), axis=2).max() <= together * (1 + 1e-9)
         assert np.abs(u).max() <= one * (1 + 1e-9)
 
@@ -130,15 +130,15 @@ def both_runs(checkpoint, seed, share):
     first = labelled(checkpoint.architecture, 6, seed)
     counts = first.frames.dense()
     other = np.random.default_rng(seed).binomial(counts, share)
-    found = []
+    runs = []
     for frames in (first.frames, Frames.from_dense(other)):
         ran = run(checkpoint, frames, hard=False, record=True)
         thetas = [v for name, v in checkpoint.parameters.items() if name.endswith("threshold")]
         offsets = [
             u - (theta if u.ndim == 3 else theta[:, None, None]) for u, theta in zip(ran.membranes, thetas)
         ]
-        found.append((ran.scores, np.concatenate(list(input_values(checkpoint, frames))), offsets))
-    return found
+        runs.append((ran.scores, np.concatenate(list(input_values(checkpoint, frames))), offsets))
+    return runs
 
 
 def largest_ratio(first, second):
@@ -205,7 +205,7 @@ def test_the_floor_by_hand():
     assert convergence_floor(2.0, 0.5, 0.1, 5.0) == pytest.approx(3.0 + 2.0)
 
 
-def smooth_checkpoint(architecture=DENSE):
+def gentle_checkpoint(architecture=DENSE):
     return checkpoint_of(with_neuron(architecture, slope=2.0), spread=0.4)
 
 
@@ -214,7 +214,7 @@ def test_hessian_products_are_differences_of_gradients(architecture, monkeypatch
     from sastdeploy.training import derivatives
 
     monkeypatch.setattr(derivatives, "batch_size", lambda checkpoint: 3)
-    checkpoint, data = smooth_checkpoint(architecture), labelled(architecture, 8)
+    checkpoint, data = gentle_checkpoint(architecture), labelled(architecture, 8)
     count, product = hessian_product(checkpoint, data)
     network = network_of(checkpoint, torch.float64)
     assert count == sum(p.numel() for p in network.parameters())
@@ -244,10 +244,10 @@ def test_the_initial_checkpoint_is_what_training_began_with():
 
 
 def test_the_attack_finds_more_than_chance_and_stays_within_the_bound():
-    checkpoint, data = smooth_checkpoint(), labelled(count=5)
-    found = attack(checkpoint, data.frames, np.random.default_rng(0), restarts=3, steps=40)
+    checkpoint, data = gentle_checkpoint(), labelled(count=5)
+    changes = attack(checkpoint, data.frames, np.random.default_rng(0), restarts=3, steps=40)
     again = attack(checkpoint, data.frames, np.random.default_rng(0), restarts=3, steps=40)
-    assert found == again and len(found) == 5
+    assert changes == again and len(changes) == 5
     x = frame_values(data.frames, slice(None), checkpoint.preprocessing, torch.float64)
     network = network_of(checkpoint, torch.float64)
     rng, chance = np.random.default_rng(1), 0.0
@@ -256,7 +256,7 @@ def test_the_attack_finds_more_than_chance_and_stays_within_the_bound():
             d = torch.from_numpy(rng.normal(0, 0.05, tuple(x.shape)))
             ratio = (network(x + d) - network(x)).norm(dim=1) / d.flatten(1).norm(dim=1)
             chance = max(chance, float(ratio.max()))
-    largest = max(change.ratio for change in found)
+    largest = max(change.ratio for change in changes)
     assert 2 * chance < largest <= 10 ** bound_of(checkpoint, [2.0 / math.pi] * 2)
 
 
@@ -267,46 +267,46 @@ def test_an_attack_on_a_network_that_cannot_change_finds_nothing():
         change.ratio
         for change in attack(checkpoint, labelled(count=2).frames, np.random.default_rng(0), 1, 3)
     ] == [0, 0]
-    found = bounds(checkpoint, labelled(count=3), limit=3)
-    assert found["lipschitz"]["log10_bound_over_found"] is None
-    assert "No change of input was found that changes the scores." in found["lipschitz"]["sentence"]
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    record = bounds(checkpoint, labelled(count=3), limit=3)
+    assert record["lipschitz"]["log10_bound_over_found"] is None
+    assert "No change of input was found that changes the scores." in record["lipschitz"]["sentence"]
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
 
 
 @pytest.mark.parametrize("architecture", [DENSE, CONV, POOL])
 def test_a_record_agrees_with_its_parts(architecture):
     checkpoint, data = checkpoint_of(architecture), labelled(architecture, 12)
-    found = bounds(checkpoint, data, seed=3, limit=8)
+    whole = bounds(checkpoint, data, seed=3, limit=8)
     assert (
-        json.loads(json.dumps(found, allow_nan=False)) == found == bounds(checkpoint, data, seed=3, limit=8)
+        json.loads(json.dumps(whole, allow_nan=False)) == whole == bounds(checkpoint, data, seed=3, limit=8)
     )
     norms = norms_of(checkpoint)
-    for record in found["operator_norms"]:
+    for record in whole["operator_norms"]:
         assert record["value"] == pytest.approx(norms[record["name"]], rel=1e-6)
-    for layer in found["states"]["layers"]:
+    for layer in whole["states"]["layers"]:
         assert (
             layer["norm_visited"] <= layer["norm_bound"]
             and layer["largest_visited"] <= layer["largest_bound"]
         )
-    lipschitz = found["lipschitz"]
+    lipschitz = whole["lipschitz"]
     assert lipschitz["largest_found"] <= lipschitz["global"]["bound"]
     assert 0 < lipschitz["deletions"]["ratio"] <= lipschitz["largest_found"]
     assert lipschitz["one_event"] == pytest.approx(1 / 3) and lipschitz["deletions"]["moved"] >= 1 / 3
     assert lipschitz["global"]["gamma"] == pytest.approx(0.5 + 25 / math.pi)
     assert lipschitz["local"]["log10_bound"] <= lipschitz["global"]["log10_bound"]
     assert "The theorem's assumption fails" in lipschitz["sentence"]
-    convergence = found["convergence"]
+    convergence = whole["convergence"]
     assert convergence["floor"] == convergence_floor(
         convergence["beta_at_least"], 0.0, 1e-3, convergence["noise_variance"]
     )
 
 
 def test_a_network_that_contracts_is_said_to():
-    found = bounds(checkpoint_of(with_neuron(DENSE, slope=0.5), spread=0.05), labelled(count=8), limit=8)
-    assert found["lipschitz"]["local"]["assumption_holds"]
-    assert found["lipschitz"]["sentence"].startswith("gamma = 0.6386 < 1 on the visited states")
-    assert found["lipschitz"]["sentence"].endswith("less than the scores' whole range.")
-    assert "is not excluded" in found["convergence"]["sentence"]
+    record = bounds(checkpoint_of(with_neuron(DENSE, slope=0.5), spread=0.05), labelled(count=8), limit=8)
+    assert record["lipschitz"]["local"]["assumption_holds"]
+    assert record["lipschitz"]["sentence"].startswith("gamma = 0.6386 < 1 on the visited states")
+    assert record["lipschitz"]["sentence"].endswith("less than the scores' whole range.")
+    assert "is not excluded" in record["convergence"]["sentence"]
 
 
 def test_minibatch_noise_by_hand(monkeypatch):

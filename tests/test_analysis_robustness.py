@@ -71,9 +71,9 @@ def test_a_record_holds_what_its_parts_say():
         for profile in PROFILES:
             program = compile(checkpoint, load_profile(profile)).program
             result = engine.run(program, data.frames, engine="reference")
-            found = record["programs"][profile]
-            assert found["correct"] == (result.predicted == data.labels).sum()
-            assert found["ksynops"] == pytest.approx(result.synops.sum() / 40_000, rel=1e-12)
+            answer = record["programs"][profile]
+            assert answer["correct"] == (result.predicted == data.labels).sum()
+            assert answer["ksynops"] == pytest.approx(result.synops.sum() / 40_000, rel=1e-12)
     assert records[0]["surrogate"]["value"] != records[0]["hard"]["value"] != records[1]["hard"]["value"]
     for worse in records[1:]:
         for label in ("surrogate", "hard"):
@@ -231,8 +231,8 @@ def test_the_command_prints_json_that_equals_the_library(here, capsys, monkeypat
 ])  # fmt: skip
 def test_the_command_refuses(here, capsys, monkeypatch, options, code, message):
     monkeypatch.chdir(here[0])
-    found, out, err = call(f"robustness {options} --data data", capsys)
-    assert (found, out) == (code, "") and err.endswith(message)
+    status, out, err = call(f"robustness {options} --data data", capsys)
+    assert (status, out) == (code, "") and err.endswith(message)
 
 
 def test_a_figure_begins_at_clean_and_ascends(tmp_path, monkeypatch):

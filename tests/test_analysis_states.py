@@ -21,21 +21,21 @@ from sastdeploy.training.inference import run
 
 def test_margins_by_hand():
     # alpha 1/2, theta 1, drive 2, 0, 0, 4: u = 2 (fires), 1 - 1 = 0, 0, 4 (fires), so u - theta = 1, -1, -1, 3.
-    found = margins(*one_neuron([2, 0, 0, 4]))
-    overall = found["overall"]
+    record = margins(*one_neuron([2, 0, 0, 4]))
+    overall = record["overall"]
     assert (overall["states"], overall["near"], overall["mean"]) == (4, 0.0, 0.5)
     assert overall["standard_deviation"] == pytest.approx(math.sqrt(2.75))
     assert (overall["minimum"], overall["maximum"]) == (-1.0, 3.0)
     counts = np.array(overall["histogram"]["counts"])
     assert np.flatnonzero(counts).tolist() == [40, 80, 119] and counts[[40, 80, 119]].tolist() == [2, 1, 1]
-    assert found["layers"] == [{"name": "layers.0", **overall}]
+    assert record["layers"] == [{"name": "layers.0", **overall}]
 
 
 def test_margins_at_the_threshold_are_near_and_beyond_three_above():
     # u = 4 (fires; margin 3), 2 - 1 + 4 = 5 (fires; margin 4 is above), 2.5 - 1 + 0 = 1.5 (fires; 0.5), 0.75 - 1 = -0.25
-    found = margins(*one_neuron([4, 4, 0, 0]))["overall"]
-    assert (found["histogram"]["below"], found["histogram"]["above"]) == (0, 1)
-    assert sum(found["histogram"]["counts"]) == 3
+    overall = margins(*one_neuron([4, 4, 0, 0]))["overall"]
+    assert (overall["histogram"]["below"], overall["histogram"]["above"]) == (0, 1)
+    assert sum(overall["histogram"]["counts"]) == 3
     # u = 1, 0.5 + 1 - 1: offsets 0 and -0.5
     assert margins(*one_neuron([1, 1]))["overall"]["near"] == 0.5
 
@@ -45,11 +45,11 @@ def test_margins_at_the_threshold_are_near_and_beyond_three_above():
 def test_margins_are_those_of_the_recorded_run(architecture, hard, monkeypatch):
     checkpoint, data = checkpoint_of(architecture), labelled(architecture, 11)
     monkeypatch.setattr(states, "_MOST_RECORDINGS", 4)
-    found = margins(checkpoint, data, hard)
+    measured = margins(checkpoint, data, hard)
     membranes = run(checkpoint, data.frames, hard=hard, record=True).membranes
     offsets = [u.reshape(-1) - 1.0 for u in membranes]
     for record, offset in zip(
-        [found["overall"], *found["layers"]], [np.concatenate(offsets), *offsets], strict=True
+        [measured["overall"], *measured["layers"]], [np.concatenate(offsets), *offsets], strict=True
     ):
         assert record["states"] == len(offset)
         assert record["near"] == (np.abs(offset) <= 0.2).mean()
@@ -60,7 +60,7 @@ def test_margins_are_those_of_the_recorded_run(architecture, hard, monkeypatch):
         for share, value in record["quantiles"].items():
             lower, upper = (np.quantile(offset, float(share), method=m) for m in ("inverted_cdf", "higher"))
             assert lower - 1 / 1024 <= value <= upper + 1 / 1024
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert json.loads(json.dumps(measured, allow_nan=False)) == measured
 
 
 def test_the_paper_s_band():
@@ -83,11 +83,11 @@ def test_gamma_is_one_on_the_edge_of_the_band_and_below_one_outside(alpha, theta
 def test_contraction_by_hand():
     # Drive 4, 4: u = 4, then 0.5 * 4 + 4 - sigma(3) with sigma(3) = 1/2 + arctan(75) / pi; the nearest is 3 away.
     checkpoint, data = one_neuron([4, 4])
-    found = contraction(checkpoint, data)
-    assert found["nearest"] == 3.0
-    assert found["gamma_hat"] == 0.5 + 25 / math.pi / (1 + 75.0**2)
-    assert found["holds"] and "gamma < 1 holds on the visited states" in found["sentence"]
-    assert found["gamma_global"] == 0.5 + 25 / math.pi
+    record = contraction(checkpoint, data)
+    assert record["nearest"] == 3.0
+    assert record["gamma_hat"] == 0.5 + 25 / math.pi / (1 + 75.0**2)
+    assert record["holds"] and "gamma < 1 holds on the visited states" in record["sentence"]
+    assert record["gamma_global"] == 0.5 + 25 / math.pi
     near = contraction(*one_neuron([1, 4]))
     # u = 1 is the threshold itself: the slope is k / pi; of the two states one is in the band.
     assert (near["nearest"], near["gamma_hat"], near["in_band"]) == (0.0, 0.5 + 25 / math.pi, 0.5)
@@ -104,55 +104,55 @@ def test_contraction_is_that_of_the_recorded_run(architecture):
     checkpoint, data = checkpoint_of(architecture), labelled(architecture, 9)
     names = [name for name in checkpoint.parameters if name.endswith("threshold")]
     checkpoint.parameters[names[-1]][0] = 1.5
-    found = contraction(checkpoint, data)
+    record = contraction(checkpoint, data)
     thetas = [checkpoint.parameters[name] for name in names]
     membranes = run(checkpoint, data.frames, hard=False, record=True).membranes
     offsets = [u - (theta if u.ndim == 3 else theta[:, None, None]) for u, theta in zip(membranes, thetas)]
     slopes = [25 / math.pi / (1 + (25 * z.reshape(-1)) ** 2) for z in offsets]
     every = np.concatenate(slopes)
-    assert found["largest_threshold"] == 1.5
-    assert found["gamma_hat"] == pytest.approx(0.5 + 1.5 * every.max(), rel=1e-12)
-    assert [layer["largest_slope"] for layer in found["layers"]] == pytest.approx([s.max() for s in slopes])
+    assert record["largest_threshold"] == 1.5
+    assert record["gamma_hat"] == pytest.approx(0.5 + 1.5 * every.max(), rel=1e-12)
+    assert [layer["largest_slope"] for layer in record["layers"]] == pytest.approx([s.max() for s in slopes])
     band = forbidden_band(0.5, 1.5, 25.0)
-    assert found["in_band"] == np.mean(np.abs(np.concatenate([z.reshape(-1) for z in offsets])) <= band)
-    for share, value in found["quantiles"].items():
+    assert record["in_band"] == np.mean(np.abs(np.concatenate([z.reshape(-1) for z in offsets])) <= band)
+    for share, value in record["quantiles"].items():
         lower, upper = (np.quantile(every, float(share), method=m) for m in ("inverted_cdf", "higher"))
         assert 0.5 + 1.5 * lower * 0.997 <= value <= 0.5 + 1.5 * upper * 1.003
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
 
 
 def test_activity_by_hand():
-    # Hard: u = 2 (fires), 0, 0, 4 (fires). Smooth: u1 = 2; s1 = sigma(1); u2 = 1 - s1; u3 = u2 / 2 - s2; u4 = u3 / 2 + 4 - s3.
-    found = activity(*one_neuron([2, 0, 0, 4]))
+    # Hard: u = 2 (fires), 0, 0, 4 (fires). Surrogate: u1 = 2; s1 = sigma(1); u2 = 1 - s1; u3 = u2 / 2 - s2; u4 = u3 / 2 + 4 - s3.
+    record = activity(*one_neuron([2, 0, 0, 4]))
     sent, u = [], 0.0
     for drive in (2, 0, 0, 4):
         u = 0.5 * u + drive - (sent[-1] if sent else 0.0)
         sent.append(0.5 + math.atan(25 * (u - 1.0)) / math.pi)
-    overall = found["overall"]
+    overall = record["overall"]
     assert overall["hard_rate"] == 0.5 and overall["silent"] == overall["silent_in_recording"] == 0.0
-    assert overall["smooth_rate"] == pytest.approx(sum(sent) / 4)
+    assert overall["surrogate_rate"] == pytest.approx(sum(sent) / 4)
     assert overall["tail"] == pytest.approx((sent[1] + sent[2]) / sum(sent))
     assert overall["far_tail"] == pytest.approx(overall["tail"]) and overall["far_below"] == 0.5
-    assert found["layers"] == [{"name": "layers.0", **overall}]
+    assert record["layers"] == [{"name": "layers.0", **overall}]
 
 
 def test_a_neuron_that_never_fires_is_silent_and_all_tail():
     overall = activity(*one_neuron([0, 0, 0]))["overall"]
     assert overall["silent"] == overall["never_reaching"] == overall["tail"] == overall["far_below"] == 1.0
-    assert overall["hard_rate"] == 0.0 and overall["smooth_rate"] > 0.0
+    assert overall["hard_rate"] == 0.0 and overall["surrogate_rate"] > 0.0
 
 
 @pytest.mark.parametrize("architecture", [DENSE, CONV, POOL])
 def test_activity_is_that_of_the_recorded_runs(architecture, monkeypatch):
     checkpoint, data = checkpoint_of(architecture), labelled(architecture, 11)
     monkeypatch.setattr(states, "_MOST_RECORDINGS", 4)
-    found = activity(checkpoint, data)
-    smooth, hard = (run(checkpoint, data.frames, hard=h, record=True) for h in (False, True))
+    measured = activity(checkpoint, data)
+    surrogate, hard = (run(checkpoint, data.frames, hard=h, record=True) for h in (False, True))
     for record, s, u, fired in zip(
-        found["layers"], smooth.spikes, smooth.membranes, hard.spikes, strict=True
+        measured["layers"], surrogate.spikes, surrogate.membranes, hard.spikes, strict=True
     ):
         assert record["neurons"] == s[0, 0].size
-        assert record["smooth_rate"] == pytest.approx(s.mean())
+        assert record["surrogate_rate"] == pytest.approx(s.mean())
         assert record["hard_rate"] == pytest.approx(fired.mean())
         assert record["silent"] == (fired.sum((0, 1)) == 0).mean()
         assert record["silent_in_recording"] == pytest.approx((fired.sum(1) == 0).mean())
@@ -160,10 +160,10 @@ def test_activity_is_that_of_the_recorded_runs(architecture, monkeypatch):
         assert record["tail"] == pytest.approx(s[u < 1.0].sum() / s.sum())
         assert record["far_tail"] == pytest.approx(s[u < 0.5].sum() / s.sum())
         assert record["far_below"] == (u < 0.5).mean()
-    neurons = [record["neurons"] for record in found["layers"]]
-    silent = [record["silent"] for record in found["layers"]]
-    assert found["overall"]["silent"] == pytest.approx(np.average(silent, weights=neurons))
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    neurons = [record["neurons"] for record in measured["layers"]]
+    silent = [record["silent"] for record in measured["layers"]]
+    assert measured["overall"]["silent"] == pytest.approx(np.average(silent, weights=neurons))
+    assert json.loads(json.dumps(measured, allow_nan=False)) == measured
 
 
 @given(st.lists(st.lists(st.floats(-50, 50), max_size=8), min_size=1, max_size=6).filter(any))

@@ -360,9 +360,9 @@ def test_a_pipe_in_a_cache_is_a_damaged_cache(tmp_path):
     (folder,) = (p for p in (tmp_path / ".frames").iterdir() if p.is_dir())
     (folder / "index.bin").unlink()
     os.mkfifo(folder / "index.bin")
-    told = []
-    again = load_dataset("nmnist", "test", root=tmp_path, say=told.append)
-    assert again.data_hash == first.data_hash and "index.bin: is not a regular file" in told[0]
+    messages = []
+    again = load_dataset("nmnist", "test", root=tmp_path, say=messages.append)
+    assert again.data_hash == first.data_hash and "index.bin: is not a regular file" in messages[0]
 
 
 def test_a_full_disk_or_a_read_only_folder_while_frames_are_kept_is_told(tmp_path, monkeypatch):
@@ -667,9 +667,9 @@ def test_a_recording_far_above_the_median_is_pointed_out(tmp_path):
 
 def test_training_without_a_class_is_warned_of(tmp_path):
     digits_folder(tmp_path / "nmnist", digits=range(9))
-    told = []
-    load_dataset("nmnist", "train", root=tmp_path, say=told.append)
-    assert told == [
+    messages = []
+    load_dataset("nmnist", "train", root=tmp_path, say=messages.append)
+    assert messages == [
         "WARNING: data set 'nmnist': no training recording of class 9, so a network cannot learn it."
     ]
 

@@ -43,18 +43,18 @@ class Payload:
         return os.mkdir, (str(self.target),)
 
 
-@pytest.mark.parametrize("way", ["torch", "zip", "pickle"])
-def test_a_malicious_file_is_refused_and_its_code_never_runs(tmp_path, way):
+@pytest.mark.parametrize("kind", ["torch", "zip", "pickle"])
+def test_a_malicious_file_is_refused_and_its_code_never_runs(tmp_path, kind):
     path, proof = tmp_path / "evil.pt", tmp_path / "code-ran"
-    if way == "pickle":
+    if kind == "pickle":
         path.write_bytes(pickle.dumps(Payload(proof)))
     else:
-        torch.save({"format": Payload(proof)} if way == "torch" else Payload(proof), path)
+        torch.save({"format": Payload(proof)} if kind == "torch" else Payload(proof), path)
     with pytest.raises(InputError) as caught:
         load_checkpoint(path)
     assert not proof.exists()
     expected = (
-        "is no checkpoint" if way == "pickle" else "was not loaded, because that could run foreign code"
+        "is no checkpoint" if kind == "pickle" else "was not loaded, because that could run foreign code"
     )
     assert expected in str(caught.value)
 

@@ -41,13 +41,13 @@ def call(place, words, capsys):
 
 
 def test_json_is_what_the_functions_return(place, capsys):
-    said = json.loads(call(place, "--json", capsys).out)
+    record = json.loads(call(place, "--json", capsys).out)
     checkpoint = load_checkpoint(place / "ckpt.pt")
     data = load_dataset("nmnist-sim", "validation", root=place / "data")
-    assert (said["split"], said["simulated"], said["recordings"]) == ("validation", True, len(data))
-    assert said["margins"] == {
+    assert (record["split"], record["simulated"], record["recordings"]) == ("validation", True, len(data))
+    assert record["margins"] == {
         "hard": margins(checkpoint, data),
-        "smooth": margins(checkpoint, data, hard=False),
+        "surrogate": margins(checkpoint, data, hard=False),
     }
 
 
@@ -67,18 +67,18 @@ def test_bounds_are_printed_where_they_are_asked_for(place, capsys):
     out = call(place, "--limit 3 --bounds --seed 2", capsys).out
     assert "Bounds (section 4), gradients and attacks on 3 recordings, seed 2" in out
     assert out.count("The theorem's assumption fails") == 1 and "beta is at least" in out
-    said = json.loads(call(place, "--limit 3 --bounds --seed 2 --json", capsys).out)
+    record = json.loads(call(place, "--limit 3 --bounds --seed 2 --json", capsys).out)
     data = load_dataset("nmnist-sim", "validation", root=place / "data", limit=3)
     # Its radius is the paper's: one floor, told once.
     assert out.count("squared gradient, rho = 0.3") == 1 and out.count("Floor for rho = 0.3") == 1
     assert out.count("  local, with each layer's own B_1, M_A") == 1
     stages = []
-    assert said["bounds"] == bounds(load_checkpoint(place / "ckpt.pt"), data, seed=2, stage=stages.append)
+    assert record["bounds"] == bounds(load_checkpoint(place / "ckpt.pt"), data, seed=2, stage=stages.append)
     assert tuple(stages) == STAGES
 
 
 def test_figures_are_written(place, capsys):
-    said = call(place, f"--limit 2 --figures {place / 'pictures'}", capsys)
+    printed = call(place, f"--limit 2 --figures {place / 'pictures'}", capsys)
     assert (place / "pictures" / "margins.png").read_bytes().startswith(b"\x89PNG")
     drawn = (place / "pictures" / "margins.svg").read_text("utf-8")
-    assert drawn.startswith("<?xml") and "pictures/margins.svg" in said.err
+    assert drawn.startswith("<?xml") and "pictures/margins.svg" in printed.err

@@ -38,24 +38,24 @@ def road(tmp_path_factory):
         environment.setenv("SASTDEPLOY_DATA", str(folder / "data"))
         make_nmnist_sim(folder / "data", train=160, test=40, seed=4, processes=1)
         (folder / "my net.yaml").write_text(NETWORK)
-        said = {
+        printed = {
             "train": succeed(folder, f"{TRAIN} --out ckpt.pt --json"),
             "evaluate": succeed(folder, "evaluate ckpt.pt --json"),
             "compile": succeed(folder, "compile ckpt.pt --profile loihi_int8 --json"),
             "simulate": succeed(folder, "simulate --dataset nmnist-sim --json"),
         }
-        yield folder, {name: json.loads(text) for name, text in said.items()}
+        yield folder, {name: json.loads(text) for name, text in printed.items()}
 
 
 def test_the_simulated_accuracy_is_over_the_recordings_that_evaluate_saw(road):
-    _, said = road
-    assert said["simulate"]["recordings"] == said["evaluate"]["recordings"] == 40
+    _, printed = road
+    assert printed["simulate"]["recordings"] == printed["evaluate"]["recordings"] == 40
 
 
 def test_the_checkpoint_holds_what_the_command_said(road):
-    folder, said = road
+    folder, printed = road
     checkpoint = load_checkpoint(folder / "ckpt.pt")
-    assert checkpoint.training["selected"] == said["train"]["selected"]
+    assert checkpoint.training["selected"] == printed["train"]["selected"]
     assert "--arch 'my net.yaml' --method sast --rho 0.1" in checkpoint.provenance["command"]
     assert [layer.kind for layer in checkpoint.architecture.layers] == ["conv", "dense"]
 
@@ -70,13 +70,13 @@ def test_compiling_again_gives_the_same_bytes(road):
 
 
 def test_three_engines_print_the_same_figures(road):
-    folder, said = road
+    folder, printed = road
     for engine in ("reference", "onnxruntime"):
         other = json.loads(
             succeed(folder, f"simulate ckpt.loihi_int8.onnx --dataset nmnist-sim --engine {engine} --json")
         )
         for part in ("accuracy", "confusion", "ksynops", "layers"):
-            assert other[part] == said["simulate"][part], part
+            assert other[part] == printed["simulate"][part], part
 
 
 def test_one_recording_answers_as_in_the_set(road):
@@ -106,11 +106,11 @@ def test_an_interrupted_training_resumes_to_the_same_bits(road, signal_sent):
         while not log.exists() and running.poll() is None and time.monotonic() < give_up:
             time.sleep(0.005)
         running.send_signal(signal_sent)
-        _, said = running.communicate(timeout=60)
+        _, errors = running.communicate(timeout=60)
     assert not (folder / out).exists(), "the run finished before the signal came"
     if signal_sent == signal.SIGINT:
         assert running.returncode == 130
-        assert "Interrupted." in said and "Traceback" not in said
+        assert "Interrupted." in errors and "Traceback" not in errors
     again = call(folder, f"{TRAIN} --out {out}")
     assert again.returncode == 3
     assert (

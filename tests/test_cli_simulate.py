@@ -285,8 +285,8 @@ def test_half_written_files_and_editors_marks_are_no_programs(here, capsys):
     shutil.copy("net.onnx", ".net.onnx.x1y2.onnx")
     os.symlink("nowhere", ".#net.onnx")
     os.symlink("nowhere", "gone.onnx")
-    said = []
-    assert choose_program(here, "nmnist-sim", say=said.append) == here / "net.onnx" and said == []
+    messages = []
+    assert choose_program(here, "nmnist-sim", say=messages.append) == here / "net.onnx" and messages == []
 
 
 @pytest.mark.parametrize(
@@ -382,17 +382,17 @@ def test_one_recordings_speed_is_told_as_a_data_sets(here, capsys, root, engine_
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "text"),
     [
         (0.5, "2 sequences per second, 2e-06 GSynOp/s, 0.6 times as fast as recorded"),
         (1e-4, "10,000 sequences per second, 0.01 GSynOp/s, 3,000 times as fast as recorded"),
     ],
 )
-def test_slow_runs_are_told_with_two_digits(capsys, seconds, told):
+def test_slow_runs_are_told_with_two_digits(capsys, seconds, text):
     result = replace(empty_result(digits_program(), 1), engine="numba", seconds=seconds)
     result.synops[0, 0] = 1000
     print_speed({"speed": rates(result, 0.3), "provenance": {"engine": "numba", "threads": 1}})
-    assert capsys.readouterr().out == f"{told} (numba, 1 threads)\n"
+    assert capsys.readouterr().out == f"{text} (numba, 1 threads)\n"
 
 
 def test_recordings_refuse_data_set_options(here, capsys):

@@ -118,8 +118,8 @@ def test_the_program_means_what_the_compiled_graph_means(architecture, granulari
     graph = run_passes(graph_from_checkpoint(checkpoint), profile, PASSES)
     frames = labelled(architecture, 30).frames
     expected = interpret(graph, frames.dense()).scores
-    found = reference.run(compile(checkpoint, profile).program, frames).scores / 2.0**12 / 6
-    close = np.abs(found - expected).max(1) < 0.01
+    scores = reference.run(compile(checkpoint, profile).program, frames).scores / 2.0**12 / 6
+    close = np.abs(scores - expected).max(1) < 0.01
     assert close.mean() > 0.8
 
 

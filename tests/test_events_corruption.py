@@ -100,7 +100,7 @@ def test_the_mean_number_of_noise_events_is_rate_times_pixels_times_duration():
 recordings = st.lists(
     st.tuples(st.integers(0, 5), st.integers(0, 3), st.integers(SPAN[0], SPAN[1] - 1), st.integers(0, 1)),
     max_size=60,
-).map(lambda found: Segment("a", 3, -1, *SPAN, rows(*sorted(found, key=lambda event: event[2]))))
+).map(lambda events: Segment("a", 3, -1, *SPAN, rows(*sorted(events, key=lambda event: event[2]))))
 LEVELS = {"drop": 1.0, "hot_pixels": 24, "jitter": 40.0, "noise": 100.0, "flip": 1.0}
 corruptions = st.sampled_from(sorted(KINDS)).flatmap(
     lambda kind: (st.integers(0, 24) if kind == "hot_pixels" else st.floats(0, LEVELS[kind])).map(

@@ -18,9 +18,9 @@ def defined(content, frame, bins):
 
 
 def assert_same(binner, content, frame, bins):
-    found, expected = binner.bin(content), defined(content, frame, bins)
-    assert found is not None and found[3] == expected[3]
-    for one, other in zip(found[:3], expected[:3]):
+    fast, expected = binner.bin(content), defined(content, frame, bins)
+    assert fast is not None and fast[3] == expected[3]
+    for one, other in zip(fast[:3], expected[:3]):
         assert np.array_equal(one, other)
 
 

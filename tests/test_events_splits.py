@@ -171,11 +171,11 @@ def test_a_bad_file_stops_or_is_left_out_and_named(tmp_path):
     ):
         load_dataset("nmnist", "train", root=tmp_path)
     for _ in range(2):  # binned, then from the cache
-        said = []
+        messages = []
         data = load_dataset(
-            "nmnist", "train", root=tmp_path, skip_bad=True, validation_fraction=0.25, say=said.append
+            "nmnist", "train", root=tmp_path, skip_bad=True, validation_fraction=0.25, say=messages.append
         )
-        assert len(data) == 29 and said[0] == "1 bad files left out:" and "00001.bin" in said[1]
+        assert len(data) == 29 and messages[0] == "1 bad files left out:" and "00001.bin" in messages[1]
 
 
 def test_a_listed_file_that_is_absent_is_told_or_left_out(tmp_path):
@@ -187,9 +187,9 @@ def test_a_listed_file_that_is_absent_is_told_or_left_out(tmp_path):
     (folder / "trials_to_train.txt").write_text(listed)
     with pytest.raises(InputError, match=r"user09_led.aedat: cannot be read \(No such file"):
         load_dataset("dvsgesture", "train", root=tmp_path)
-    said = []
-    load_dataset("dvsgesture", "train", root=tmp_path, skip_bad=True, say=said.append)
-    assert said[0] == "1 bad files left out:" and "user09_led.aedat" in said[1]
+    messages = []
+    load_dataset("dvsgesture", "train", root=tmp_path, skip_bad=True, say=messages.append)
+    assert messages[0] == "1 bad files left out:" and "user09_led.aedat" in messages[1]
 
 
 def test_changed_labels_of_gestures_are_read(tmp_path):
@@ -215,12 +215,12 @@ def test_names_do_not_depend_on_how_the_folder_is_written(tmp_path, monkeypatch)
 
 def test_a_quicker_process_is_no_error_where_the_file_system_has_no_locks(root, monkeypatch):
     first = load_dataset("nmnist", "test", root=root)
-    fault, remove, said = cache._fault, atomic.remove_folder, []
+    fault, remove, messages = cache._fault, atomic.remove_folder, []
     # The other process's cache appears between this one's second look and its last step.
     answers = iter(["absent", "absent"])
     monkeypatch.setattr(cache, "_fault", lambda folder: next(answers, None) or fault(folder))
     monkeypatch.setattr(atomic, "remove_folder", lambda folder: None)
-    again = load_dataset("nmnist", "test", root=root, say=said.append)
+    again = load_dataset("nmnist", "test", root=root, say=messages.append)
     assert remove is not atomic.remove_folder and next(answers, None) is None
     assert again.data_hash == first.data_hash
     assert not [p for p in (root / ".frames").iterdir() if p.name.startswith(".")]
@@ -263,28 +263,28 @@ def halve(path):
 @pytest.mark.parametrize("harm", [flip, halve, Path.unlink])
 @pytest.mark.parametrize("name", [*cache._FILES, cache._SUMS])
 def test_a_damaged_cache_is_binned_anew_and_named(root, name, harm):
-    said = []
+    messages = []
     first = load_dataset("nmnist", "test", root=root)
     expected, folder = first.frames.dense(), one_cache(root)
     harm(folder / name)
-    again = load_dataset("nmnist", "test", root=root, say=said.append)
+    again = load_dataset("nmnist", "test", root=root, say=messages.append)
     assert np.array_equal(again.frames.dense(), expected)
     assert (again.names, again.data_hash) == (first.names, first.data_hash)
-    (line,) = said
+    (line,) = messages
     assert line.startswith(f"{folder}: is damaged ({name}") or name == cache._SUMS, line
     assert line.endswith("; the recordings are binned anew.")
-    load_dataset("nmnist", "test", root=root, say=said.append)
-    assert len(said) == 1
+    load_dataset("nmnist", "test", root=root, say=messages.append)
+    assert len(messages) == 1
 
 
 def test_a_damage_that_keeps_size_and_time_is_found(root):
     load_dataset("nmnist", "test", root=root)
-    path, said = one_cache(root) / "count.bin", []
+    path, messages = one_cache(root) / "count.bin", []
     before = path.stat()
     flip(path)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    load_dataset("nmnist", "test", root=root, say=said.append)
-    assert "count.bin is not what was written" in said[0]
+    load_dataset("nmnist", "test", root=root, say=messages.append)
+    assert "count.bin is not what was written" in messages[0]
 
 
 @pytest.mark.parametrize("stamp", ["", "[]", None])

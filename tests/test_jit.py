@@ -65,7 +65,7 @@ def names_that_kernels_reach(package):
     """
     reached = {}
 
-    def follow(file, name):
+    def visit(file, name):
         """Note the definition of one name in one file, and follow the names in it."""
         if name in reached.setdefault(file, set()):
             return
@@ -75,22 +75,22 @@ def names_that_kernels_reach(package):
                 other = "/".join(statement.module.split(".")[1:]) + ".py"
                 for alias in statement.names:
                     if name == (alias.asname or alias.name):
-                        follow(other, alias.name)
+                        visit(other, alias.name)
             elif isinstance(statement, (ast.FunctionDef, ast.ClassDef)) and statement.name == name:
                 for other in names_in(statement):
-                    follow(file, other)
+                    visit(file, other)
             elif isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value:
                 targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
                 if name in set().union(*map(names_in, targets)):
                     for other in names_in(statement.value):
-                        follow(file, other)
+                        visit(file, other)
 
     for file in files_with_kernels(package):
         for statement in top_level(package / file):
             if isinstance(statement, ast.FunctionDef) and any(
                 names_in(decorator) & {"kernel", "njit"} for decorator in statement.decorator_list
             ):
-                follow(file, statement.name)
+                visit(file, statement.name)
     return reached
 
 

@@ -174,10 +174,10 @@ def steady(records, address):
 
 def kill_all(sweep):
     """Kill a sweep's process and its trials' processes; no trial is started between the one and the other."""
-    found = psutil.Process(sweep.pid)
-    found.suspend()
-    trials = found.children()
-    for process in (*trials, found):
+    process_tree = psutil.Process(sweep.pid)
+    process_tree.suspend()
+    trials = process_tree.children()
+    for process in (*trials, process_tree):
         process.kill()
     sweep.wait()
     until(lambda: not any(map(alive, trials)), "the trials' processes end")
@@ -228,7 +228,7 @@ def test_a_killed_trial_goes_on_from_its_last_epoch_within_its_sweep(
     undisturbed, root, tmp_path, monkeypatch
 ):
     _, trials, expected = undisturbed
-    work, records, said, killed = tmp_path / "work", tmp_path / "records", [], {}
+    work, records, messages, killed = tmp_path / "work", tmp_path / "records", [], {}
     *_, address = trials
     log, started, start = work / address / "ckpt.pt.jsonl", [], local.start
     monkeypatch.setattr(local, "start", lambda *order: started.append(start(*order)) or started[-1])
@@ -239,8 +239,8 @@ def test_a_killed_trial_goes_on_from_its_last_epoch_within_its_sweep(
             started[-1].wait()
             killed[started[-1].pid] = read(log)
 
-    run_all({address: trials[address]}, root, work, records, 1, kill_once, said.append)
-    ((before,), (told,)) = killed.values(), said
+    run_all({address: trials[address]}, root, work, records, 1, kill_once, messages.append)
+    ((before,), (message,)) = killed.values(), messages
     assert 2 <= len(before.splitlines()) < 120 and read(log).startswith(before)
-    assert "its process was killed (signal 9); it goes on from its last epoch" in told
+    assert "its process was killed (signal 9); it goes on from its last epoch" in message
     assert steady(records, address) == expected[address]

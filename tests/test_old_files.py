@@ -1,17 +1,20 @@
 """Files that earlier versions wrote: read as they are, written again byte by byte."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from sastdeploy.cli import main as main_module
 from sastdeploy.compiler.compile import compile
 from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.experiments.record import load_any
 from sastdeploy.networks.architecture import AvgPool
-from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
+from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint, save_checkpoint
 from sastdeploy.program.file import load_program, meaning_hash, program_hash, save_program
 
 FIXTURES = Path(__file__).parent / "fixtures"
+RECORDS = Path(__file__).resolve().parents[1] / "benchmarks" / "paper" / "records"
 SAVED = Path(__file__).resolve().parents[1] / "benchmarks" / "paper" / "small_table4"
 HASHES = {
     "pooled.loihi_int8.onnx": "d554a00d8688dea625748683438ea20cc7e936c2d2047069ed57fefea71ee540",
@@ -44,3 +47,31 @@ def test_an_old_checkpoint_compiles_to_the_integers_it_compiled_to(profile):
 def test_an_old_record_is_read():
     record = load_any(FIXTURES / "5ada34277085d941.json")
     assert record["address"] == "5ada34277085d941"
+    assert record["trial"]["forward"] == "surrogate"
+
+
+def test_records_that_say_smooth_are_read_with_the_word_of_today_and_nothing_else_changes():
+    def words(content):
+        return (
+            json.dumps(content)
+            .replace('"smooth_rate"', '"surrogate_rate"')
+            .replace('"smooth"', '"surrogate"')
+        )
+
+    measured = [path for path in sorted(RECORDS.glob("*.json")) if '"smooth_rate"' in path.read_text("utf-8")]
+    assert len(measured) > 100
+    for path in measured[::20]:
+        record = load_any(path)
+        assert json.dumps(record) == words(json.loads(path.read_text("utf-8")))
+        assert set(record["measures"]["activity"]["overall"]) >= {"surrogate_rate", "hard_rate"}
+
+
+def test_a_checkpoint_keeps_the_earlier_word_in_its_file_and_is_shown_with_todays(tmp_path, capsys):
+    checkpoint = load_checkpoint(FIXTURES / "dense.pt")
+    assert checkpoint.training["forward"] == "smooth"
+    save_checkpoint(tmp_path / "again.pt", checkpoint)
+    assert checkpoint_hash(load_checkpoint(tmp_path / "again.pt")) == checkpoint_hash(checkpoint)
+    with pytest.raises(SystemExit) as stop:
+        main_module.main(["inspect", str(FIXTURES / "dense.pt"), "--json"])
+    training = json.loads(capsys.readouterr().out)["training"]
+    assert stop.value.code == 0 and training == checkpoint.training | {"forward": "surrogate"}

@@ -126,12 +126,12 @@ def test_the_check_names_what_differs_and_what_nothing_gives(folder, tmp_path, m
 
 def test_tail_and_gap_by_hand():
     trainings = [tail.Training(15.0, t, g, True) for t, g in ((1.0, 0.5), (2.0, 3.0), (3.0, 2.0))]
-    found = tail.correlations([*trainings, tail.Training(1.0, 9.0, 9.0, False)])
-    assert found["all"] == {
+    correlations = tail.correlations([*trainings, tail.Training(1.0, 9.0, 9.0, False)])
+    assert correlations["all"] == {
         "trainings": 3, "rank correlation": pytest.approx(0.5), "gaps above 1 point": 2, "lowest tail with one": 2.0,
         "highest tail without one": 1.0,
     }  # fmt: skip
-    assert list(found["within a largest frame value"]) == ["1/15"]
+    assert list(correlations["within a largest frame value"]) == ["1/15"]
 
 
 def test_damaged_measurements_elsewhere_are_named(tmp_path):

@@ -28,8 +28,8 @@ def test_every_integer_equals_the_reference(data):
     frames = data.draw(frames_for(program))
     verify_program(program)
     expected = reference.run(program, frames, lif_names(program))
-    found = onnxruntime_engine.run(program, frames, lif_names(program))
-    assert differences(expected, found) == []
+    result = onnxruntime_engine.run(program, frames, lif_names(program))
+    assert differences(expected, result) == []
 
 
 def lif(channels: int) -> Lif:
@@ -72,16 +72,16 @@ def test_chunks_and_threads_change_nothing(recordings, threads, monkeypatch):
     assert expected.spikes.sum(axis=0).min() > 0
     monkeypatch.setattr(onnxruntime_engine, "CHUNK_BYTES", 60_000)
     done: list[int] = []
-    found = onnxruntime_engine.run(program, recordings, ("second",), threads, done.append)
-    assert differences(expected, found) == []
+    result = onnxruntime_engine.run(program, recordings, ("second",), threads, done.append)
+    assert differences(expected, result) == []
     assert sum(done) == 23
     assert len(done) > 1
 
 
 def test_no_recording_gives_an_empty_result(recordings):
-    found = onnxruntime_engine.run(conv_program(), recordings.select(slice(0, 0)))
-    assert len(found) == 0
-    assert found.scores.shape == (0, 3)
+    result = onnxruntime_engine.run(conv_program(), recordings.select(slice(0, 0)))
+    assert len(result) == 0
+    assert result.scores.shape == (0, 3)
 
 
 def test_fan_out_is_what_the_reference_counts_synapse_by_synapse():

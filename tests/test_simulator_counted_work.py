@@ -148,15 +148,15 @@ def bytes_added(layer, values):
     frames = Frames.from_dense(values[:, None].astype(np.uint8))
     plan = ones_in(make_plan(program))
     chunks = Chunks(program, plan, frames, empty_result(program, len(frames)))
-    room = plan.layers[0].scratch()
+    scratch = plan.layers[0].scratch()
     assert plan.layers[0].wiring.block == plan.layers[0].positions  # all sums are kept
-    found = []
+    counts = []
     for n in range(len(frames)):
-        emitted, _ = chunks._room(0, 1)
-        room.acc[:] = 0
-        chunks._lif(plan.layers[0], chunks._input_rows(n, n + 1), emitted, room, n, n + 1)
-        found.append(int(room.acc.sum(dtype=np.int64)))
-    return np.array(found)
+        emitted, _ = chunks._buffers(0, 1)
+        scratch.acc[:] = 0
+        chunks._lif(plan.layers[0], chunks._input_rows(n, n + 1), emitted, scratch, n, n + 1)
+        counts.append(int(scratch.acc.sum(dtype=np.int64)))
+    return np.array(counts)
 
 
 def small_conv_net():
@@ -265,7 +265,7 @@ def test_the_leak_takes_32_bits_up_to_the_last_product_that_fits(threshold, wide
 @JIT_ONLY
 def test_kernels_ask_for_as_much_memory_for_many_recordings_and_steps_as_for_one():
     """Only a call's arguments are counted, once per call: nothing per recording, step, event or spike."""
-    found, rng = set(), np.random.default_rng(1)
+    counts, rng = set(), np.random.default_rng(1)
     for bins in (1, 10):
         program = digits_net()
         program = replace(program, preprocessing=replace(program.preprocessing, time_bins=bins))
@@ -276,8 +276,8 @@ def test_kernels_ask_for_as_much_memory_for_many_recordings_and_steps_as_for_one
             for start, stop in ((0, 1), (1, 2), (2, 10), (10, 70)):
                 before = now()
                 chunks.run(start, stop)
-                found.add(now() - before)
-    (each,) = found
+                counts.add(now() - before)
+    (each,) = counts
     assert 0 < each < 200
 
 

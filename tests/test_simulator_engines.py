@@ -35,8 +35,8 @@ def traced(program):
 def assert_equal_runs(program, frames, **options):
     expected = engine.run(program, frames, engine="reference", trace=traced(program))
     for threads in (1, 2):
-        found = engine.run(program, frames, threads=threads, trace=traced(program), **options)
-        assert differences(expected, found) == []
+        result = engine.run(program, frames, threads=threads, trace=traced(program), **options)
+        assert differences(expected, result) == []
     return expected
 
 
@@ -268,15 +268,15 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_wrong_options_are_refused(case):
     options, text = REFUSED[case]
-    with pytest.raises(InputError) as found:
+    with pytest.raises(InputError) as caught:
         engine.run(one_neuron(), counts(1, 4, 0, 2, 5), **options)
-    assert str(found.value) == text
+    assert str(caught.value) == text
 
 
 def test_frames_of_another_shape_are_refused():
-    with pytest.raises(InputError) as found:
+    with pytest.raises(InputError) as caught:
         engine.run(one_neuron(), Frames.from_dense(np.ones((1, 4, 1, 2, 1), np.int64)))
-    assert str(found.value) == (
+    assert str(caught.value) == (
         "frames: 1x2x1 in 4 bins, but program tiny.test takes 1x1x1 in 5 bins. "
         "Use the data set it was trained on (nmnist-sim), or compile a program for this one."
     )
@@ -285,9 +285,9 @@ def test_frames_of_another_shape_are_refused():
 def test_a_width_that_cannot_be_proven_is_refused_by_the_plan():
     layer = DenseLif("fc", np.full((1, 140_000), 127, np.int8), 8, tiny_lif())
     program = tiny_program([layer], tiny_readout(), frame=(1, 1, 140_000), c_clip=127)
-    with pytest.raises(SimulationError) as found:
+    with pytest.raises(SimulationError) as caught:
         make_plan(program)
-    assert str(found.value) == "layer fc: a weighted sum of 2258060000 does not fit 32 bits."
+    assert str(caught.value) == "layer fc: a weighted sum of 2258060000 does not fit 32 bits."
 
 
 def test_a_layer_whose_signs_cancel_runs_on_every_engine():

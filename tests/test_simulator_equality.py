@@ -30,8 +30,8 @@ def lif_layers(program):
 def equal_to_the_reference(program, frames, **options):
     names = lif_layers(program)
     expected = engine.run(program, frames, engine="reference", trace=names)
-    found = engine.run(program, frames, trace=names, **options)
-    assert differences(expected, found) == []
+    result = engine.run(program, frames, trace=names, **options)
+    assert differences(expected, result) == []
 
 
 @RANDOM

@@ -28,7 +28,7 @@ def test_the_same_figures_and_means_within_the_band_pass():
 
 @pytest.mark.parametrize("name", ["sast.chip", "conv.sast.chip"])
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"accuracy": 60.01}, "the committed program gives accuracy 60.01, exactly 60.0 is committed."),
         ({"ksynops": 80.0001}, "the committed program gives ksynops 80.0001, exactly 80.0 is committed."),
@@ -36,8 +36,10 @@ def test_the_same_figures_and_means_within_the_band_pass():
         ({"program_hash": "q"}, "the committed program gives program_hash q, exactly p is committed."),
     ],
 )
-def test_a_committed_program_must_give_exactly_its_figures(name, change, said):
-    assert small.moved(KEPT, SAME | {name: ROW | change}, {"sast.chip": MEAN}, EARLY) == [f"{name}: {said}"]
+def test_a_committed_program_must_give_exactly_its_figures(name, change, message):
+    assert small.moved(KEPT, SAME | {name: ROW | change}, {"sast.chip": MEAN}, EARLY) == [
+        f"{name}: {message}"
+    ]
 
 
 def test_a_missing_program_is_told():
@@ -45,14 +47,14 @@ def test_a_missing_program_is_told():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"accuracy": 57.9}, "sast.chip, trained anew: mean accuracy 57.90, committed 61.00, allowed is 3.00 to either side."),
         ({"ksynops": 81.6}, "sast.chip, trained anew: mean ksynops 81.60, committed 81.00, allowed is 0.50 to either side."),
     ],
 )  # fmt: skip
-def test_means_of_networks_trained_anew_must_lie_within_the_band(change, said):
-    assert small.moved(KEPT, SAME, {"sast.chip": MEAN | change}, EARLY) == [said]
+def test_means_of_networks_trained_anew_must_lie_within_the_band(change, message):
+    assert small.moved(KEPT, SAME, {"sast.chip": MEAN | change}, EARLY) == [message]
 
 
 def test_an_early_loss_must_lie_within_its_band_for_every_seed():
@@ -92,10 +94,10 @@ def test_every_step_of_the_committed_trainings_passes(kept):
 
 def test_a_sast_that_ignores_its_radius_is_noticed_by_its_early_losses_alone(kept):
     ignoring = kept["ignoring"]
-    found = small.moved(kept, kept["programs"], kept["means"] | ignoring["means"], ignoring["early"])
+    sentences = small.moved(kept, kept["programs"], kept["means"] | ignoring["means"], ignoring["early"])
     # So the file says; where this changes, its first lines must too.
     assert kept["seen"] == [] and len(kept["early_seen"]) > 1
-    assert [text.split(":")[0] for text in found] == [f"SAST, seed {seed}" for seed in kept["early_seen"]]
+    assert [text.split(":")[0] for text in sentences] == [f"SAST, seed {seed}" for seed in kept["early_seen"]]
 
 
 def test_the_check_fails_where_the_committed_result_was_changed(kept, monkeypatch, capsys):

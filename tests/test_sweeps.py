@@ -18,8 +18,9 @@ from sastdeploy.experiments.report import report
 from sastdeploy.experiments.results import aggregate, without_measures
 from sastdeploy.experiments.runner import addresses, run_all
 from sastdeploy.experiments.selection import choose, read_tests
-from sastdeploy.experiments.spec import Trial, load_experiment, varied
-from sastdeploy.experiments.trial import TAKEN, read_test_of
+from sastdeploy.experiments.spec import GRID, Trial, load_experiment, varied
+from sastdeploy.experiments.trial import TAKEN, read_test_of, run_trial
+from sastdeploy.networks.checkpoint import load_checkpoint
 from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
 from tests.test_events_formats import nmnist_tree
 
@@ -66,13 +67,18 @@ def test_an_address_covers_every_setting_and_the_data():
         {"learning_rate": 0.1}, {"seed": 1}, {"alpha": 0.25}, {"threshold": 0.5}, {"slope": 5.0}, {"time_bins": 4},
         {"limit": 5}, {"divisor_factor": 2.0}, {"profiles": ("loihi_int8",)}, {"forward": "hard"}, {"slope_end": 100.0},
         {"weight_decay": 0.01}, {"init_scale": 2.0}, {"quantize_bits": 4}, {"quantize_epochs": 3}, {"kernels": "torch"},
-        {"select": "table3"}, {"init": "alive"},
+        {"select": "table3"}, {"init": "alive"}, {"window": 100.0},
     ]  # fmt: skip
     assert {name for change in changes for name in change} == set(Trial.__dataclass_fields__) - {"measures"}
     assert replace(trial, measures=("activity",)).address("a") == trial.address("a")
     others = {replace(trial, **change).address("a") for change in changes} | {trial.address("b")}
     assert len(others) == len(changes) + 1 and trial.address("a") not in others
     assert Trial("nmnist-sim").address("a") == trial.address("a")
+
+
+def test_the_page_on_sweeps_names_every_setting():
+    page = (Path(__file__).resolve().parents[1] / "docs" / "sweeps.md").read_text("utf-8")
+    assert [name for name in GRID if f"`{name}`" not in page] == []
 
 
 def test_the_earlier_word_for_surrogate_names_the_same_trial():
@@ -89,7 +95,7 @@ def test_the_earlier_word_for_surrogate_names_the_same_trial():
         **{**old["trial"], **lists, "forward": "surrogate"}
     )
     assert trial.address(data[f"{trial.dataset}, {trial.time_bins} bins"]) == old["address"]
-    assert load_record(records / f"{old['address']}.json", trial)["trial"]["forward"] == "smooth"
+    assert load_record(records / f"{old['address']}.json", trial)["trial"]["forward"] == "surrogate"
 
 
 @pytest.mark.parametrize(("old", "new", "text"), [
@@ -108,6 +114,10 @@ def test_the_earlier_word_for_surrogate_names_the_same_trial():
     ("epochs: 2", "epochs: 2, time_bins: 0", "time_bins 0: outside 1 to 1000."),
     ("epochs: 2", "epochs: 2, arch: fc_0p4m", "architecture 'fc_0p4m': unknown. Did you mean 'fc_0p40m'?"),
     ("epochs: 2", "epochs: 2, arch: nofile.yaml", "nofile.yaml"),
+    ("epochs: 2", "epochs: 2, window: 0", "window 0: must be 0.001 to 86400000 ms (one day), or null for all events."),
+    ("epochs: 2", "epochs: 2, window: .nan", "window nan: must be 0.001 to 86400000 ms (one day), or null for all events."),
+    ("epochs: 2", "epochs: 2, window: 100ms", "window is '100ms', expected a number or null."),
+    ("epochs: 2", "epochs: 2, slope: null", "slope is None, expected a number."),
     ("limit: 60", "limit: -3", "limit -3: must be at least 1, or null for all recordings."),
     ("method: sast", "method: foo", "method 'foo': unknown. Allowed: baseline, sast, asam, random."),
     ("rho: [0.1, 0.3]", "rho: [0.1, -1]", "rho -1.0: outside 0 to 1e+06."),
@@ -128,9 +138,9 @@ def test_the_earlier_word_for_surrogate_names_the_same_trial():
 ])  # fmt: skip
 def test_a_wrong_file_is_refused(file, old, new, text):
     file.write_text(FILE.replace(old, new), "utf-8")
-    with pytest.raises(InputError) as found:
+    with pytest.raises(InputError) as caught:
         load_experiment(file)
-    assert text in str(found.value) and str(file) in str(found.value)
+    assert text in str(caught.value) and str(file) in str(caught.value)
 
 
 def test_trials_run_once_and_the_report_is_made_of_their_records(file, root, tmp_path):
@@ -164,6 +174,37 @@ def test_trials_run_once_and_the_report_is_made_of_their_records(file, root, tmp
     )
 
 
+def test_a_window_leaves_late_events_out_of_every_split_and_is_recorded(file, root, tmp_path):
+    file.write_text(
+        FILE.replace("seeds: [0, 1]", "seeds: [0]").replace("epochs: 2", "epochs: 1, window: null")
+        .replace("method: sast, rho: [0.1, 0.3]", "method: baseline, window: [100, 100.0]"), "utf-8",
+    )  # fmt: skip
+    with pytest.raises(InputError, match="two points of the grid are the same"):
+        load_experiment(file)
+    file.write_text(file.read_text("utf-8").replace(", 100.0", ""), "utf-8")
+    experiment = load_experiment(file)
+    assert varied(experiment) == ("window",)
+    trials, work, records = addresses(experiment, root), tmp_path / "work", tmp_path / "records"
+    made = {}
+    for address, trial in trials.items():
+        record = json.loads(json.dumps(run_trial(trial, address, root, work, records)))
+        made[trial.window] = record, load_checkpoint(work / address / "ckpt.pt").preprocessing.window_us
+        assert load_record(records / f"{address}.json", trial) == record
+    assert {window: us for window, (_, us) in made.items()} == {None: None, 100.0: 100_000}
+    plain, narrow = made[None][0], made[100.0][0]
+    assert plain["trial"]["window"] is None and narrow["trial"]["window"] == 100.0
+    # Fewer events, other recordings: on the test recordings too.
+    assert plain["data_hash"] != narrow["data_hash"]
+    assert narrow["programs"]["loihi_int8"]["ksynops"] < plain["programs"]["loihi_int8"]["ksynops"]
+    text = report(aggregate(experiment, trials, records))
+    assert "| window 100 | 1 |" in text and "\n- window: none or 100 ms\n" in text
+    # A record of a version without windows is one of all events.
+    path = records / f"{plain['address']}.json"
+    del plain["trial"]["window"]
+    path.write_text(json.dumps(plain), "utf-8")
+    assert load_record(path, trials[plain["address"]]) == plain
+
+
 def test_a_measure_asked_for_later_is_taken_of_the_kept_checkpoint(file, root, tmp_path, capsys):
     file.write_text(FILE.replace("seeds: [0, 1]", "seeds: [0]").replace("[0.1, 0.3]", "[0.3]"), "utf-8")
     work, records = tmp_path / "work", tmp_path / "records"
@@ -183,10 +224,10 @@ def test_a_measure_asked_for_later_is_taken_of_the_kept_checkpoint(file, root, t
     with pytest.raises(SystemExit) as stop:
         main_module.main(["sweep", "run", str(file), *options])
     assert stop.value.code == 0
-    said = " ".join(capsys.readouterr().err.split())
+    printed = " ".join(capsys.readouterr().err.split())
     assert (
         f"1 records lack measures that {file} asks for ({second}.json and others). Their checkpoints are not in"
-        in said
+        in printed
     )
     # Another network under the trial's name is not measured for it.
     shutil.copy(work / first / "ckpt.pt", work / second / "ckpt.pt")
@@ -279,11 +320,11 @@ def test_the_command_line(file, root, tmp_path, capsys):
     code, out, err = call("run", *work)
     assert code == 0 and out.startswith("1 trials have records in"), err
     assert "1 of 1 trials done; training left about 0:00:00" in call("status", *work)[1]
-    found = json.loads(call("status", *work, "--json")[1])
-    assert (found["done"], found["left"], found["seconds_left"]) == (1, 0, 0.0)
+    status = json.loads(call("status", *work, "--json")[1])
+    assert (status["done"], status["left"], status["seconds_left"]) == (1, 0, 0.0)
     assert (
-        found["trials"][0]["state"] == "done"
-        and found["trials"][0]["epochs"] == found["trials"][0]["of"] == 2
+        status["trials"][0]["state"] == "done"
+        and status["trials"][0]["epochs"] == status["trials"][0]["of"] == 2
     )
     table = call("report")[1]
     assert table.startswith("# Small: baseline and SAST")
@@ -335,12 +376,12 @@ def test_test_recordings_wait_for_the_choice_and_are_read_once(file, root, tmp_p
     with pytest.raises(InputError, match="a choice needs every trial's record"):
         choose(experiment, trials, records)
     run_all(trials, root, work, records, 2)
-    found = {a: json.loads((records / f"{a}.json").read_text("utf-8")) for a in trials}
-    assert not any("test" in record or "programs" in record for record in found.values())
+    by_address = {a: json.loads((records / f"{a}.json").read_text("utf-8")) for a in trials}
+    assert not any("test" in record or "programs" in record for record in by_address.values())
     chosen = read_tests(experiment, trials, root, work, records)
     assert len(chosen) == 2 and [trials[a].method for a in chosen] == ["baseline", "sast"]
     sast = [a for a in trials if trials[a].method == "sast"]
-    assert chosen[1] == max(sast, key=lambda a: found[a]["validation"]["hard_accuracy"])
+    assert chosen[1] == max(sast, key=lambda a: by_address[a]["validation"]["hard_accuracy"])
     times = {a: (records / f"{a}.test.json").stat().st_mtime_ns for a in chosen}
     assert len(list(records.glob("*.test.json"))) == 2
     assert read_tests(experiment, trials, root, work, records) == chosen
@@ -348,15 +389,17 @@ def test_test_recordings_wait_for_the_choice_and_are_read_once(file, root, tmp_p
     with pytest.raises(InputError, match="are read only once"):
         read_test_of(trials[chosen[0]], chosen[0], root, work, records)
     # A figure that changed after the choice: refused.
-    record = found[sast[0]] | {"validation": found[sast[0]]["validation"] | {"hard_accuracy": 0.123}}
+    record = by_address[sast[0]] | {
+        "validation": by_address[sast[0]]["validation"] | {"hard_accuracy": 0.123}
+    }
     (records / f"{sast[0]}.json").write_text(json.dumps(record), "utf-8")
     with pytest.raises(InputError, match="this choice was made between other trials or figures"):
         read_tests(experiment, trials, root, work, records)
     # A checkpoint that is not the chosen one: refused.
-    (records / f"{sast[0]}.json").write_text(json.dumps(found[sast[0]]), "utf-8")
+    (records / f"{sast[0]}.json").write_text(json.dumps(by_address[sast[0]]), "utf-8")
     (records / f"{chosen[0]}.test.json").unlink()
     (records / f"{chosen[0]}.json").write_text(
-        json.dumps(found[chosen[0]] | {"checkpoint_hash": "0"}), "utf-8"
+        json.dumps(by_address[chosen[0]] | {"checkpoint_hash": "0"}), "utf-8"
     )
     with pytest.raises(InputError, match="is not the checkpoint of"):
         read_tests(experiment, trials, root, work, records)
@@ -412,17 +455,17 @@ def test_a_choice_under_a_new_name_says_that_the_test_recordings_were_read_befor
         assert stop.value.code == 0
         return tuple(addresses(load_experiment(file), root)), " ".join(capsys.readouterr().err.split())
 
-    (chosen,), said = sweep("one", "select_by: [method]")
-    assert "had been read before" not in said
+    (chosen,), messages = sweep("one", "select_by: [method]")
+    assert "had been read before" not in messages
     assert json.loads((records / "one.selection.json").read_text("utf-8"))["read_before"] == []
     # As a version without this setting wrote it: the same training.
     record = json.loads((records / f"{chosen}.json").read_text("utf-8"))
     del record["trial"]["kernels"]
     (records / f"{chosen}.json").write_text(json.dumps(record), "utf-8")
-    (again,), said = sweep("renamed", "select_by: [method]")
+    (again,), messages = sweep("renamed", "select_by: [method]")
     assert (
         again != chosen
-        and f"had been read before for 1 equal trainings of other experiments ({chosen}.json" in said
+        and f"had been read before for 1 equal trainings of other experiments ({chosen}.json" in messages
     )
     assert json.loads((records / "renamed.selection.json").read_text("utf-8"))["read_before"] == [chosen]
 

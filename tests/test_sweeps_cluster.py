@@ -95,14 +95,16 @@ class Cluster:
 
     def trials(self):
         """Return the trials' processes that run below the workers."""
-        found = []
+        processes = []
         for worker in self.workers:
             try:
                 children = psutil.Process(worker.pid).children()
-                found += [child for child in children if "sastdeploy.experiments.trial" in child.cmdline()]
+                processes += [
+                    child for child in children if "sastdeploy.experiments.trial" in child.cmdline()
+                ]
             except psutil.Error:
                 continue
-        return found
+        return processes
 
     def kill_the_trials_worker(self):
         """Kill the worker of the one trial that runs, and wait until the trial has ended with it."""
@@ -237,7 +239,7 @@ def test_a_scheduler_started_again_goes_on(cluster, root, tmp_path, long_record)
     cluster.ensure(2)
     _, trials = experiment(tmp_path, root, epochs=LONG, sast=False)
     (address,) = trials
-    said, killed = [], []
+    messages, killed = [], []
 
     def kill(noted, epochs):
         if epochs.count >= 2 and not killed:
@@ -246,7 +248,7 @@ def test_a_scheduler_started_again_goes_on(cluster, root, tmp_path, long_record)
             cluster.scheduler.wait()
 
     def say(text):
-        said.append(text)
+        messages.append(text)
         if "connection lost" in text:
             # Dask's workers end when their scheduler does; whoever supervises them starts them again.
             until(lambda: all(w.poll() is not None for w in cluster.workers), "the workers end")
@@ -257,7 +259,7 @@ def test_a_scheduler_started_again_goes_on(cluster, root, tmp_path, long_record)
     run_on_cluster(
         trials, root, tmp_path / "work", tmp_path / "records", cluster.address, kill, say=say, patience=DEADLINE
     )  # fmt: skip
-    assert killed and ["lost" in said[0], "connected again" in said[1]] == [True, True]
+    assert killed and ["lost" in messages[0], "connected again" in messages[1]] == [True, True]
     record = json.loads((tmp_path / "records" / f"{address}.json").read_text("utf-8"))
     assert steady(record) == steady(long_record)
 

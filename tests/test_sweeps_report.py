@@ -59,8 +59,8 @@ def plain(trial, **more):
 
 def table(results, title):
     """Return the rows of the one table whose title begins so, as dictionaries by column."""
-    (found,) = [each for each in tables(results) if each.title.startswith(title)]
-    return {row[0]: dict(zip(found.header, row)) for row in found.rows}
+    (matching,) = [each for each in tables(results) if each.title.startswith(title)]
+    return {row[0]: dict(zip(matching.header, row)) for row in matching.rows}
 
 
 def test_the_table_by_hand(file, tmp_path):
@@ -143,9 +143,9 @@ def test_a_damaged_record_is_named(file, tmp_path):
     trials = written(experiment, tmp_path / "r", plain)
     path = tmp_path / "r" / f"{next(iter(trials))}.json"
     path.write_text("{", "utf-8")
-    with pytest.raises(InputError, match="is no valid JSON") as found:
+    with pytest.raises(InputError, match="is no valid JSON") as caught:
         aggregate(experiment, trials, tmp_path / "r")
-    assert str(path) in str(found.value)
+    assert str(path) in str(caught.value)
 
 
 def test_a_refused_program_is_a_result(file, tmp_path):
@@ -259,9 +259,9 @@ def test_compare_within_names_a_setting_that_varies(file):
         file.write_text(
             FILE.replace("compare_within: [divisor_factor]", f"compare_within: [{name}]"), "utf-8"
         )
-        with pytest.raises(InputError) as found:
+        with pytest.raises(InputError) as caught:
             load_experiment(file)
-        assert text in str(found.value)  # fmt: skip
+        assert text in str(caught.value)  # fmt: skip
 
 
 def test_the_report_of_a_choice(file, tmp_path):

@@ -121,8 +121,8 @@ def test_another_device_trains_the_same_network(second, tmp_path, monkeypatch, c
 def test_a_state_holds_tensors_of_the_cpu_and_resumes_on_its_kind_of_device_only(second, tmp_path):
     whole = fit(tmp_path / "whole.pt", "sast", second)
     interrupt(tmp_path / "a.pt", "sast", second)
-    found = list(tensors(torch.load(tmp_path / "a.pt.state", weights_only=True)))
-    assert len(found) > 20 and {t.device for t in found} == {CPU}
+    saved = list(tensors(torch.load(tmp_path / "a.pt.state", weights_only=True)))
+    assert len(saved) > 20 and {t.device for t in saved} == {CPU}
     with pytest.raises(InputError) as caught:
         fit(tmp_path / "a.pt", "sast", Group(), resume=True)
     assert str(caught.value) == (

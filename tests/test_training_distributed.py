@@ -69,7 +69,7 @@ def one_step(case, group=ALONE):
 
 def disagree(group, folder):
     """Give every process something else and return what is said."""
-    said = []
+    messages = []
     network = SpikingNetwork(DENSE)
     network.initialise(torch.Generator().manual_seed(group.rank))
     for attempt in (
@@ -79,8 +79,8 @@ def disagree(group, folder):
         try:
             attempt()
         except Exception as error:
-            said.append([type(error).__name__, str(error)])
-    return said
+            messages.append([type(error).__name__, str(error)])
+    return messages
 
 
 CASES_PROGRAM = """
@@ -132,11 +132,11 @@ def two(tmp_path_factory):
 @pytest.mark.parametrize("case", CASES)
 def test_two_processes_step_and_end_as_one_within_float32_rounding(two, tmp_path, case):
     expected = one_step(case)
-    found = [np.load(two / f"{case}-{rank}.npz") for rank in (0, 1)]
+    shared = [np.load(two / f"{case}-{rank}.npz") for rank in (0, 1)]
     largest = max(np.abs(value).max() for value in expected.values())
     for name, value in expected.items():
-        assert np.array_equal(found[0][name], found[1][name]), name
-        assert np.abs(found[0][name] - value).max() <= GRADIENTS * largest, name
+        assert np.array_equal(shared[0][name], shared[1][name]), name
+        assert np.abs(shared[0][name] - value).max() <= GRADIENTS * largest, name
     one, both = fit(tmp_path / "one.pt", case), load_checkpoint(two / f"{case}-1.pt")
     for name, value in one.parameters.items():
         assert np.abs(both.parameters[name] - value).max() <= PARAMETERS, name
@@ -156,8 +156,8 @@ def test_two_processes_repeat_each_other_bit_for_bit(two):
 
 @pytest.mark.slow
 def test_processes_that_were_given_different_things_or_drift_apart_stop(two):
-    said = [json.loads((two / f"said-{rank}.json").read_text()) for rank in (0, 1)]
-    assert said[0] == said[1] == [
+    messages = [json.loads((two / f"said-{rank}.json").read_text()) for rank in (0, 1)]
+    assert messages[0] == messages[1] == [
         ["InputError", "ranks [1]: have other settings, data or a state of another epoch than rank 0. "
          "Give every process the same options and the same files."],
         ["SastdeployError", "epoch 4: ranks [1] hold other parameters than rank 0. Run all processes on one kind of "
@@ -226,10 +226,10 @@ def test_the_command_line_trains_under_torchrun_and_speaks_once(tmp_path):
     line = "-m sastdeploy train --dataset nmnist-sim --arch net.yaml --method sast --epochs 1 --batch-size 9 --json"
     done = start(2, *line.split(), folder=tmp_path, SASTDEPLOY_DATA=str(tmp_path / "data"))
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
+    record = json.loads(done.stdout)
     assert done.stderr.count("recordings; frame value") == 1
-    checkpoint = load_checkpoint(tmp_path / said["checkpoint"])
-    assert checkpoint.provenance["processes"] == 2 and checkpoint.training["selected"] == said["selected"]
+    checkpoint = load_checkpoint(tmp_path / record["checkpoint"])
+    assert checkpoint.provenance["processes"] == 2 and checkpoint.training["selected"] == record["selected"]
 
 
 def test_alone_nothing_changes_in_bits():

@@ -67,16 +67,16 @@ def test_channels_may_lie_last_in_memory():
     weight = torch.randn(4, 2, 3, 5, 6, generator=generator)
     last = drive.flatten(0, 1).contiguous(memory_format=torch.channels_last).view(drive.shape)
     assert not last.is_contiguous()
-    found = []
+    results = []
     for form in (drive, last):
         current = form.clone(memory_format=torch.preserve_format).requires_grad_()
         s, u = run_lif_fused(current * 1.0, threshold, 0.5, 25.0, False)
         (s * weight).sum().backward()
-        found.append((s.detach(), u, current.grad))
-    for one, other in zip(*found):
+        results.append((s.detach(), u, current.grad))
+    for one, other in zip(*results):
         assert torch.equal(one, other)
     expected = run_lif(drive.double(), threshold.double(), 0.5, 25.0, False)
-    assert torch.allclose(found[1][0].double(), expected[0], atol=4e-5)
+    assert torch.allclose(results[1][0].double(), expected[0], atol=4e-5)
 
 
 @pytest.mark.parametrize("architecture", [DENSE, CONV, POOL])
@@ -170,7 +170,7 @@ def sparse_digits(recordings, seed):
 
 def three_ways(name, recordings, seed, scale):
     """Return scores and gradients by parameter: of the fused kernels, of plain torch, and of plain torch in float64."""
-    found, (frames, preprocessing) = [], sparse_digits(recordings, seed)
+    results, (frames, preprocessing) = [], sparse_digits(recordings, seed)
     for fused, dtype in ((True, torch.float32), (False, torch.float32), (False, torch.float64)):
         network = SpikingNetwork(builtin(name, frames.shape, 10), fused)
         # Drawn in float32, so that all three have the same weights.
@@ -182,8 +182,8 @@ def three_ways(name, recordings, seed, scale):
             x = network_inputs(network, frames, preprocessing)(slice(None))
         scores, *gradients = gradients_of(network, x)
         names = network.learnable_by_name()
-        found.append([scores, *(network.as_kept(n, g) for n, g in zip(names, gradients))])
-    return found
+        results.append([scores, *(network.as_kept(n, g) for n, g in zip(names, gradients))])
+    return results
 
 
 def distance(part, exact):
@@ -251,11 +251,11 @@ def test_a_training_step_asks_for_no_more_memory_in_kernels_than_the_first_and_f
     optimiser, draw = adam(network, 1e-4), network_inputs(network, data.frames, preprocessing)
     gradients_of(network, draw(slice(2)))
     optimiser.step(0.0)
-    found = []
+    counts = []
     with counted_allocations() as now:
         for chosen in (slice(2), slice(2), slice(0, 8), slice(0, 40)):
             before = now()
             gradients_of(network, draw(chosen))
             optimiser.step(1e-3)
-            found.append(now() - before)
-    assert found[0] == found[1] == found[2] == found[3] > 0
+            counts.append(now() - before)
+    assert counts[0] == counts[1] == counts[2] == counts[3] > 0

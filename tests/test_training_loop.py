@@ -228,9 +228,9 @@ def test_a_damaged_state_is_named_and_what_to_do(tmp_path, key, value, text):
     torch.save({k: v for k, v in {**state, key: value}.items() if v is not ...}, tmp_path / "a.pt.state")
     with pytest.raises(InputError) as caught:
         fit(tmp_path / "a.pt", resume=True)
-    said = str(caught.value)
-    assert said.startswith(f"{tmp_path}/a.pt.state: {text}")
-    assert said.endswith("Remove it, or start anew with --force.")
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path}/a.pt.state: {text}")
+    assert message.endswith("Remove it, or start anew with --force.")
 
 
 def test_nothing_is_overwritten_unasked(tmp_path):

@@ -88,13 +88,13 @@ def test_hard_evaluation_changes_the_spike_and_nothing_else():
     hard = run(checkpoint, data.frames, record=True)
     assert set(np.unique(hard.spikes[0])) <= {0.0, 1.0} and 0 < hard.spikes[0].mean() < 1
     steep = checkpoint_of(DENSE)
-    smooth = SpikingNetwork(
+    surrogate = SpikingNetwork(
         Architecture(DENSE.name, DENSE.input_shape, DENSE.layers, DENSE.readout, 3, Neuron(slope=1e9))
     ).double()
-    smooth.load_arrays(steep.parameters)
+    surrogate.load_arrays(steep.parameters)
     x = frame_values(data.frames, slice(None), checkpoint.preprocessing, torch.float64)
     with torch.no_grad():
-        assert np.allclose(smooth(x).numpy(), hard.scores, atol=1e-5)
+        assert np.allclose(surrogate(x).numpy(), hard.scores, atol=1e-5)
 
 
 def test_frame_values_by_hand():

@@ -58,10 +58,12 @@ def test_both_kernels_train_with_hard_spikes(tmp_path):
     settings = {"epochs": 1, "batch_size": 16, "forward": "hard"}
     one = fit(tmp_path / "a.pt", TrainingSettings(**settings))
     other = fit(tmp_path / "b.pt", TrainingSettings(**settings, kernels="torch"))
-    smooth = fit(tmp_path / "c.pt", TrainingSettings(epochs=1, batch_size=16))
+    surrogate = fit(tmp_path / "c.pt", TrainingSettings(epochs=1, batch_size=16))
     for name, value in one.parameters.items():
         assert np.allclose(value, other.parameters[name], atol=1e-4)
-    assert not np.allclose(one.parameters["layers.0.weight"], smooth.parameters["layers.0.weight"], atol=1e-4)
+    assert not np.allclose(
+        one.parameters["layers.0.weight"], surrogate.parameters["layers.0.weight"], atol=1e-4
+    )
 
 
 def test_asam_moves_each_weight_in_proportion_to_itself():

@@ -24,7 +24,7 @@ def sums_and_gradients(frames, preprocessing, width, seed):
     bias = torch.randn(width, generator=generator).requires_grad_()
     out = SparseLinear.apply(weight, bias, SparseFrames(frames, preprocessing).draw(slice(None)))
     given_gradient = torch.randn(out.shape, generator=generator)
-    found = [out.detach(), *torch.autograd.grad(out, (weight, bias), given_gradient)]
+    results = [out.detach(), *torch.autograd.grad(out, (weight, bias), given_gradient)]
     x = (
         frame_values(frames, slice(None), preprocessing, torch.float64)
         .transpose(0, 1)
@@ -32,7 +32,7 @@ def sums_and_gradients(frames, preprocessing, width, seed):
         .flatten(1)
     )
     w, g = weight.detach().double(), given_gradient.double()
-    return zip(found, [x @ w.T + bias.detach().double(), g.T @ x, g.sum(0)])
+    return zip(results, [x @ w.T + bias.detach().double(), g.T @ x, g.sum(0)])
 
 
 @settings(max_examples=40, deadline=None)
@@ -43,9 +43,9 @@ def sums_and_gradients(frames, preprocessing, width, seed):
 def test_sums_and_gradients_are_the_dense_ones(recordings, bins, inputs, share, width, normalisation, seed):
     frames = frames_of(recordings, bins, inputs, share, seed)
     preprocessing = Preprocessing((inputs, 1, 1), (inputs, 1), bins, 3, 4.0, normalisation)
-    for found, exact in sums_and_gradients(frames, preprocessing, width, seed):
+    for result, exact in sums_and_gradients(frames, preprocessing, width, seed):
         # Sums of at most a dozen float32 terms.
-        assert torch.allclose(found.double(), exact, rtol=0, atol=1e-5 * float(exact.abs().max() + 1))
+        assert torch.allclose(result.double(), exact, rtol=0, atol=1e-5 * float(exact.abs().max() + 1))
 
 
 @pytest.mark.parametrize(("recordings", "inputs"), [(3, 40_001), (70_000, 3)])
@@ -55,9 +55,9 @@ def test_many_inputs_and_many_rows_take_wider_numbers(recordings, inputs):
     assert _sorted(SparseFrames(frames, preprocessing).draw(slice(None)))[1].dtype == (
         np.uint64 if recordings > 1 << 16 else np.uint32
     )
-    for found, exact in sums_and_gradients(frames, preprocessing, 8, 0):
+    for result, exact in sums_and_gradients(frames, preprocessing, 8, 0):
         # The longest sums, of 70,000 rows, are added one after another.
-        assert torch.allclose(found.double(), exact, rtol=0, atol=1e-4 * float(exact.abs().max() + 1))
+        assert torch.allclose(result.double(), exact, rtol=0, atol=1e-4 * float(exact.abs().max() + 1))
 
 
 def test_values_are_sorted_by_pair_of_inputs():
@@ -75,18 +75,18 @@ def test_values_are_sorted_by_pair_of_inputs():
 def test_a_gradient_that_is_the_same_at_every_step_gives_the_same_bits():
     generator = torch.Generator().manual_seed(0)
     drive, one = torch.randn(5, 3, 20, generator=generator), torch.randn(1, 3, 20, generator=generator)
-    found = []
+    results = []
     for gradient in (one.expand(5, 3, 20), one.expand(5, 3, 20).clone()):
         current = drive.clone().requires_grad_()
         spikes, _ = fused.run_lif_fused(current * 1.0, torch.ones(20), 0.5, 25.0, False)
         spikes.backward(gradient)
-        found.append(current.grad)
-    assert torch.equal(*found)
+        results.append(current.grad)
+    assert torch.equal(*results)
 
 
 def test_chosen_recordings_count_from_the_end_and_may_be_a_mask():
     preprocessing = Preprocessing((7, 1, 1), (7, 1), 3, 9, 9.0)
     draw = SparseFrames(frames_of(5, 3, 7, 1.0, 0), preprocessing).draw
     for chosen, same in ((np.array([-1, 0]), np.array([4, 0])), (np.arange(5) > 2, np.array([3, 4]))):
-        found, expected = draw(chosen), draw(same)
-        assert np.array_equal(found.start, expected.start) and np.array_equal(found.stop, expected.stop)
+        drawn, expected = draw(chosen), draw(same)
+        assert np.array_equal(drawn.start, expected.start) and np.array_equal(drawn.stop, expected.stop)

@@ -35,14 +35,14 @@ def main() -> None:
     parser.add_argument("--records", type=Path, default=Path(__file__).parent / "records")
     parser.add_argument("--tasks", type=int, default=10000)
     options = parser.parse_args()
-    found: dict[str, Any] = {
+    costs: dict[str, Any] = {
         "records": of_records(options.records),
         "files": of_files(),
         "scheduler": of_scheduler(options.tasks),
     }
     if options.data:
-        found["data"] = of_data(options.data)
-    print(json.dumps(found, indent=1))
+        costs["data"] = of_data(options.data)
+    print(json.dumps(costs, indent=1))
 
 
 def of_records(folder: Path) -> dict[str, Any]:
@@ -50,13 +50,13 @@ def of_records(folder: Path) -> dict[str, Any]:
 
     The rest comes from trials that ran in one process; of others the record does not tell it.
     """
-    found: dict[str, list[tuple[float, ...]]] = {}
+    by_method: dict[str, list[tuple[float, ...]]] = {}
     for path in sorted(path for path in folder.glob("*.json") if "." not in path.stem):
         record = json.loads(path.read_text("utf-8"))
         settings = record["trial"]
         key = f"{settings['method']}, {settings['arch']}, {settings['epochs']} epochs"
         rest = record["seconds"]["last_process"] - record["seconds"]["training"]
-        found.setdefault(key, []).append(
+        by_method.setdefault(key, []).append(
             (
                 record["seconds"]["training"],
                 rest if rest > 0 else np.nan,
@@ -67,7 +67,7 @@ def of_records(folder: Path) -> dict[str, Any]:
     columns = ("training_seconds", "other_seconds", "record_bytes", "peak_bytes")
     return {
         key: {"trials": len(rows), **dict(zip(columns, np.nanmean(rows, axis=0).round(1).tolist()))}
-        for key, rows in found.items()
+        for key, rows in by_method.items()
     }
 
 

@@ -58,7 +58,7 @@ def chosen(results: Results, settings: dict[str, Any]) -> list[tuple[str, Trial,
         point for point in results.points
         if SEED in point.seeds and all(getattr(point.trial, name) == value for name, value in settings.items())
     ]  # fmt: skip
-    found = []
+    choices = []
     for method in ("baseline", "sast"):
         those = [point for point in points if point.trial.method == method]
         if not those:
@@ -67,8 +67,8 @@ def chosen(results: Results, settings: dict[str, Any]) -> list[tuple[str, Trial,
             )
         best = max(those, key=lambda point: point.samples["validation hard"].mean)
         record = best.raw[best.seeds.index(SEED)]
-        found.append((best.label, replace(best.trial, seed=SEED), record))
-    return found
+        choices.append((best.label, replace(best.trial, seed=SEED), record))
+    return choices
 
 
 def evaluated_again(
@@ -84,8 +84,8 @@ def evaluated_again(
     return {
         "recordings": len(test), "numbers_of_record": count, "not_reproduced": wrong,
         "float": {
-            name: _float(checkpoint, _spaced(test, most["float"]), len(test), hard, record["test"][of])
-            for name, hard, of in (("smooth", False, "surrogate"), ("hard", True, "hard"))
+            name: _float(checkpoint, _spaced(test, most["float"]), len(test), hard, record["test"][name])
+            for name, hard in (("surrogate", False), ("hard", True))
         },
         "programs": {
             profile: _integer(checkpoint, profile, some.frames)
@@ -102,8 +102,8 @@ def held(record: dict[str, Any], again: dict[str, Any], where: str = "") -> tupl
     for name, value in again.items():
         there = record.get(name)
         if isinstance(value, dict):
-            inner, said = held(there if isinstance(there, dict) else {}, value, f"{where}{name}.")
-            count, wrong = count + inner, wrong + said
+            inner, sentences = held(there if isinstance(there, dict) else {}, value, f"{where}{name}.")
+            count, wrong = count + inner, wrong + sentences
         else:
             count += 1
             if there != value:
@@ -126,11 +126,11 @@ def _float(
 
     fast = class_scores(network_of(checkpoint), data.frames, checkpoint.preprocessing, hard)
     plain = run(checkpoint, data.frames, hard=hard).scores
-    found = {"recordings": len(data), **_apart(fast, plain), "largest_score": float(np.abs(plain).max())}
+    row = {"recordings": len(data), **_apart(fast, plain), "largest_score": float(np.abs(plain).max())}
     if len(data) == whole:
         accuracy = float((plain.argmax(1) == data.labels).mean())
-        found |= {"accuracy_in_record": recorded, "accuracy": accuracy}
-    return found
+        row |= {"accuracy_in_record": recorded, "accuracy": accuracy}
+    return row
 
 
 def _integer(checkpoint: Checkpoint, profile: str, frames: Frames) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def sample(data: Path, work: Path, records: Path) -> list[dict[str, Any]]:
     from sastdeploy.recordings.splits import load_dataset
 
     hashes = json.loads((HERE / "data.json").read_text("utf-8"))
-    found = []
+    rows = []
     for experiment in experiments(HERE):
         if experiment.name not in SAMPLE:
             continue
@@ -188,8 +188,8 @@ def sample(data: Path, work: Path, records: Path) -> list[dict[str, Any]]:
                 "address": record["address"],
             }
             made = {"checkpoint_hash": record["checkpoint_hash"], **evaluated_again(trial, record, checkpoint, test)}  # fmt: skip
-            found.append(named | made)
-    return found
+            rows.append(named | made)
+    return rows
 
 
 def main() -> None:
@@ -215,7 +215,7 @@ def main() -> None:
         "command": COMMAND, "commit": git_commit(), "versions": versions("torch", "numpy", "numba"), "checkpoints": rows,
     }  # fmt: skip
     atomic.write_text(options.out, json.dumps(record, indent=1) + "\n")
-    failed = [f"{row['experiment']}, {row['point']}: {said}" for row in rows for said in faults(row)]
+    failed = [f"{row['experiment']}, {row['point']}: {sentence}" for row in rows for sentence in faults(row)]
     sys.exit("\n".join(failed) or 0)
 
 

@@ -104,15 +104,15 @@ def trained(
     Args:
         step: factor on the learning rate. rho: the radius by method.
     """
-    test, found = load_dataset(DATASET, "test", root=root), {}
+    test, by_program = load_dataset(DATASET, "test", root=root), {}
     for method, radius in rho.items():
         checkpoint, _ = _trained(root, method=method, rho=radius, epochs=EPOCHS, learning_rate=step * RATE, seed=seed)  # fmt: skip
         for profile in PROFILES:
             program = compile(checkpoint, profile).program
-            found[f"{method}.{profile}"] = figures(program, test)
+            by_program[f"{method}.{profile}"] = figures(program, test)
             if keep is not None:
                 save_program(keep / f"{method}.{profile}.onnx", program)
-    return found
+    return by_program
 
 
 def early(root: Path, step: float = 1.0, rho: float = RHO) -> list[float]:
@@ -125,19 +125,19 @@ def early(root: Path, step: float = 1.0, rho: float = RHO) -> list[float]:
 
 def figures(program: Program, test: LabelledFrames) -> dict[str, float]:
     """Return accuracy in percent and mean kSynOps."""
-    found = summarise(program, simulate(program, test), test.labels)
-    return {"accuracy": 100 * found["accuracy"]["value"], "ksynops": found["ksynops"]["all"]["mean"]}
+    result = summarise(program, simulate(program, test), test.labels)
+    return {"accuracy": 100 * result["accuracy"]["value"], "ksynops": result["ksynops"]["all"]["mean"]}
 
 
 def exact(folder: Path, root: Path) -> dict[str, dict[str, Any]]:
     """Return what the programs in a folder give on the test recordings below ``root``, with the hashes of both."""
-    test, found = load_dataset(DATASET, "test", root=root), {}
+    test, by_program = load_dataset(DATASET, "test", root=root), {}
     for path in sorted(folder.glob("*.onnx")):
         program = load_program(path)
-        found[path.stem] = {
+        by_program[path.stem] = {
             **figures(program, test), "program_hash": program_hash(program), "data_hash": test.data_hash,
         }  # fmt: skip
-    return found
+    return by_program
 
 
 def means(by_seed: list[Figures]) -> Figures:
@@ -190,28 +190,28 @@ def moved(
         kept: the content of ``result.json``. again: of the committed programs.
         anew: means of networks trained anew. losses: their `early` ones.
     """
-    said = []
+    sentences = []
     for name, row in kept["programs"].items():
         for key, value in row.items():
             there = again.get(name, {}).get(key)
             if there != value:
-                said.append(
+                sentences.append(
                     f"{name}: the committed program gives {key} {there}, exactly {value} is committed."
                 )
     for name, row in kept["means"].items():
         for key, value in row.items():
             there, allowed = anew[name][key], kept["bands"][name][key]
             if abs(there - value) > allowed:
-                said.append(
+                sentences.append(
                     f"{name}, trained anew: mean {key} {there:.2f}, committed {value:.2f}, allowed is {allowed:.2f} to either side."
                 )
     for seed, there, value in zip(kept["seeds"], losses, kept["early"]):
         if abs(there - value) > kept["early_band"]:
-            said.append(
+            sentences.append(
                 f"SAST, seed {seed}: loss {there:.6f} in the first epoch, committed {value:.6f}, allowed is {kept['early_band']:.6f} to "
                 "either side."
             )
-    return said
+    return sentences
 
 
 def write() -> None:
@@ -262,10 +262,12 @@ def check() -> None:
             f"{name}: {row['accuracy']:.2f} % (committed {was['accuracy']:.2f} ± {allowed['accuracy']:.2f}), "
             f"{row['ksynops']:.2f} kSynOps ({was['ksynops']:.2f} ± {allowed['ksynops']:.2f})"
         )
-    said = moved(kept, again, anew, losses)
-    if said:
+    sentences = moved(kept, again, anew, losses)
+    if sentences:
         sys.exit(
-            "\n".join([*said, f"If the change is meant: python {Path(__file__).name} --write, and commit."])
+            "\n".join(
+                [*sentences, f"If the change is meant: python {Path(__file__).name} --write, and commit."]
+            )
         )
 
 

@@ -144,12 +144,12 @@ def two_at_once(turns: int) -> dict[str, Any]:
 
 def by_recordings(turns: int) -> dict[int, dict[str, float]]:
     """Return how many times as fast two threads are as one, by the number of recordings that they share."""
-    found = {}
+    ratios = {}
     for count in SHARED:
         calls = {f"{n}": point({**BASE, "recordings": count, "threads": n})[2] for n in (1, THREADS)}
         seconds = interleaved(calls, turns)
-        found[count] = {kind: seconds["1"][kind] / seconds[f"{THREADS}"][kind] for kind in ("min", "median")}
-    return found
+        ratios[count] = {kind: seconds["1"][kind] / seconds[f"{THREADS}"][kind] for kind in ("min", "median")}
+    return ratios
 
 
 def block(turns: int) -> dict[str, Any]:

@@ -88,12 +88,12 @@ def interpreted(trained: Checkpoint, scores: Scores, x: Tensor, counts: NDArray[
 
 def batch_sizes(models: dict[str, tuple[Scores, bool]], x: Tensor) -> dict[str, int]:
     """Return for every model the batch size that it is fastest with."""
-    found = {}
+    fastest = {}
     for name, (model, time_first) in models.items():
         sizes = [size for size in BATCHES if size <= len(x)]
-        tried = interleaved({str(size): FloatRun(model, x, time_first, size) for size in sizes}, 2)
-        found[name] = int(min(tried, key=lambda size: tried[size]["min"]))
-    return found
+        seconds = interleaved({str(size): FloatRun(model, x, time_first, size) for size in sizes}, 2)
+        fastest[name] = int(min(seconds, key=lambda size: seconds[size]["min"]))
+    return fastest
 
 
 def with_activity(frames: Frames, share: float, rng: np.random.Generator) -> Frames:

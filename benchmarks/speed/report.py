@@ -159,18 +159,18 @@ def two_at_once(record: dict[str, Any]) -> str:
 
 def results() -> dict[str, Any]:
     """Return the committed results by question, and the training memory's by network."""
-    found = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("*.json"))}
-    found["memory"] = {each["settings"]["arch"]: each for each in json.loads(MEMORY.read_text("utf-8"))}
-    missing = sorted(QUESTIONS - found.keys())
+    by_question = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("*.json"))}
+    by_question["memory"] = {each["settings"]["arch"]: each for each in json.loads(MEMORY.read_text("utf-8"))}
+    missing = sorted(QUESTIONS - by_question.keys())
     if missing:
         raise SystemExit(
             f"{RESULTS}: without {', '.join(missing)}; see benchmarks/speed/run.py for the scripts."
         )
-    return found
+    return by_question
 
 
-def page(found: dict[str, Any]) -> str:
-    fc, conv = found["inference-fc_0p40m"], found["inference-conv_0p42m"]
+def page(by_question: dict[str, Any]) -> str:
+    fc, conv = by_question["inference-fc_0p40m"], by_question["inference-conv_0p42m"]
     real, at5 = fc["cases"]["real"], conv["cases"]["0.05"]
     ratio, seconds, ratio5 = real["ratio_to_fastest_float"], real["seconds"], at5["ratio_to_fastest_float"]
     bytes_per_second = real["facts"]["row_bytes"] / seconds["C row loads only"]["min"] / 1e9
@@ -179,8 +179,14 @@ def page(found: dict[str, Any]) -> str:
         seconds["C, these sums, a row loaded once per recording"]["min"]
         / seconds["C, sums of the first layer only"]["min"]
     )
-    train, train_conv, xylo = found["training-fc_0p40m"], found["training-conv_0p42m"], found["xylo"]
-    limits, data, start, growth = (found[name] for name in ("limits", "data-path", "start-memory", "growth"))
+    train, train_conv, xylo = (
+        by_question["training-fc_0p40m"],
+        by_question["training-conv_0p42m"],
+        by_question["xylo"],
+    )
+    limits, data, start, growth = (
+        by_question[name] for name in ("limits", "data-path", "start-memory", "growth")
+    )
     sum_rate, gradient_rate = (
         limits["training"]["row_bytes"][part]
         / limits["training"]["seconds"][f"first layer, {part}"]["min"]
@@ -206,7 +212,7 @@ def page(found: dict[str, Any]) -> str:
         "# Speed\n\nWritten by `python benchmarks/speed/report.py` from `benchmarks/speed/results/*.json` and `TRAINING_MEMORY.json`. `make bench-peers` runs all of it again "
         "but whole trainings and their memory, whose commands stand beside them; `make bench` is a short set without other frameworks, whose results lie apart and do not change this page. "
         "Ratios are within one run, candidates taking turns in random order; absolutes belong to the machine named. All recordings are simulated (`nmnist-sim`).\n",
-        "## Targets\n\n" + table(["what", "target", "measured", "", "measured limit"], targets(found)),
+        "## Targets\n\n" + table(["what", "target", "measured", "", "measured limit"], targets(by_question)),
         f"""What stops the targets that are not met:
 
 - **Inference.** A recording touches {real['facts']['row_bytes'] / fc['recordings'] / 1e3:,.0f} kB of INT8 weight rows, a row for every active input of every step: more than the level-1 cache
@@ -259,7 +265,7 @@ def page(found: dict[str, Any]) -> str:
             for record in (train, train_conv)
         ) + f"\nAll start from the same initial weights and take the same minibatches in turn; losses are compared before timing. A turn of `fc_0p40m` is {train['steps_in_a_row']} steps in a row, of `conv_0p42m` {train_conv['steps_in_a_row']}. "
         f"\"torch, CSR first layer\" is no framework's way, but what a user can write with torch's sparse matrices, ready made for every batch: our step is {train['baseline_over_csr']['min']:.2f} times as fast (medians {train['baseline_over_csr']['median']:.2f}). "
-        "Peers train with hard spikes forward, as their guides show; our steps run the smooth spike forward, an arctangent per neuron and step. "
+        "Peers train with hard spikes forward, as their guides show; our steps run the surrogate's spike forward, an arctangent per neuron and step. "
         "Gradients: at initial weights within 1e-5 of the largest gradient of plain torch, and nearer to those of float64 (tested on both networks); on a trained net the steep surrogate amplifies a last bit in both, and through the sparse first "
         "layer `fc_0p40m`'s gradient lies farther from float64 than plain torch's (tested: at four times the initial weights at most 2.5 times as far, geometric mean). Bits repeat from run to run; the fused kernels' do not depend on the number of threads, "
         "torch's own products (the readout's weight gradient, convolutions) differ in the last bit between numbers of torch threads.\n",
@@ -307,18 +313,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=PAGE, help="the page")
     parser.add_argument("--figures", type=Path, default=FIGURES, help="folder of the figures")
     options = parser.parse_args()
-    found = results()
-    text = page(found)
+    by_question = results()
+    text = page(by_question)
     if options.check:
         with TemporaryDirectory() as canvas:
-            figures(found, Path(canvas))
+            figures(by_question, Path(canvas))
             same = all(
                 (FIGURES / drawn.name).exists() and (FIGURES / drawn.name).read_bytes() == drawn.read_bytes()
                 for drawn in Path(canvas).iterdir()
             )
         same &= PAGE.exists() and PAGE.read_text("utf-8") == text
         sys.exit(0 if same else f"{PAGE}: differs from the committed results; run {sys.argv[0]}.")
-    figures(found, options.figures)
+    figures(by_question, options.figures)
     atomic.write_text(options.out, text)
     print(f"wrote {options.out}")
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def figures(found: dict[str, Any], folder: Path) -> None:
+def figures(by_question: dict[str, Any], folder: Path) -> None:
     """Draw all figures of the results into a folder."""
     import matplotlib
 
@@ -20,19 +20,19 @@ def figures(found: dict[str, Any], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, draw, rows, columns, size, more in (
         ("speed-ratios", _ratios, 1, 2, (9, 3.8), {"width_ratios": (3, 2)}),
-        ("speed-growth", _growth, 2, len(found["growth"]["curves"]), (11, 4.6), {"sharey": "row"}),
+        ("speed-growth", _growth, 2, len(by_question["growth"]["curves"]), (11, 4.6), {"sharey": "row"}),
         ("speed-roofline", _roofline, 1, 2, (10, 3.6), {}),
     ):
         figure, axes = plt.subplots(rows, columns, figsize=size, **more)
-        draw(found, axes)
+        draw(by_question, axes)
         figure.tight_layout()
         figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
         plt.close(figure)
 
 
-def _ratios(found: dict[str, Any], axes: NDArray[np.object_]) -> None:
+def _ratios(by_question: dict[str, Any], axes: NDArray[np.object_]) -> None:
     left, right = axes
-    ratios = found["inference-fc_0p40m"]["cases"]["real"]["ratio_to_fastest_float"]
+    ratios = by_question["inference-fc_0p40m"]["cases"]["real"]["ratio_to_fastest_float"]
     names = sorted(ratios, key=ratios.get)
     ours = [name.endswith(("_int8", "_int4")) for name in names]
     left.barh(names, [ratios[name] for name in names], color=["C1" if mine else "C0" for mine in ours])
@@ -43,7 +43,7 @@ def _ratios(found: dict[str, Any], axes: NDArray[np.object_]) -> None:
         title="fc_0p40m, simulated N-MNIST, one thread",
         xlim=(0, 1.12 * max(ratios.values())),
     )
-    conv = found["inference-conv_0p42m"]["cases"]
+    conv = by_question["inference-conv_0p42m"]["cases"]
     cases = [(float(c), v["ratio_to_fastest_float"]) for c, v in conv.items() if c != "real"]
     for name in ("loihi_int8", "aggressive_int4", "C yardstick"):
         right.plot([100 * c for c, _ in cases], [r[name] for _, r in cases], "o-", label=name)
@@ -52,8 +52,8 @@ def _ratios(found: dict[str, Any], axes: NDArray[np.object_]) -> None:
     right.legend()
 
 
-def _growth(found: dict[str, Any], axes: NDArray[np.object_]) -> None:
-    for (upper, lower), (name, curve) in zip(axes.T, found["growth"]["curves"].items()):
+def _growth(by_question: dict[str, Any], axes: NDArray[np.object_]) -> None:
+    for (upper, lower), (name, curve) in zip(axes.T, by_question["growth"]["curves"].items()):
         points = curve["points"]
         x, y = [p[name] for p in points], [p["seconds"] for p in points]
         upper.loglog(x, y, "o-")
@@ -65,16 +65,16 @@ def _growth(found: dict[str, Any], axes: NDArray[np.object_]) -> None:
     axes[1, 0].set(ylabel="MB")
 
 
-def _roofline(found: dict[str, Any], axes: NDArray[np.object_]) -> None:
+def _roofline(by_question: dict[str, Any], axes: NDArray[np.object_]) -> None:
     left, right = axes
-    real, limits = found["inference-fc_0p40m"]["cases"]["real"], found["limits"]["training"]
+    real, limits = by_question["inference-fc_0p40m"]["cases"]["real"], by_question["limits"]["training"]
     facts, seconds = real["facts"], real["seconds"]
     loads = facts["row_bytes"] / seconds["C row loads only"]["min"] / 1e9
     operations = facts["loihi_int8"]["synops"]
     top = loads * operations / facts["row_bytes"]
     left.axhline(top, color="0.4", lw=1)
     left.text(1e-3, top, f"loading rows at {loads:.0f} GB/s: {top:.0f} GSynOp/s", va="top")
-    points = found["growth"]["curves"]["activity"]["points"]
+    points = by_question["growth"]["curves"]["activity"]["points"]
     rates = [p["synops"] / p["seconds"] / 1e9 for p in points]
     left.semilogx([p["activity"] for p in points], rates, "o-", label="engine, whole net, binary frames")
     for name, mark in (("loihi_int8", "s"), ("C yardstick", "^")):

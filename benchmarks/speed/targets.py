@@ -11,7 +11,7 @@ def both(
     target: float, fastest: float, median: float, form: str = "{:.2f}x", least: bool = True
 ) -> list[str]:
     """Return target, figure and verdict of a ratio by fastest turns and by medians; ``least``: the target is a lower bound."""
-    told = [form.format(value) for value in (fastest, median)]
+    figures = [form.format(value) for value in (fastest, median)]
     reached = [value >= target if least else value <= target for value in (fastest, median)]
     if all(reached):
         verdict = "met"
@@ -21,7 +21,7 @@ def both(
         )
     else:
         verdict = "not met"
-    return [told[0] if told[0] == told[1] else f"{told[0]} (medians {told[1]})", verdict]
+    return [figures[0] if figures[0] == figures[1] else f"{figures[0]} (medians {figures[1]})", verdict]
 
 
 def one(figure: str, reached: bool) -> list[str]:
@@ -44,18 +44,25 @@ def sast_floor(record: dict[str, Any]) -> float:
     return float((gradient + step) / step)
 
 
-def targets(found: dict[str, Any]) -> list[list[str]]:
+def targets(by_question: dict[str, Any]) -> list[list[str]]:
     """Return the rows: what, target, measured, verdict, measured limit.
 
     Args:
         found: the results by question.
     """
-    fc, conv = found["inference-fc_0p40m"]["cases"]["real"], found["inference-conv_0p42m"]["cases"]
-    at5, train, train_conv = conv["0.05"], found["training-fc_0p40m"], found["training-conv_0p42m"]
-    forms, two = found["xylo"]["forms"], found["growth"]["two_at_once"]
-    data, making, memory = found["data-path"], found["making"], found["memory"]
-    start, stream, large = (found["start-memory"][part] for part in ("start", "stream", "large"))
-    limits, times = found["limits"], two["times_as_fast"]
+    fc, conv = (
+        by_question["inference-fc_0p40m"]["cases"]["real"],
+        by_question["inference-conv_0p42m"]["cases"],
+    )
+    at5, train, train_conv = (
+        conv["0.05"],
+        by_question["training-fc_0p40m"],
+        by_question["training-conv_0p42m"],
+    )
+    forms, two = by_question["xylo"]["forms"], by_question["growth"]["two_at_once"]
+    data, making, memory = by_question["data-path"], by_question["making"], by_question["memory"]
+    start, stream, large = (by_question["start-memory"][part] for part in ("start", "stream", "large"))
+    limits, times = by_question["limits"], two["times_as_fast"]
     kinds = [(record[name]["min"], record[name]["median"]) for record in (train, train_conv) for name in ("baseline_over_fastest_peer", "sast_over_baseline")]  # fmt: skip
     step, sast, step_conv, sast_conv = kinds
     slowest = min((ratios(case, "loihi_int8") for case in conv.values()), key=min)
@@ -74,8 +81,8 @@ def targets(found: dict[str, Any]) -> list[list[str]]:
     def c_of(case: dict[str, Any], name: str) -> str:
         return f"{case['ratio_to_fastest_float'][name]:.1f}x, a hand-written C run"
 
-    def began(name: str, limit: float, told: str = "") -> list[str]:
-        return [f"{limit:g} s", *one(f"{start[name]['median']:.2f} s", start[name]["median"] < limit), told]
+    def began(name: str, limit: float, remark: str = "") -> list[str]:
+        return [f"{limit:g} s", *one(f"{start[name]['median']:.2f} s", start[name]["median"] < limit), remark]
 
     sums = fc["ratio_to_fastest_float"]["C, sums of the first layer only"]
     return [

@@ -69,7 +69,7 @@ class ConvYardstick:
             self._list(frames.inputs, pixels),
             *(self._list(one.positions * one.width, one.positions) for one in self._layers),
         )
-        most = max(layer.wiring.room for layer in self._plan.layers if layer.wiring is not None)
+        most = max(layer.wiring.capacity for layer in self._plan.layers if layer.wiring is not None)
         self._rows, self._values = np.zeros(most + BEYOND, np.int32), np.zeros(most, np.uint8)
         self._start = np.ascontiguousarray(frames.indptr, np.int64)
         self._index = np.ascontiguousarray(frames.index)

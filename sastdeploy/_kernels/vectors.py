@@ -44,9 +44,9 @@ def shape(vectors: int, lanes: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
 def aligned_zeros(size: tuple[int, ...] | int, dtype: type[Number]) -> NDArray[Number]:
     """Return a C-contiguous array of zeros that begins at a cache line: rows across two lines cost up to twice."""
     count = int(np.prod(size)) * np.dtype(dtype).itemsize
-    room = np.zeros(count + 64, np.uint8)
-    begin = -room.ctypes.data % 64
-    return room[begin : begin + count].view(dtype).reshape(size)
+    padded = np.zeros(count + 64, np.uint8)
+    begin = -padded.ctypes.data % 64
+    return padded[begin : begin + count].view(dtype).reshape(size)
 
 
 class Sums(types.Type):

@@ -20,7 +20,7 @@ def activity(checkpoint: Checkpoint, data: LabelledFrames) -> dict[str, Any]:
 
     Per layer and over all, as plain JSON values, each in [0, 1]:
 
-    - ``smooth_rate``, ``hard_rate``: mean output over neurons, steps and recordings;
+    - ``surrogate_rate``, ``hard_rate``: mean output over neurons, steps and recordings;
     - ``silent``: share of neurons without one hard spike in all recordings; ``silent_in_recording``: share of (neuron,
       recording) pairs without one; ``never_reaching``: share of neurons whose membrane, with surrogate spikes, never
       reaches theta;
@@ -39,7 +39,7 @@ def activity(checkpoint: Checkpoint, data: LabelledFrames) -> dict[str, Any]:
             sums, below = layers[layer.name], layer.offset < 0.0
             far = layer.offset < -FAR
             sums.states += layer.offset.size
-            sums.smooth += float(layer.spikes.sum())
+            sums.surrogate += float(layer.spikes.sum())
             sums.tail += float(layer.spikes[below].sum())
             sums.far_tail += float(layer.spikes[far].sum())
             sums.far_below += int(far.sum())
@@ -74,7 +74,7 @@ class _Sums:
 
     neurons: int = 0
     states: int = 0
-    smooth: float = 0.0
+    surrogate: float = 0.0
     hard: float = 0.0
     tail: float = 0.0
     far_tail: float = 0.0
@@ -90,12 +90,12 @@ class _Sums:
     def to_dict(self, recordings: int) -> dict[str, Any]:
         return {
             "neurons": self.neurons,
-            "smooth_rate": self.smooth / self.states,
+            "surrogate_rate": self.surrogate / self.states,
             "hard_rate": self.hard / self.states,
             "silent": self.silent / self.neurons,
             "silent_in_recording": self.silent_pairs / (self.neurons * recordings),
             "never_reaching": self.never_reaching / self.neurons,
-            "tail": self.tail / self.smooth if self.smooth else None,
-            "far_tail": self.far_tail / self.smooth if self.smooth else None,
+            "tail": self.tail / self.surrogate if self.surrogate else None,
+            "far_tail": self.far_tail / self.surrogate if self.surrogate else None,
             "far_below": self.far_below / self.states,
         }

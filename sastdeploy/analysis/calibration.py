@@ -38,9 +38,9 @@ def calibration(checkpoint: Checkpoint, validation: LabelledFrames, test: Labell
         return _accuracy(network, data, checkpoint, hard)
 
     def chosen(names: list[str], kept: dict[str, float]) -> dict[str, float]:
-        tried = {f: accuracy(validation, kept | dict.fromkeys(names, f)) for f in FACTORS}
+        accuracies = {f: accuracy(validation, kept | dict.fromkeys(names, f)) for f in FACTORS}
         # On ties the factor nearest to 1: change no more than needed.
-        best = max(tried, key=lambda f: (tried[f], -abs(np.log(f))))
+        best = max(accuracies, key=lambda f: (accuracies[f], -abs(np.log(f))))
         return kept | dict.fromkeys(names, best)
 
     by_layer: dict[str, float] = {}

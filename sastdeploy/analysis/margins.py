@@ -40,7 +40,7 @@ def margins(checkpoint: Checkpoint, data: LabelledFrames, hard: bool = True) -> 
         overall.take(part)
     return {
         "schema": "sastdeploy.margins/1",
-        "spikes": "hard" if hard else "smooth",
+        "spikes": "hard" if hard else "surrogate",
         "recordings": len(data),
         "bins": {"low": LOW, "high": HIGH, "width": WIDTH},
         "near_width": NEAR,

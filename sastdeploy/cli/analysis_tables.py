@@ -9,13 +9,12 @@ from sastdeploy.cli.terminal import print_table, print_text
 
 def print_analysis(record: dict[str, Any]) -> None:
     """Print one table each for margins, contraction and activity, and bounds where they are, with what they mean."""
-    hard, smooth = record["margins"]["hard"], record["margins"]["smooth"]
     print_table(
         ("spikes", "layer", "within ±0.2, %", "mean", "deviation", "1 %", "median", "99 %"),
         [
             (kind, name, f"{100 * part['near']:.3f}", f"{part['mean']:.4f}", f"{part['standard_deviation']:.4f}",
              *(f"{part['quantiles'][share]:.3f}" for share in ("0.01", "0.5", "0.99")))
-            for kind, found in (("hard", hard), ("smooth", smooth)) for name, part in _parts(found)
+            for kind in ("hard", "surrogate") for name, part in _parts(record["margins"][kind])
         ],
         "Margins: membrane less threshold, u - theta",
     )  # fmt: skip
@@ -27,18 +26,18 @@ def print_analysis(record: dict[str, Any]) -> None:
              f"{100 * part['in_band']:.3f}", *(f"{part['quantiles'][share]:.4f}" for share in ("0.5", "0.99", "0.999")))
             for name, part in _parts({"overall": contraction, "layers": contraction["layers"]})
         ],
-        "Contraction: alpha + M_theta |sigma'| with smooth spikes",
+        "Contraction: alpha + M_theta |sigma'| with surrogate spikes",
     )  # fmt: skip
     print_text(contraction["sentence"] + "\n")
     print_table(
-        ("layer", "neurons", "smooth rate", "hard rate", "silent, %", "never reaching, %", "tail, %", "far tail, %",
+        ("layer", "neurons", "surrogate rate", "hard rate", "silent, %", "never reaching, %", "tail, %", "far tail, %",
          "far below, %"),
         [
-            (name, part["neurons"], f"{part['smooth_rate']:.4f}", f"{part['hard_rate']:.4f}",
+            (name, part["neurons"], f"{part['surrogate_rate']:.4f}", f"{part['hard_rate']:.4f}",
              *(_percent(part[key]) for key in ("silent", "never_reaching", "tail", "far_tail", "far_below")))
             for name, part in _parts(record["activity"])
         ],
-        "Activity: outputs per neuron and step, and the share of smooth output from below threshold",
+        "Activity: outputs per neuron and step, and the share of the surrogate's output from below threshold",
     )  # fmt: skip
     if record["bounds"] is not None:
         _print_bounds(record["bounds"])
@@ -54,18 +53,18 @@ def _print_bounds(bounds: dict[str, Any]) -> None:
         rows.append(
             (f"{layer['name']}: |u_t|", f"{layer['largest_bound']:.4g}", f"{layer['largest_visited']:.4g}")
         )
-    found = f"{lipschitz['largest_found']:.4g}"
+    largest = f"{lipschitz['largest_found']:.4g}"
     for kind in ("local", "global"):
         one = lipschitz[kind]
         rows.append(
             (
                 f"L_x, {kind} B_1 = {one['B_1']:.4g}, gamma = {one['gamma']:.4g}",
                 f"10^{one['log10_bound']:.2f}",
-                found,
+                largest,
             )
         )
         rows.append(
-            (f"  {kind}, with each layer's own B_1, M_A", f"10^{one['log10_bound_per_layer']:.2f}", found)
+            (f"  {kind}, with each layer's own B_1, M_A", f"10^{one['log10_bound_per_layer']:.2f}", largest)
         )
     squared = max(convergence["gradient_norm"], convergence["initial_gradient_norm"]) ** 2
     floors = {convergence["paper_rho"]: "floor_at_paper_rho", convergence["rho"]: "floor"}
@@ -82,8 +81,8 @@ def _print_bounds(bounds: dict[str, Any]) -> None:
         print_text(part["sentence"])
 
 
-def _parts(found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    return [(layer["name"], layer) for layer in found["layers"]] + [("all", found["overall"])]
+def _parts(record: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return [(layer["name"], layer) for layer in record["layers"]] + [("all", record["overall"])]
 
 
 def _percent(value: float | None) -> str:

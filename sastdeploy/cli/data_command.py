@@ -185,27 +185,27 @@ def check(name: str, data: str | None, as_json: bool) -> None:
                 tasks[split] = bar.add_task(f"{name} {split}", total=total)
             bar.update(tasks[split], completed=done)
 
-        found = check_dataset(name, data_folder(data), advance)
+        result = check_dataset(name, data_folder(data), advance)
     if as_json:
-        click.echo(json_module.dumps(found.to_dict(), indent=2))
+        click.echo(json_module.dumps(result.to_dict(), indent=2))
     else:
         click.echo(
-            f"{name}: {found.recordings:,} good recordings, {found.events:,} events, {len(found.bad)} bad files."
+            f"{name}: {result.recordings:,} good recordings, {result.events:,} events, {len(result.bad)} bad files."
         )
-        if found.seconds:
-            shortest, median, longest = found.seconds
+        if result.seconds:
+            shortest, median, longest = result.seconds
             click.echo(
                 f"Recordings last {shortest:.3g} to {longest:.3g} s, half of them up to {median:.3g} s."
             )
-        for message in (*found.bad, *found.incomplete, *found.remarks):
+        for message in (*result.bad, *result.incomplete, *result.remarks):
             click.echo(f"  {message}")
-    if found.bad:
+    if result.bad:
         raise InputError(
-            f"data set '{name}': {len(found.bad)} bad files, listed above. Get them again, or use --skip-bad."
+            f"data set '{name}': {len(result.bad)} bad files, listed above. Get them again, or use --skip-bad."
         )
-    if found.incomplete:
+    if result.incomplete:
         raise InputError(
-            f"data set '{name}': is incomplete, as listed above. Get the rest ('{found.install_command}'), or keep in mind "
+            f"data set '{name}': is incomplete, as listed above. Get the rest ('{result.install_command}'), or keep in mind "
             "that results are of a part."
         )
 

@@ -41,6 +41,7 @@ def command(checkpoint: str | None, arch: str | None, dataset: str, time_bins: i
     facts: dict[str, Any] = {}
     if checkpoint is not None:
         from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
+        from sastdeploy.training.settings import shown_training
 
         trained = load_checkpoint(checkpoint)
         architecture, time_bins = trained.architecture, trained.preprocessing.time_bins
@@ -48,7 +49,7 @@ def command(checkpoint: str | None, arch: str | None, dataset: str, time_bins: i
             "dataset": trained.dataset,
             "preprocessing": trained.preprocessing.to_dict(),
             "classes": list(trained.classes),
-            "training": trained.training,
+            "training": shown_training(trained.training),
             "provenance": trained.provenance,
             "hash": checkpoint_hash(trained),
         }

@@ -214,7 +214,7 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
     from sastdeploy.networks.architecture import Neuron
     from sastdeploy.networks.builtin import load_architecture
     from sastdeploy.recordings.catalog import dataset as facts_of
-    from sastdeploy.training.settings import kernels_for
+    from sastdeploy.training.settings import kernels_for, shown_training
 
     facts = facts_of(dataset)
     packable = quantize_bits == 0 and os.environ.get("WORLD_SIZE", "1") == "1"
@@ -300,7 +300,11 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
             )  # fmt: skip
         if as_json:
             printed = [
-                {"schema": "sastdeploy.training/1", "checkpoint": str(run.out), **checkpoint.training}
+                {
+                    "schema": "sastdeploy.training/1",
+                    "checkpoint": str(run.out),
+                    **shown_training(checkpoint.training),
+                }
                 for run, checkpoint in zip(runs, checkpoints)
             ]
             whole = {"schema": "sastdeploy.trainings/1", "trainings": printed} if seeds else printed[0]

@@ -177,22 +177,22 @@ def _file_hash(path: Path) -> str | None:
 
 def differences(facts: dict[str, Any]) -> list[str]:
     """Return in what this process differs from the client, one part of a sentence each; empty where it is the same."""
-    found = []
+    differing = []
     here = versions("torch", "numpy", "numba")
     for name, version in facts["versions"].items():
         if here[name] != version and name != "python":
-            found.append(f"has {name} {here[name]}, here it is {version}")
+            differing.append(f"has {name} {here[name]}, here it is {version}")
     if code_hash() != facts["code"]:
-        found.append("has other sastdeploy source files of the same version")
+        differing.append("has other sastdeploy source files of the same version")
     for name, content in facts["files"].items():
         if _file_hash(Path(facts["folder"]) / name) != content:
-            found.append(f"has no file {Path(facts['folder']) / name} of the same content")
+            differing.append(f"has no file {Path(facts['folder']) / name} of the same content")
     root = Path(facts["root"]) if facts["root"] else None
     for dataset, time_bins, content in facts["data"]:
         there = _data_here(dataset, time_bins, root)
         if there != content:
-            found.append(there if there.startswith("has no") else f"has other recordings of {dataset}")
-    return found
+            differing.append(there if there.startswith("has no") else f"has other recordings of {dataset}")
+    return differing
 
 
 @lru_cache(maxsize=64)
@@ -205,12 +205,12 @@ def _data_here(dataset: str, time_bins: int, root: Path | None) -> str:
 
 async def _look(facts: dict[str, Any], work: str) -> list[str]:
     """Return a worker's differences, found beside its event loop: a data set is binned at its first use."""
-    found = await asyncio.to_thread(differences, facts)
+    differing = await asyncio.to_thread(differences, facts)
     try:
         Path(work).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        found.append(f"cannot write to the work folder {work} ({error.strerror})")
-    return found
+        differing.append(f"cannot write to the work folder {work} ({error.strerror})")
+    return differing
 
 
 def _check_workers(client: Any, scheduler: str, facts: dict[str, Any], work: Path, wait: float) -> None:
@@ -232,9 +232,9 @@ def _check_workers(client: Any, scheduler: str, facts: dict[str, Any], work: Pat
             raise InputError(_unlike(worker, answer))
 
 
-def _unlike(worker: str, found: list[str]) -> str:
+def _unlike(worker: str, differing: list[str]) -> str:
     return (
-        f"worker {worker}: {'; '.join(found)}. Every worker needs this machine's sastdeploy, torch, numpy and numba, and the "
+        f"worker {worker}: {'; '.join(differing)}. Every worker needs this machine's sastdeploy, torch, numpy and numba, and the "
         "same data: mend it, start the worker again, then run the same call."
     )
 
@@ -349,14 +349,14 @@ def run_task(order: dict[str, Any]) -> str:
     key = worker.get_current_task()
     address: str = order["address"]
     work = Path(order["work"]).absolute()
-    if found := differences(order["facts"]):
-        raise InputError(_unlike(worker.address, found))
+    if differing := differences(order["facts"]):
+        raise InputError(_unlike(worker.address, differing))
     trial = Trial(**{**order["trial"], "profiles": tuple(order["trial"]["profiles"])})
     root = Path(order["root"]) if order["root"] else None
-    logs, told, tries = Logs(work), None, 0
+    logs, reported, tries = Logs(work), None, 0
     while True:
         with start(
-            address, trial, root, work, work / address, follow=True,
+            address, trial, root, work, work / address, with_parent=True,
             folder=Path(order["facts"]["folder"]) if order["facts"]["files"] else None,
         ) as process:  # fmt: skip
             try:
@@ -365,8 +365,8 @@ def run_task(order: dict[str, Any]) -> str:
                     if not _wanted(worker, key):
                         raise Reschedule
                     epochs = logs.read(address)
-                    if epochs != told:
-                        told = epochs
+                    if epochs != reported:
+                        reported = epochs
                         worker.log_event(TOPIC, {"address": address, **asdict(epochs)})
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         code = process.wait(timeout=_POLL)

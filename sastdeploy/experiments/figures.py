@@ -146,6 +146,7 @@ def _colour(point: Point, results: Results) -> str:
         "alpha",
         "threshold",
         "time_bins",
+        "window",
         "kernels",
         "arch",
     )

@@ -46,7 +46,7 @@ def _margins(subject: Subject) -> Any:
 
     return {
         "hard": margins(subject.checkpoint, subject.validation),
-        "smooth": margins(subject.checkpoint, subject.validation, hard=False),
+        "surrogate": margins(subject.checkpoint, subject.validation, hard=False),
     }
 
 

@@ -125,16 +125,16 @@ class Watch:
         Raises:
             InputError: a record is damaged.
         """
-        have, found = finished(self.records), []
+        have, states = finished(self.records), []
         for address, trial in self.trials.items():
             if address in have:
                 if address not in self._done:
                     self._done[address] = _of_record(self.records / f"{address}.json", trial)
-                found.append(State(address, trial, "done", self._done[address]))
+                states.append(State(address, trial, "done", self._done[address]))
             else:
                 epochs = self._begun.get(address, Epochs())
-                found.append(State(address, trial, "begun" if epochs.count else "waiting", epochs))
-        return found
+                states.append(State(address, trial, "begun" if epochs.count else "waiting", epochs))
+        return states
 
 
 def _of_record(path: Path, trial: Trial) -> Epochs:

@@ -77,17 +77,17 @@ def refusals(record: dict[str, Any]) -> dict[str, str]:
 
 
 def _activity(measure: dict[str, Any]) -> dict[str, float]:
-    kinds = ("smooth_rate", "hard_rate", "tail", "far_tail", "silent", "never_reaching")
+    kinds = ("surrogate_rate", "hard_rate", "tail", "far_tail", "silent", "never_reaching")
     parts = [("", measure["overall"])] + [(f", {layer['name']}", layer) for layer in measure["layers"]]
     return {
-        kind.replace("smooth", "surrogate").replace("_", " ") + end: 100 * part[kind]
+        kind.replace("_", " ") + end: 100 * part[kind]
         for end, part in parts for kind in kinds if part[kind] is not None
     }  # fmt: skip
 
 
 def _margins(measure: dict[str, Any]) -> dict[str, float]:
     return {
-        f"near, {'surrogate' if spikes == 'smooth' else spikes}{end}": 100 * part["near"]
+        f"near, {spikes}{end}": 100 * part["near"]
         for spikes, whole in measure.items()
         for end, part in [("", whole["overall"]), *((f", {layer['name']}", layer) for layer in whole["layers"])]
     }  # fmt: skip

@@ -13,9 +13,12 @@ from sastdeploy._files.strict_yaml import validate
 from sastdeploy.errors import InputError
 from sastdeploy.experiments.record_format import Choice, Record, Test, Tested
 from sastdeploy.experiments.spec import FILES, FORMAT, Trial
-from sastdeploy.training.settings import forward_of
 
 ANEW = "Remove the file: 'sastdeploy sweep run' makes it anew."
+
+
+_EARLIER_WORDS = {"smooth": "surrogate", "smooth_rate": "surrogate_rate"}
+"""Keys and values of records that earlier versions wrote."""
 
 
 def load_record(path: Path, trial: Trial) -> dict[str, Any]:
@@ -25,7 +28,7 @@ def load_record(path: Path, trial: Trial) -> dict[str, Any]:
         InputError: it is missing, damaged, another trial's, or was changed.
     """
     with _remedy(ANEW):
-        content: dict[str, Any] = read_json(path)
+        content: dict[str, Any] = _in_todays_words(read_json(path))
         read = validate(Record, content, str(path))
         _check_address(read, path)
         _check_trial(read.trial, trial, path)
@@ -54,7 +57,7 @@ def load_any(path: Path) -> dict[str, Any]:
         InputError: it is missing or damaged.
     """
     with _remedy(ANEW):
-        content: dict[str, Any] = read_json(path)
+        content: dict[str, Any] = _in_todays_words(read_json(path))
         _check_address(validate(Record, content, str(path)), path)
     return content
 
@@ -97,6 +100,15 @@ def _remedy(text: str) -> Iterator[None]:
         raise InputError(f"{error} {text}") from error
 
 
+def _in_todays_words(content: Any) -> Any:
+    """Return a record's content with the words of this version: an earlier one said smooth where this one says surrogate."""
+    if isinstance(content, dict):
+        return {_EARLIER_WORDS.get(key, key): _in_todays_words(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_in_todays_words(value) for value in content]
+    return _EARLIER_WORDS.get(content, content) if isinstance(content, str) else content
+
+
 def _check_address(read: Record | Tested, path: Path) -> None:
     if read.format != FORMAT:
         raise InputError(f"{path}: key 'format': this sastdeploy reads {FORMAT}, found {read.format}.")
@@ -107,19 +119,17 @@ def _check_address(read: Record | Tested, path: Path) -> None:
         )
 
 
-def _check_trial(told: dict[str, Any], trial: Trial, path: Path) -> None:
+def _check_trial(settings: dict[str, Any], trial: Trial, path: Path) -> None:
     """Accept the settings that the address stands for; measures and where a YAML file lay are not among them."""
     expected = asdict(trial)
-    for name in told:
+    for name in settings:
         if name not in expected:
             raise InputError(f"{path}: key 'trial.{name}': no setting of a trial.")
     for name, value in expected.items():
-        found = told.get(name, Trial.__dataclass_fields__[name].default)
-        if name == "forward":
-            found = forward_of(found)
-        if name != "measures" and _placeless(found) != _placeless(value):
+        recorded = settings.get(name, Trial.__dataclass_fields__[name].default)
+        if name != "measures" and _placeless(recorded) != _placeless(value):
             raise InputError(
-                f"{path}: key 'trial.{name}': expected {value!r}, which its address stands for, found {brief(found)}."
+                f"{path}: key 'trial.{name}': expected {value!r}, which its address stands for, found {brief(recorded)}."
             )
 
 

@@ -65,7 +65,7 @@ class _Seconds(_Part):
 
 
 class _Rates(_Part):
-    smooth_rate: Share | None
+    surrogate_rate: Share | None
     hard_rate: Share | None
     tail: Ratio | None
     far_tail: Ratio | None

@@ -30,6 +30,9 @@ def _facts(results: Results) -> list[str]:
         f"data: `{trials[0].dataset}`, {' or '.join('all' if n is None else f'{n:,}' for n in limits)} training recordings, "
         f"{' or '.join(map(str, epochs))} epochs",
     ]
+    windows = sorted({trial.window for trial in trials}, key=lambda window: window or 0)
+    if windows != [None]:
+        facts.append(f"window: {' or '.join('none' if w is None else f'{w:g}' for w in windows)} ms")
     facts += [
         f"{name} recordings: {' or '.join(f'{n:,}' for n in counts)}"
         for name, counts in results.recordings().items()

@@ -28,13 +28,13 @@ def addresses(experiment: Experiment, root: Path | None) -> dict[str, Trial]:
         InputError: the data set is missing.
     """
     hashes: dict[tuple[str, int], str] = {}
-    found = {}
+    trials = {}
     for trial in experiment.trials:
         key = (trial.dataset, trial.time_bins)
         if key not in hashes:
             hashes[key] = data_hash(*key, root)
-        found[trial.address(hashes[key])] = trial
-    return found
+        trials[trial.address(hashes[key])] = trial
+    return trials
 
 
 def data_hash(dataset: str, time_bins: int, root: Path | None) -> str:
@@ -128,25 +128,25 @@ def start(
     work: Path,
     records: Path,
     *,
-    follow: bool = False,
+    with_parent: bool = False,
     folder: Path | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a trial's process, one thread of computation; its errors go to ``work/ADDRESS/errors.txt``.
 
     Args:
-        follow: the process ends when this one does; otherwise it outlives it.
+        with_parent: the process ends when this one does; otherwise it outlives it.
         folder: where relative paths of the trial's own files begin; None for this process's folder.
     """
     order = {
         "address": address, "trial": asdict(trial), "root": str(root) if root else None, "work": str(work),
-        "records": str(records), "follow": follow,
+        "records": str(records), "with_parent": with_parent,
     }  # fmt: skip
     (work / address).mkdir(parents=True, exist_ok=True)
     # Appended: another sweep may be at the same trial, and the process that has its lock empties the file.
     with (work / address / "errors.txt").open("ab") as errors:
         return subprocess.Popen(
             [sys.executable, "-m", "sastdeploy.experiments.trial", json.dumps(order)],
-            stdin=subprocess.PIPE if follow else subprocess.DEVNULL,
+            stdin=subprocess.PIPE if with_parent else subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True, cwd=folder,
         )  # fmt: skip
 

@@ -17,7 +17,6 @@ from sastdeploy.experiments.record import load_any, load_choice, load_record
 from sastdeploy.experiments.spec import Experiment, Trial, label, varied
 from sastdeploy.experiments.trial import read_test_of
 from sastdeploy.provenance import git_commit
-from sastdeploy.training.settings import forward_of
 
 
 def choose(experiment: Experiment, trials: dict[str, Trial], records: Path) -> dict[str, Any]:
@@ -81,21 +80,20 @@ def read_before(trials: dict[str, Trial], records: Path) -> list[str]:
     chooses may have been seen elsewhere.
     """
     own = {_training(asdict(trial)) for trial in trials.values()}
-    found = []
+    tested = []
     for address in sorted(finished(records) - set(trials)):
         if "." in address:
             continue  # a choice, or what a chosen trial read
         record = load_any(records / f"{address}.json")
         read = "test" in record or (records / f"{address}.test.json").exists()
         if read and _training(record["trial"]) in own:
-            found.append(address)
-    return found
+            tested.append(address)
+    return tested
 
 
-def _training(told: dict[str, Any]) -> str:
+def _training(settings: dict[str, Any]) -> str:
     """Return the settings that decide a training's numbers, from a trial's; older records lack some, at their defaults."""
-    full = asdict(Trial(told["dataset"])) | told
-    full["forward"] = forward_of(full["forward"])
+    full = asdict(Trial(settings["dataset"])) | settings
     return json.dumps(
         {k: v for k, v in full.items() if k not in ("select", "profiles", "measures")}, sort_keys=True
     )

@@ -22,6 +22,7 @@ from sastdeploy.experiments.measures import MEASURES, NEED_TEST
 from sastdeploy.networks.architecture import Architecture, Neuron
 from sastdeploy.networks.builtin import load_architecture
 from sastdeploy.recordings.catalog import dataset
+from sastdeploy.recordings.events import LONGEST_US
 from sastdeploy.recordings.frames import MAX_COUNT, MOST_DIVISOR, Preprocessing
 from sastdeploy.training.settings import TrainingSettings, forward_of, kernels_for
 
@@ -40,6 +41,7 @@ class Trial:
         method, rho, epochs, batch_size, learning_rate, seed, forward, slope_end, weight_decay, init, init_scale,
             quantize_bits, quantize_epochs, kernels: `TrainingSettings`.
         alpha, threshold, slope: the neuron. time_bins: T. limit: training recordings, None for all.
+        window: ms; events that come later after a recording's start are left out of all splits. None keeps all.
         divisor_factor: frame values are ``min(count, c_clip) / (divisor_factor * c_clip)``, at least 1.
         profiles: hardware profiles whose integer programs are simulated on the test recordings.
         measures: names of `sastdeploy.experiments.measures.MEASURES` to take of the trained network.
@@ -72,10 +74,16 @@ class Trial:
     measures: tuple[str, ...] = ()
     select: str = ""
     init: str = "paper"
+    window: float | None = None
 
     def __post_init__(self) -> None:
         # Records and experiment files of earlier versions say smooth; it is the same trial, at the same address.
         object.__setattr__(self, "forward", forward_of(self.forward))
+
+    @property
+    def window_us(self) -> int | None:
+        """The window as `Preprocessing` has it."""
+        return None if self.window is None else round(self.window * 1000)
 
     def address(self, data_hash: str) -> str:
         """Return 16 hexadecimal digits that name this trial on these data; the same trial has the same name.
@@ -84,15 +92,20 @@ class Trial:
         measures, which can be taken of a network at any time.
         """
         fields = type(self).__dataclass_fields__
-        told = {name: value for name, value in asdict(self).items() if value != fields[name].default}
-        told.pop("measures", None)
+        settings = {name: value for name, value in asdict(self).items() if value != fields[name].default}
+        settings.pop("measures", None)
         # What a file says decides, not where it lies. What a built-in name means is the version's and the commit's matter.
         if self.arch.endswith(FILES):
-            told["arch"] = _content(self.arch)
+            settings["arch"] = _content(self.arch)
         if any(profile.endswith(FILES) for profile in self.profiles):
-            told["profiles"] = [_content(p) if p.endswith(FILES) else p for p in self.profiles]
-        content = {"format": FORMAT, "data": data_hash, **told}
+            settings["profiles"] = [_content(p) if p.endswith(FILES) else p for p in self.profiles]
+        content = {"format": FORMAT, "data": data_hash, **settings}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+OPTIONAL: dict[str, type] = {"limit": int, "window": float}
+"""Settings that may be null, and their types."""
+_KINDS = {str: "text", int: "a whole number", float: "a number"}
 
 
 def _content(path: str) -> str:
@@ -208,22 +221,22 @@ def load_experiment(path: Path | str) -> Experiment:
     if len({point.address("") for point in points}) < len(points):
         raise InputError(f"{path}: two points of the grid are the same. Leave one of them out.")
     chosen_by = None if record.select_by is None else tuple(record.select_by)
-    found = Experiment(
+    experiment = Experiment(
         record.name, record.title, tuple(groups), chosen_by, record.published or record.paper, tuple(record.notes), tuple(record.compare_within)
     )  # fmt: skip
-    differing = varied(found)
+    differing = varied(experiment)
     if repeated := _twice([label(point, differing) for point in points]):
         raise InputError(
             f"{path}: two points of the grid would both be called '{repeated[0]}'. Give network files names of their own, and values "
             "that differ in their first six digits."
         )
-    for name in found.compare_within:
-        if name not in varied(found):
+    for name in experiment.compare_within:
+        if name not in varied(experiment):
             raise InputError(
                 f"{path}: compare_within names '{name}', in which no two points differ. "
-                f"Allowed: {', '.join(varied(found)) or 'nothing: there is one point'}."
+                f"Allowed: {', '.join(varied(experiment)) or 'nothing: there is one point'}."
             )
-    return found
+    return experiment
 
 
 def _check_count(record: _File, path: Path | str) -> None:
@@ -264,7 +277,11 @@ def training_of(trial: Trial) -> tuple[Architecture, TrainingSettings]:
         InputError: a setting is out of its range, or the network's name or file is wrong.
     """
     facts = dataset(trial.dataset)
-    frames = Preprocessing(facts.sensor_size, facts.frame_size, trial.time_bins)
+    if trial.window is not None and not 0.001 <= trial.window <= LONGEST_US / 1000:
+        raise InputError(
+            f"window {trial.window:g}: must be 0.001 to {LONGEST_US // 1000} ms (one day), or null for all events."
+        )
+    frames = Preprocessing(facts.sensor_size, facts.frame_size, trial.time_bins, window_us=trial.window_us)
     if trial.limit is not None and trial.limit < 1:
         raise InputError(f"limit {trial.limit}: must be at least 1, or null for all recordings.")
     if not (1 <= trial.divisor_factor <= MOST_DIVISOR / MAX_COUNT):
@@ -273,22 +290,22 @@ def training_of(trial: Trial) -> tuple[Architecture, TrainingSettings]:
         )
     neuron = Neuron(trial.alpha, trial.threshold, trial.slope)
     architecture = load_architecture(trial.arch, frames.frame_shape, len(facts.classes), neuron)
-    told = asdict(trial)
+    settings = asdict(trial)
     return architecture, TrainingSettings(**{
-        name: told[name] for name in TrainingSettings.__dataclass_fields__ if name in told
+        name: settings[name] for name in TrainingSettings.__dataclass_fields__ if name in settings
     })  # fmt: skip
 
 
 def _trial(path: Path | str, settings: dict[str, Any]) -> Trial:
     fields = Trial.__dataclass_fields__
     for name, value in settings.items():
-        kind = type(fields[name].default) if name != "dataset" else str
-        fits = (value is None or type(value) is int) if name == "limit" else type(value) is kind
+        kind = OPTIONAL.get(name) or (type(fields[name].default) if name != "dataset" else str)
+        fits = type(value) is kind or (value is None and name in OPTIONAL)
         if not fits and not (kind is float and type(value) is int):
             raise InputError(
-                f"{path}: {name} is {brief(value)}, expected {kind.__name__ if name != 'limit' else 'a whole number or null'}."
+                f"{path}: {name} is {brief(value)}, expected {_KINDS[kind]}{' or null' if name in OPTIONAL else ''}."
             )
-        settings[name] = float(value) if kind is float else value
+        settings[name] = float(value) if type(value) is int and kind is float else value
     if "arch" in settings:
         settings["arch"] = _beside(Path(path).parent, settings["arch"])
     return Trial(**settings)
@@ -301,14 +318,14 @@ def _beside(folder: Path, name: str) -> str:
 
 def label(trial: Trial, varied: tuple[str, ...]) -> str:
     """Return what tells a grid point from the others; settings at their defaults go without saying."""
-    told = {name: getattr(trial, name) for name in varied}
+    settings = {name: getattr(trial, name) for name in varied}
     default = {name: Trial.__dataclass_fields__[name].default for name in varied}
-    said = [
+    parts = [
         f"{name} {Path(value).stem if name == 'arch' else f'{value:g}' if type(value) is float else value}"
-        for name, value in told.items()
+        for name, value in settings.items()
         if value != default[name] or name == "method"
     ]
-    return ", ".join(said) or f"{trial.method}, as described"
+    return ", ".join(parts) or f"{trial.method}, as described"
 
 
 def varied(experiment: Experiment) -> tuple[str, ...]:

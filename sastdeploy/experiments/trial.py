@@ -106,8 +106,8 @@ def _measured_again(trial: Trial, target: Path, out: Path, root: Path | None) ->
     if lacking:
         checkpoint = kept_checkpoint(out, record)
         test = _part(trial, "test", root) if set(lacking) & set(NEED_TEST) else None
-        found = _measures(trial, lacking, checkpoint, record, test, root)
-        record["measures"] = record.get("measures", {}) | found
+        measured = _measures(trial, lacking, checkpoint, record, test, root)
+        record["measures"] = record.get("measures", {}) | measured
         record["measure_commits"] = record.get("measure_commits", {}) | dict.fromkeys(lacking, git_commit())
         atomic.write_text(target, json.dumps(record, indent=1) + "\n")
     return record
@@ -166,7 +166,7 @@ class Parts:
 
     def of(self, trial: Trial, split: str) -> LabelledFrames:
         """Return the trial's recordings of a split."""
-        key = (trial.dataset, split, trial.time_bins, trial.limit, trial.seed)
+        key = (trial.dataset, split, trial.time_bins, trial.window_us, trial.limit, trial.seed)
         if key not in self._loaded:
             self._loaded[key] = _part(trial, split, self.root)
         return self._loaded[key]
@@ -178,7 +178,13 @@ def _part(trial: Trial, split: str, root: Path | None, most: int | None = None) 
     limits = (most, None if split == "test" else trial.limit)
     limit = min((n for n in limits if n is not None), default=None)
     return load_dataset(
-        trial.dataset, split, time_bins=trial.time_bins, root=root, limit=limit, seed=trial.seed
+        trial.dataset,
+        split,
+        time_bins=trial.time_bins,
+        window_us=trial.window_us,
+        root=root,
+        limit=limit,
+        seed=trial.seed,
     )
 
 
@@ -230,7 +236,7 @@ def main() -> None:
 
     git_commit()  # Before anything can change it.
     order = json.loads(sys.argv[1])
-    if order["follow"]:
+    if order["with_parent"]:
         threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         # Held by the one that trains, not by the sweep: a trial outlives a sweep that is killed.
@@ -270,8 +276,10 @@ def _run(order: dict[str, Any]) -> None:
     # In this order: starting Numba's threads can give torch all cores again.
     numba.set_num_threads(1)
     torch.set_num_threads(1)
-    told = order["trial"]
-    trial = Trial(**{**told, "profiles": tuple(told["profiles"]), "measures": tuple(told["measures"])})
+    settings = order["trial"]
+    trial = Trial(
+        **{**settings, "profiles": tuple(settings["profiles"]), "measures": tuple(settings["measures"])}
+    )
     root = Path(order["root"]) if order["root"] else None
     try:
         _check_address(trial, order["address"], root)

@@ -226,14 +226,14 @@ def _read_arrays(
     kinds = [(record, _kind_of(record)) for record in manifest["layers"]]
     for record, kind in (*kinds, (manifest["readout"], Readout)):
         expected |= {f"{record['name']}/{field}": part for field, part in kind.array_shapes(record).items()}
-    found = {tensor.name: tensor for tensor in model.graph.initializer}
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     for name in expected:
-        if name not in found:
+        if name not in tensors:
             _refuse(path, f"the array '{name}' is missing")
-    if len(found) != len(model.graph.initializer) or set(found) != set(expected):
-        extra = sorted(set(found) - set(expected)) or sorted(found)
+    if len(tensors) != len(model.graph.initializer) or set(tensors) != set(expected):
+        extra = sorted(set(tensors) - set(expected)) or sorted(tensors)
         _refuse(path, f"there is an array too many ('{extra[0][:80]}')")
-    return {name: _read_array(path, found[name], *expected[name]) for name in expected}
+    return {name: _read_array(path, tensors[name], *expected[name]) for name in expected}
 
 
 def _read_array(

@@ -166,17 +166,17 @@ def data_root() -> Path:
 
 def absent(facts: Dataset, root: Path, why: str) -> InputError:
     """Return the error of a data set that is not there, with the ways to get one."""
-    ways = [f"run '{facts.install_command}'"]
+    steps = [f"run '{facts.install_command}'"]
     if not facts.simulated:
         names = " and ".join(remote.name for remote in facts.files)
-        ways.append(f"put the official files ({names}, or unpacked) into {root / facts.name}")
-        ways.append(
+        steps.append(f"put the official files ({names}, or unpacked) into {root / facts.name}")
+        steps.append(
             f"use simulated recordings: '{CATALOG[facts.stand_in or ''].install_command}' and --dataset {facts.stand_in}"
         )
     else:
-        ways.append("name the folder that holds it with --data DIR")
-        ways.append("set SASTDEPLOY_DATA to that folder")
-    numbered = "; ".join(f"({i}) {way}" for i, way in enumerate(ways, 1))
+        steps.append("name the folder that holds it with --data DIR")
+        steps.append("set SASTDEPLOY_DATA to that folder")
+    numbered = "; ".join(f"({i}) {step}" for i, step in enumerate(steps, 1))
     return InputError(f"data set '{facts.name}': not found ({why}). Three ways to get it: {numbered}.")
 
 

@@ -57,12 +57,12 @@ def list_sources(facts: Dataset, root: Path, split: str) -> list[Source]:
         )
     listing = nmnist.list_nmnist if facts.form == "digits" else gestures.list_gestures
     try:
-        found = listing(folder, split)
+        files = listing(folder, split)
     except InputError as error:
         raise absent(facts, root, str(error).rstrip(".")) from error
-    if not found:
+    if not files:
         raise absent(facts, root, f"{folder} holds no {split} recording")
-    return [Source(path, member, facts.form) for path, member in found]
+    return [Source(path, member, facts.form) for path, member in files]
 
 
 def read_split(

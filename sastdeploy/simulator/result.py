@@ -105,26 +105,26 @@ def empty_result(program: Program, recordings: int, trace: tuple[str, ...] = ())
 
 def differences(left: RunResult, right: RunResult) -> list[str]:
     """Return the names of the fields in which two results differ in any integer (empty: exactly equal)."""
-    found = []
+    names = []
     for name in (f.name for f in fields(RunResult)):
         if name in ("engine", "threads", "seconds", "stages"):
             continue
         a, b = getattr(left, name), getattr(right, name)
         if name == "neuron_spikes":
             if len(a) != len(b) or not all(np.array_equal(x, y) for x, y in zip(a, b)):
-                found.append(name)
+                names.append(name)
         elif name == "traces":
             if set(a) != set(b):
-                found.append(name)
+                names.append(name)
             for key in sorted(set(a) & set(b)):
-                found += [
+                names += [
                     f"{part} of {key}"
                     for part in ("membranes", "spikes")
                     if not np.array_equal(getattr(a[key], part), getattr(b[key], part))
                 ]
         elif not (np.array_equal(a, b) and getattr(a, "dtype", None) == getattr(b, "dtype", None)):
-            found.append(name)
-    return found
+            names.append(name)
+    return names
 
 
 def held_in_int32(scores: NDArray[np.int64], where: str) -> NDArray[np.int32]:

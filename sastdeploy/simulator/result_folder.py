@@ -87,8 +87,8 @@ def _identity(folder: Path) -> dict[str, Any]:
     """Return which program ran on which recordings, as a result's summary tells it; nothing of a damaged one."""
     try:
         summary = read_json(folder / SUMMARY)
-        told = {key: summary.get(key) for key in _IDENTITY}
-        return {**told, "program": summary["provenance"]["program_hash"]}
+        identity = {key: summary.get(key) for key in _IDENTITY}
+        return {**identity, "program": summary["provenance"]["program_hash"]}
     except (InputError, AttributeError, KeyError, TypeError):
         return {"program": None}
 

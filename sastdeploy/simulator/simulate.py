@@ -140,8 +140,8 @@ def choose_program(
         except (InputError, KeyError, TypeError) as error:
             say(f"passed over {path.name}: {error}")
             continue
-        found = (sensor, frame, classes)
-        fits = facts is None or found == (facts.sensor_size, facts.frame_size, len(facts.classes))
+        shape = (sensor, frame, classes)
+        fits = facts is None or shape == (facts.sensor_size, facts.frame_size, len(facts.classes))
         if fits and sensor_size in (None, sensor):
             return path
         others.append(path.name)
@@ -164,11 +164,11 @@ def check_fit(program: Program, dataset: str) -> list[str]:
     from sastdeploy.recordings.catalog import dataset as facts_of
 
     facts, own = facts_of(dataset), program.preprocessing
-    found = (own.sensor_size, own.frame_size, len(program.classes))
+    taken = (own.sensor_size, own.frame_size, len(program.classes))
     wanted = (facts.sensor_size, facts.frame_size, len(facts.classes))
-    if found != wanted:
+    if taken != wanted:
         raise InputError(
-            f"program {program.name}: takes {_sizes(*found)}, but {dataset} has {_sizes(*wanted)}. "
+            f"program {program.name}: takes {_sizes(*taken)}, but {dataset} has {_sizes(*wanted)}. "
             f"Use a program compiled for {dataset}, or --dataset {program.dataset}."
         )
     if program.dataset == dataset:

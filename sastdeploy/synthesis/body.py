@@ -240,10 +240,10 @@ def pose(gesture: int, t: Floats, who: Performer, rng: np.random.Generator) -> F
 def _reach(shoulder: Floats, target: Floats, who: Performer, side: float) -> tuple[Floats, Floats]:
     """Return elbow and wrist so that the wrist is at ``target`` or as near as the arm's lengths allow."""
     a, b = who.upper_arm, who.forearm
-    way = target - shoulder
-    distance = np.linalg.norm(way, axis=1, keepdims=True)
+    offset = target - shoulder
+    distance = np.linalg.norm(offset, axis=1, keepdims=True)
     reach = np.clip(distance, abs(a - b) + 0.05, 0.995 * (a + b))
-    direction = way / np.maximum(distance, 1e-9)
+    direction = offset / np.maximum(distance, 1e-9)
     along = (a * a - b * b + reach * reach) / (2 * reach)
     off = np.sqrt(np.maximum(a * a - along * along, 0.0))
     hint = np.array((side * who.elbow_out, 1.0, -0.3))  # elbows hang down and outward

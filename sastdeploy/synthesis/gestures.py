@@ -81,8 +81,8 @@ def _background(rng: np.random.Generator, light: Lighting) -> NDArray[np.float64
     whole = at.astype(int)
     part = at - whole
     rows = coarse[whole] * (1 - part)[:, None] + coarse[whole + 1] * part[:, None]
-    smooth = rows[:, whole] * (1 - part) + rows[:, whole + 1] * part
-    clipped: Floats = np.clip(wall + 8 * smooth, 12, 245)
+    blended = rows[:, whole] * (1 - part) + rows[:, whole + 1] * part
+    clipped: Floats = np.clip(wall + 8 * blended, 12, 245)
     return clipped
 
 
@@ -327,9 +327,9 @@ def draw_gesture(gesture: int, performer: int, lighting: int, duration_us: int, 
     who, light = draw_performer(seed, performer), LIGHTINGS[lighting]
     model = replace(GESTURE_SENSOR, shot_noise_hz=light.shot_noise_hz)
     # Background and clothes are the recording's; movement, pixels and noise the gesture's.
-    room = np.random.default_rng((seed, 72, performer, lighting))
-    wall = _background(room, light)
-    angle = room.uniform(0, 2 * math.pi)
+    scene = np.random.default_rng((seed, 72, performer, lighting))
+    wall = _background(scene, light)
+    angle = scene.uniform(0, 2 * math.pi)
     y, x = np.mgrid[0:_SIDE, 0:_SIDE] / (_SIDE - 1.0) - 0.5
     gradient = light.level * (1.0 - light.shadow * (0.5 + np.cos(angle) * x + np.sin(angle) * y).clip(0, 1))
     rng = np.random.default_rng((seed, 73, performer, lighting, gesture))

@@ -127,10 +127,10 @@ def _header(content: bytes, where: Path | str, magic: int, sizes: int, kind: str
             f"{where}: {len(content)} bytes, shorter than an IDX header of {start} bytes. Download the "
             f"file again."
         )
-    found, *shape = struct.unpack(f">{1 + sizes}I", content[:start])
-    if found != magic:
+    number, *shape = struct.unpack(f">{1 + sizes}I", content[:start])
+    if number != magic:
         raise InputError(
-            f"{where}: magic number 0x{found:08x} at offset 0. Allowed for {kind}: 0x{magic:08x}. "
+            f"{where}: magic number 0x{number:08x} at offset 0. Allowed for {kind}: 0x{magic:08x}. "
             f"Give the IDX file of MNIST's {kind}."
         )
     if shape[0] == 0:

@@ -157,7 +157,7 @@ def _stated(folder: Path) -> dict[str, Any] | None:
     return parameters
 
 
-def _follow_parent() -> None:
+def _watch_parent() -> None:
     """Let this process end as soon as the one that started it has, be it killed."""
     threading.Thread(target=_end_after, args=(parent_process(),), daemon=True).start()
 
@@ -175,7 +175,7 @@ def _spread(
     if workers == 1:
         yield from map(work, chunks)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_follow_parent) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_watch_parent) as pool:
         try:
             yield from pool.map(work, chunks)
         except BaseException:

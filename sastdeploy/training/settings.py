@@ -51,6 +51,11 @@ def forward_of(word: str) -> str:
     return "surrogate" if word == "smooth" else word
 
 
+def shown_training(training: dict[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint's settings and facts of its training as they are shown; its file keeps the earlier word."""
+    return training | ({"forward": forward_of(training["forward"])} if "forward" in training else {})
+
+
 @dataclass(frozen=True)
 class TrainingSettings:
     """The paper's defaults (section 5): Adam, learning rate 1e-3, cosine annealing, batch 128. The rest are its rivals.

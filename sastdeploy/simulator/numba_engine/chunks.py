@@ -92,7 +92,7 @@ class Chunks:
         for position, layer in enumerate(self._plan.layers):
             self._tally(source, counts, position, start, stop)
             clock.stop("tally")
-            emitted, scratch = self._room(position, n)
+            emitted, scratch = self._buffers(position, n)
             if layer.windows is not None:
                 pool_layer(source, steps, layer.windows, np.zeros(layer.outputs, np.int32), emitted)
             elif scratch is not None:
@@ -137,17 +137,17 @@ class Chunks:
         trace.membranes[start:stop, :, layer.c_order] = membrane
         trace.spikes[start:stop, :, layer.c_order] = spikes
 
-    def _room(self, position: int, n: int) -> tuple[Emitted, Scratch | None]:
-        """Return a layer's room for n recordings and its working memory, kept by each thread from call to call."""
-        rooms = self._own.__dict__.setdefault("rooms", {})
-        if position not in rooms or len(rooms[position][0].counts) < n:
+    def _buffers(self, position: int, n: int) -> tuple[Emitted, Scratch | None]:
+        """Return a layer's output buffers for n recordings and its working memory, kept by each thread from call to call."""
+        buffers = self._own.__dict__.setdefault("buffers", {})
+        if position not in buffers or len(buffers[position][0].counts) < n:
             layer = self._plan.layers[position]
-            rooms[position] = (
-                _room(layer, n, self._steps),
+            buffers[position] = (
+                _emitted(layer, n, self._steps),
                 None if layer.windows is not None else layer.scratch(),
             )
-        room, scratch = rooms[position]
-        emitted = room._replace(counts=room.counts[:n], overflows=room.overflows[:n])
+        emitted, scratch = buffers[position]
+        emitted = emitted._replace(counts=emitted.counts[:n], overflows=emitted.overflows[:n])
         for array in (emitted.counts, emitted.totals, emitted.overflows):
             array[:] = 0
         return emitted, scratch
@@ -170,13 +170,13 @@ class Chunks:
         """Return the network's inputs as layers number theirs: pixel first, channel second."""
         _, height, width = self._frames.shape
         events, rows = len(source.active), len(source.starts)
-        found = source._replace(
+        target = source._replace(
             active=np.zeros(events + MOST_LANES, np.int32),
             value=np.empty(events, np.uint8),
             first=np.zeros((rows, height * width + 1), np.int32),
         )
-        by_pixel(source, order[0], order[1], found)
-        return found._replace(active=_read_only(found.active), value=_read_only(found.value))
+        by_pixel(source, order[0], order[1], target)
+        return target._replace(active=_read_only(target.active), value=_read_only(target.value))
 
     def _tally(
         self, source: Rows, counts: NDArray[np.int32] | None, position: int, start: int, stop: int
@@ -212,7 +212,7 @@ def _exact_columns(columns: NDArray[np.int64], largest: int) -> NDArray[np.float
     return columns.astype(np.float64) if exact else columns
 
 
-def _room(layer: LayerPlan, n: int, steps: int) -> Emitted:
+def _emitted(layer: LayerPlan, n: int, steps: int) -> Emitted:
     rows = n * steps
     slots = rows * (layer.outputs + MOST_LANES)
     return Emitted(

@@ -269,7 +269,7 @@ def lif_layer(
     """
     padded = step.bias.shape[0]
     positions, block, width = wiring.positions, wiring.block, wiring.width
-    room = positions * width + emitted.slack
+    capacity = positions * width + emitted.slack
     membrane, acc, rows, values, bounds = (
         scratch.membrane,
         scratch.acc,
@@ -294,8 +294,8 @@ def lif_layer(
     for n in range(counts.shape[0]):
         for t in range(steps):
             row = n * steps + t
-            starts[row] = row * room
-            stops[row] = row * room
+            starts[row] = row * capacity
+            stops[row] = row * capacity
         for begin in range(0, positions, block):
             stop = min(begin + block, positions)
             membrane[:] = 0

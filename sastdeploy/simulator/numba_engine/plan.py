@@ -72,8 +72,8 @@ class LayerPlan:
             pitch,
             aligned_zeros(block * pitch, np.int32),
             aligned_zeros(block * padded, np.int32),
-            np.zeros(block * wiring.room + MOST_LANES, np.int32),
-            np.zeros(block * wiring.room, np.int16),
+            np.zeros(block * wiring.capacity + MOST_LANES, np.int32),
+            np.zeros(block * wiring.capacity, np.int16),
             np.zeros(block + 1, np.int64),
         )
 
@@ -209,13 +209,13 @@ def _rows_that_fit(weight: NDArray[np.int8], largest: int) -> int:
     number = number.reshape(outputs, 129)
     each = np.arange(128, -1, -1) * largest
     sums = np.cumsum(number * each, axis=1)
-    room = np.iinfo(np.int16).max
-    last = (sums <= room).sum(axis=1)  # the first magnitude of which not all fit; 129: all do
+    limit = np.iinfo(np.int16).max
+    last = (sums <= limit).sum(axis=1)  # the first magnitude of which not all fit; 129: all do
     number, sums, each = (np.pad(a, ((0, 0), (1, 0))) for a in (number, sums, each[None]))
     one = np.arange(outputs)
     taken, used = np.cumsum(number, axis=1)[one, last], sums[one, last]
     step = np.append(each[0], np.iinfo(np.int64).max)[last + 1]
-    return int((taken + (room - used) // step).min())
+    return int((taken + (limit - used) // step).min())
 
 
 def _padded(width: int, lanes: int) -> int:

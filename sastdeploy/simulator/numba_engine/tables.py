@@ -36,7 +36,7 @@ class Wiring(NamedTuple):
         width: O. vectors, eighths: V and L / 8 zeros (`vectors.shape`): columns go V x L at a time.
         dense: one position, and an input's number is its row: there are no runs.
         positions: output positions. block: how many of them go through all steps together.
-        room: rows that one position can see.
+        capacity: rows that one position can see.
         run_start: int32 ``[positions + 1]``. run_low, run_high, run_offset: int32.
         budget: even number of rows whose sum was proven to fit 16 bits; 0: sum in 32.
     """
@@ -48,7 +48,7 @@ class Wiring(NamedTuple):
     dense: bool
     positions: int
     block: int
-    room: int
+    capacity: int
     run_start: NDArray[np.int32]
     run_low: NDArray[np.int32]
     run_high: NDArray[np.int32]
@@ -100,7 +100,7 @@ class Scratch(NamedTuple):
     """Working memory of one thread; int32 (values int16). pitch: W. acc: ``[block * W]``, weighted sums.
 
     membrane: ``[block * N]``, N the padded neurons of `Step`.
-    rows, values: of the active inputs that the block's positions see, ``[block * room]`` and what is written at once.
+    rows, values: of the active inputs that the block's positions see, ``[block * capacity]`` and what is written at once.
     bounds: int64 ``[block + 1]``, where the positions' lists begin.
     """
 
