@@ -13,7 +13,7 @@ from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
 from sastdeploy.training import loop
 from sastdeploy.training.inference import frame_values
 from sastdeploy.training.packed.data import PackedData, packed_data, padded_batches
-from sastdeploy.training.packed.loop import _Pack, train_pack
+from sastdeploy.training.packed.loop import Pack, train_pack
 from sastdeploy.training.run import Run, begin
 from sastdeploy.training.settings import TrainingSettings
 from tests.small_networks import CONV, DENSE, POOL, checkpoint_of, labelled
@@ -136,14 +136,14 @@ def test_a_pack_that_was_interrupted_ends_with_the_same_bits(tmp_path, monkeypat
 
 def test_a_network_that_turns_non_finite_does_not_stop_its_neighbours(tmp_path, monkeypatch):
     runs = [run_of(tmp_path / f"{i}.pt", seed=i) for i in range(3)]
-    original = _Pack.epoch_of
+    original = Pack.epoch_of
 
     def poisoned(self, epoch):
         if epoch == 1:
             self.stack.parameters["learnable.layers_0_weight"][1] = float("nan")
         return original(self, epoch)
 
-    monkeypatch.setattr(_Pack, "epoch_of", poisoned)
+    monkeypatch.setattr(Pack, "epoch_of", poisoned)
     with pytest.raises(InputError) as caught:
         train_pack(runs, CPU)
     assert str(caught.value) == (
@@ -159,7 +159,7 @@ def test_a_network_that_turns_non_finite_does_not_stop_its_neighbours(tmp_path, 
 
 def pack_of(tmp_path, **settings):
     runs = [run_of(tmp_path / f"{i}.pt", seed=i, **settings) for i in range(2)]
-    pack = _Pack([begin(run, False, CPU) for run in runs], CPU, lambda text: None)
+    pack = Pack([begin(run, False, CPU) for run in runs], CPU, lambda text: None)
     pack._fill(0, [25.0, 25.0], [1e-3, 1e-3])
     return pack
 

@@ -129,7 +129,7 @@ def _train_group(
     standings: list[Standing], members: list[int], device: torch.device, report: PackReport, warn: Warn
 ) -> dict[int, str]:
     """Train some runs to their end; return by a run's place why it could not go on."""
-    pack = _Pack([standings[which] for which in members], device, warn)
+    pack = Pack([standings[which] for which in members], device, warn)
     failures: dict[int, str] = {}
     saved = time.perf_counter()
     for epoch in range(pack.epoch, pack.settings[0].epochs):
@@ -151,7 +151,7 @@ def _train_group(
     return failures
 
 
-class _Pack:
+class Pack:
     """The networks, data and captured step of one pack."""
 
     def __init__(self, standings: Sequence[Standing], device: torch.device, warn: Warn) -> None:
@@ -229,18 +229,31 @@ class _Pack:
             for name, p in self.stack.parameters.items()
         }
 
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return len(self.buffers.scale)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Write an epoch's minibatches, rates and slopes to the device."""
+        slopes = [s.slope(epoch, run.architecture.neuron.slope) for s, run in zip(self.settings, self.runs)]
+        self._host = self._fill(epoch, slopes, [s.rate(epoch) for s in self.settings])
+        self._taken = 0
+
+    def step(self) -> None:
+        """Take the epoch's next step, of every network."""
+        for buffer, chosen in zip(self.buffers.counts, self._host):
+            buffer.copy_(self.training.take(chosen[self._taken]), non_blocking=True)
+        self._captured.run()
+        self._taken += 1
+
     def epoch_of(self, epoch: int) -> list[dict[str, Any]]:
         """Take one step per minibatch, validate, and return every network's record."""
         began, busy = time.perf_counter(), time.process_time()
-        networks = len(self.runs)
-        slopes = [s.slope(epoch, run.architecture.neuron.slope) for s, run in zip(self.settings, self.runs)]
-        rates = [s.rate(epoch) for s in self.settings]
-        host = self._fill(epoch, slopes, rates)
-        steps = len(self.buffers.scale)
-        for step in range(steps):
-            for buffer, chosen in zip(self.buffers.counts, host):
-                buffer.copy_(self.training.take(chosen[step]), non_blocking=True)
-            self._captured.run()
+        networks, steps = len(self.runs), self.steps
+        self.begin_epoch(epoch)
+        for _ in range(steps):
+            self.step()
         losses = self.buffers.losses.tolist()
         norms = self.buffers.norms.tolist()
         seconds, cpu = time.perf_counter() - began, time.process_time() - busy
@@ -251,8 +264,8 @@ class _Pack:
                 "loss": losses[m] / len(self.runs[m].training),
                 "gradient_norm": norms[m] / steps,
                 "gradient_evaluations": steps * (1 + self.two),
-                "learning_rate": rates[m],
-                "slope": slopes[m],
+                "learning_rate": self.settings[m].rate(epoch),
+                "slope": self.settings[m].slope(epoch, self.runs[m].architecture.neuron.slope),
                 # Of the pack, in equal parts.
                 "seconds": seconds / networks,
                 "cpu_seconds": cpu / networks,
@@ -264,7 +277,7 @@ class _Pack:
 
     def _fill(self, epoch: int, slopes: Sequence[float], rates: Sequence[float]) -> list[Tensor]:
         """Write an epoch's minibatches, rates and slopes into the buffers; return the minibatches on the host too."""
-        buffers, steps = self.buffers, len(self.buffers.scale)
+        buffers, steps = self.buffers, self.steps
         host = []
         for stream, buffer in zip((FIRST, SECOND), buffers.chosen):
             batches = [self._order(m, stream, epoch) for m in range(len(self.runs))]
@@ -339,7 +352,7 @@ class _Pack:
             for name, parameter in standing.network.named_parameters():
                 parameter.copy_(stack.parameters[name][m])
         standing.optimiser.load_state_dict({
-            "steps": standing.progress.epoch * len(self.buffers.scale),
+            "steps": standing.progress.epoch * self.steps,
             "means": [mean[m].reshape(-1).cpu() for mean in stack.means.values()],
             "squares": [square[m].reshape(-1).cpu() for square in stack.squares.values()],
         })  # fmt: skip

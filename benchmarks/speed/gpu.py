@@ -1,0 +1,156 @@
+"""How long a training step takes on a GPU, alone and in packs, and whether it computes what the CPU does.
+
+    python benchmarks/speed/gpu.py --device cuda --out gpu.json
+
+Recordings are random counts in the shape of N-MNIST frames, so no data set is needed. Equality: a pack of three networks
+against the plain definition on the CPU; repeatability: the same pack twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from sastdeploy._files import atomic
+from sastdeploy.networks.builtin import load_architecture
+from sastdeploy.networks.checkpoint import Checkpoint, checkpoint_hash
+from sastdeploy.provenance import git_commit, versions
+from sastdeploy.recordings.frames import LabelledFrames, Preprocessing
+from sastdeploy.training.devices import device_of
+from sastdeploy.training.loop import train
+from sastdeploy.training.packed.loop import Pack, train_pack
+from sastdeploy.training.run import Run, begin
+from sastdeploy.training.settings import TrainingSettings
+
+SHAPE, BINS, CLASSES = (2, 34, 34), 10, 10
+METHODS: dict[str, dict[str, Any]] = {"baseline": {}, "sast": {"method": "sast", "rho": 0.3}}
+
+
+def recordings(count: int, seed: int) -> LabelledFrames:
+    """Return random frames whose class shows in one row of pixels."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % CLASSES
+    counts = rng.poisson(0.06, (count, BINS, *SHAPE)).astype(np.uint8)
+    for n, label in enumerate(labels):
+        counts[n, :, :, 3 * label] += rng.poisson(1.0, counts[n, :, :, 3 * label].shape).astype(np.uint8)
+    return LabelledFrames.from_dense(counts, labels, [str(k) for k in range(CLASSES)])
+
+
+def run_of(
+    folder: Path,
+    arch: str,
+    parts: tuple[LabelledFrames, LabelledFrames],
+    number: int,
+    kernels: str,
+    epochs: int,
+    **settings: Any,
+) -> Run:
+    """Return a training of seed ``number``."""
+    return Run(
+        *parts, load_architecture(arch, SHAPE, CLASSES), Preprocessing((34, 34, 2), (34, 34), BINS, 6, 6.0),
+        TrainingSettings(seed=number, epochs=epochs, kernels=kernels, **settings), folder / f"{arch}-{kernels}-{number}.pt",
+        "random",
+    )  # fmt: skip
+
+
+def milliseconds(
+    arch: str, method: str, networks: int, device: torch.device, steps: int, count: int
+) -> dict[str, Any]:
+    """Return the time of one step of a pack, its epochs' validation left out."""
+    parts = recordings(count, 0), recordings(256, 1)
+    with TemporaryDirectory() as folder:
+        runs = [run_of(Path(folder), arch, parts, m, "packed", 1, **METHODS[method]) for m in range(networks)]
+        began = time.perf_counter()
+        pack = Pack([begin(run, False, torch.device("cpu")) for run in runs], device, print)
+        prepared = time.perf_counter() - began
+    done = 0
+    seconds = 0.0
+    while done < steps:
+        pack.begin_epoch(0)
+        _wait(device)
+        began = time.perf_counter()
+        for _ in range(min(pack.steps, steps - done)):
+            pack.step()
+        _wait(device)
+        seconds += time.perf_counter() - began
+        done += min(pack.steps, steps - done)
+    return {
+        "arch": arch, "method": method, "networks": networks, "steps": steps, "prepared_s": round(prepared, 2),
+        "ms_per_step": round(1000 * seconds / steps, 4), "ms_per_network": round(1000 * seconds / steps / networks, 4),
+    }  # fmt: skip
+
+
+def _wait(device: torch.device) -> None:
+    """Return when the device has done what it was asked for."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def furthest(one: Checkpoint, other: Checkpoint) -> float:
+    """Return the largest difference of a parameter."""
+    return max(float(abs(one.parameters[name] - other.parameters[name]).max()) for name in one.parameters)
+
+
+def equality(arch: str, method: str, device: torch.device, count: int) -> dict[str, Any]:
+    """Return how far two epochs of a pack of three are from the plain definition on the CPU, and whether its bits repeat."""
+    parts = recordings(count, 2), recordings(100, 3)
+    with TemporaryDirectory() as folder:
+        first, second = (
+            train_pack([run_of(Path(folder) / name, arch, parts, m, "packed", 2, **METHODS[method]) for m in range(3)], device)
+            for name in ("a", "b")
+        )  # fmt: skip
+        plain = run_of(Path(folder), arch, parts, 0, "torch", 2, **METHODS[method])
+        single = train(
+            plain.training, plain.validation, plain.architecture, plain.preprocessing, plain.settings, plain.out, dataset="random"
+        )  # fmt: skip
+    return {
+        "arch": arch, "method": method, "largest_difference": furthest(first[0], single),
+        "same_bits": [checkpoint_hash(c) for c in first] == [checkpoint_hash(c) for c in second],
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--recordings", type=int, default=8192)
+    parser.add_argument("--packs", type=int, nargs="+", default=[1, 15, 45])
+    parser.add_argument("--archs", nargs="+", default=["fc_0p40m", "conv_0p42m"])
+    options = parser.parse_args()
+    device = device_of(options.device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    lines: dict[str, Any] = {
+        "device": name,
+        "commit": git_commit(),
+        "versions": versions("torch", "numpy"),
+        "steps": [],
+        "equality": [],
+    }
+    for arch in options.archs:
+        for method in METHODS:
+            lines["equality"].append(equality(arch, method, device, min(options.recordings, 500)))
+            print(lines["equality"][-1], flush=True)
+            for networks in options.packs:
+                lines["steps"].append(
+                    milliseconds(arch, method, networks, device, options.steps, options.recordings)
+                )
+                print(lines["steps"][-1], flush=True)
+                # What was measured is kept, whatever comes next.
+                atomic.write_text(options.out, json.dumps(lines, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
