@@ -103,7 +103,7 @@ def test_json_is_one_object_with_every_figure(here, capsys):
     assert np.sum(summary["confusion"]) == 30
     assert summary["provenance"]["threads"] == 2
     assert len(summary["provenance"]["program_hash"]) == 64
-    assert "program: net.onnx, the newest here that fits" in err
+    assert "program: net.onnx, the only one here that fits" in err
 
 
 def test_engines_agree_on_the_data_set(here, capsys):
@@ -269,16 +269,23 @@ def test_the_runtime_starts_no_more_threads_than_there_are_cores(here, capsys, m
     assert json.loads(out)["provenance"]["threads"] == engine.usable_cores()
 
 
-def test_the_newest_program_that_fits_is_taken(here, capsys):
+def test_the_one_program_that_fits_is_taken(here, capsys):
     save_program("gestures.onnx", digits_program(1, "dvsgesture-sim", (2, 48, 48), 11))
     Path("junk.onnx").write_bytes(b"no model")
-    save_program("newer.onnx", digits_program(2))
-    for age, name in enumerate(("junk.onnx", "gestures.onnx", "newer.onnx", "net.onnx")):
-        os.utime(name, (1_000_000 - age, 1_000_000 - age))
     code, _, err = simulate(capsys, "--dataset", "nmnist-sim", "--limit", "2", "--json")
     assert code == 0
-    assert "program: newer.onnx, the newest here that fits" in err
+    assert "program: net.onnx, the only one here that fits" in err
     assert "passed over junk.onnx" in err
+
+
+def test_of_several_programs_that_fit_none_is_guessed(here, capsys):
+    save_program("newer.onnx", digits_program(2))
+    code, out, err = simulate(capsys, "--dataset", "nmnist-sim")
+    assert (code, out) == (3, "")
+    assert err == (
+        f"Error: {Path.cwd()}: more than one compiled program that fits nmnist-sim: net.onnx, newer.onnx. "
+        "Name one (sastdeploy simulate PROGRAM ...).\n"
+    )
 
 
 def test_half_written_files_and_editors_marks_are_no_programs(here, capsys):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sastdeploy.errors import InputError
-from sastdeploy.recordings.frames import Frames, LabelledFrames, Preprocessing, index_dtype
+from sastdeploy.recordings.frames import LARGEST_COUNT, Frames, LabelledFrames, Preprocessing, index_dtype
 
 COUNTS = hnp.arrays(
     np.uint8,
@@ -48,8 +48,12 @@ def test_more_than_65536_inputs_get_32_bit_indices():
 def test_wrong_axes_and_counts_are_refused():
     with pytest.raises(InputError, match=r"expected integers \[N, T, P, H, W\]"):
         Frames.from_dense(np.zeros((2, 3), np.uint8))
-    with pytest.raises(InputError, match="a count is outside 0 to 255"):
-        Frames.from_dense(np.full((1, 1, 1, 1, 1), 256))
+    with pytest.raises(InputError) as caught:
+        Frames.from_dense(np.array([3, 256]).reshape(1, 1, 1, 1, 2))
+    assert str(caught.value) == (
+        "frames: a count is outside 0 to 255. Found 3 to 256. Clip them first, as in np.clip(counts, 0, 255); a network clips "
+        "at 127 or less anyway."
+    )
     with pytest.raises(InputError, match="a count is outside 0 to 255"):
         Frames.from_dense(np.full((1, 1, 1, 1, 1), -1))
 
@@ -124,6 +128,7 @@ def test_a_part_of_checked_frames_is_not_checked_again(monkeypatch):
 def test_a_clip_outside_the_counts_is_refused():
     with pytest.raises(InputError, match="c_clip 0: outside 1 to 255"):
         Frames(**GOOD).clipped(0)
+    assert Frames(**GOOD).clipped(LARGEST_COUNT).count.max() == LARGEST_COUNT == 255
 
 
 def test_labelled_selection_keeps_what_belongs_together():

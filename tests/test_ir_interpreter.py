@@ -9,8 +9,8 @@ from small_networks import CONV, DENSE, POOL, checkpoint_of, labelled
 from sastdeploy.compiler.compile import PASSES, run_passes
 from sastdeploy.compiler.ir.graph import Graph
 from sastdeploy.compiler.ir.importer import graph_from_checkpoint
-from sastdeploy.compiler.ir.interpreter import interpret, run_lif
-from sastdeploy.compiler.ir.nodes import Dense, Input, Lif, Readout
+from sastdeploy.compiler.ir.interpreter import interpret
+from sastdeploy.compiler.ir.nodes import Dense, Input, Lif, Readout, run_lif
 from sastdeploy.compiler.passes.fold_scales import fold_scales
 from sastdeploy.compiler.passes.quantize_weights import quantize_weights
 from sastdeploy.compiler.profiles import load_profile

@@ -13,7 +13,7 @@ from sastdeploy.compiler.compile import PASSES, run_passes
 from sastdeploy.compiler.ir.graph import Graph
 from sastdeploy.compiler.ir.importer import graph_from_checkpoint
 from sastdeploy.compiler.ir.nodes import Conv2d, Dense, Input, Lif, Readout, SumPool
-from sastdeploy.compiler.passes.check_limits import check_limits, fan_out
+from sastdeploy.compiler.passes.check_limits import check_limits
 from sastdeploy.compiler.passes.fit_thresholds_and_biases import fit_thresholds_and_biases
 from sastdeploy.compiler.passes.prove_ranges import prove_ranges, signed_width, worst_sums
 from sastdeploy.compiler.profiles import load_profile
@@ -326,7 +326,7 @@ def test_a_convolutions_fan_out_is_counted_not_estimated(size, kernel, stride, p
                     y, x = row * stride + a - padding, column * stride + b - padding
                     if 0 <= y < size and 0 <= x < size:
                         counted[y, x] += channels
-    assert fan_out(node, (1, size, size)) == counted.max()
+    assert node.fan_out((1, size, size)) == counted.max()
 
 
 def test_a_pool_passes_the_largest_value_on():

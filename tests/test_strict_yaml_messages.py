@@ -54,7 +54,7 @@ def test_every_error_is_listed():
         "net.yaml: 5 errors:\n"
         "  key 'layers.2.dense.bias': unknown. Allowed: kind, neurons.\n"
         "  key 'name': must be 1 to 64 letters, digits, _ or -, found 'a b'.\n"
-        "  key 'layers.0.kind': unknown value 'max_pool'. Did you mean 'sum_pool'? Allowed: dense, conv, avg_pool, sum_pool.\n"
+        "  key 'layers.0.kind': unknown value 'max_pool'. Did you mean 'avg_pool'? Allowed: dense, conv, avg_pool.\n"
         "  key 'layers.1.kind': missing.\n"
         "  key 'layers.2.dense.neurons': must be a whole number, found 'ten'."
     )

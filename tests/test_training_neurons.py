@@ -109,6 +109,19 @@ def test_frame_values_by_hand():
     assert np.allclose(relative.numpy(), counts / counts.max(axis=(1, 2, 3, 4), keepdims=True))
 
 
+def test_frames_keep_what_a_networks_clip_cuts_off():
+    from sastdeploy.recordings.frames import Frames
+
+    frames, own = (
+        Frames.from_dense(np.array([51, 255]).reshape(1, 1, 1, 1, 2)),
+        checkpoint_of(c_clip=127, divisor=127.0),
+    )
+    clipped = frame_values(frames, slice(None), own.preprocessing, torch.float64)
+    assert clipped.reshape(-1).tolist() == [51 / 127, 1.0]
+    largest = type(own.preprocessing)(**{**own.preprocessing.__dict__, "normalisation": "sample_max"})
+    assert frame_values(frames, slice(None), largest, torch.float64).reshape(-1).tolist() == [0.2, 1.0]
+
+
 def test_a_recording_without_events_is_all_zero():
     from sastdeploy.recordings.frames import Frames
 

@@ -29,7 +29,6 @@ from sastdeploy._files import atomic
 from sastdeploy.errors import InputError, SastdeployError
 from sastdeploy.experiments.results import Results
 from sastdeploy.experiments.spec import Trial
-from sastdeploy.networks.architecture import Conv
 from sastdeploy.networks.checkpoint import Checkpoint
 from sastdeploy.provenance import git_commit, versions
 from sastdeploy.recordings.frames import Frames, LabelledFrames
@@ -77,7 +76,7 @@ def evaluated_again(
     """Return what the evaluation of the record and the plain definitions say of a checkpoint."""
     from sastdeploy.experiments.trial import tested
 
-    most = MOST["conv" if isinstance(checkpoint.architecture.layers[0], Conv) else "dense"]
+    most = MOST[checkpoint.architecture.layers[0].kind]
     again: dict[str, Any] = tested(trial, checkpoint, test)
     count, wrong = held(record, again)
     some = _spaced(test, most["integer"])

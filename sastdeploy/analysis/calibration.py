@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from sastdeploy.networks.architecture import AvgPool
 from sastdeploy.networks.checkpoint import Checkpoint
 from sastdeploy.recordings.frames import LabelledFrames
 from sastdeploy.training.inference import network_of, predict
@@ -27,8 +26,8 @@ def calibration(checkpoint: Checkpoint, validation: LabelledFrames, test: Labell
     ``slopes``: accuracy with surrogate spikes on validation recordings at k times each of `SLOPES`.
     """
     network = network_of(checkpoint)
-    layers = [i for i, layer in enumerate(checkpoint.architecture.layers) if not isinstance(layer, AvgPool)]
-    thresholds = [f"layers.{i}.threshold" for i in layers]
+    layers = list(checkpoint.architecture.lif_shapes())
+    thresholds = [f"{name}.threshold" for name in layers]
 
     def accuracy(data: LabelledFrames, factors: dict[str, float], hard: bool = True) -> float:
         scaled = {
@@ -49,7 +48,7 @@ def calibration(checkpoint: Checkpoint, validation: LabelledFrames, test: Labell
     accuracies = {
         "threshold": chosen(thresholds, {}),
         "threshold_by_layer": by_layer,
-        "input": chosen([f"layers.{layers[0]}.weight"], {}),
+        "input": chosen([f"{layers[0]}.weight"], {}),
     }
     result: dict[str, Any] = {
         kind: {

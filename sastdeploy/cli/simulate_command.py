@@ -102,7 +102,7 @@ def command(
 ) -> None:
     """Simulate an integer program on recordings, bit by bit.
 
-    Without PROGRAM, the newest compiled program (.onnx) in the working folder that fits the data is taken.
+    Without PROGRAM, the one compiled program (.onnx) in the working folder that fits the data is taken.
     """
     from sastdeploy.program.file import program_hash
     from sastdeploy.simulator.result_folder import check_folder
@@ -224,7 +224,7 @@ def _program(program: str | None, dataset: str | None, recording: str | None) ->
 
         sensor = SUFFIXES.get(Path(recording).suffix)
     path = choose_program(Path.cwd(), dataset, sensor, _say)
-    _say(f"program: {path.name}, the newest here that fits")
+    _say(f"program: {path.name}, the only one here that fits")
     return load_program(path)
 
 

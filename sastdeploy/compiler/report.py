@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from sastdeploy.compiler.ir.graph import Graph, shapes
-from sastdeploy.compiler.ir.nodes import Conv2d, Lif, Node, Readout, Shape, Synapses
-from sastdeploy.compiler.passes.check_limits import fan_in, fan_out, weight_bytes
-from sastdeploy.compiler.passes.prove_ranges import largest_inputs, worst_sums
+from sastdeploy.compiler.ir.graph import Graph, Stage, stages
+from sastdeploy.compiler.ir.nodes import Lif, Synapses
+from sastdeploy.compiler.passes.check_limits import weight_bytes
+from sastdeploy.compiler.passes.prove_ranges import worst_sums
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
 from sastdeploy.program.counting import footprint_bytes, largest_synops
@@ -22,16 +22,6 @@ SCHEMA = "sastdeploy.compilation/1"
 LARGE_GAIN_ERROR = 2.0**-10
 LARGE_LEAK_ERROR = 0.01
 _COARSE_THRESHOLD = 8
-
-
-@dataclass(frozen=True)
-class _Step:
-    """One weighted layer, the neurons behind it (None: readout), and the shapes before and after it."""
-
-    node: Synapses
-    lif: Lif | None
-    before: Shape
-    after: Shape
 
 
 @dataclass(frozen=True)
@@ -101,28 +91,19 @@ def porting_report(start: Graph, graph: Graph, profile: HardwareProfile, program
     Args:
         start: the graph before the passes. graph: after them. program: the same, assembled.
     """
-    steps = _steps(graph)
+    steps = stages(graph)
     largest = _largest_ksynops(program)
-    layers = tuple(_layer(step, profile, largest[step.node.name]) for step in steps)
+    kinds = {part.name: part.kind for part in (*program.layers, program.readout)}
+    layers = tuple(_layer(step, kinds[step.node.name], profile, largest[step.node.name]) for step in steps)
     return PortingReport(
         layers=layers,
         leak_relative_error=max(layer.leak_relative_error or 0.0 for layer in layers),
         weight_bytes=sum(layer.weight_bytes for layer in layers),
         footprint_bytes=footprint_bytes(program),
-        neurons=sum(layer.neurons for layer in layers if layer.kind != "readout"),
+        neurons=sum(layer.neurons for layer in layers[:-1]),
         largest_ksynops=sum(largest.values()),
-        warnings=tuple(_warnings(start, steps, profile, largest_inputs(graph))),
+        warnings=tuple(_warnings(start, steps, profile)),
     )
-
-
-def _steps(graph: Graph) -> list[_Step]:
-    sizes = shapes(graph)
-    after: tuple[Node | None, ...] = (*graph.nodes[1:], None)
-    return [
-        _Step(node, follower if isinstance(follower, Lif) else None, sizes[i - 1], sizes[i])
-        for i, (node, follower) in enumerate(zip(graph.nodes, after))
-        if isinstance(node, Synapses)
-    ]
 
 
 def _largest_ksynops(program: Program) -> dict[str, float]:
@@ -131,14 +112,14 @@ def _largest_ksynops(program: Program) -> dict[str, float]:
     return {part.name: float(n) / 1000 for part, n in zip(targets, largest_synops(program)[0])}
 
 
-def _layer(step: _Step, profile: HardwareProfile, largest_ksynops: float) -> LayerReport:
+def _layer(step: Stage, kind: str, profile: HardwareProfile, largest_ksynops: float) -> LayerReport:
     node = step.node
     if node.weight_q is None or node.weight_scale is None or node.accumulator_bits is None:
         raise CompileError(f"{node.name}: an integer is missing; a pass was left out.")
     gain = node.gain * node.weight_scale * 2.0**profile.membrane.fraction_bits
     return LayerReport(
         name=node.name,
-        kind="readout" if isinstance(node, Readout) else "conv" if isinstance(node, Conv2d) else "dense",
+        kind=kind,
         weights=int(node.weight.size),
         weight_format=f"INT{profile.weight_bits} {profile.granularity}",
         scale=(float(node.weight_scale.min()), float(node.weight_scale.max())),
@@ -150,8 +131,8 @@ def _layer(step: _Step, profile: HardwareProfile, largest_ksynops: float) -> Lay
         accumulator_bits=node.accumulator_bits,
         weight_bytes=weight_bytes(node, profile.weight_bits),
         neurons=int(np.prod(step.after)),
-        fan_in=fan_in(node),
-        fan_out=fan_out(node, step.before),
+        fan_in=node.fan_in,
+        fan_out=node.fan_out(step.before),
         largest_ksynops=largest_ksynops,
     )
 
@@ -178,10 +159,8 @@ def _leak_error(lif: Lif) -> float:
     return float(abs(lif.leak_multiplier / 2**lif.leak_shift / lif.alpha - 1))
 
 
-def _warnings(
-    start: Graph, steps: list[_Step], profile: HardwareProfile, largest: dict[str, int]
-) -> list[str]:
-    trained = next(node for node in start.nodes if isinstance(node, Lif))
+def _warnings(start: Graph, steps: tuple[Stage, ...], profile: HardwareProfile) -> list[str]:
+    trained = next(step.lif for step in stages(start) if step.lif is not None)
     warnings = [
         f"{what.replace('_', ' ')}: trained with '{getattr(trained, what)}', {profile.name} does "
         f"'{getattr(profile, what)}'. The program follows the hardware; expect other spikes than in training."
@@ -190,7 +169,7 @@ def _warnings(
     ]
     for step in steps:
         warnings += _synapse_warnings(step.node, profile)
-        warnings += _lost_channels(step.node, largest[step.node.name], profile)
+        warnings += _lost_channels(step.node, step.largest, profile)
         if step.lif is not None:
             warnings += _lif_warnings(step.lif, profile)
     return warnings

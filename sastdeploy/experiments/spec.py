@@ -23,7 +23,7 @@ from sastdeploy.networks.architecture import Architecture, Neuron
 from sastdeploy.networks.builtin import load_architecture
 from sastdeploy.recordings.catalog import dataset
 from sastdeploy.recordings.events import LONGEST_US
-from sastdeploy.recordings.frames import MAX_COUNT, MOST_DIVISOR, Preprocessing
+from sastdeploy.recordings.frames import LARGEST_CLIP, MOST_DIVISOR, Preprocessing
 from sastdeploy.training.settings import TrainingSettings, forward_of, kernels_for
 
 FILES = (".yaml", ".yml")
@@ -284,9 +284,9 @@ def training_of(trial: Trial) -> tuple[Architecture, TrainingSettings]:
     frames = Preprocessing(facts.sensor_size, facts.frame_size, trial.time_bins, window_us=trial.window_us)
     if trial.limit is not None and trial.limit < 1:
         raise InputError(f"limit {trial.limit}: must be at least 1, or null for all recordings.")
-    if not (1 <= trial.divisor_factor <= MOST_DIVISOR / MAX_COUNT):
+    if not (1 <= trial.divisor_factor <= MOST_DIVISOR / LARGEST_CLIP):
         raise InputError(
-            f"divisor_factor {trial.divisor_factor:g}: must be a finite number of at least 1, so that values do not exceed 1, and at most {MOST_DIVISOR / MAX_COUNT:.0f}."
+            f"divisor_factor {trial.divisor_factor:g}: must be a finite number of at least 1, so that values do not exceed 1, and at most {MOST_DIVISOR / LARGEST_CLIP:.0f}."
         )
     neuron = Neuron(trial.alpha, trial.threshold, trial.slope)
     architecture = load_architecture(trial.arch, frames.frame_shape, len(facts.classes), neuron)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
+from functools import reduce
 from itertools import pairwise
 from math import prod
-from typing import Annotated, Any, Literal
+from operator import or_
+from typing import Annotated, Any, Literal, get_type_hints
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 
 from sastdeploy._files.reading import exists, shown
 from sastdeploy._files.strict_yaml import load_strict_yaml, validate
 from sastdeploy.errors import InputError, did_you_mean
-from sastdeploy.networks.architecture import Architecture, AvgPool, Conv, Dense, Layer, Neuron, Readout
-from sastdeploy.windows import pair, windows_over_frame
+from sastdeploy.networks.architecture import KINDS, Architecture, Conv, Dense, Layer, Neuron, Readout
 
 BUILTIN = ("fc_0p40m", "conv_0p42m")
 MOST_VALUES, MOST_PARAMETERS = 1 << 24, 1 << 28
@@ -58,31 +58,18 @@ class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class _Dense(_Strict):
-    kind: Literal["dense"]
-    neurons: int
+def _form(kind: str) -> type[_Strict]:
+    """Return what a file may say of a kind of layer: the fields of its record, in their types, with their defaults."""
+    record = KINDS[kind]
+    types = get_type_hints(record)
+    keys: dict[str, Any] = {"kind": (Literal[kind], ...)}
+    for key in fields(record):
+        if key.init:
+            keys[key.name] = (types[key.name], ... if key.default is MISSING else key.default)
+    return create_model(record.__name__, __base__=_Strict, **keys)
 
 
-class _Conv(_Strict):
-    kind: Literal["conv"]
-    channels: int
-    kernel: int = Conv.kernel
-    stride: int = Conv.stride
-    padding: int = Conv.padding
-
-
-class _AvgPool(_Strict):
-    kind: Literal["avg_pool"]
-    kernel: int = AvgPool.kernel
-    stride: int | None = AvgPool.stride
-    padding: int = AvgPool.padding
-
-
-class _SumPool(_Strict):
-    """What earlier versions called an average over windows side by side, and trained as one."""
-
-    kind: Literal["sum_pool"]
-    kernel: int = AvgPool.kernel
+_LAYER: Any = Annotated[reduce(or_, map(_form, KINDS)), Field(discriminator="kind")]
 
 
 class _Readout(_Strict):
@@ -91,8 +78,17 @@ class _Readout(_Strict):
 
 class _Network(_Strict):
     name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
-    layers: list[Annotated[_Dense | _Conv | _AvgPool | _SumPool, Field(discriminator="kind")]]
+    layers: list[_LAYER]
     readout: _Readout = _Readout()
+
+    @field_validator("layers", mode="before")
+    @classmethod
+    def _renamed(cls, layers: Any) -> Any:
+        """Read what earlier versions called ``sum_pool``, and trained as an average over windows side by side."""
+        if not isinstance(layers, list):
+            return layers
+        old = [isinstance(layer, dict) and layer.get("kind") == "sum_pool" for layer in layers]
+        return [{**layer, "kind": "avg_pool"} if is_old else layer for layer, is_old in zip(layers, old)]
 
 
 def load_architecture(
@@ -128,27 +124,26 @@ def load_architecture(
 
 
 def _layers(network: _Network) -> tuple[Layer, ...]:
-    makers = {"dense": Dense, "conv": Conv, "avg_pool": AvgPool, "sum_pool": AvgPool}
-    return tuple(makers[layer.kind](**layer.model_dump(exclude={"kind"})) for layer in network.layers)
+    return tuple(KINDS[layer.kind](**layer.model_dump(exclude={"kind"})) for layer in network.layers)
 
 
 def _checked(architecture: Architecture) -> Architecture:
-    kinds = [layer.kind for layer in architecture.layers]
-    if not kinds or kinds[0] == "avg_pool" or kinds[-1] == "avg_pool":
+    name, layers = architecture.name, architecture.layers
+    if not layers or not layers[0].has_neurons or not layers[-1].has_neurons:
+        allowed = " or ".join(kind for kind, made in KINDS.items() if made.has_neurons)
+        first, last = (layers[0].kind, layers[-1].kind) if layers else ("none", "none")
         raise InputError(
-            f"{architecture.name}: the first and the last hidden layer must be dense or conv, found "
-            f"{kinds[0] if kinds else 'none'} and {kinds[-1] if kinds else 'none'}."
+            f"{name}: the first and the last hidden layer must be {allowed}, found {first} and {last}."
         )
     if architecture.classes < 2:
-        raise InputError(f"{architecture.name}: {architecture.classes} classes; at least 2 are needed.")
-    for number, (before, after) in enumerate(pairwise(kinds), 1):
-        if before == "avg_pool" and after == "avg_pool":
+        raise InputError(f"{name}: {architecture.classes} classes; at least 2 are needed.")
+    for number, (before, after) in enumerate(pairwise(layers), 1):
+        if not before.has_neurons and not after.has_neurons:
+            raise InputError(f"{name}: layer {number} ({after.kind}) follows another; merge the two kernels.")
+        if after.has_positions and not before.has_positions:
+            allowed = " or ".join(kind for kind, made in KINDS.items() if not made.has_positions)
             raise InputError(
-                f"{architecture.name}: layer {number} (avg_pool) follows another; merge the two kernels."
-            )
-        if before == "dense" and after != "dense":
-            raise InputError(
-                f"{architecture.name}: layer {number} ({after}) follows a dense layer; only dense may."
+                f"{name}: layer {number} ({after.kind}) follows a {before.kind} layer; only {allowed} may."
             )
     _check_size(architecture)
     return architecture
@@ -197,12 +192,7 @@ def parameter_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     before = architecture.input_shape
     for i, (layer, after) in enumerate(zip(architecture.layers, architecture.shapes())):
-        if isinstance(layer, Dense):
-            shapes[f"layers.{i}.weight"] = (layer.neurons, prod(before))
-        elif isinstance(layer, Conv):
-            shapes[f"layers.{i}.weight"] = (layer.channels, before[0], layer.kernel, layer.kernel)
-        if not isinstance(layer, AvgPool):
-            shapes[f"layers.{i}.bias"] = shapes[f"layers.{i}.threshold"] = (after[0],)
+        shapes |= {f"layers.{i}.{part}": shape for part, shape in layer.parameter_shapes(before).items()}
         before = after
     features = before[0] if architecture.readout.global_average_pool else prod(before)
     shapes["readout.weight"] = (architecture.classes, features)
@@ -212,33 +202,27 @@ def parameter_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
 
 def describe(architecture: Architecture, time_bins: int = 10) -> tuple[LayerFacts, ...]:
     """Return the facts of every hidden layer and of the readout, first to last."""
-    shapes = parameter_shapes(architecture)
     before, facts = architecture.input_shape, []
     for i, (layer, after) in enumerate(zip(architecture.layers, architecture.shapes())):
-        least, most, total = _fan_out(layer, before)
-        sizes = [
-            int(np.prod(shapes.get(f"layers.{i}.{part}", (0,)))) for part in ("weight", "bias", "threshold")
-        ]
-        fan_in = (
-            int(np.prod(shapes[f"layers.{i}.weight"][1:])) if sizes[0] else getattr(layer, "kernel", 1) ** 2
-        )
+        least, most, every = layer.fan_out(before)
+        sizes = {part: prod(shape) for part, shape in layer.parameter_shapes(before).items()}
+        thresholds = sizes.pop("threshold", 0)
         facts.append(
             LayerFacts(
                 f"layers.{i}",
                 layer.kind,
                 before,
                 after,
-                sizes[0] + sizes[1],
-                sizes[2],
-                int(np.prod(after)),
-                fan_in,
+                sum(sizes.values()),
+                thresholds,
+                prod(after),
+                layer.fan_in(before),
                 (least, most),
-                time_bins * total,
+                time_bins * every,
             )
         )
         before = after
-    classes, features = shapes["readout.weight"]
-    sources = int(np.prod(before))
+    classes, features = parameter_shapes(architecture)["readout.weight"]
     facts.append(
         LayerFacts(
             "readout",
@@ -250,23 +234,10 @@ def describe(architecture: Architecture, time_bins: int = 10) -> tuple[LayerFact
             classes,
             features,
             (classes, classes),
-            time_bins * sources * classes,
+            time_bins * prod(before) * classes,
         )
     )
     return tuple(facts)
-
-
-def _fan_out(layer: Layer, before: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Return the least and the most accumulations that a source of a layer triggers, and those of all sources together."""
-    channels, height, width = before
-    if isinstance(layer, Dense):
-        return layer.neurons, layer.neurons, prod(before) * layer.neurons
-    if isinstance(layer, AvgPool):
-        (kernel, stride, padding), targets = layer.window, 1
-    else:
-        kernel, stride, padding, targets = layer.kernel, layer.stride, layer.padding, layer.channels
-    windows = windows_over_frame(height, width, pair(kernel), pair(stride), pair(padding)) * targets
-    return int(windows.min()), int(windows.max()), int(windows.sum()) * channels
 
 
 def architecture_to_dict(architecture: Architecture) -> dict[str, Any]:

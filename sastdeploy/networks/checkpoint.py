@@ -42,7 +42,7 @@ class Checkpoint:
     Args:
         architecture: the network, for its input shape and class count.
         parameters: float32 arrays: ``layers.{i}.weight`` (dense ``[N, J]``, conv ``[O, I, K, K]``),
-            ``layers.{i}.bias`` ``[C]``, ``layers.{i}.threshold`` ``[C]`` for every Dense and Conv at position i of
+            ``layers.{i}.bias`` ``[C]``, ``layers.{i}.threshold`` ``[C]`` for every layer with neurons at position i of
             ``architecture.layers``; ``readout.weight`` ``[K, J]`` and ``readout.bias`` ``[K]``.
         preprocessing: how recordings became frames.
         classes: class names in label order.

@@ -9,7 +9,7 @@ from typing import Any
 from sastdeploy.program.limits import MAX_VALUES, is_int, refuse, short
 from sastdeploy.program.records import KINDS, Program, Readout
 from sastdeploy.recordings.events import LONGEST_US
-from sastdeploy.recordings.frames import MAX_COUNT, Preprocessing
+from sastdeploy.recordings.frames import LARGEST_CLIP, Preprocessing
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
@@ -63,8 +63,8 @@ def _check_preprocessing(p: Preprocessing) -> None:
         refuse(where, f"time_bins is {short(p.time_bins)}", "a whole number, 1 to 1000")
     if p.window_us is not None and not is_int(p.window_us, 1, LONGEST_US):
         refuse(where, f"window_us is {short(p.window_us)}", f"None, or a whole number, 1 to {LONGEST_US}")
-    if not is_int(p.c_clip, 1, MAX_COUNT):
-        refuse(where, f"c_clip is {short(p.c_clip)}", f"a whole number, 1 to {MAX_COUNT}")
+    if not is_int(p.c_clip, 1, LARGEST_CLIP):
+        refuse(where, f"c_clip is {short(p.c_clip)}", f"a whole number, 1 to {LARGEST_CLIP}")
     if type(p.divisor) is not float or not math.isfinite(p.divisor) or p.divisor < p.c_clip:
         refuse(where, f"divisor is {short(p.divisor)}", f"a finite number of at least c_clip ({p.c_clip})")
     if p.normalisation == "sample_max":

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
 from sastdeploy.recordings.events import Events, Segment, checked_events
-from sastdeploy.recordings.frames import MAX_COUNT, Frames, Preprocessing, index_dtype
+from sastdeploy.recordings.frames import LARGEST_CLIP, LARGEST_COUNT, Frames, Preprocessing, index_dtype
 
 RULE = 1
 """Version of the binning rule; part of every cache key."""
@@ -41,7 +41,7 @@ def count_events(
     )
     places = np.flatnonzero(counts)
     per_bin = np.bincount(places // inputs, minlength=time_bins)
-    return per_bin, places % inputs, np.minimum(counts[places], 255).astype(np.uint8)
+    return per_bin, places % inputs, np.minimum(counts[places], LARGEST_COUNT).astype(np.uint8)
 
 
 def bin_events(
@@ -108,4 +108,4 @@ def find_scale(frames: Frames) -> int:
     pieces = (frames.count[i : i + _PIECE] for i in range(0, len(frames.count), _PIECE))
     histogram = sum(np.bincount(piece, minlength=256) for piece in pieces)
     covered = np.cumsum(histogram) >= np.ceil(0.99 * len(frames.count))
-    return min(int(np.argmax(covered)), MAX_COUNT)
+    return min(int(np.argmax(covered)), LARGEST_CLIP)

@@ -17,11 +17,17 @@ from numpy.typing import NDArray
 from sastdeploy.errors import InputError
 from sastdeploy.recordings.events import LONGEST_US
 
-MAX_COUNT = 127
-"""Largest event count per bin and input that a program accepts: exact in every engine's 8-bit integer kernels."""
-
 LARGEST_COUNT = 255
-"""Largest event count per bin and input that frames hold; binning saturates there."""
+"""Largest event count per bin and input that frames hold, a byte's; binning saturates there.
+
+Frames are counted once, for networks of every clip: each takes ``min(count, c_clip)`` itself, `LARGEST_CLIP` at most, and
+`sample_max` divides by a recording's largest count as it was counted. So their limit is the byte's, not the clip's.
+"""
+LARGEST_CLIP = 127
+"""Largest ``c_clip``, and so the largest value that enters a layer of a program.
+
+Every engine multiplies it by 8-bit weights exactly: it fits a signed byte, and two products of 127 * 127 fit 16 bits.
+"""
 MOST_DIVISOR = 1e12
 
 NORMALISATIONS = ("fixed", "sample_max")
@@ -60,9 +66,9 @@ class Preprocessing:
             raise InputError(
                 f"normalisation '{self.normalisation}': unknown. Allowed: {', '.join(NORMALISATIONS)}."
             )
-        if not 1 <= self.c_clip <= MAX_COUNT:
+        if not 1 <= self.c_clip <= LARGEST_CLIP:
             raise InputError(
-                f"c_clip {self.c_clip}: outside 1 to {MAX_COUNT}. Choose a clip within that range."
+                f"c_clip {self.c_clip}: outside 1 to {LARGEST_CLIP}. Choose a clip within that range."
             )
         if not (np.isfinite(self.divisor) and self.divisor >= self.c_clip):
             raise InputError(
@@ -137,7 +143,7 @@ class Frames:
         indptr: int64 ``[N * T + 1]``, from 0 to the number of entries; row ``n * T + t`` occupies
             ``indptr[row]:indptr[row + 1]``.
         index: uint16 (uint32 above 65,536 inputs), strictly ascending within a row, below ``P * H * W``.
-        count: uint8, 1 to 255, never 0 (programs clip at 127 or less). Arrays may be memory-mapped.
+        count: uint8, 1 to 255, never 0 (networks and programs clip at 127 or less). Arrays may be memory-mapped.
 
     Raises:
         InputError: the arrays contradict each other, or an entry lies outside its range.
@@ -202,7 +208,9 @@ class Frames:
     def clipped(self, c_clip: int) -> Frames:
         """Return the frames with every count replaced by ``min(count, c_clip)``, c_clip from 1 to 255."""
         if not 1 <= c_clip <= LARGEST_COUNT:
-            raise InputError(f"c_clip {c_clip}: outside 1 to {LARGEST_COUNT}.")
+            raise InputError(
+                f"c_clip {c_clip}: outside 1 to {LARGEST_COUNT}, which is all that frames hold. Choose a clip within that range."
+            )
         counts = np.minimum(self.count, np.uint8(c_clip))
         return Frames._trusted(self.shape, self.time_bins, self.indptr, self.index, counts)
 
@@ -225,8 +233,11 @@ class Frames:
             raise InputError(
                 f"frames: expected integers [N, T, P, H, W], found {counts.dtype} {list(counts.shape)}."
             )
-        if counts.size and (counts.min() < 0 or counts.max() > 255):
-            raise InputError("frames: a count is outside 0 to 255. Clip counts before building frames.")
+        if counts.size and (counts.min() < 0 or counts.max() > LARGEST_COUNT):
+            raise InputError(
+                f"frames: a count is outside 0 to {LARGEST_COUNT}. Found {counts.min()} to {counts.max()}. Clip them first, as in "
+                f"np.clip(counts, 0, {LARGEST_COUNT}); a network clips at {LARGEST_CLIP} or less anyway."
+            )
         flat = counts.reshape(counts.shape[0] * counts.shape[1], int(np.prod(counts.shape[2:])))
         rows, index = np.nonzero(flat)
         indptr = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=len(flat)))))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,37 +102,31 @@ def simulate(
     )
 
 
-def _newest_first(folder: Path) -> list[Path]:
-    """Return the folder's ONNX files; hidden ones are half-written files and editors' marks, and one may vanish meanwhile."""
-    dated = []
-    for path in folder.glob("*.onnx"):
-        if not path.name.startswith("."):
-            with suppress(OSError):
-                dated.append((-path.stat().st_mtime_ns, path.name, path))
-    return [path for *_, path in sorted(dated)]
-
-
 def choose_program(
     folder: Path,
     dataset: str | None = None,
     sensor_size: tuple[int, int, int] | None = None,
     say: Say = lambda text: None,
 ) -> Path:
-    """Return the newest compiled program in ``folder`` that fits the data set (frame shape, class count).
+    """Return the one compiled program (.onnx) in ``folder`` that fits the data set (sensor, frame size, class count).
 
     Args:
         dataset: name of a data set; None accepts every program. sensor_size: accept only this ``(W, H, P)``.
-        say: told about ONNX files that are passed over because they are damaged or newer.
+        say: told about ONNX files that are passed over because they are damaged or of a newer format.
 
     Raises:
-        InputError: none fits; the message says how to compile one.
+        InputError: none fits, or several do: nothing is guessed. The message names them, or says how to compile one.
     """
     from sastdeploy.program.file import read_manifest
     from sastdeploy.recordings.catalog import dataset as facts_of
 
     facts = facts_of(dataset) if dataset else None
-    others = []
-    for path in _newest_first(folder):
+    fitting: list[Path] = []
+    others: list[str] = []
+    for path in sorted(folder.glob("*.onnx")):
+        # Half-written files, editors' marks, and links to nothing.
+        if path.name.startswith(".") or not os.path.exists(path):
+            continue
         try:
             manifest = read_manifest(path)
             sensor = tuple(manifest["preprocessing"]["sensor_size"])
@@ -140,12 +134,20 @@ def choose_program(
         except (InputError, KeyError, TypeError) as error:
             say(f"passed over {path.name}: {error}")
             continue
-        shape = (sensor, frame, classes)
-        fits = facts is None or shape == (facts.sensor_size, facts.frame_size, len(facts.classes))
+        sizes = (sensor, frame, classes)
+        fits = facts is None or sizes == (facts.sensor_size, facts.frame_size, len(facts.classes))
         if fits and sensor_size in (None, sensor):
-            return path
-        others.append(path.name)
+            fitting.append(path)
+        else:
+            others.append(path.name)
+    if len(fitting) == 1:
+        return fitting[0]
     wanted = f"that fits {dataset}" if dataset else "that fits the recording" if sensor_size else "here"
+    if fitting:
+        names = ", ".join(path.name for path in fitting)
+        raise InputError(
+            f"{folder}: more than one compiled program {wanted}: {names}. Name one (sastdeploy simulate PROGRAM ...)."
+        )
     passed = f" ({', '.join(others)}: for other data)" if others else ""
     name = dataset or "DATASET"
     raise InputError(

@@ -14,11 +14,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sastdeploy.networks.architecture import AvgPool, Conv, Dense
+from sastdeploy.networks.architecture import Layer
 from sastdeploy.networks.checkpoint import Checkpoint
 from sastdeploy.recordings.frames import Frames, LabelledFrames
 from sastdeploy.training.inference import frame_values, network_of
 from sastdeploy.training.initial import apply_factors
+from sastdeploy.training.layers import SUMS
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.states import batch_size
 
@@ -49,23 +50,24 @@ def linear_maps(checkpoint: Checkpoint) -> tuple[LinearMap, ...]:
         for name, value in checkpoint.parameters.items()
         if name.endswith("weight")
     }
-    maps, shape, pool = [], architecture.input_shape, (1, 1, 0)
+    maps, shape = [], architecture.input_shape
+    between: list[Layer] = []
     for i, (layer, after) in enumerate(zip(architecture.layers, architecture.shapes())):
-        if isinstance(layer, AvgPool):
-            pool = layer.window
+        if not layer.has_neurons:
+            between.append(layer)
             continue
         weight = weights[f"layers.{i}.weight"]
 
         def current(
-            x: Tensor, layer: Dense | Conv = layer, weight: Tensor = weight, pool: tuple[int, int, int] = pool
+            x: Tensor, layers: tuple[Layer, ...] = (*between, layer), weight: Tensor = weight
         ) -> Tensor:
-            pooled = F.avg_pool2d(x[None], *pool)
-            if isinstance(layer, Conv):
-                return F.conv2d(pooled, weight, None, layer.stride, layer.padding)
-            return F.linear(pooled.flatten(1), weight)
+            s = x[None, None]
+            for each in layers:
+                s = SUMS[each.kind](each, {"weight": weight}, s, False)
+            return s[0]
 
         maps.append(_linear_map(f"layers.{i}", shape, current))
-        shape, pool = after, (1, 1, 0)
+        shape, between = after, []
 
     def scores(x: Tensor) -> Tensor:
         features = x.mean((1, 2)) if architecture.readout.global_average_pool else x.flatten()

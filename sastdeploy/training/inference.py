@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sastdeploy.errors import InputError
-from sastdeploy.networks.architecture import Architecture, AvgPool
+from sastdeploy.networks.architecture import Architecture
 from sastdeploy.networks.checkpoint import Checkpoint
 from sastdeploy.recordings.frames import Frames, LabelledFrames, Preprocessing, require_fit
 from sastdeploy.statistics import paired_interval, wilson_interval
@@ -169,12 +169,7 @@ def predict(
 
 def lif_layer_sizes(architecture: Architecture) -> dict[str, int]:
     """Return the number of neurons of every LIF layer by its name, as in ``layers.0``, first to last."""
-    layers = zip(architecture.layers, architecture.shapes())
-    return {
-        f"layers.{i}": math.prod(shape)
-        for i, (layer, shape) in enumerate(layers)
-        if not isinstance(layer, AvgPool)
-    }
+    return {name: math.prod(shape) for name, shape in architecture.lif_shapes().items()}
 
 
 @dataclass(frozen=True)

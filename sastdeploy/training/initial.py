@@ -10,7 +10,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sastdeploy.networks.architecture import AvgPool
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.sparse import SparseValues
 
@@ -37,7 +36,7 @@ def alive_factors(
     with torch.no_grad():
         for i, layer in enumerate(network.architecture.layers):
             current = network.currents(i, s)
-            if isinstance(layer, AvgPool):
+            if not layer.has_neurons:
                 s, _ = network.layer(i, current, True)
                 continue
             factor = _factor(network, i, current, rate)

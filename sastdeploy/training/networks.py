@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import cast
 
 import numpy as np
@@ -12,11 +11,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sastdeploy.networks.architecture import Architecture, AvgPool, Conv, Dense
+from sastdeploy.networks.architecture import Architecture
 from sastdeploy.networks.builtin import parameter_shapes
 from sastdeploy.training.fused import fits, run_lif_fused
+from sastdeploy.training.layers import SUMS, TAKES_SPARSE
 from sastdeploy.training.neurons import run_lif
-from sastdeploy.training.sparse import SparseLinear, SparseValues
+from sastdeploy.training.sparse import SparseValues
 
 
 class SpikingNetwork(nn.Module):
@@ -96,40 +96,27 @@ class SpikingNetwork(nn.Module):
         return F.linear(pooled, self.value("readout.weight"), self.value("readout.bias"))
 
     def currents(self, i: int, s: Tensor | SparseValues) -> Tensor:
-        """Return what layer i receives, ``[T, B, ...]``: the weighted sums and biases of its inputs, or a pool's inputs."""
+        """Return what layer i's neurons receive, ``[T, B, ...]``: its weighted sums and biases; of a pool its means."""
         layer = self.architecture.layers[i]
-        if isinstance(layer, AvgPool):
-            return cast(Tensor, s)
-        weight, bias = self.value(f"layers.{i}.weight"), self.value(f"layers.{i}.bias")
-        if isinstance(s, SparseValues):
-            # torch does not annotate `apply`.
-            flat: Tensor = SparseLinear.apply(weight, bias, s)  # type: ignore[no-untyped-call]
-            return flat.view(s.time_bins, s.recordings, -1)
-        if isinstance(layer, Conv):
-            # With channels last, convolutions on the CPU take a fifth less time, one of few channels an eighth.
-            form = torch.channels_last if self.fused and fits(s) else torch.contiguous_format
-            return _over_steps(
-                lambda flat: F.conv2d(
-                    flat.contiguous(memory_format=form), weight, bias, layer.stride, layer.padding
-                ),
-                s,
-            )
-        return F.linear(s.flatten(2), weight, bias)
+        parts = ("weight", "bias") if layer.has_neurons else ()
+        values = {part: self.value(f"layers.{i}.{part}") for part in parts}
+        return SUMS[layer.kind](layer, values, s, self.fused)
 
     def layer(
         self, i: int, current: Tensor, hard: bool, slope: float | Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Return layer i's spikes and membranes, ``[T, B, ...]``, for its currents; of a pool its means and None."""
-        layer = self.architecture.layers[i]
-        if isinstance(layer, AvgPool):
-            return _over_steps(lambda flat: F.avg_pool2d(flat, *layer.window), current), None
-        threshold = self.value(f"layers.{i}.threshold")
-        if isinstance(layer, Conv):
-            threshold = threshold.view(-1, 1, 1)
+        if not self.architecture.layers[i].has_neurons:
+            return current, None
+        threshold = self.threshold(f"layers.{i}", current)
         run = run_lif_fused if self.fused and fits(current) else run_lif
         return run(
             current, threshold, self.architecture.neuron.alpha, self.slope if slope is None else slope, hard
         )
+
+    def threshold(self, name: str, current: Tensor) -> Tensor:
+        """Return a layer's thresholds, one per channel, in the shape that meets its currents ``[T, B, C, ...]``."""
+        return self.value(f"{name}.threshold").view(-1, *[1] * (current.ndim - 3))
 
     @property
     def device(self) -> torch.device:
@@ -138,8 +125,8 @@ class SpikingNetwork(nn.Module):
 
     @property
     def takes_sparse(self) -> bool:
-        """Whether frames may come in sparse form: the first layer is dense, and the kernels are wanted."""
-        return self.fused and isinstance(self.architecture.layers[0], Dense)
+        """Whether frames may come in sparse form: the first layer takes it, and the kernels are wanted."""
+        return self.fused and self.architecture.layers[0].kind in TAKES_SPARSE
 
     def initialise(self, generator: torch.Generator, scale: float = 1.0) -> None:
         """Draw every weight and bias from U(-a, a), ``a = scale / sqrt(fan_in)``; scale 1 is torch's default."""
@@ -164,9 +151,3 @@ class SpikingNetwork(nn.Module):
         with torch.no_grad():
             for name in parameter_shapes(self.architecture):
                 self.value(name).copy_(torch.from_numpy(arrays[name]))
-
-
-def _over_steps(operation: Callable[[Tensor], Tensor], s: Tensor) -> Tensor:
-    """Apply an operation on ``[N, C, H, W]`` to ``[T, B, C, H, W]`` with time and batch as one axis."""
-    result = operation(s.flatten(0, 1))
-    return result.view(*s.shape[:2], *result.shape[1:])

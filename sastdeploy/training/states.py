@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
-from sastdeploy.networks.architecture import AvgPool
 from sastdeploy.networks.checkpoint import Checkpoint
 from sastdeploy.recordings.frames import Frames
 from sastdeploy.training.inference import check_fit, frame_values, network_of
@@ -40,7 +39,6 @@ def visited_states(checkpoint: Checkpoint, frames: Frames, hard: bool) -> Iterat
     check_frames(checkpoint, frames)
     network = network_of(checkpoint, torch.float64)
     names = lif_layers(checkpoint)
-    thresholds = [_per_channel(checkpoint, name) for name in names]
     size = batch_size(checkpoint)
     for start in range(0, len(frames), size):
         chosen = slice(start, start + size)
@@ -51,10 +49,10 @@ def visited_states(checkpoint: Checkpoint, frames: Frames, hard: bool) -> Iterat
             LayerStates(
                 name,
                 membrane.transpose(0, 1).numpy(),
-                (membrane - threshold).transpose(0, 1).numpy(),
+                (membrane - network.threshold(name, membrane)).transpose(0, 1).numpy(),
                 spikes.transpose(0, 1).numpy(),
             )
-            for name, threshold, (spikes, membrane) in zip(names, thresholds, record)
+            for name, (spikes, membrane) in zip(names, record)
         )
 
 
@@ -79,17 +77,10 @@ def check_frames(checkpoint: Checkpoint, frames: Frames) -> None:
 
 def lif_layers(checkpoint: Checkpoint) -> tuple[str, ...]:
     """Return the names of the layers with neurons, first to last, as in ``layers.0``."""
-    layers = checkpoint.architecture.layers
-    return tuple(f"layers.{i}" for i, layer in enumerate(layers) if not isinstance(layer, AvgPool))
+    return tuple(checkpoint.architecture.lif_shapes())
 
 
 def batch_size(checkpoint: Checkpoint) -> int:
     """Return how many recordings run at once: at most 256, and fewer for layers of many neurons."""
     largest = max(int(np.prod(shape)) for shape in checkpoint.architecture.shapes())
     return max(1, min(_MOST_RECORDINGS, _MOST_STATES // (largest * checkpoint.preprocessing.time_bins)))
-
-
-def _per_channel(checkpoint: Checkpoint, name: str) -> torch.Tensor:
-    threshold = torch.from_numpy(checkpoint.parameters[f"{name}.threshold"]).double()
-    dense = checkpoint.parameters[f"{name}.weight"].ndim == 2
-    return threshold if dense else threshold.view(-1, 1, 1)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from itertools import pairwise
+from typing import Any, cast
 
 import numpy as np
 
-from sastdeploy.compiler.ir.nodes import Input, Node, Readout, Shape, require
+from sastdeploy.compiler.ir.nodes import Input, Lif, Node, Shape, Synapses, require
 from sastdeploy.errors import CompileError
 
 
@@ -26,12 +27,17 @@ class Graph:
 
     __hash__ = None  # type: ignore[assignment]  # an object with == but no hash
 
+    @property
+    def input(self) -> Input:
+        """The first node of a valid graph."""
+        return cast(Input, self.nodes[0])
+
     def replace(self, nodes: tuple[Node, ...]) -> Graph:
         """Return the graph with other nodes."""
         return Graph(self.name, nodes)
 
-    def map(self, fit: Callable[[Node], Node]) -> Graph:
-        """Return the graph of ``fit(node)`` for every node.
+    def map(self, fits: Mapping[type, Callable[[Any], Node]]) -> Graph:
+        """Return the graph of ``fits[kind](node)`` for every node of a kind in ``fits``, a more special kind first.
 
         Raises:
             CompileError: the reasons of all nodes that are refused, not of the first alone.
@@ -39,13 +45,47 @@ class Graph:
         nodes: list[Node] = []
         reasons: list[str] = []
         for node in self.nodes:
+            fit = next((fits[kind] for kind in type(node).__mro__ if kind in fits), None)
             try:
-                nodes.append(fit(node))
+                nodes.append(node if fit is None else fit(node))
             except CompileError as error:
                 reasons += error.reasons
         if reasons:
             raise CompileError(*reasons)
         return self.replace(tuple(nodes))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A weighted node of a valid graph, and what stands around it.
+
+    Args:
+        lif: the neurons behind it; None of the readout.
+        before, after: shapes ``(C, H, W)`` of its inputs and outputs. largest: of its sum's inputs, as integers from 0.
+    """
+
+    node: Synapses
+    lif: Lif | None
+    before: Shape
+    after: Shape
+    largest: int
+
+
+def stages(graph: Graph) -> tuple[Stage, ...]:
+    """Return every weighted node, first to last.
+
+    The largest input is ``c_clip`` (counts), 1 (spikes), times the window's size (a pool of either), and for the readout a
+    count over all steps, and over all positions of a channel where it pools.
+    """
+    result: list[Stage] = []
+    largest, before, time_bins = 1, (0, 0, 0), graph.input.time_bins
+    for node, follower, after in zip(graph.nodes, (*graph.nodes[1:], None), shapes(graph)):
+        if isinstance(node, Synapses):
+            lif = follower if isinstance(follower, Lif) else None
+            most = node.largest_input(largest, before, time_bins)
+            result.append(Stage(node, lif, before, after, most))
+        largest, before = node.largest_output(largest), after
+    return tuple(result)
 
 
 def _same(a: Node, b: Node) -> bool:
@@ -83,11 +123,11 @@ def verify(graph: Graph) -> None:
     """
     nodes = graph.nodes
     require(
-        bool(nodes) and isinstance(nodes[0], Input),
+        bool(nodes) and not nodes[0].takes,
         nodes[0] if nodes else None,
         "must begin with an input",
     )
-    require(isinstance(nodes[-1], Readout), nodes[-1], "must end with a readout")
+    require(nodes[-1].gives == "scores", nodes[-1], "must end with a readout")
     names = [node.name for node in nodes]
     for node, name in zip(nodes, names):
         require(bool(name) and names.count(name) == 1, node, "names must be unique and not empty")

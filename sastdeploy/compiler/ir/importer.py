@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from sastdeploy.compiler.ir.graph import Graph, verify
-from sastdeploy.compiler.ir.nodes import AvgPool as AvgPoolNode
-from sastdeploy.compiler.ir.nodes import Conv2d, Dense, Input, Lif, Node, Readout
-from sastdeploy.networks.architecture import AvgPool, Conv
+from sastdeploy.compiler.ir.nodes import AvgPool, Conv2d, Dense, Input, Lif, Node, Readout
+from sastdeploy.networks import layers
 from sastdeploy.networks.checkpoint import Checkpoint
+
+Arrays = dict[str, NDArray[np.float64]]
 
 
 def graph_from_checkpoint(checkpoint: Checkpoint) -> Graph:
@@ -21,26 +26,44 @@ def graph_from_checkpoint(checkpoint: Checkpoint) -> Graph:
     nodes: list[Node] = [Input("input", frames.frame_shape, frames.time_bins, frames.c_clip, frames.divisor)]
     for i, layer in enumerate(architecture.layers):
         name = f"layers.{i}"
-        if isinstance(layer, AvgPool):
-            nodes.append(AvgPoolNode(name, *layer.window))
-            continue
-        weight, bias, threshold = (
-            _real(checkpoint, f"{name}.{part}") for part in ("weight", "bias", "threshold")
-        )
-        if isinstance(layer, Conv):
-            stride, padding = (layer.stride, layer.stride), (layer.padding, layer.padding)
-            nodes.append(Conv2d(name, weight, bias, stride=stride, padding=padding))
-        else:
-            nodes.append(Dense(name, weight, bias))
-        nodes.append(Lif(f"{name}.lif", architecture.neuron.alpha, threshold))
+        arrays = _arrays(checkpoint, name)
+        nodes.append(_NODES[layer.kind](name, layer, arrays))
+        if layer.has_neurons:
+            nodes.append(Lif(f"{name}.lif", architecture.neuron.alpha, arrays["threshold"]))
     pool = "average" if architecture.readout.global_average_pool else "none"
-    nodes.append(
-        Readout("readout", _real(checkpoint, "readout.weight"), _real(checkpoint, "readout.bias"), pool=pool)
-    )
+    arrays = _arrays(checkpoint, "readout")
+    nodes.append(Readout("readout", arrays["weight"], arrays["bias"], pool=pool))
     graph = Graph(architecture.name, tuple(nodes))
     verify(graph)
     return graph
 
 
-def _real(checkpoint: Checkpoint, name: str) -> np.ndarray:
-    return checkpoint.parameters[name].astype(np.float64)
+def _arrays(checkpoint: Checkpoint, name: str) -> Arrays:
+    """Return a layer's parameters in float64, as in ``weight``."""
+    start = f"{name}."
+    return {
+        key.removeprefix(start): value.astype(np.float64)
+        for key, value in checkpoint.parameters.items()
+        if key.startswith(start)
+    }
+
+
+def _dense(name: str, layer: layers.Dense, arrays: Arrays) -> Node:
+    return Dense(name, arrays["weight"], arrays["bias"])
+
+
+def _conv(name: str, layer: layers.Conv, arrays: Arrays) -> Node:
+    window = layer.window
+    return Conv2d(name, arrays["weight"], arrays["bias"], stride=window.stride, padding=window.padding)
+
+
+def _avg_pool(name: str, layer: layers.AvgPool, arrays: Arrays) -> Node:
+    return AvgPool(name, layer.kernel, layer.stride, layer.padding)
+
+
+_NODES: dict[str, Callable[[str, Any, Arrays], Node]] = {
+    "dense": _dense,
+    "conv": _conv,
+    "avg_pool": _avg_pool,
+}
+"""The node that computes a layer's sums, by the layer's kind."""

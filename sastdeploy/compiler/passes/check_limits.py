@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from math import prod
 
-from sastdeploy.compiler.ir.graph import Graph, shapes
-from sastdeploy.compiler.ir.nodes import Conv2d, Lif, Shape, Synapses
+from sastdeploy.compiler.ir.graph import Graph, stages
+from sastdeploy.compiler.ir.nodes import Synapses
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
-from sastdeploy.windows import windows_over
 
 
 def check_limits(graph: Graph, profile: HardwareProfile) -> Graph:
@@ -21,39 +20,20 @@ def check_limits(graph: Graph, profile: HardwareProfile) -> Graph:
     """
     neurons = memory = 0
     reasons: list[str] = []
-    source, before = "input", (0, 0, 0)
-    for node, shape in zip(graph.nodes, shapes(graph)):
-        if isinstance(node, Lif):
-            neurons += int(np.prod(shape))
-        if isinstance(node, Synapses):
-            memory += weight_bytes(node, profile.weight_bits)
-            targets = fan_out(node, before)
-            reasons += _exceeded(node.name, "sources per neuron", fan_in(node), profile, "fan_in")
-            reasons += _exceeded(
-                f"{source}, into {node.name}", "targets per source", targets, profile, "fan_out"
-            )
-            source = node.name
-        before = shape
+    source = graph.input.name
+    for stage in stages(graph):
+        node = stage.node
+        neurons += 0 if stage.lif is None else prod(stage.after)
+        memory += weight_bytes(node, profile.weight_bits)
+        reasons += _exceeded(node.name, "sources per neuron", node.fan_in, profile, "fan_in")
+        targets = node.fan_out(stage.before)
+        reasons += _exceeded(f"{source}, into {node.name}", "targets per source", targets, profile, "fan_out")
+        source = node.name
     reasons += _exceeded(graph.name, "neurons in all", neurons, profile, "neurons")
     reasons += _exceeded(graph.name, "bytes of packed weights in all", memory, profile, "memory_bytes")
     if reasons:
         raise CompileError(*reasons)
     return graph
-
-
-def fan_in(node: Synapses) -> int:
-    """Return the most sources that one neuron of a layer sums."""
-    return int(np.prod(node.weight.shape[1:]))
-
-
-def fan_out(node: Synapses, before: Shape) -> int:
-    """Return the most accumulations that one source triggers in a layer whose input is ``before``, borders considered."""
-    channels = len(node.weight)
-    if not isinstance(node, Conv2d):
-        return channels
-    window = zip(before[1:], node.weight.shape[2:], node.stride, node.padding)
-    rows, columns = (int(windows_over(*axis).max()) for axis in window)
-    return channels * rows * columns
 
 
 def weight_bytes(node: Synapses, bits: int) -> int:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sastdeploy.compiler.ir.graph import Graph
+from sastdeploy.compiler.ir.graph import Graph, stages
 from sastdeploy.compiler.ir.nodes import Synapses
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
@@ -24,10 +24,10 @@ def fit_gains(graph: Graph, profile: HardwareProfile) -> Graph:
     Raises:
         CompileError: a gain of 2^15 or more, naming layer and channel.
     """
-    for node in graph.nodes:
-        if isinstance(node, Synapses) and node.weight_q is None:
-            raise _not_quantized(node)
-    return graph.map(lambda node: _fit(node, profile) if isinstance(node, Synapses) else node)
+    for stage in stages(graph):
+        if stage.node.weight_q is None:
+            raise _not_quantized(stage.node)
+    return graph.map({Synapses: lambda node: _fit(node, profile)})
 
 
 def _not_quantized(node: Synapses) -> CompileError:

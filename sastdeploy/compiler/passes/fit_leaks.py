@@ -17,18 +17,15 @@ def fit_leaks(graph: Graph, profile: HardwareProfile) -> Graph:
     is not what was trained, the compiler's report warns.
     """
     k = profile.leak_shift
-    return graph.replace(
-        tuple(
-            replace(
-                node,
-                leak_multiplier=int(to_integer(node.alpha, k)),
-                leak_shift=k,
-                spike_test=profile.spike_test,
-                reset=profile.reset,
-                reset_delay=profile.reset_delay,
-            )
-            if isinstance(node, Lif)
-            else node
-            for node in graph.nodes
+
+    def fit(node: Lif) -> Lif:
+        return replace(
+            node,
+            leak_multiplier=int(to_integer(node.alpha, k)),
+            leak_shift=k,
+            spike_test=profile.spike_test,
+            reset=profile.reset,
+            reset_delay=profile.reset_delay,
         )
-    )
+
+    return graph.map({Lif: fit})

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.compiler.ir.graph import Graph
-from sastdeploy.compiler.ir.nodes import Lif, Node, Readout, Synapses
+from sastdeploy.compiler.ir.nodes import Lif, Readout, Synapses
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
 from sastdeploy.program.fixedpoint import FARTHEST, QFormat, to_integer, to_real
@@ -23,21 +23,32 @@ def fit_thresholds_and_biases(graph: Graph, profile: HardwareProfile) -> Graph:
         CompileError: a threshold that rounds to 0 or does not fit, a bias that does not fit: layer, neuron, value, format,
             and what would make it fit.
     """
-    return graph.map(lambda node: _fit(node, profile.membrane))
+    q = profile.membrane
+    return graph.map(
+        {
+            Lif: lambda node: _fit_threshold(node, q),
+            Synapses: lambda node: _fit_bias(node, q),
+            Readout: lambda node: _fit_scores_bias(node, q),
+        }
+    )
 
 
-def _fit(node: Node, q: QFormat) -> Node:
-    if isinstance(node, Lif):
-        codes = to_integer(node.threshold, q.fraction_bits)
-        _check_not_zero(node, codes, q)
-        _check_range(node.name, "threshold", node.threshold, codes, q)
-        return replace(node, threshold_q=codes.astype(np.int32))
-    if not isinstance(node, Synapses):
-        return node
+def _fit_threshold(node: Lif, q: QFormat) -> Lif:
+    codes = to_integer(node.threshold, q.fraction_bits)
+    _check_not_zero(node, codes, q)
+    _check_range(node.name, "threshold", node.threshold, codes, q)
+    return replace(node, threshold_q=codes.astype(np.int32))
+
+
+def _fit_bias(node: Synapses, q: QFormat) -> Synapses:
     codes = to_integer(node.bias, q.fraction_bits)
-    if not isinstance(node, Readout):
-        _check_range(node.name, "bias", node.bias, codes, q)
-    elif (np.abs(codes) >= 1 << 31).any():
+    _check_range(node.name, "bias", node.bias, codes, q)
+    return replace(node, bias_q=codes.astype(np.int32))
+
+
+def _fit_scores_bias(node: Readout, q: QFormat) -> Readout:
+    codes = to_integer(node.bias, q.fraction_bits)
+    if (np.abs(codes) >= 1 << 31).any():
         worst = int(np.argmax(np.abs(codes)))
         raise CompileError(
             f"{node.name}, class {worst}: bias {node.bias[worst]:.6g} does not fit 32 bits with {q.fraction_bits} fractional "

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sastdeploy.compiler.ir.graph import Graph, shapes
-from sastdeploy.compiler.ir.nodes import Input, Lif, Node, Readout, SumPool, Synapses
+from sastdeploy.compiler.ir.graph import Graph, stages
+from sastdeploy.compiler.ir.nodes import Lif, Readout, Synapses
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
 from sastdeploy.program.limits import INT32_END, sum_range, worst_gained
+
+Weighted = TypeVar("Weighted", bound=Synapses)
 
 READOUT_BITS = 32
 """The readout's sums and scores are held in int32, whatever the neurons' accumulator is."""
@@ -20,60 +23,32 @@ READOUT_BITS = 32
 def prove_ranges(graph: Graph, profile: HardwareProfile) -> Graph:
     """Return the graph with each layer's ``accumulator_bits``: the smallest width that its sum cannot overflow.
 
-    Sources reach `largest_inputs`, and nothing is assumed about which are active together.
+    Inputs reach what `stages` says, and nothing is assumed about which are active together.
     Also proven to stay within int32: ``|leak| + |I| + |bias| + theta`` of every neuron, and every score.
 
     Raises:
         CompileError: the profile's accumulator is narrower, or 32 bits are: every layer's reasons, naming neuron, worst
             case, and what would fit.
     """
-    inputs, steps = largest_inputs(graph), _time_bins(graph)
-    nodes: list[Node] = []
-    reasons: list[str] = []
-    for node in graph.nodes:
-        try:
-            if isinstance(node, Lif):
-                _prove_update(nodes[-1], node, inputs[nodes[-1].name], profile)
-            elif isinstance(node, Readout):
-                summed = inputs[node.name]
-                node = _prove_sum(node, summed, READOUT_BITS, "int32, which holds the readout's sums,")
-                _prove_score(node, summed, steps)
-            elif isinstance(node, Synapses):
-                holder = f"{profile.name}'s accumulator"
-                node = _prove_sum(node, inputs[node.name], profile.accumulator_bits, holder)
-        except CompileError as error:
-            reasons += error.reasons
-        nodes.append(node)
-    if reasons:
-        raise CompileError(*reasons)
-    return graph.replace(tuple(nodes))
+    by_name = {stage.node.name: stage for stage in stages(graph)}
+    by_neurons = {stage.lif.name: stage for stage in by_name.values() if stage.lif is not None}
+    bits, holder = profile.accumulator_bits, f"{profile.name}'s accumulator"
 
+    def prove_sum(node: Synapses) -> Synapses:
+        return _prove_sum(node, by_name[node.name].largest, bits, holder)
 
-def largest_inputs(graph: Graph) -> dict[str, int]:
-    """Return the largest value that a source of each weighted layer can have, by the layer's name.
+    def prove_update(lif: Lif) -> Lif:
+        stage = by_neurons[lif.name]
+        _prove_update(stage.node, lif, stage.largest, profile)
+        return lif
 
-    That is ``c_clip`` (input), 1 (spikes), ``k^2`` (a pool of spikes), and for the readout a count over all steps, and
-    over all positions of a channel where it pools.
-    """
-    largest, result = 1, {}
-    before = (0, 0, 0)
-    for node, shape in zip(graph.nodes, shapes(graph)):
-        if isinstance(node, Input):
-            largest = node.c_clip
-        elif isinstance(node, Lif):
-            largest = 1
-        elif isinstance(node, SumPool):
-            largest *= node.size
-        elif isinstance(node, Readout):
-            result[node.name] = _time_bins(graph) * (before[1] * before[2] if node.pool == "sum" else 1)
-        elif isinstance(node, Synapses):
-            result[node.name] = largest
-        before = shape
-    return result
+    def prove_scores(node: Readout) -> Readout:
+        summed = by_name[node.name].largest
+        proven = _prove_sum(node, summed, READOUT_BITS, "int32, which holds the readout's sums,")
+        _prove_scores(node, summed, graph.input.time_bins)
+        return proven
 
-
-def _time_bins(graph: Graph) -> int:
-    return next(node.time_bins for node in graph.nodes if isinstance(node, Input))
+    return graph.map({Synapses: prove_sum, Lif: prove_update, Readout: prove_scores})
 
 
 def worst_sums(node: Synapses, largest: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -90,7 +65,7 @@ def signed_width(low: int, high: int) -> int:
     return max((-low - 1).bit_length() if low < 0 else 0, high.bit_length()) + 1
 
 
-def _prove_sum(node: Synapses, largest: int, offered: int, holder: str) -> Synapses:
+def _prove_sum(node: Weighted, largest: int, offered: int, holder: str) -> Weighted:
     low, high = worst_sums(node, largest)
     needed = signed_width(int(low.min()), int(high.max()))
     if needed > offered:
@@ -107,14 +82,8 @@ def _prove_sum(node: Synapses, largest: int, offered: int, holder: str) -> Synap
     return replace(node, accumulator_bits=needed)
 
 
-def _prove_update(node: Node, lif: Lif, largest: int, profile: HardwareProfile) -> None:
-    if (
-        not isinstance(node, Synapses)
-        or node.multiplier is None
-        or node.shift is None
-        or node.bias_q is None
-        or lif.threshold_q is None
-    ):
+def _prove_update(node: Synapses, lif: Lif, largest: int, profile: HardwareProfile) -> None:
+    if node.multiplier is None or node.shift is None or node.bias_q is None or lif.threshold_q is None:
         raise CompileError(
             f"{lif.name}: ranges are proven after gains, thresholds and biases. Order the passes so."
         )
@@ -125,7 +94,7 @@ def _prove_update(node: Node, lif: Lif, largest: int, profile: HardwareProfile) 
     _prove_int32(node.name, "neuron", "the membrane update |leak| + |I| + |bias| + theta", update)
 
 
-def _prove_score(node: Synapses, summed: int, steps: int) -> None:
+def _prove_scores(node: Readout, summed: int, steps: int) -> None:
     if node.multiplier is None or node.shift is None or node.bias_q is None:
         raise CompileError(f"{node.name}: ranges are proven after gains and biases. Order the passes so.")
     low, high = worst_sums(node, summed)

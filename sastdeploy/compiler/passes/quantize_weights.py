@@ -19,9 +19,7 @@ def quantize_weights(graph: Graph, profile: HardwareProfile) -> Graph:
     ``s = max|W| / (2^(b-1) - 1)`` per tensor or per output channel, 1 for a tensor of zeros. With power-of-two
     scales the whole factor ``gain * s`` is rounded up to a power of two, so that nothing clips and a shift suffices.
     """
-    return graph.replace(
-        tuple(_quantize(node, profile) if isinstance(node, Synapses) else node for node in graph.nodes)
-    )
+    return graph.map({Synapses: lambda node: _quantize(node, profile)})
 
 
 def _quantize(node: Synapses, profile: HardwareProfile) -> Synapses:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sastdeploy.program.layers.lif import PER_CHANNEL, Array, Lif
-from sastdeploy.program.layers.weights import Stored, array_shapes, stored_arrays, weight_record
+from sastdeploy.program.layers.lif import Array, Lif, LifLayer
+from sastdeploy.program.layers.weights import weight_record
 from sastdeploy.program.limits import (
     MAX_STEP,
     Shape,
@@ -20,14 +20,13 @@ from sastdeploy.program.limits import (
     is_pair,
     refuse,
     short,
-    worst_sums,
 )
 from sastdeploy.program.onnx_nodes import Nodes
-from sastdeploy.windows import window_count
+from sastdeploy.windows import Window
 
 
 @dataclass(frozen=True)
-class ConvLif:
+class ConvLif(LifLayer):
     """``acc`` = integer cross-correlation with zero padding, then `Lif`. weight: int8 [O, I, KH, KW]."""
 
     name: str
@@ -37,16 +36,14 @@ class ConvLif:
     padding: tuple[int, int]
     lif: Lif
     kind: str = field(default="conv", init=False)
-    since_format: ClassVar[int] = 1
+
+    @property
+    def window(self) -> Window:
+        _, _, height, width = self.weight.shape
+        return Window((height, width), self.stride, self.padding)
 
     def output_shape(self, shape: Shape) -> Shape:
-        rows, columns = (
-            window_count(*axis) for axis in zip(shape[1:], self.weight.shape[2:], self.stride, self.padding)
-        )
-        return (self.weight.shape[0], rows, columns)
-
-    def largest_output(self, largest: int) -> int:
-        return 1
+        return (self.weight.shape[0], *self.window.output(shape))
 
     def check(self, where: str, shape: Shape, largest: int) -> None:
         """Accept a layer that fits inputs of ``shape`` from 0 to ``largest``; its weighted sums fit 32 bits."""
@@ -64,9 +61,7 @@ class ConvLif:
                 wrong = f"kernel is {self.weight.shape[2 + axis]} along {'HW'[axis]}"
                 refuse(where, wrong, f"at most {size}, the padded input")
         check_output(where, self.output_shape(shape))
-        if not isinstance(self.lif, Lif):
-            refuse(where, f"lif is a {type(self.lif).__name__}", "a Lif record")
-        self.lif.check(where, len(self.weight), worst_sums(self.weight, largest))
+        self.check_lif(where, largest)
 
     def sums(self, x: Array) -> Array:
         """Return ``acc`` ``[O, OH, OW]`` for one step's input ``[I, H, W]``."""
@@ -134,13 +129,6 @@ class ConvLif:
         fields = weight_record(self.kind, self.name, self.weight, self.weight_bits)
         window = {"stride": list(self.stride), "padding": list(self.padding)}
         return {**fields, **window, "lif": self.lif.record()}
-
-    def arrays(self) -> Stored:
-        return stored_arrays(self.weight, self.weight_bits, PER_CHANNEL, self.lif)
-
-    @classmethod
-    def array_shapes(cls, record: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], int]]:
-        return array_shapes(record, PER_CHANNEL)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> ConvLif:

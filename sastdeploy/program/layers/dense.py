@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sastdeploy.program.layers.lif import PER_CHANNEL, Array, Lif
-from sastdeploy.program.layers.weights import Stored, array_shapes, stored_arrays, weight_record
-from sastdeploy.program.limits import Shape, by, check_output, check_weight, refuse, worst_sums
+from sastdeploy.program.layers.lif import Array, Lif, LifLayer
+from sastdeploy.program.layers.weights import weight_record
+from sastdeploy.program.limits import Shape, by, check_output, check_weight, refuse
 from sastdeploy.program.onnx_nodes import Nodes
 
 
 @dataclass(frozen=True)
-class DenseLif:
+class DenseLif(LifLayer):
     """``acc = weight @ x`` on the flattened (C order) input, then `Lif`. weight: int8 [N, J], |w| <= 2^(bits-1) - 1."""
 
     name: str
@@ -25,13 +25,9 @@ class DenseLif:
     weight_bits: int
     lif: Lif
     kind: str = field(default="dense", init=False)
-    since_format: ClassVar[int] = 1
 
     def output_shape(self, shape: Shape) -> Shape:
         return (self.weight.shape[0], 1, 1)
-
-    def largest_output(self, largest: int) -> int:
-        return 1
 
     def check(self, where: str, shape: Shape, largest: int) -> None:
         """Accept a layer that fits inputs of ``shape`` from 0 to ``largest``; its weighted sums fit 32 bits."""
@@ -40,9 +36,7 @@ class DenseLif:
             wrong = f"weight has {self.weight.shape[1]} columns"
             refuse(where, wrong, f"{math.prod(shape)}, one per value of its {by(shape)} input")
         check_output(where, self.output_shape(shape))
-        if not isinstance(self.lif, Lif):
-            refuse(where, f"lif is a {type(self.lif).__name__}", "a Lif record")
-        self.lif.check(where, len(self.weight), worst_sums(self.weight, largest))
+        self.check_lif(where, largest)
 
     def sums(self, x: Array) -> Array:
         """Return ``acc`` ``[N, 1, 1]`` for one step's input ``[C, H, W]``."""
@@ -71,13 +65,6 @@ class DenseLif:
         """Return every field that is no array as plain values, for a file's manifest."""
         fields = weight_record(self.kind, self.name, self.weight, self.weight_bits)
         return {**fields, "lif": self.lif.record()}
-
-    def arrays(self) -> Stored:
-        return stored_arrays(self.weight, self.weight_bits, PER_CHANNEL, self.lif)
-
-    @classmethod
-    def array_shapes(cls, record: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], int]]:
-        return array_shapes(record, PER_CHANNEL)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> DenseLif:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
+from sastdeploy.program.layers.weights import Stored, array_shapes, stored_arrays
 from sastdeploy.program.limits import (
     MAX_LEAK_SHIFT,
     MAX_MULTIPLIER,
@@ -20,6 +21,7 @@ from sastdeploy.program.limits import (
     refuse,
     short,
     worst_gained,
+    worst_sums,
 )
 
 Array = NDArray[np.int64]
@@ -126,6 +128,31 @@ class Lif:
             reset=record["reset"],
             reset_delay=record["reset_delay"],
         )
+
+
+class LifLayer:
+    """What every kind of weighted layer with LIF neurons shares: spikes go out, weights and neurons into the file."""
+
+    weight: NDArray[np.int8]
+    weight_bits: int
+    lif: Lif
+    since_format: ClassVar[int] = 1
+
+    def largest_output(self, largest: int) -> int:
+        return 1
+
+    def check_lif(self, where: str, largest: int) -> None:
+        """Accept neurons that fit the weights; for inputs from 0 to ``largest`` their sums and updates fit 32 bits."""
+        if not isinstance(self.lif, Lif):
+            refuse(where, f"lif is a {type(self.lif).__name__}", "a Lif record")
+        self.lif.check(where, len(self.weight), worst_sums(self.weight, largest))
+
+    def arrays(self) -> Stored:
+        return stored_arrays(self.weight, self.weight_bits, PER_CHANNEL, self.lif)
+
+    @classmethod
+    def array_shapes(cls, record: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], int]]:
+        return array_shapes(record, PER_CHANNEL)
 
 
 def lif_step(lif: Lif, acc: Array, u: Array, s: Array) -> tuple[Array, Array, int, int]:

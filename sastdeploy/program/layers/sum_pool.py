@@ -13,8 +13,8 @@ from sastdeploy.program.layers.lif import Array
 from sastdeploy.program.layers.weights import Stored
 from sastdeploy.program.limits import MAX_STEP, Shape, by, is_int, is_pair, refuse, short
 from sastdeploy.program.onnx_nodes import Nodes
-from sastdeploy.recordings.frames import MAX_COUNT
-from sastdeploy.windows import Number, Pair, pair, window_count, windows_of, windows_over_frame, written
+from sastdeploy.recordings.frames import LARGEST_CLIP
+from sastdeploy.windows import Number, Pair, Window, write_sizes
 
 
 @dataclass(frozen=True)
@@ -34,19 +34,11 @@ class SumPool:
     lif: ClassVar[None] = None
 
     def __post_init__(self) -> None:
-        kernel = written(self.kernel)
-        stride = kernel if self.stride is None else written(self.stride)
-        for name, value in (("kernel", kernel), ("stride", stride), ("padding", written(self.padding))):
-            object.__setattr__(self, name, value)
+        write_sizes(self)
 
     @property
-    def window(self) -> tuple[Pair, Pair, Pair]:
-        """Kernel, stride and padding, each ``(y, x)``."""
-        return (
-            pair(self.kernel),
-            pair(self.kernel if self.stride is None else self.stride),
-            pair(self.padding),
-        )
+    def window(self) -> Window:
+        return Window.of(self.kernel, self.stride, self.padding)
 
     @property
     def side_by_side(self) -> bool:
@@ -58,12 +50,10 @@ class SumPool:
         return 1 if self.side_by_side and type(self.kernel) is int else 2
 
     def output_shape(self, shape: Shape) -> Shape:
-        rows, columns = (window_count(*axis) for axis in zip(shape[1:], *self.window))
-        return (shape[0], rows, columns)
+        return (shape[0], *self.window.output(shape))
 
     def largest_output(self, largest: int) -> int:
-        height, width = pair(self.kernel)
-        return height * width * largest
+        return self.window.size * largest
 
     def check(self, where: str, shape: Shape, largest: int) -> None:
         """Accept a pool that fits inputs of ``shape`` from 0 to ``largest``, whose sums stay within 127."""
@@ -77,7 +67,8 @@ class SumPool:
                     f"{name} is {short(value)}",
                     f"a whole number or a pair of them, {low} to {MAX_STEP}",
                 )
-        height, width = (size + 2 * pad for size, pad in zip(shape[1:], pair(self.padding)))
+        window = self.window
+        height, width = (size + 2 * pad for size, pad in zip(shape[1:], window.padding))
         most = min(height, width)
         if type(self.kernel) is tuple:
             fits = is_pair(self.kernel, 1, MAX_STEP) and self.kernel[0] <= height and self.kernel[1] <= width
@@ -87,24 +78,22 @@ class SumPool:
             allowed = f"1 to {most} on a {by(shape)} input"
         if not fits:
             refuse(where, f"kernel is {short(self.kernel)}", allowed)
-        if any(2 * pad > size for pad, size in zip(pair(self.padding), pair(self.kernel))):
+        if any(2 * pad > size for pad, size in zip(window.padding, window.kernel)):
             refuse(
                 where, f"padding is {short(self.padding)}", f"at most half the kernel, {short(self.kernel)}"
             )
-        rows, columns = pair(self.kernel)
-        if self.largest_output(largest) > MAX_COUNT:
-            wrong = f"a window of {rows} x {columns} inputs up to {largest} sums to {self.largest_output(largest)}"
-            refuse(where, wrong, f"sums up to {MAX_COUNT}")
+        if self.largest_output(largest) > LARGEST_CLIP:
+            wrong = f"a window of {by(window.kernel)} inputs up to {largest} sums to {self.largest_output(largest)}"
+            refuse(where, wrong, f"sums up to {LARGEST_CLIP}")
 
     def sums(self, x: NDArray[Number]) -> NDArray[Number]:
         """Return the sums ``[..., OH, OW]`` of ``x`` ``[..., H, W]``, in x's type."""
-        sums: NDArray[Number] = windows_of(x, *self.window).sum(axis=(-2, -1), dtype=x.dtype)
+        sums: NDArray[Number] = self.window.views(x).sum(axis=(-2, -1), dtype=x.dtype)
         return sums
 
     def fan_out(self, shape: Shape) -> tuple[Array, Array]:
         """Return per input (C order) how many windows it is added to, twice: there are no weights."""
-        channels, height, width = shape
-        windows = np.tile(windows_over_frame(height, width, *self.window).reshape(-1), channels)
+        windows = np.tile(self.window.over(shape).reshape(-1), shape[0])
         return windows, windows
 
     def synops(self, x: Array) -> tuple[int, int, int]:
@@ -115,7 +104,7 @@ class SumPool:
     def add_sums(self, add: Nodes, x: str, shape: Shape) -> str:
         """Add the sums of whole windows of ``x`` ``[N, *shape]``, uint8 [N, C, OH, OW]."""
         channels, rows, columns = self.output_shape(shape)
-        (height, width), stride, padding = self.window
+        (height, width), stride, padding = self.window.kernel, self.window.stride, self.window.padding
         out = f"{self.name}/sums"
         if self.side_by_side:
             ends, axes = add.constant([rows * height, columns * width]), add.constant([2, 3])

@@ -148,7 +148,7 @@ def _position_order(shape: Shape) -> NDArray[np.int32]:
 
 def _pool(layer: SumPool, shape: Shape, out_shape: Shape, order: NDArray[np.int32]) -> LayerPlan:
     """Return a pool's tables: which windows, numbered position first, each input lies in."""
-    (kernel_y, kernel_x), stride, padding = layer.window
+    (kernel_y, kernel_x), stride, padding = layer.window.kernel, layer.window.stride, layer.window.padding
     most_y, most_x = (-(-size // step) for size, step in zip((kernel_y, kernel_x), stride))
     channel, y, x = (part[:, None, None] for part in np.unravel_index(order, shape))
     # The last window that begins at or before the input, and those before it as far as they reach it.

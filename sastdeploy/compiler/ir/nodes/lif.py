@@ -1,0 +1,97 @@
+"""Leaky integrate-and-fire neurons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sastdeploy.compiler.ir.nodes.checks import Assembled, Floats, Shape, check_codes, require
+from sastdeploy.program.layers import RESETS, SPIKE_TESTS
+from sastdeploy.program.layers import Lif as ProgramLif
+from sastdeploy.program.limits import MAX_LEAK_SHIFT
+
+
+@dataclass(frozen=True, eq=False)
+class Lif:
+    """``u_t = alpha u_{t-1} + I_t - theta s_{t-1}``, ``s_t = H(u_t - theta)``: leaky integrate and fire.
+
+    Written for reset ``subtract`` and ``reset_delay`` 1; `sastdeploy.program.records.Lif` gives all forms.
+
+    Args:
+        alpha: leak factor in (0, 1). threshold: theta > 0, per channel.
+        spike_test: ``>=`` or ``>``. reset: ``subtract``, ``zero`` or ``none``. reset_delay: 1, or 0 for at once.
+        leak_multiplier, leak_shift: ``A / 2^k ~ alpha``. threshold_q: in units of 2^-n.
+    """
+
+    kind: ClassVar[str] = "lif"
+    takes: ClassVar[tuple[str, ...]] = ("currents",)
+    gives: ClassVar[str] = "spikes"
+    name: str
+    alpha: float
+    threshold: Floats
+    spike_test: str = ">="
+    reset: str = "subtract"
+    reset_delay: int = 1
+    leak_multiplier: int | None = None
+    leak_shift: int | None = None
+    threshold_q: NDArray[np.int32] | None = None
+
+    def output_shape(self, before: Shape) -> Shape:
+        return before
+
+    def check(self, after: Shape) -> None:
+        require(0 < self.alpha < 1, self, f"alpha {self.alpha} outside (0, 1)")
+        require(
+            self.threshold.shape == (after[0],),
+            self,
+            f"threshold {self.threshold.shape} for {after[0]} channels",
+        )
+        positive = np.isfinite(self.threshold) & (self.threshold > 0)
+        require(bool(positive.all()), self, "thresholds must be positive")
+        require(self.spike_test in SPIKE_TESTS, self, f"spike test '{self.spike_test}'")
+        require(self.reset in RESETS, self, f"reset '{self.reset}'")
+        require(self.reset_delay in (0, 1), self, f"reset delay {self.reset_delay}")
+        check_codes(self, "threshold_q", self.threshold_q, len(self.threshold), 1, (1 << 23) - 1)
+        a, k = self.leak_multiplier, self.leak_shift
+        require((a is None) == (k is None), self, "leak_multiplier and leak_shift go together")
+        if a is not None and k is not None:
+            fits = 0 <= k <= MAX_LEAK_SHIFT and 0 <= a <= 1 << k
+            require(fits, self, f"leak {a} / 2^{k} is no factor from 0 to 1")
+
+    def meaning(self, x: NDArray[Any]) -> tuple[Floats, Floats]:
+        return run_lif(self, x)
+
+    def largest_output(self, largest: int) -> int:
+        return 1
+
+    def folded(self, unit: float, before: Shape) -> tuple[Lif, float]:
+        return self, 1.0
+
+    def assembled(self, lif: ProgramLif | None) -> Assembled:
+        # The program holds neurons in the layer before them.
+        return ()
+
+
+def run_lif(node: Lif, current: Floats) -> tuple[Floats, Floats]:
+    """Return spikes and membranes of LIF neurons driven by ``current [N, T, C, H, W]``, from rest."""
+    theta = node.threshold.reshape(-1, 1, 1)
+    u = np.zeros_like(current[:, 0])
+    s = np.zeros_like(u)
+    spikes, membranes = np.empty_like(current), np.empty_like(current)
+    for t in range(current.shape[1]):
+        leak = node.alpha * u
+        if node.reset_delay == 1 and node.reset == "zero":
+            leak = np.where(s > 0, 0.0, leak)
+        u = leak + current[:, t]
+        if node.reset_delay == 1 and node.reset == "subtract":
+            u = u - theta * s
+        s = (u >= theta if node.spike_test == ">=" else u > theta).astype(np.float64)
+        if node.reset_delay == 0 and node.reset == "subtract":
+            u = u - theta * s
+        if node.reset_delay == 0 and node.reset == "zero":
+            u = np.where(s > 0, 0.0, u)
+        spikes[:, t], membranes[:, t] = s, u
+    return spikes, membranes

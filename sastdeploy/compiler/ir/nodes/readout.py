@@ -1,0 +1,69 @@
+"""The classifier, where a graph ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from numpy.typing import NDArray
+
+from sastdeploy.compiler.ir.nodes.checks import Assembled, Floats, Shape, known, unfolded
+from sastdeploy.compiler.ir.nodes.synapses import Synapses
+from sastdeploy.program.layers import Lif as ProgramLif
+from sastdeploy.program.layers import Readout as ProgramReadout
+
+
+@dataclass(frozen=True, eq=False)
+class Readout(Synapses):
+    """``y = gain * weight @ pool(sum_t s_t) / T + bias``: class scores; weight ``[K, J]``.
+
+    ``pool`` is ``none`` (flatten), ``average`` or ``sum`` over each channel's positions.
+    """
+
+    kind: ClassVar[str] = "readout"
+    takes: ClassVar[tuple[str, ...]] = ("spikes",)
+    gives: ClassVar[str] = "scores"
+    pool: str = "none"
+
+    def output_shape(self, before: Shape) -> Shape:
+        self._check_weight(2)
+        channels, height, width = before
+        self._check_sources(channels if self.pool != "none" else channels * height * width)
+        return (self.weight.shape[0], 1, 1)
+
+    def meaning(self, x: NDArray[Any]) -> tuple[Floats, None]:
+        """Return the scores ``[N, K]``."""
+        return self.gain * self.sums(x) + self.bias, None
+
+    def sums(self, x: NDArray[Any]) -> Floats:
+        """Return ``weight @ pool(mean_t x_t)`` as ``[N, K]``."""
+        mean = x.mean(1)
+        if self.pool == "none":
+            pooled = mean.reshape(len(mean), -1)
+        else:
+            pooled = mean.mean((2, 3)) if self.pool == "average" else mean.sum((2, 3))
+        sums: Floats = pooled @ self.effective_weight.T
+        return sums
+
+    def largest_input(self, largest: int, before: Shape, time_bins: int) -> int:
+        return time_bins * (before[1] * before[2] if self.pool == "sum" else 1)
+
+    def folded(self, unit: float, before: Shape) -> tuple[Readout, float]:
+        if self.pool != "average":
+            return replace(self, gain=self.gain * unit), 1.0
+        return replace(self, pool="sum", gain=self.gain * (unit / (before[1] * before[2]))), 1.0
+
+    def assembled(self, lif: ProgramLif | None) -> Assembled:
+        if self.pool == "average":
+            raise unfolded(self)
+        record = ProgramReadout(
+            name=self.name,
+            weight=known(self, self.weight_q),
+            weight_bits=known(self, self.weight_bits),
+            multiplier=known(self, self.multiplier),
+            shift=known(self, self.shift),
+            bias=known(self, self.bias_q),
+            fraction_bits=known(self, self.fraction_bits),
+            global_sum_pool=self.pool == "sum",
+        )
+        return (record,)

@@ -1,0 +1,196 @@
+"""Weighted layers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sastdeploy.compiler.ir.nodes.checks import Assembled, Floats, Shape, check_codes, known, require
+from sastdeploy.program.fixedpoint import weight_limit
+from sastdeploy.program.layers import ConvLif, DenseLif
+from sastdeploy.program.layers import Lif as ProgramLif
+from sastdeploy.program.limits import INT32_END, MAX_MULTIPLIER, MAX_SHIFT
+from sastdeploy.windows import Window
+
+
+@dataclass(frozen=True, eq=False)
+class Synapses(ABC):
+    """What a weighted layer holds: ``I = gain * (weight . x) + bias``.
+
+    Args:
+        weight: real weights. bias: real, per channel.
+        gain: real factor of the sum, 1 until scales are folded.
+        weight_q, weight_scale: integer codes and the real value of one code, per channel: ``weight ~ weight_q * scale``.
+        multiplier, shift: ``M / 2^r ~ gain * weight_scale * 2^n``, per channel. bias_q: in units of 2^-n.
+        weight_bits, fraction_bits: b and n. accumulator_bits: the proven width of ``weight_q . x``.
+    """
+
+    kind: ClassVar[str] = "synapses"
+    takes: ClassVar[tuple[str, ...]] = ("values", "spikes", "sums")
+    gives: ClassVar[str] = "currents"
+    name: str
+    weight: Floats
+    bias: Floats
+    gain: float = 1.0
+    weight_bits: int | None = None
+    weight_q: NDArray[np.int8] | None = None
+    weight_scale: Floats | None = None
+    fraction_bits: int | None = None
+    multiplier: NDArray[np.int32] | None = None
+    shift: NDArray[np.int32] | None = None
+    bias_q: NDArray[np.int32] | None = None
+    accumulator_bits: int | None = None
+
+    @property
+    def effective_weight(self) -> Floats:
+        """The weights that act: the dequantized ones once a pass has quantized them."""
+        if self.weight_q is None or self.weight_scale is None:
+            return self.weight
+        return self.weight_q * self.weight_scale.reshape(-1, *[1] * (self.weight.ndim - 1))
+
+    @abstractmethod
+    def output_shape(self, before: Shape) -> Shape: ...
+
+    @abstractmethod
+    def sums(self, x: NDArray[Any]) -> Floats:
+        """Return ``weight . x`` as ``[N, T, C, H, W]``."""
+
+    @abstractmethod
+    def assembled(self, lif: ProgramLif | None) -> Assembled: ...
+
+    def _check_weight(self, axes: int) -> None:
+        require(self.weight.ndim == axes, self, f"weight has {self.weight.ndim} axes, not {axes}")
+        require(self.weight.size > 0, self, f"weight {self.weight.shape} is empty")
+
+    def _check_sources(self, sources: int) -> None:
+        require(self.weight.shape[1] == sources, self, f"weight {self.weight.shape} for {sources} sources")
+
+    def check(self, after: Shape) -> None:
+        require(bool(np.isfinite(self.weight).all()), self, "a weight is not finite")
+        require(
+            self.bias.shape == (after[0],) and bool(np.isfinite(self.bias).all()),
+            self,
+            "bias must be finite [C]",
+        )
+        require(np.isfinite(self.gain) and self.gain > 0, self, f"gain {self.gain} must be positive")
+        self._check_integers()
+
+    def _check_integers(self) -> None:
+        """Compare what passes have filled in with the ranges that a program allows; None is not yet filled."""
+        channels = len(self.weight)
+        if self.weight_q is not None:
+            require(self.weight_bits in range(2, 9), self, f"weight_bits is {self.weight_bits}, not 2 to 8")
+            require(
+                self.weight_q.dtype == np.int8 and self.weight_q.shape == self.weight.shape,
+                self,
+                f"weight_q is {self.weight_q.dtype} {list(self.weight_q.shape)}, not int8 {list(self.weight.shape)}",
+            )
+            limit = weight_limit(self.weight_bits or 8)
+            largest = int(np.abs(self.weight_q.astype(np.int16)).max())
+            require(largest <= limit, self, f"a weight code of {largest} exceeds {limit}")
+            scale = self.weight_scale
+            require(
+                scale is not None
+                and scale.shape == (channels,)
+                and bool((np.isfinite(scale) & (scale > 0)).all()),
+                self,
+                "weight_scale must be positive [C] beside weight_q",
+            )
+        check_codes(self, "multiplier", self.multiplier, channels, 1, MAX_MULTIPLIER)
+        check_codes(self, "shift", self.shift, channels, 0, MAX_SHIFT)
+        check_codes(self, "bias_q", self.bias_q, channels, -INT32_END, INT32_END - 1)
+
+    def meaning(self, x: NDArray[Any]) -> tuple[Floats, None]:
+        """Return ``I`` as ``[N, T, C, H, W]``."""
+        return self.gain * self.sums(x) + self.bias.reshape(-1, 1, 1), None
+
+    def largest_output(self, largest: int) -> int:
+        # Currents go to neurons, which do not ask.
+        return largest
+
+    def largest_input(self, largest: int, before: Shape, time_bins: int) -> int:
+        """Return the largest value of one term's input in the weighted sum, for sources from 0 to ``largest``."""
+        return largest
+
+    def folded(self, unit: float, before: Shape) -> tuple[Synapses, float]:
+        return replace(self, gain=self.gain * unit), 1.0
+
+    @property
+    def fan_in(self) -> int:
+        """The most sources that one neuron sums."""
+        return prod(self.weight.shape[1:])
+
+    def fan_out(self, before: Shape) -> int:
+        """Return the most accumulations that one source triggers, for inputs ``before``, borders considered."""
+        return len(self.weight)
+
+
+@dataclass(frozen=True, eq=False)
+class Dense(Synapses):
+    """``I = gain * (weight @ flatten(x)) + bias``; weight ``[N, J]``."""
+
+    kind: ClassVar[str] = "dense"
+
+    def output_shape(self, before: Shape) -> Shape:
+        self._check_weight(2)
+        self._check_sources(prod(before))
+        return (self.weight.shape[0], 1, 1)
+
+    def sums(self, x: NDArray[Any]) -> Floats:
+        return (x.reshape(*x.shape[:2], -1) @ self.effective_weight.T)[..., None, None]
+
+    def assembled(self, lif: ProgramLif | None) -> Assembled:
+        weight, bits = known(self, self.weight_q), known(self, self.weight_bits)
+        return (DenseLif(self.name, weight, bits, known(self, lif)),)
+
+
+@dataclass(frozen=True, eq=False)
+class Conv2d(Synapses):
+    """``I[o] = gain * sum_i weight[o, i] (star) x[i] + bias[o]``: cross-correlation, zero padding; ``[O, I, KH, KW]``."""
+
+    kind: ClassVar[str] = "conv2d"
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+
+    @property
+    def window(self) -> Window:
+        _, _, height, width = self.weight.shape
+        return Window((height, width), self.stride, self.padding)
+
+    def output_shape(self, before: Shape) -> Shape:
+        self._check_weight(4)
+        require(
+            self.weight.shape[1] == before[0],
+            self,
+            f"weight {self.weight.shape} for {before[0]} input channels",
+        )
+        require(
+            min(self.stride) >= 1 and min(self.padding) >= 0,
+            self,
+            f"stride {self.stride} must be at least 1, padding {self.padding} at least 0",
+        )
+        rows, columns = self.window.output(before)
+        require(
+            rows >= 1 and columns >= 1,
+            self,
+            f"kernel {self.weight.shape[2:]} is larger than its padded input",
+        )
+        return (self.weight.shape[0], rows, columns)
+
+    def sums(self, x: NDArray[Any]) -> Floats:
+        weight = self.effective_weight
+        sums: Floats = np.einsum("ntihwab,oiab->ntohw", self.window.views(x), weight, optimize=True)
+        return sums
+
+    def fan_out(self, before: Shape) -> int:
+        rows, columns = self.window.along(before)
+        return len(self.weight) * int(rows.max()) * int(columns.max())
+
+    def assembled(self, lif: ProgramLif | None) -> Assembled:
+        weight, bits = known(self, self.weight_q), known(self, self.weight_bits)
+        return (ConvLif(self.name, weight, bits, self.stride, self.padding, known(self, lif)),)
