@@ -3,7 +3,8 @@
     python benchmarks/paper/quoted.py            fail if a page quotes what results.json does not give
     python benchmarks/paper/quoted.py --write    put today's figures into the pages; then read the sentences around them again
 
-A page has ``given``, numbers that no record gives (the paper's figures, settings), and ``quotes``: fragments as they stand in the page
+A page has ``given``, numbers that no record gives (the paper's figures, settings; without this key, numbers outside the quotes are
+not looked at), and ``quotes``: fragments as they stand in the page
 with a figure's name in braces, taken from a node of results.json (``at``, keys joined by `` / ``; of several nodes, ``{2:name}`` is of the
 second). ``rows`` is short for fragments that begin differently and end alike, one per point of an experiment. A figure is ``{name}`` for mean ± standard deviation, or
 ``{name | form}``: ``mean`` without the deviation, ``less`` for the paired difference to the reference with its interval, ``well`` for
@@ -130,6 +131,8 @@ def faults(page: str, entry: dict[str, Any], results: dict[str, Any]) -> list[st
         if quote.text not in page:
             wrong.append(f"not in the page: {quote.text}")
         rest = rest.replace(quote.text, " ")
+    if "given" not in entry:
+        return wrong
     given = {str(number) for number in entry["given"]}
     return wrong + [f"no record gives {n}" for n in re.findall(r"\d+\.\d+", rest) if n not in given]
 
