@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
+from benchmarks.speed import gpu
 from sastdeploy.errors import InputError
 from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
 from sastdeploy.training import loop
@@ -218,3 +219,11 @@ def test_what_a_pack_refuses(tmp_path):
     assert str(caught.value) == (
         "kernels packed: train in one process, and take no quantize_bits. Choose torch, or leave --kernels out."
     )
+
+
+def test_the_gpu_script_measures_and_compares():
+    """On the CPU and in small: what it prints has the right parts."""
+    line = gpu.milliseconds("fc_0p40m", "sast", 2, CPU, 1, 16)
+    assert (line["networks"], line["steps"]) == (2, 1) and line["ms_per_step"] > 0
+    equal = gpu.equality("fc_0p40m", "sast", CPU, 20)
+    assert equal["same_bits"] and 0 <= equal["largest_difference"] < 1e-5

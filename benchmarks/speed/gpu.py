@@ -27,7 +27,7 @@ from sastdeploy.networks.checkpoint import Checkpoint, checkpoint_hash
 from sastdeploy.provenance import git_commit, versions
 from sastdeploy.recordings.frames import LabelledFrames, Preprocessing
 from sastdeploy.training.devices import device_of
-from sastdeploy.training.loop import train
+from sastdeploy.training.fit import fit
 from sastdeploy.training.packed.loop import Pack, train_pack
 from sastdeploy.training.run import Run, begin
 from sastdeploy.training.settings import TrainingSettings
@@ -110,8 +110,8 @@ def equality(arch: str, method: str, device: torch.device, count: int) -> dict[s
             for name in ("a", "b")
         )  # fmt: skip
         plain = run_of(Path(folder), arch, parts, 0, "torch", 2, **METHODS[method])
-        single = train(
-            plain.training, plain.validation, plain.architecture, plain.preprocessing, plain.settings, plain.out, dataset="random"
+        single = fit(
+            plain.training, plain.validation, plain.architecture, plain.settings, out=plain.out, preprocessing=plain.preprocessing
         )  # fmt: skip
     return {
         "arch": arch, "method": method, "largest_difference": furthest(first[0], single),

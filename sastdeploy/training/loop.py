@@ -73,9 +73,9 @@ def train(
     )  # fmt: skip
     kernels_for(group.device.type, settings.kernels, group.size == 1 and settings.quantize_bits == 0)
     if settings.kernels == "packed":
-        from sastdeploy.training.packed.loop import train_pack
+        from sastdeploy.training.packed import loop as packs
 
-        (checkpoint,) = train_pack(
+        (checkpoint,) = packs.train_pack(
             [run],
             group.device,
             resume=resume,
