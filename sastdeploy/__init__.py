@@ -29,6 +29,8 @@ Integer programs
     simulate            a program on an array or on frames; exact, on every engine
     RunResult           classes, scores, operations, spikes and traces of every recording
     summarise           accuracy, operations, rates and speed of a run as plain values
+    export_c            a program as C99 source
+    CExport             what was written, and the bytes that it takes
 
 Errors
     SastdeployError     the base of all
@@ -79,6 +81,8 @@ _HOMES = {
     "simulate": "simulator.simulate",
     "RunResult": "simulator.result",
     "summarise": "simulator.metrics",
+    "export_c": "exchange.c99.export",
+    "CExport": "exchange.c99.export",
     "SastdeployError": "errors",
     "InputError": "errors",
     "CompileError": "errors",
@@ -90,6 +94,7 @@ if TYPE_CHECKING:
     from sastdeploy.compiler.compile import Compilation, compile
     from sastdeploy.compiler.profiles import HardwareProfile, load_profile
     from sastdeploy.errors import CompileError, InputError, SastdeployError, SimulationError
+    from sastdeploy.exchange.c99.export import CExport, export_c
     from sastdeploy.networks.architecture import Architecture
     from sastdeploy.networks.builtin import load_architecture
     from sastdeploy.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -121,6 +126,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "Architecture",
+    "CExport",
     "Checkpoint",
     "Compilation",
     "CompileError",
@@ -137,6 +143,7 @@ __all__ = [
     "bin_events",
     "compile",
     "evaluate",
+    "export_c",
     "fit",
     "load_architecture",
     "load_checkpoint",

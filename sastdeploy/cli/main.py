@@ -26,6 +26,7 @@ COMMANDS = {
     "compile": ("compile", "Turn a checkpoint into an integer program for a hardware profile."),
     "profiles": ("profiles", "List, show, check and create hardware profiles."),
     "simulate": ("simulate", "Simulate an integer program on recordings, bit by bit."),
+    "export": ("export", "Write an integer program as C99 source."),
     "sweep": ("sweep", "Run a grid of trainings, each once; resume; report."),
     "robustness": (
         "robustness",

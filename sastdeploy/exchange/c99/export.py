@@ -1,0 +1,242 @@
+"""Export to C99: names, the folder, and recordings with the simulator's scores to check the compiled program with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import sastdeploy
+from sastdeploy._files.atomic import replacing_folder
+from sastdeploy._files.reading import shown
+from sastdeploy.errors import InputError
+from sastdeploy.exchange.c99.source import Source, plain, write_source
+from sastdeploy.exchange.c99.tables import filled
+from sastdeploy.program.file import program_hash
+from sastdeploy.program.layers.weights import stored_bits
+from sastdeploy.program.records import Program
+from sastdeploy.program.verify import verify_program
+from sastdeploy.recordings.frames import LARGEST_COUNT, Frames
+from sastdeploy.simulator import engine
+
+SCHEMA = "sastdeploy.c_export/1"
+MOST_TABLE_BYTES = 64 << 20
+"""Of constants: beyond it, compilers take minutes and gigabytes, and 32-bit indices would end."""
+CHECK_BYTES = 4 << 20
+"""Of the recordings that are written beside the source."""
+
+_RECORDINGS, _LINES, _README = "recordings.bin", "expected.txt", "README.md"
+_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_MOST_LETTERS = 48
+_TAKEN = ("main", "string", "stdint", "stdio")
+"""Names whose files would take the place of others."""
+
+
+@dataclass(frozen=True)
+class ExportedLayer:
+    """What one layer takes. ``weights``: ``INT8``, ``INT4``, or None. ``own_bytes``: its membranes, or a pool's sums."""
+
+    name: str
+    kind: str
+    weights: str | None
+    table_bytes: int
+    own_bytes: int
+
+
+@dataclass(frozen=True)
+class CExport:
+    """A program as C source on disk.
+
+    Args:
+        name: what its functions, types and files begin with.
+        files: names in the folder. layers: first to last, then the readout.
+        table_bytes: constants (flash). state_bytes: ``sizeof`` the state (RAM) on common machines, ``shared_bytes`` of it sums
+            that layers share. recordings: how many ``make check`` runs.
+    """
+
+    name: str
+    folder: Path
+    files: tuple[str, ...]
+    layers: tuple[ExportedLayer, ...]
+    table_bytes: int
+    state_bytes: int
+    shared_bytes: int
+    recordings: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-ready values."""
+        return {"schema": SCHEMA, **asdict(self), "folder": str(self.folder)}
+
+
+def export_c(
+    program: Program, folder: Path | str, *, name: str | None = None, force: bool = False
+) -> CExport:
+    """Write the program as C99 source with an example, a Makefile, a README and recordings to check it with.
+
+    Args:
+        folder: appears whole or not at all. name: what functions and types begin with; by default the program's name.
+        force: replace an export of something else that is there; a folder with any other file is never touched.
+
+    Returns:
+        What was written, and the bytes of tables and state.
+
+    Raises:
+        InputError: the program is invalid or too large, the name is no identifier, or the folder holds something else.
+
+    Example::
+
+        export = export_c(program, "network_c")
+        print(export.table_bytes, export.state_bytes)
+    """
+    verify_program(program)
+    identifier = _default_name(program.name) if name is None else _checked_name(name)
+    files = (f"{identifier}.h", f"{identifier}.c", "main.c", "Makefile", _README, _RECORDINGS, _LINES)
+    target = Path(folder)
+    _check_folder(target, files, identifier)
+    _check_size(program)
+    source = write_source(program, identifier)
+    frames = _check_frames(program)
+    contents = dict(zip(files, _contents(program, identifier, source, frames)))
+    if not (target.is_dir() and _equal(target, contents)):
+        if not force and target.is_dir() and any(target.iterdir()):
+            raise InputError(
+                f"{shown(target)}: holds another export. Choose another folder with --out, or replace it with --force."
+            )
+        with replacing_folder(target, force=force) as fresh:
+            for file, content in contents.items():
+                (fresh / file).write_bytes(content)
+    return CExport(
+        name=identifier,
+        folder=target,
+        files=files,
+        layers=_layers(program, source),
+        table_bytes=source.table_bytes,
+        state_bytes=source.state.bytes,
+        shared_bytes=source.state.shared_bytes,
+        recordings=len(frames),
+    )
+
+
+def _default_name(name: str) -> str:
+    """Return a program's name as an identifier."""
+    letters = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")[:_MOST_LETTERS].rstrip("_")
+    if not _IDENTIFIER.fullmatch(letters) or letters.lower() in _TAKEN:
+        letters = f"network_{letters}"[:_MOST_LETTERS].rstrip("_")
+    return letters
+
+
+def _checked_name(name: str) -> str:
+    if not _IDENTIFIER.fullmatch(name) or len(name) > _MOST_LETTERS:
+        raise InputError(
+            f"name '{plain(name[:_MOST_LETTERS])}': is no name for C. Allowed: 1 to {_MOST_LETTERS} letters, digits and _, "
+            "a letter first. Choose another with --name."
+        )
+    if name.lower() in _TAKEN:
+        raise InputError(
+            f"name '{name}': {name.lower()}.c or {name.lower()}.h is another file. Choose another name with --name."
+        )
+    return name
+
+
+def _check_folder(folder: Path, files: Iterable[str], name: str) -> None:
+    """Accept a new or empty folder, and one with nothing but an export under this name and what ``make`` adds."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise InputError(f"{shown(folder)}: is a file. Choose a folder with --out DIR.")
+    foreign = sorted({entry.name for entry in folder.iterdir()} - {*files, "example", f"{name}.o"})
+    if foreign:
+        raise InputError(
+            f"{shown(folder)}: holds '{foreign[0]}', which is no part of an export of {name}; nothing was written. "
+            "Choose a new folder with --out DIR."
+        )
+
+
+def _check_size(program: Program) -> None:
+    parts = [layer for layer in program.layers if layer.lif is not None]
+    size = sum(part.weight.size * stored_bits(part.weight_bits) // 8 for part in (*parts, program.readout))
+    if size > MOST_TABLE_BYTES:
+        raise InputError(
+            f"program {program.name}: its weights take {size:,} bytes. Allowed: up to {MOST_TABLE_BYTES:,} in C source. "
+            "Compile a smaller network, or one of fewer bits."
+        )
+
+
+def _equal(folder: Path, contents: dict[str, bytes]) -> bool:
+    """Return whether the folder holds this export already."""
+    paths = [folder / file for file in contents]
+    return all(path.is_file() and path.stat().st_size == len(contents[path.name]) for path in paths) and all(
+        path.read_bytes() == contents[path.name] for path in paths
+    )
+
+
+def _contents(program: Program, name: str, source: Source, frames: Frames) -> list[bytes]:
+    """Return the files of an export, in the order of their names there."""
+    preprocessing = program.preprocessing
+    polarities, rows, columns = preprocessing.frame_shape
+    values = {
+        "name": name, "NAME": name.upper(), "title": plain(program.name), "hash": program_hash(program),
+        "version": sastdeploy.__version__, "time_bins": preprocessing.time_bins, "inputs": polarities * rows * columns,
+        "rows": rows, "columns": columns, "clip": preprocessing.c_clip, "recordings": len(frames),
+        "table_bytes": f"{source.table_bytes:,}", "state_bytes": f"{source.state.bytes:,}",
+        "shared_bytes": f"{source.state.shared_bytes:,}",
+        "classes": ",\n".join(map(_quoted, program.classes)),
+    }  # fmt: skip
+    texts = [
+        source.header,
+        source.source,
+        *(filled(file, **values) for file in ("main.c", "Makefile", _README)),
+    ]
+    return [text.encode() for text in texts] + [frames.dense().tobytes(), _expected(program, frames).encode()]
+
+
+def _quoted(text: str) -> str:
+    """Return a C string literal; every byte that C or a terminal could take for something else is an octal escape."""
+    body = (
+        chr(byte) if (byte < 128 and chr(byte).isalnum()) or byte in b" _.,:;()+-/" else f"\\{byte:03o}"
+        for byte in text.encode("utf-8", "replace")
+    )
+    return f'"{"".join(body)}"'
+
+
+def _check_frames(program: Program) -> Frames:
+    """Return up to three random recordings: sparse, dense, and every count at its largest."""
+    preprocessing = program.preprocessing
+    shape = (preprocessing.time_bins, *preprocessing.frame_shape)
+    rng = np.random.default_rng(0)
+    kinds = (
+        lambda: rng.poisson(0.1, shape).clip(0, LARGEST_COUNT),
+        lambda: rng.integers(0, LARGEST_COUNT + 1, shape) * (rng.random(shape) < 0.6),
+        lambda: np.full(shape, LARGEST_COUNT),
+    )
+    chosen = kinds[: CHECK_BYTES // int(np.prod(shape))]
+    counts = np.array([kind() for kind in chosen], np.uint8).reshape(len(chosen), *shape)
+    return Frames.from_dense(counts)
+
+
+def _expected(program: Program, frames: Frames) -> str:
+    """Return what ``main.c`` prints for the recordings."""
+    if not len(frames):
+        return ""
+    result = engine.run(program, frames, engine="reference")
+    return "".join(
+        f"{best} {program.classes[best]}: {' '.join(map(str, scores.tolist()))}\n"
+        for best, scores in zip(result.predicted.tolist(), result.scores)
+    )
+
+
+def _layers(program: Program, source: Source) -> tuple[ExportedLayer, ...]:
+    return tuple(
+        ExportedLayer(
+            name=part.name,
+            kind=part.kind,
+            weights=code.weights,
+            table_bytes=sum(table.bytes for table in code.tables),
+            own_bytes=sum(field.bytes for field in code.fields if not field.shared),
+        )
+        for part, code in zip((*program.layers, program.readout), source.parts)
+    )

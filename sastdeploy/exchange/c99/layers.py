@@ -1,0 +1,203 @@
+"""The C of every kind of layer: ``addI`` adds one event to its sums, ``runI`` ends its step and sends on what is not 0.
+
+Sums are linear, so an event may be added as soon as it is sent, in any order: no list of spikes is kept. Every partial
+sum lies in the range that `sastdeploy.program.limits.sum_range` proves for the whole one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from sastdeploy.exchange.c99.tables import (
+    Field,
+    Integers,
+    Table,
+    filled,
+    per_channel,
+    signed_type,
+    weight_table,
+)
+from sastdeploy.program.fixedpoint import Overflow, Rounding
+from sastdeploy.program.layers.weights import stored_bits
+from sastdeploy.program.limits import worst_sums
+from sastdeploy.program.records import ConvLif, DenseLif, Lif, ProgramLayer, Readout, SumPool
+from sastdeploy.windows import Shape, Window
+
+INT32_END = 1 << 31
+
+
+@dataclass(frozen=True)
+class LayerCode:
+    """One layer, or the readout, in C.
+
+    Args:
+        weights: what they are stored as, ``INT8`` or ``INT4``; None of a pool.
+        sums: the field that ``addI`` fills. fields: all that it needs in the state.
+        add, run: the C functions; the readout has no ``run``.
+    """
+
+    weights: str | None
+    tables: tuple[Table, ...]
+    sums: Field
+    fields: tuple[Field, ...]
+    add: str
+    run: str
+
+
+def layer_code(
+    layer: ProgramLayer, number: int, shape: Shape, largest: int, name: str, shared: str
+) -> LayerCode:
+    """Return the C of layer ``number``, which reads values up to ``largest`` of ``shape``.
+
+    Args:
+        name: of the program in C. shared: the union that its sums lie in, of a layer with neurons.
+    """
+    outputs = math.prod(layer.output_shape(shape))
+    if layer.lif is None:
+        sums = Field(f"sum{number}", "uint8_t", outputs)
+        tables, add = _ADDS[layer.kind](layer, number, shape, sums, name)
+        run = filled("send.c", i=number, next=number + 1, name=name, sums=sums.path, count=outputs)
+        return LayerCode(None, tuple(tables), sums, (sums,), add, run)
+    worst = worst_sums(layer.weight, largest)
+    end = int(worst.max())
+    sums = Field(f"sum{number}", "int16_t" if end < 1 << 15 else "int32_t", outputs, shared)
+    membrane = layer.lif.membrane
+    state = Field(f"membrane{number}", signed_type(membrane.q_min, membrane.q_max), outputs)
+    tables, add = _ADDS[layer.kind](layer, number, shape, sums, name)
+    more, run = _neurons(layer.lif, number, outputs // len(layer.weight), worst, (sums, state), name)
+    return LayerCode(_stored(layer.weight_bits), (*tables, *more), sums, (sums, state), add, run)
+
+
+def readout_code(readout: Readout, number: int, shape: Shape, steps: int, name: str) -> LayerCode:
+    """Return the C of the readout; ``run`` is the function of the scores."""
+    sums = Field("class_sum", "int32_t", len(readout.weight))
+    values = {"i": number, "name": name, "NAME": name.upper()}
+    weights, weight = weight_table(f"weight{number}", readout.weight.T, stored_bits(readout.weight_bits))
+    # With a global pool, the channel's weights are those of all its pixels.
+    pixels = shape[1] * shape[2] if readout.global_sum_pool else 1
+    outputs = len(readout.weight)
+    first = "input" if pixels == 1 else f"input / {pixels}u"
+    add = filled(
+        "add_dense.c", **values, outputs=outputs, first=first, sums=sums.path, type=sums.type,
+        weight=weight.replace("@", "first + n"),
+    )  # fmt: skip
+    worst = worst_sums(readout.weight, readout.summed(shape, steps))
+    gains, gained = _gained(number, readout.multiplier, readout.shift, worst)
+    biases, bias = per_channel(f"bias{number}", readout.bias)
+    run = filled("scores.c", **values, gained=gained, bias=bias)
+    return LayerCode(_stored(readout.weight_bits), (weights, *gains, *biases), sums, (sums,), add, run)
+
+
+def _stored(weight_bits: int) -> str:
+    return f"INT{stored_bits(weight_bits)}"
+
+
+def _add_dense(layer: DenseLif, number: int, shape: Shape, sums: Field, name: str) -> tuple[list[Table], str]:
+    table, weight = weight_table(f"weight{number}", layer.weight.T, stored_bits(layer.weight_bits))
+    add = filled(
+        "add_dense.c", i=number, name=name, outputs=len(layer.weight), first="input", sums=sums.path,
+        type=sums.type, weight=weight.replace("@", "first + n"),
+    )  # fmt: skip
+    return [table], add
+
+
+def _add_conv(layer: ConvLif, number: int, shape: Shape, sums: Field, name: str) -> tuple[list[Table], str]:
+    # [I, KH, KW, O]: what one event meets at one place lies together.
+    flat = layer.weight.transpose(1, 2, 3, 0)
+    table, weight = weight_table(f"weight{number}", flat, stored_bits(layer.weight_bits))
+    (height, width), outputs = layer.window.kernel, len(layer.weight)
+    visit = filled(
+        "visit_conv.c", i=number, height=height, width=width, outputs=outputs, sums=sums.path, type=sums.type,
+        weight=weight.replace("@", "first + n"),
+    )  # fmt: skip
+    return [table], _windows(layer.window, number, shape, visit, "\nuint32_t n;", name)
+
+
+def _add_pool(layer: SumPool, number: int, shape: Shape, sums: Field, name: str) -> tuple[list[Table], str]:
+    rows, columns = layer.window.output(shape)
+    visit = filled("visit_pool.c", i=number, places=rows * columns, sums=sums.path)
+    return [], _windows(layer.window, number, shape, visit, "", name)
+
+
+_Add = Callable[..., tuple[list[Table], str]]
+_ADDS: dict[str, _Add] = {"dense": _add_dense, "conv": _add_conv, "sum_pool": _add_pool}
+"""Per kind: the tables of an event's way to the sums, and ``addI``."""
+
+
+def _windows(window: Window, number: int, shape: Shape, visit: str, variables: str, name: str) -> str:
+    rows, columns = window.output(shape)
+    (height, width), (step_y, step_x), (pad_y, pad_x) = window.kernel, window.stride, window.padding
+    return filled(
+        "add_window.c", i=number, name=name, pixels=shape[1] * shape[2], frame_width=shape[2], pad_y=pad_y,
+        pad_x=pad_x, height=height, width=width, step_y=step_y, step_x=step_x, rows=rows, columns=columns,
+        variables=variables, visit=visit.rstrip("\n"),
+    )  # fmt: skip
+
+
+def _gained(number: int, multiplier: Integers, shift: Integers, worst: Integers) -> tuple[list[Table], str]:
+    """Return C for ``(sum * multiplier + 2^(shift-1)) >> shift``, in 32 bits where they are proven to suffice."""
+    multipliers, factor = per_channel(f"multiplier{number}", multiplier)
+    shifts, places = per_channel(f"shift{number}", shift)
+    half = np.left_shift(1, shift.astype(np.int64)) // 2
+    narrow = int((worst * multiplier.astype(np.int64) + half).max()) < INT32_END
+    tables = [*multipliers, *shifts]
+    if not shifts and not int(shift[0]) and narrow:
+        return tables, f"sum * {factor}"
+    if not shifts:
+        rounding = str(int(half[0]))
+    elif narrow:
+        rounding = f"(int32_t)(((uint32_t)1 << {places}) >> 1)"
+    else:
+        rounding = f"(((int64_t)1 << {places}) >> 1)"
+    if narrow:
+        return tables, f"floor_shift32(sum * {factor} + {rounding}, {places})"
+    return tables, f"(int32_t)floor_shift64((int64_t)sum * {factor} + {rounding}, {places})"
+
+
+def _leak(lif: Lif) -> str:
+    """Return C for ``rescale(u * leak_multiplier, leak_shift)``."""
+    factor, places = int(lif.leak_multiplier), int(lif.leak_shift)
+    if places == 0:
+        return f"u * {factor}"
+    half = 1 << (places - 1) if lif.leak_rounding == Rounding.NEAREST else 0
+    narrow = -lif.membrane.q_min * factor + half < INT32_END
+    product = f"u * {factor}" if narrow else f"(int64_t)u * {factor}"
+    function = "toward_zero" if lif.leak_rounding == Rounding.TOWARD_ZERO else "floor_shift"
+    term = f"{product} + {half}" if half else product
+    if narrow:
+        return f"{function}32({term}, {places})"
+    return f"(int32_t){function}64({term}, {places})"
+
+
+def _neurons(
+    lif: Lif, number: int, places: int, worst: Integers, fields: tuple[Field, Field], name: str
+) -> tuple[list[Table], str]:
+    """Return the tables of the neurons, and ``runI``."""
+    sums, state = fields
+    gains, current = _gained(number, lif.multiplier, lif.shift, worst)
+    biases, bias = per_channel(f"bias{number}", lif.bias)
+    thresholds, threshold = per_channel(f"threshold{number}", lif.threshold)
+    low, high, saturates = lif.membrane.q_min, lif.membrane.q_max, lif.overflow == Overflow.SATURATE
+    update, at_once = f"leak + current + {bias}", ""
+    fired = f"u {lif.spike_test} threshold"
+    # A delayed reset needs no stored spikes: the test of the stored membrane gives them again (u = 0 is below every threshold).
+    if lif.reset_delay and lif.reset == "subtract":
+        update += f" - ({fired} ? threshold : 0)"
+    elif lif.reset_delay and lif.reset == "zero":
+        update = f"({fired} ? 0 : leak) + current + {bias}"
+    elif not lif.reset_delay and lif.reset != "none":
+        change = "v -= threshold;" if lif.reset == "subtract" else "v = 0;"
+        at_once = f"\nif (spike) {{\n    {change}\n}}"
+    run = filled(
+        "neurons.c", i=number, next=number + 1, name=name, NAME=name.upper(), channels=len(lif.bias), places=places,
+        sums=sums.path, membrane=state.path, type=state.type, current=current, threshold=threshold, leak=_leak(lif),
+        update=update, low=low, high=high, below=f"\nv = {low};" if saturates else "",
+        above=f"\nv = {high};" if saturates else "",
+        wrap="" if saturates else f"\nv = wrap(v, {low}, {(1 << lif.membrane.bits) - 1}u);",
+        test=lif.spike_test, at_once=at_once,
+    )  # fmt: skip
+    return [*gains, *biases, *thresholds], run

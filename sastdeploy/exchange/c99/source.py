@@ -1,0 +1,104 @@
+"""A program's header and source in C."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import sastdeploy
+from sastdeploy.exchange.c99.layers import LayerCode, layer_code, readout_code
+from sastdeploy.exchange.c99.tables import State, filled
+from sastdeploy.program.file import program_hash
+from sastdeploy.program.records import Program, ProgramLayer, Readout
+
+_HELPER = re.compile(r"(?ms)(^/\*.*?^static \w+ (\w+)\(.*?^}\n)")
+_PLAIN = re.compile(r"[^A-Za-z0-9_.,:;()+ -]")
+
+
+@dataclass(frozen=True)
+class Source:
+    """The two files of a program, and what they hold.
+
+    Args:
+        parts: the C of every layer and, last, of the readout.
+    """
+
+    header: str
+    source: str
+    parts: tuple[LayerCode, ...]
+    state: State
+
+    @property
+    def table_bytes(self) -> int:
+        return sum(table.bytes for part in self.parts for table in part.tables)
+
+
+def plain(text: str) -> str:
+    """Return a text from a program as it can stand in a comment: neither ends it nor means anything to C."""
+    return _PLAIN.sub("_", text)
+
+
+def write_source(program: Program, name: str) -> Source:
+    """Return the C of a verified program whose functions and types begin with ``name``, a valid identifier."""
+    parts = _parts(program, name)
+    state = State(tuple(field for part in parts for field in part.fields))
+    preprocessing = program.preprocessing
+    polarities, rows, columns = preprocessing.frame_shape
+    inputs = polarities * rows * columns
+    common = {
+        "name": name, "NAME": name.upper(), "title": plain(program.name), "version": sastdeploy.__version__,
+        "hash": program_hash(program),
+    }  # fmt: skip
+    header = filled(
+        "header.h", **common, inputs=inputs, polarities=polarities, rows=rows, columns=columns,
+        time_bins=preprocessing.time_bins, classes=len(program.classes), clip=preprocessing.c_clip,
+        index="uint16_t" if inputs <= 1 << 16 else "uint32_t", sources=len(parts), layers=len(program.layers),
+        members="\n".join(text for _, _, text in state.members()),
+    )  # fmt: skip
+    *layers, readout = parts
+    places = (*program.layers, program.readout)
+    code = "\n".join([
+        *(
+            "\n".join([_heading(number, part), *(table.text() for table in code.tables), code.add])
+            for number, (part, code) in enumerate(zip(places, parts))
+        ),
+        # After every `add`: what ends a layer's step sends to the next one.
+        *(layer.run for layer in layers),
+    ])  # fmt: skip
+    source = filled(
+        "source.c", **common, code=code, first=parts[0].sums.path, scores=readout.run, forward=_forward(layers),
+        helpers=_helpers(code + readout.run),
+    )  # fmt: skip
+    return Source(header, source, parts, state)
+
+
+def _parts(program: Program, name: str) -> tuple[LayerCode, ...]:
+    shape, largest = program.preprocessing.frame_shape, program.preprocessing.c_clip
+    parts, turn = [], 0
+    for number, layer in enumerate(program.layers):
+        # A layer's sums are read while the next ones' are filled: two places in turn are enough.
+        parts.append(layer_code(layer, number, shape, largest, name, ("even", "odd")[turn % 2]))
+        turn += layer.lif is not None
+        shape, largest = layer.output_shape(shape), layer.largest_output(largest)
+    steps = program.preprocessing.time_bins
+    return (*parts, readout_code(program.readout, len(parts), shape, steps, name))
+
+
+def _heading(number: int, part: ProgramLayer | Readout) -> str:
+    return f"/* {number}: {part.kind.replace('_', ' ')}, {plain(part.name)} in the program */\n"
+
+
+def _forward(layers: list[LayerCode]) -> str:
+    lines = []
+    for number in range(len(layers)):
+        if number + 1 < len(layers):
+            sums = layers[number + 1].sums.path
+            lines.append(f"memset(state->{sums}, 0, sizeof state->{sums});")
+        lines.append(f"run{number}(state);")
+    return "\n".join(lines)
+
+
+def _helpers(code: str) -> str:
+    """Return the helpers that the code calls; compilers warn of others."""
+    helpers = _HELPER.findall(filled("helpers.c"))
+    return "".join(f"\n{text}" for text, function in helpers if f"{function}(" in code)
