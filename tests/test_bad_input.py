@@ -122,7 +122,7 @@ def evil_array(home):
 
 
 def state_of_others(home):
-    from sastdeploy.training import loop
+    from sastdeploy.training import run
 
     arguments = [
         "train",
@@ -138,18 +138,18 @@ def state_of_others(home):
         "data",
     ]
     (home / "net.yaml").write_text("name: tiny\nlayers: [{kind: dense, neurons: 4}]\n")
-    original = loop.save_state
+    original = run.save_state
 
     def once(*parts):
         original(*parts)
         raise KeyboardInterrupt
 
-    loop.save_state = once
+    run.save_state = once
     try:
         with pytest.raises(SystemExit):
             main_module.main(arguments)
     finally:
-        loop.save_state = original
+        run.save_state = original
 
 
 TRAIN = "train --dataset nmnist --arch net.yaml --data data --out new.pt"

@@ -27,6 +27,7 @@ from sastdeploy.networks.checkpoint import load_checkpoint, save_checkpoint
 from sastdeploy.program.file import save_program
 from sastdeploy.synthesis.mnist import load_digits
 from sastdeploy.training import loop, outputs
+from sastdeploy.training.run import Standing
 from sastdeploy.training.settings import TrainingSettings
 from tests.small_networks import DENSE, checkpoint_of, labelled
 
@@ -494,7 +495,7 @@ def test_an_edited_state_is_told_in_one_message(here, monkeypatch, change):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(loop, "_write_log", stopped)
+        patch.setattr(Standing, "write_log", stopped)
         fit("t.pt")
     content = torch.load("t.pt.state", weights_only=True)
     change(content)

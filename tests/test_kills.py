@@ -71,7 +71,7 @@ MOMENTS = {
     "in the first epoch, between the two passes of SAST": ("return", "plain_gradient", 3, 0),
     "in the validation with hard spikes": ("call", "predict", 4, 1),
     "the state half written": ("c_call", "write_record", 12, 1),
-    "the state in its place, the log not": ("call", "_write_log", 2, 2),
+    "the state in its place, the log not": ("call", "write_log", 2, 2),
     "the checkpoint in its place, the state not removed": ("return", "save_checkpoint", 1, EPOCHS),
 }
 """Which of the calls, counted from the process's start, and how many epochs the log then holds, of this and earlier ones.

@@ -219,18 +219,18 @@ def test_the_command_line_hands_the_device_and_its_kernels_on(monkeypatch):
     give_gpus(monkeypatch, 2)
     asked = []
 
-    def stop(training, validation, architecture, preprocessing, settings, out, *, group, **others):
-        asked.append((group, settings.kernels))
+    def stop(runs, *, group, **others):
+        asked.append((group, runs[0].settings.kernels))
         raise InputError("enough.")
 
-    monkeypatch.setattr("sastdeploy.training.fit.train", stop)
+    monkeypatch.setattr("sastdeploy.training.fit.fit_all", stop)
     monkeypatch.setattr(options, "load_data", lambda *arguments, **others: labelled())
     monkeypatch.setattr(options, "note_simulated", lambda *arguments: None)
     for words in ("", "--device cuda", "--device cuda:1 --kernels torch", "--kernels torch"):
         with pytest.raises(SystemExit):
             main_module.main(["train", "--dataset", "nmnist-sim", *words.split()])
     assert asked == [
-        (Group(0, 1, CPU), "fused"), (Group(0, 1, GPU_0), "torch"), (Group(0, 1, GPU_1), "torch"), (Group(0, 1, CPU), "torch"),
+        (Group(0, 1, CPU), "fused"), (Group(0, 1, GPU_0), "packed"), (Group(0, 1, GPU_1), "torch"), (Group(0, 1, CPU), "torch"),
     ]  # fmt: skip
 
 

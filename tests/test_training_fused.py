@@ -155,7 +155,7 @@ def test_settings_name_the_kernels():
     from sastdeploy.training.settings import TrainingSettings
 
     assert TrainingSettings().to_dict()["kernels"] == "fused"
-    with pytest.raises(InputError, match=r"kernels 'cuda': unknown\. Allowed: fused, torch\."):
+    with pytest.raises(InputError, match=r"kernels 'cuda': unknown\. Allowed: fused, torch, packed\."):
         TrainingSettings(kernels="cuda")
     assert Neuron().slope == 25.0
 
