@@ -112,7 +112,7 @@ def command(
             if hardware.weight_bits <= 4
             else ""
         )
-        + f"Next: sastdeploy simulate {shlex.quote(str(path))} --dataset {program.dataset}"
+        + f"Next: sastdeploy simulate {shlex.quote(str(path))} --dataset {shlex.quote(program.dataset)}"
     )
 
 

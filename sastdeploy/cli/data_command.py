@@ -1,4 +1,4 @@
-"""``sastdeploy data list | fetch | make | check | show``."""
+"""``sastdeploy data list | fetch | make | describe | check | show``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def command() -> None:
-    """List, fetch, make, check and show event recordings."""
+    """List, fetch, make, describe, check and show event recordings."""
 
 
 @command.command("list")
@@ -44,6 +44,8 @@ def list_(data: str | None, as_json: bool) -> None:
     here = {name: os.path.isdir(root / name) for name in CATALOG}
     if as_json:
         sets = [{**asdict(facts), "here": here[name]} for name, facts in CATALOG.items()]
+        for each in sets:
+            del each["own"]
         click.echo(
             json_module.dumps(
                 {"schema": "sastdeploy.datasets/1", "root": str(root), "datasets": sets}, indent=2
@@ -172,11 +174,16 @@ def make(name: str, data: str | None, seed: int, train: int | None, test: int | 
 @DATA
 @JSON
 def check(name: str, data: str | None, as_json: bool) -> None:
-    """Read every recording of data set NAME; list the bad files, and what is missing against the published set."""
+    """Read every recording of data set NAME, or of a folder of your own; list the bad files, and what is missing.
+
+    What is missing of a published set is told against that set, of a folder against its classes.
+    """
+    from sastdeploy.cli.options import dataset_facts
     from sastdeploy.cli.terminal import progress
     from sastdeploy.errors import InputError
     from sastdeploy.recordings.check import check_dataset
 
+    name = dataset_facts(name).name
     with progress() as bar:
         tasks: dict[str, Any] = {}
 
@@ -204,10 +211,80 @@ def check(name: str, data: str | None, as_json: bool) -> None:
             f"data set '{name}': {len(result.bad)} bad files, listed above. Get them again, or use --skip-bad."
         )
     if result.incomplete:
+        rest = f"Get the rest ('{result.install_command}')" if result.install_command else "Add recordings"
         raise InputError(
-            f"data set '{name}': is incomplete, as listed above. Get the rest ('{result.install_command}'), or keep in mind "
-            "that results are of a part."
+            f"data set '{name}': is incomplete, as listed above. {rest}, or keep in mind that results are of a part."
         )
+
+
+@command.command()
+@click.argument("folder", type=click.Path())
+@click.option("--write", is_flag=True, help="Write what was found and stated as FOLDER/dataset.yaml.")
+@click.option("--force", is_flag=True, help="With --write: replace a dataset.yaml that says something else.")
+@JSON
+def describe(folder: str, write: bool, force: bool, as_json: bool) -> None:
+    """Say what a FOLDER of your own recordings holds, per class and part, and what of it was guessed or left out.
+
+    FOLDER has a folder per class, or folders train, validation and test with one per class in each, or a manifest.csv.
+    """
+    from sastdeploy._files import atomic
+    from sastdeploy.cli.options import progress_of
+    from sastdeploy.recordings.own.declaration import declaration_text
+    from sastdeploy.recordings.own.description import describe_folder
+    from sastdeploy.recordings.own.folder import open_folder
+    from sastdeploy.recordings.own.layout import DECLARATION
+
+    with progress_of(f"reading {folder}") as show_progress:
+        opened = open_folder(os.path.join(folder, ""), show_progress)
+    path = Path(opened.dataset.name) / DECLARATION
+    if write:
+        atomic.write_text(path, declaration_text(opened.declaration), force=force)
+    facts = describe_folder(opened)
+    if as_json:
+        click.echo(
+            json_module.dumps(
+                {**facts, "written": str(path) if write else None}, indent=2, ensure_ascii=False
+            )
+        )
+        return
+    _print_description(facts)
+    if write:
+        click.echo(f"Wrote {path}.")
+    elif facts["guessed"]:
+        click.echo("To keep what was found and chosen: the same command with --write.")
+
+
+def _print_description(facts: dict[str, Any]) -> None:
+    from sastdeploy.cli.terminal import print_table
+
+    rows = [
+        (name, *(each[part] for part in ("train", "validation", "test")), f"{each['events']:,}",
+         _range(each["seconds"]), _range(each["events_per_ms"]),
+         "-" if each["share_on"] is None else f"{100 * each['share_on']:.1f}")
+        for name, each in facts["classes"].items()
+    ]  # fmt: skip
+    kind = "simulated recordings" if facts["simulated"] else "recordings"
+    print_table(
+        ("class", "train", "validation", "test", "events", "lasts, s", "events per ms", "ON %"),
+        rows,
+        title=f"{facts['name']}: {facts['recordings']:,} {kind} ({facts['format']}, {facts['layout']})",
+    )
+    (width, height, polarities), frame = facts["sensor_size"], facts["frame_size"]
+    click.echo(
+        f"Sensor {width} x {height}, {polarities} polarities; frames {frame[0]} x {frame[1]}; largest pixel found "
+        f"({', '.join(map(str, facts['largest_pixel']))}); times in {facts['unit']}."
+    )
+    for title, key in (("Found, not stated", "guessed"), ("Left out", "left_out"), ("Bad", "bad")):
+        if facts[key]:
+            click.echo(f"{title}:")
+            for line in facts[key]:
+                click.echo(f"  {line}")
+
+
+def _range(spread: dict[str, float] | None) -> str:
+    if spread is None:
+        return "-"
+    return f"{spread['least']:.3g} to {spread['most']:.3g}, median {spread['median']:.3g}"
 
 
 @command.command()
@@ -221,28 +298,40 @@ def check(name: str, data: str | None, as_json: bool) -> None:
 @click.option(
     "--time-bins", type=click.IntRange(1, 1000), default=10, show_default=True, help="Bins of the statistics."
 )
+@click.option(
+    "--dataset",
+    default=None,
+    help="Read it as this folder of your own recordings is read: its sensor, unit and columns.  [default: by its suffix]",
+)
 @UNIT
 @COLUMNS
 @BEGIN
 @window_option("show everything")
 @FORCE
 @JSON
-def show(recording: str, out: str | None, time_bins: int, unit: str | None, columns: str | None, begin: str | None,
+def show(recording: str, out: str | None, time_bins: int, dataset: str | None, unit: str | None, columns: str | None, begin: str | None,
          window: float | None, force: bool, as_json: bool) -> None:  # fmt: skip
-    """Draw one RECORDING (.bin, .aedat or .npy) as PNG or GIF and print what it is like."""
+    """Draw one RECORDING (.bin, .aedat, .npy, .npz, .csv or .txt) as PNG or GIF and print what it is like."""
     from sastdeploy._files import atomic
     from sastdeploy._files.reading import shown
+    from sastdeploy.cli.options import dataset_facts
     from sastdeploy.cli.terminal import print_table
     from sastdeploy.recordings.describe import describe_recording
     from sastdeploy.recordings.npy import parse_columns
-    from sastdeploy.recordings.reading import SUFFIXES, read_recording
+    from sastdeploy.recordings.reading import ARRAYS, SUFFIXES, read_recording
     from sastdeploy.report.recording_figures import draw_recording
 
     path = Path(recording)
     picture = Path(out) if out else Path(f"{path.stem}.png")
     atomic.check_writable(picture, inputs=[path])
-    read = read_recording(path, unit=unit, columns=columns and parse_columns(columns))
-    size = SUFFIXES[path.suffix]
+    columns, size = columns and parse_columns(columns), SUFFIXES.get(path.suffix)
+    if dataset:
+        known = dataset_facts(dataset)
+        size = known.sensor_size
+        if known.own and path.suffix in ARRAYS:
+            unit, columns = unit or known.own.unit, columns or known.own.columns
+    read = read_recording(path, size, unit=unit, columns=columns)
+    size = size or SUFFIXES[path.suffix]
     segment = read.whole(begin or "zero").within(window_us(window))
     facts = {
         "unit": read.unit + (" (a guess; state it with --unit)" if read.guessed and not as_json else ""),

@@ -54,9 +54,9 @@ def command(checkpoint: str | None, arch: str | None, dataset: str, time_bins: i
             "hash": checkpoint_hash(trained),
         }
     else:
-        from sastdeploy.recordings.catalog import dataset as facts_of
+        from sastdeploy.cli.options import dataset_facts
 
-        known = facts_of(dataset)
+        known = dataset_facts(dataset)
         shape = known.frame_shape
         architecture = load_architecture(arch or "", shape, len(known.classes))
     layers = describe(architecture, time_bins)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from sastdeploy.networks.checkpoint import Checkpoint
+    from sastdeploy.recordings.catalog import Dataset
     from sastdeploy.recordings.frames import LabelledFrames
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -24,7 +26,9 @@ DATA = click.option(
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 DATASET = click.option(
-    "--dataset", default=None, help="Data set.  [default: the one that the checkpoint was trained on]"
+    "--dataset",
+    default=None,
+    help="Data set, or folder of your own recordings.  [default: the one that the checkpoint was trained on]",
 )
 LIMIT = click.option(
     "--limit", type=int, default=None, help="Use this many recordings, classes in proportion.  [default: all]"
@@ -35,12 +39,12 @@ UNIT = click.option(
     "--unit",
     type=click.Choice(["us", "ms", "s"]),
     default=None,
-    help="Unit of the times in a .npy file.  [default: guessed from fields and range, and printed]",
+    help="Unit of the times in a .npy, .npz, .csv or .txt file.  [default: guessed from fields and range, and printed]",
 )
 COLUMNS = click.option(
     "--columns",
     default=None,
-    help="Order of the columns of a .npy file of plain numbers, as in xytp.  [default: xypt; fields go by name]",
+    help="Order of the columns of plain numbers in such a file, as in xytp.  [default: xypt; names go before it]",
 )
 BEGIN = click.option(
     "--begin",
@@ -75,19 +79,9 @@ def data_folder(data: str | None) -> Path:
 
 def load_data(dataset: str, split: str, data: str | None, **options: Any) -> LabelledFrames:
     """Return a split's frames with a progress bar on stderr while they are binned for the first time."""
-    from sastdeploy.cli.terminal import progress
     from sastdeploy.recordings.splits import load_dataset
 
-    bars: list[Progress] = []
-
-    def show(done: int, total: int) -> None:
-        if not bars:
-            bars.append(progress())
-            bars[0].start()
-            bars[0].add_task(f"binning {dataset}", total=total)
-        bars[0].update(bars[0].task_ids[0], completed=done)
-
-    try:
+    with progress_of(f"binning {dataset}") as show:
         return load_dataset(
             dataset,
             split,
@@ -96,9 +90,35 @@ def load_data(dataset: str, split: str, data: str | None, **options: Any) -> Lab
             say=lambda text: click.echo(text, err=True),
             **options,
         )
+
+
+@contextmanager
+def progress_of(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield what takes (done, total) and shows a bar on stderr from its first call on."""
+    from sastdeploy.cli.terminal import progress
+
+    bars: list[Progress] = []
+
+    def show(done: int, total: int) -> None:
+        if not bars:
+            bars.append(progress())
+            bars[0].start()
+            bars[0].add_task(what, total=total)
+        bars[0].update(bars[0].task_ids[0], completed=done)
+
+    try:
+        yield show
     finally:
         for bar in bars:
             bar.stop()
+
+
+def dataset_facts(name: str) -> Dataset:
+    """Return the facts about a data set, with a progress bar while a folder of one's own is read for the first time."""
+    from sastdeploy.recordings.catalog import dataset
+
+    with progress_of(f"reading {name}") as show:
+        return dataset(name, show)
 
 
 def load_data_for(
@@ -115,10 +135,9 @@ def load_data_for(
     Raises:
         InputError: the data set does not fit the checkpoint, or cannot be read.
     """
-    from sastdeploy.recordings.catalog import dataset as facts_of
-
-    name = dataset or checkpoint.dataset
-    check_fits(checkpoint, path, name)
+    facts = dataset_facts(dataset or checkpoint.dataset)
+    name = facts.name
+    check_fits(checkpoint, path, facts)
     frames = load_data(
         name,
         split,
@@ -129,34 +148,44 @@ def load_data_for(
         seed=checkpoint.training.get("seed", 0),
         skip_bad=skip_bad,
     )
-    return name, frames, note_simulated(name, data) or facts_of(name).simulated
+    return name, frames, note_simulated(facts, data) or facts.simulated
 
 
-def note_simulated(dataset: str, data: str | None) -> bool:
+def note_simulated(facts: Dataset, data: str | None) -> bool:
     """Say on stderr where files under a real data set's name came from the simulator; return whether they did."""
-    from sastdeploy.recordings.catalog import CATALOG, simulated_marker
+    from sastdeploy.recordings.catalog import simulated_marker
 
-    stands_in = not CATALOG[dataset].simulated and simulated_marker(CATALOG[dataset], data_folder(data))
+    stands_in = not facts.simulated and simulated_marker(facts, data_folder(data))
     if stands_in:
         click.echo(
-            f"NOTE: the files of '{dataset}' in {data_folder(data)} are SIMULATED recordings, not the real ones.",
+            f"NOTE: the files of '{facts.name}' in {data_folder(data)} are SIMULATED recordings, not the real ones.",
             err=True,
         )
     return stands_in
 
 
-def check_fits(trained: Checkpoint, path: str, dataset: str) -> None:
+def check_fits(trained: Checkpoint, path: str, facts: Dataset) -> None:
     """Accept a data set that has the sensor and the number of classes that the checkpoint in ``path`` was trained for.
 
+    A folder of one's own must have its frames and its very classes.
+
     Raises:
-        InputError: it has not, or is unknown.
+        InputError: it has not; the message says what differs.
     """
     from sastdeploy.errors import InputError
-    from sastdeploy.recordings.catalog import dataset as facts_of
 
-    facts = facts_of(dataset)
+    own = trained.preprocessing
+    if facts.own:
+        from sastdeploy.recordings.own.folder import differences
+
+        if parts := differences(facts, own.sensor_size, own.frame_size, trained.classes):
+            raise InputError(
+                f"{path}: was trained on {trained.dataset}; {facts.name} has {'; '.join(parts)}. Use the data set that it was trained "
+                "on, or state these in dataset.yaml as they were."
+            )
+        return
     if facts.sensor_size != trained.preprocessing.sensor_size or len(facts.classes) != len(trained.classes):
         raise InputError(
             f"{path}: was trained on {trained.dataset} (sensor {trained.preprocessing.sensor_size}, "
-            f"{len(trained.classes)} classes) and does not fit {dataset} ({facts.sensor_size}, {len(facts.classes)})."
+            f"{len(trained.classes)} classes) and does not fit {facts.name} ({facts.sensor_size}, {len(facts.classes)})."
         )

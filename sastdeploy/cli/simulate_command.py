@@ -24,7 +24,9 @@ processor time of a first run, for linear algebra and foreign functions that no 
 @click.command()
 @click.argument("program", type=click.Path(), required=False)
 @click.option(
-    "--dataset", default=None, help="Data set to run on.  [default: the one the program was trained on]"
+    "--dataset",
+    default=None,
+    help="Data set to run on, or folder of your own recordings.  [default: the one the program was trained on]",
 )
 @click.option(
     "--split",
@@ -124,7 +126,12 @@ def command(
     folder, traces = Path(out) if out else None, tuple(dict.fromkeys(traces))
     if folder:
         check_folder(folder)
+    from sastdeploy.cli.options import dataset_facts
+
+    dataset = dataset_facts(dataset).name if dataset else None
     loaded = _program(program, dataset, recording)
+    if not dataset and not recording:
+        dataset = dataset_facts(loaded.dataset).name
     if folder and not force:
         over = {"dataset": dataset or loaded.dataset, "split": split, "limit": limit, "recording": None}
         if recording:

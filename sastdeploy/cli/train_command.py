@@ -48,7 +48,9 @@ class _Seeds(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
 
 @click.command()
 @click.option(
-    "--dataset", required=True, help="nmnist-sim, dvsgesture-sim (simulated), nmnist or dvsgesture (real)."
+    "--dataset",
+    required=True,
+    help="nmnist-sim, dvsgesture-sim (simulated), nmnist or dvsgesture (real), or a folder of your own recordings.",
 )
 @click.option(
     "--arch", default="fc_0p40m", show_default=True, help="fc_0p40m, conv_0p42m, or a YAML file of your own."
@@ -209,14 +211,13 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
     import sys
     from pathlib import Path
 
-    from sastdeploy.cli.options import load_data, note_simulated
+    from sastdeploy.cli.options import dataset_facts, load_data, note_simulated
     from sastdeploy.cli.terminal import progress
     from sastdeploy.networks.architecture import Neuron
     from sastdeploy.networks.builtin import load_architecture
-    from sastdeploy.recordings.catalog import dataset as facts_of
     from sastdeploy.training.settings import kernels_for, shown_training
 
-    facts = facts_of(dataset)
+    facts = dataset_facts(dataset)
     packable = quantize_bits == 0 and os.environ.get("WORLD_SIZE", "1") == "1"
     settings = _settings(
         method=method, rho=(0.3 if rho is None else rho) if method != "baseline" else rho or 0.0, delta=delta, epochs=epochs,
@@ -261,7 +262,7 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
                     for split in ("train", "validation")
                 )
                 if not runs:
-                    note_simulated(dataset, data)
+                    note_simulated(facts, data)
             preprocessing = find_preprocessing(
                 training, clip=clip, divisor=divisor, normalisation=normalisation
             )

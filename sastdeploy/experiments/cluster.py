@@ -189,10 +189,17 @@ def differences(facts: dict[str, Any]) -> list[str]:
             differing.append(f"has no file {Path(facts['folder']) / name} of the same content")
     root = Path(facts["root"]) if facts["root"] else None
     for dataset, time_bins, content in facts["data"]:
-        there = _data_here(dataset, time_bins, root)
+        # As a built-in's name has no separator, so a folder's path has one.
+        place = os.path.join(facts["folder"], dataset) if os.sep in dataset else dataset
+        there = _data_here(place, time_bins, root)
         if there != content:
             differing.append(there if there.startswith("has no") else f"has other recordings of {dataset}")
     return differing
+
+
+def _has_paths(facts: dict[str, Any]) -> bool:
+    """Return whether trials name files or folders, whose relative paths begin in the client's folder."""
+    return bool(facts["files"]) or any(os.sep in dataset for dataset, *_ in facts["data"])
 
 
 @lru_cache(maxsize=64)
@@ -357,7 +364,7 @@ def run_task(order: dict[str, Any]) -> str:
     while True:
         with start(
             address, trial, root, work, work / address, with_parent=True,
-            folder=Path(order["facts"]["folder"]) if order["facts"]["files"] else None,
+            folder=Path(order["facts"]["folder"]) if _has_paths(order["facts"]) else None,
         ) as process:  # fmt: skip
             try:
                 code = None

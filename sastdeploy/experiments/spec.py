@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -21,7 +22,7 @@ from sastdeploy.errors import InputError, did_you_mean
 from sastdeploy.experiments.measures import MEASURES, NEED_TEST
 from sastdeploy.networks.architecture import Architecture, Neuron
 from sastdeploy.networks.builtin import load_architecture
-from sastdeploy.recordings.catalog import dataset
+from sastdeploy.recordings.catalog import CATALOG, dataset, full_name
 from sastdeploy.recordings.events import LONGEST_US
 from sastdeploy.recordings.frames import LARGEST_CLIP, MOST_DIVISOR, Preprocessing
 from sastdeploy.training.settings import TrainingSettings, forward_of, kernels_for
@@ -94,6 +95,9 @@ class Trial:
         fields = type(self).__dataclass_fields__
         settings = {name: value for name, value in asdict(self).items() if value != fields[name].default}
         settings.pop("measures", None)
+        if os.sep in self.dataset:
+            # A folder of one's own, known by its recordings: the hash of the data.
+            settings["dataset"] = "own"
         # What a file says decides, not where it lies. What a built-in name means is the version's and the commit's matter.
         if self.arch.endswith(FILES):
             settings["arch"] = _content(self.arch)
@@ -168,7 +172,7 @@ def load_experiment(path: Path | str) -> Experiment:
     The file has ``name``, ``title``, ``dataset``, ``seeds``, optional ``fixed`` (settings of all trials), ``grid`` (a list of
     points; a list as a value stands for one point each), ``profiles``, ``measures``, ``select_by``, ``compare_within``,
     ``published`` (``paper`` in older files) and ``notes``.
-    A network's or profile's YAML file is named relative to the experiment's.
+    A network's or profile's YAML file, and a folder of recordings, is named relative to the experiment's file.
 
     Raises:
         InputError: the file is not such a record, names what there is not, or asks for a trial that could not be trained.
@@ -199,7 +203,7 @@ def load_experiment(path: Path | str) -> Experiment:
         )
     beside = Path(path).parent
     common = {
-        "dataset": record.dataset,
+        "dataset": _dataset(beside, record.dataset),
         "profiles": tuple(_beside(beside, name) for name in record.profiles),
         "measures": tuple(record.measures),
         "select": "" if record.select_by is None else record.name,
@@ -314,6 +318,13 @@ def _trial(path: Path | str, settings: dict[str, Any]) -> Trial:
 def _beside(folder: Path, name: str) -> str:
     """Return a built-in's name as it is, a YAML file's as a path from the folder."""
     return str(folder / name) if name.endswith(FILES) else name
+
+
+def _dataset(folder: Path, name: str) -> str:
+    """Return a catalog name as it is, the path of a folder of recordings as one from the experiment's folder."""
+    if name in CATALOG or not (os.sep in name or os.path.isdir(folder / name)):
+        return name
+    return full_name(os.path.join(os.curdir, folder, name))
 
 
 def label(trial: Trial, varied: tuple[str, ...]) -> str:

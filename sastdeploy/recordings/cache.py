@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from sastdeploy.recordings.fast_binning import DigitBinner
 
 FORMAT = 4
+MOST_COUNTS = 2 << 30
+"""Bytes of one recording's counts while it is binned."""
 _Number = TypeVar("_Number", bound=np.generic)
 _BATCH = 256
 _FILES = ("index.bin", "count.bin", "indptr.npy", "labels.npy", "groups.npy", "seconds.npy", "meta.json")
@@ -65,17 +68,22 @@ def cached_frames(
     """
     if not 1 <= time_bins <= 1000:
         raise InputError(f"time bins {time_bins}: outside 1 to 1000. The paper uses 10.")
+    if facts.own:
+        root = facts.own.folder
+        _check_counts(facts, time_bins)
     sources = list_sources(facts, root, recordings)
     parameters = {
-        "format": FORMAT, "rule": RULE, "dataset": facts.name, "recordings": recordings, "time_bins": time_bins,
+        "format": FORMAT, "rule": RULE, "dataset": facts.form if facts.own else facts.name, "recordings": recordings, "time_bins": time_bins,
         "sensor_size": facts.sensor_size, "frame_size": facts.frame_size, "skip_bad": skip_bad,
         "files": _listing_hash(sources, root),
     }  # fmt: skip
     if window_us is not None:
         parameters["window_us"] = window_us
+    if facts.own:
+        parameters["meaning"] = hashlib.sha256(facts.own.meaning(recordings)).hexdigest()
     key = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:24]
-    home = _home(root)
-    folder = home / f"{facts.name}-{recordings}-{key}"
+    home = frames_home(root)
+    folder = home / f"{parameters['dataset']}-{recordings}-{key}"
     if _fault(folder):
         with _writing(folder), held(home / f"{folder.name}.lock"):
             # Asked again: another process may have binned it while this one waited.
@@ -83,7 +91,7 @@ def cached_frames(
                 if folder.exists():
                     say(f"{folder}: is damaged ({fault}); the recordings are binned anew.")
                     atomic.remove_folder(folder)
-                _fill(folder, facts, sources, root, time_bins, window_us, skip_bad, progress)
+                _fill(folder, facts, recordings, sources, root, time_bins, window_us, skip_bad, progress)
                 if fault := _fault(folder):
                     raise InputError(
                         f"{folder}: does not read back as it was written ({fault}). Check the disk, remove this folder, "
@@ -92,6 +100,17 @@ def cached_frames(
     # Whole by its sums, it can still be written by something else.
     with parsing(folder, "cache of frames", "Remove this folder, and repeat the command."):
         return _open(folder, facts, window_us, say)
+
+
+def _check_counts(facts: Dataset, time_bins: int) -> None:
+    """Accept a data set of which one recording's counts fit into memory."""
+    size = time_bins * math.prod(facts.frame_shape) * 8
+    if size > MOST_COUNTS:
+        raise InputError(
+            f"data set '{facts.name}': counting one recording in {time_bins:,} bins of {' x '.join(map(str, facts.frame_shape))} inputs "
+            f"would take {size / 2**30:,.1f} GiB; at most {MOST_COUNTS >> 30} GiB are allowed. Use fewer bins, or state a downsample "
+            "factor in its dataset.yaml."
+        )
 
 
 @contextmanager
@@ -170,7 +189,7 @@ def _listing_hash(sources: list[Source], root: Path) -> str:
     return digest.hexdigest()
 
 
-def _home(root: Path) -> Path:
+def frames_home(root: Path) -> Path:
     """Return the folder of caches: below the data where that can be written, else below the user's cache folder."""
     home = root / ".frames"
     try:
@@ -191,6 +210,7 @@ def _home(root: Path) -> Path:
 def _fill(
     folder: Path,
     facts: Dataset,
+    recordings: str,
     sources: list[Source],
     root: Path,
     time_bins: int,
@@ -202,7 +222,7 @@ def _fill(
     bad: list[str] = []
     rows: list[NDArray[np.int64]] = []
     labels, groups, names, seconds = [], [], [], []
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(facts.own.meaning(recordings) if facts.own else b"")
     binner = None
     if facts.form == "digits" and window_us is None:
         # Loads the compiler: not wanted where the frames are in the cache.
@@ -221,7 +241,7 @@ def _fill(
                 labels += [fact.label for fact in facts_of]
                 groups += [fact.group for fact in facts_of]
                 seconds += [fact.seconds for fact in facts_of]
-                names += [short_name(fact.name, root / facts.name) for fact in facts_of]
+                names += [short_name(fact.name, facts.folder(root)) for fact in facts_of]
                 digest.update(frames.indptr.tobytes() + frames.index.tobytes() + frames.count.tobytes())
                 progress(min(start + _BATCH, len(sources)), len(sources))
         if not labels:

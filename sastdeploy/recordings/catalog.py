@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from sastdeploy.errors import InputError, did_you_mean
+from sastdeploy.recordings.own.records import OwnRecordings
 
 DIGITS = tuple("0123456789")
 GESTURES = (
@@ -45,8 +47,8 @@ class Dataset:
     """Facts about a data set.
 
     Args:
-        name: as in ``--dataset``. title: for people. simulated: made by this project's sensor model.
-        form: ``digits`` (N-MNIST's files), ``gestures`` (DVS Gesture's) or ``images`` (no recordings).
+        name: as in ``--dataset``; the folder's path for recordings of one's own. title: for people. simulated: made by this project's sensor model.
+        form: ``digits`` (N-MNIST's files), ``gestures`` (DVS Gesture's), ``images`` (no recordings) or ``own``.
         sensor_size: ``(W, H, P)``. frame_size: ``(W, H)`` of the frames that networks see.
         classes: in label order. recordings: (train, test), as published or as made by default.
         seconds: how long a recording usually lasts.
@@ -54,6 +56,7 @@ class Dataset:
         size: on disk, for people. files: what ``data fetch`` gets.
         stand_in: the simulated set of the same form, if this one is real.
         repacked: (train, test) recordings of another published form, if there is one.
+        own: the recordings of a folder of one's own; None for the sets of the catalog.
     """
 
     name: str
@@ -72,6 +75,20 @@ class Dataset:
     files: tuple[RemoteFile, ...] = ()
     stand_in: str | None = None
     repacked: tuple[int, int] | None = None
+    own: OwnRecordings | None = None
+
+    def folder(self, root: Path) -> Path:
+        """The folder that holds the recordings, for a folder ``root`` of data sets."""
+        return self.own.folder if self.own else root / self.name
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts whose recordings are fixed; without ``validation`` there, it is held out of ``train``."""
+        return self.own.parts if self.own else ("train", "test")
+
+    def part_of(self, split: str) -> str:
+        """The fixed part that holds a split's recordings."""
+        return split if split == "test" or split in self.parts else "train"
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
@@ -80,7 +97,9 @@ class Dataset:
 
     @property
     def install_command(self) -> str:
-        """The command that brings it."""
+        """The command that brings it; empty for a folder of one's own."""
+        if self.own:
+            return ""
         return f"sastdeploy data {'make' if self.simulated else 'fetch'} {self.name}"
 
 
@@ -137,12 +156,27 @@ CATALOG: dict[str, Dataset] = {
 }  # fmt: skip
 
 
-def dataset(name: str) -> Dataset:
-    """Return the facts about a data set of recordings.
+def full_name(name: str) -> str:
+    """Return a data set's name; a folder's is its path, which always holds a separator, so that it is no catalog name."""
+    if name in CATALOG or not (os.sep in name or os.path.isdir(name)):
+        return name
+    path = os.path.normpath(name)
+    return path if os.sep in path else os.path.join(os.curdir, path)
+
+
+def dataset(name: str, progress: Callable[[int, int], None] = lambda done, total: None) -> Dataset:
+    """Return the facts about a data set of recordings: one of the catalog, or a folder of one's own by its path.
+
+    Args:
+        progress: called with (files read, files in all) where a folder's recordings are read for the first time.
 
     Raises:
-        InputError: the name is unknown, or the set holds images instead of recordings.
+        InputError: the name is unknown, the set holds images instead of recordings, or a folder is no data set.
     """
+    if os.sep in full_name(name):
+        from sastdeploy.recordings.own.folder import open_folder
+
+        return open_folder(name, progress).dataset
     if name not in CATALOG:
         raise InputError(
             f"data set '{name}': unknown.{did_you_mean(name, CATALOG)} Known: {', '.join(CATALOG)}."
@@ -182,4 +216,4 @@ def absent(facts: Dataset, root: Path, why: str) -> InputError:
 
 def simulated_marker(facts: Dataset, root: Path) -> bool:
     """Say whether the files in ``root`` under this data set's name came from the simulator."""
-    return os.path.isfile(root / facts.name / "simulated.json")
+    return facts.own is None and os.path.isfile(root / facts.name / "simulated.json")

@@ -64,7 +64,7 @@ def check_dataset(
     incomplete: list[str] = []
     events, lengths, counts = 0, [], []
     repacked = False
-    for split in ("train", "test"):
+    for split in facts.parts:
         sources = list_sources(facts, root, split)
         repacked = repacked or any(source.path.suffix == ".npy" for source in sources)
         labels = []
@@ -76,9 +76,10 @@ def check_dataset(
             progress(split, number + 1, len(sources))
         counts.append(len(labels))
         if absent := missing_classes(np.array(labels, np.int64), facts.classes):
-            kind = "training" if split == "train" else "test"
+            kind = "training" if split == "train" else split
             incomplete.append(f"No {kind} recording of class {', '.join(absent)}.")
-    incomplete = [*_missing(facts, root, (counts[0], counts[1]), repacked), *incomplete]
+    if facts.own is None:
+        incomplete = [*_missing(facts, root, (counts[0], counts[1]), repacked), *incomplete]
     remarks, seconds = [], None
     if lengths:
         seconds = (min(lengths), float(np.median(lengths)), max(lengths))

@@ -42,13 +42,14 @@ def corrupted_frames(
     """
     facts, wanted = dataset(name), set(clean.names)
     root = root or data_root()
+    folder = facts.folder(root)
     files = {label.rsplit("@", 1)[0] for label in wanted}
     rows: dict[str, Entries] = {}
-    for source in list_sources(facts, root, "test" if split == "test" else "train"):
-        if short_name(source.name, root / name) not in files:
+    for source in list_sources(facts, root, facts.part_of(split)):
+        if short_name(source.name, folder) not in files:
             continue
         for segment in (part.within(window_us) for part in source.segments()):
-            label = short_name(segment.name, root / name)
+            label = short_name(segment.name, folder)
             if label in wanted:
                 worse = corrupted(replace(segment, name=label), corruption, facts.sensor_size, seed)
                 span = segment.start_us, segment.stop_us

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy_format
@@ -18,7 +18,7 @@ UNITS = {"us": 1, "ms": 1000, "s": 1_000_000}
 """Units of the times in a file, in us."""
 COLUMNS = "xypt"
 """Order of plain columns where none is stated: that of tonic's re-packing of DVS Gesture."""
-_FIELDS = {
+FIELDS = {
     "x": ("x", "xs", "column"),
     "y": ("y", "ys", "row"),
     "t": ("t", "ts", "time", "times", "timestamp", "timestamps"),
@@ -58,17 +58,22 @@ def load_array(path: Path) -> NDArray[Any]:
         if magic[:4] == b"PK\x03\x04":
             raise ValueError("it is an archive of several")
         opened.seek(0)
-        version = npy_format.read_magic(opened)
-        header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
-        shape, fortran, kind = header(opened)
-        if kind.hasobject:
-            raise ValueError("it holds Python objects")
-        content = opened.read()
-        announced = math.prod(shape) * kind.itemsize
-        if not 0 <= announced <= len(content):
-            raise ValueError(f"its header announces {announced:,} bytes, but {len(content):,} follow")
-        array = np.frombuffer(content, kind, math.prod(shape))
-        return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
+        return stored_array(opened)
+
+
+def stored_array(opened: BinaryIO) -> NDArray[Any]:
+    """Return the array of an opened .npy file or part of an archive; the caller turns exceptions into `InputError`."""
+    version = npy_format.read_magic(opened)
+    header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+    shape, fortran, kind = header(opened)
+    if kind.hasobject:
+        raise ValueError("it holds Python objects")
+    content = opened.read()
+    announced = math.prod(shape) * kind.itemsize
+    if not 0 <= announced <= len(content):
+        raise ValueError(f"its header announces {announced:,} bytes, but {len(content):,} follow")
+    array = np.frombuffer(content, kind, math.prod(shape))
+    return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
 
 
 def parse_columns(text: str) -> str:
@@ -153,7 +158,7 @@ def guess_unit(times: NDArray[Any], named: bool) -> str:
 
 def _by_name(array: NDArray[Any], where: str) -> _Columns:
     names = {name.lower(): name for name in array.dtype.names or ()}
-    fields = [next((names[n] for n in _FIELDS[letter] if n in names), None) for letter in "xytp"]
+    fields = [next((names[n] for n in FIELDS[letter] if n in names), None) for letter in "xytp"]
     kinds = [array.dtype[name].kind for name in fields if name]
     if None in fields or array.ndim != 1 or not set("".join(kinds)) <= set("iufb"):
         raise InputError(

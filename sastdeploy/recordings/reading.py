@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from sastdeploy._files.reading import exists, read_bytes, shown
 from sastdeploy.errors import InputError
@@ -14,10 +17,16 @@ from sastdeploy.recordings import nmnist
 from sastdeploy.recordings.aedat31 import parse_aedat31
 from sastdeploy.recordings.catalog import Dataset, absent
 from sastdeploy.recordings.events import LARGEST_RECORDING, Events, Segment
-from sastdeploy.recordings.npy import read_npy
+from sastdeploy.recordings.npy import load_array, parse_array
+from sastdeploy.recordings.tables import load_npz, load_table
 
-SUFFIXES = {".bin": (34, 34, 2), ".aedat": (128, 128, 2), ".npy": (128, 128, 2)}
+_LARGE = (128, 128, 2)
+SUFFIXES = {
+    ".bin": (34, 34, 2), ".aedat": _LARGE, ".npy": _LARGE, ".npz": _LARGE, ".csv": _LARGE, ".txt": _LARGE,
+}  # fmt: skip
 """Readable suffixes and the sensor that each stands for unless told otherwise."""
+ARRAYS = (".npy", ".npz", ".csv", ".txt")
+"""Suffixes of files that tell neither the unit of their times nor, without names, the order of their columns."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,10 @@ class Source:
     path: Path
     member: str
     form: str
+    label: int = -1
+    group: int = -1
+    facts: Dataset | None = None
+    """Class, group and data set of a recording of one's own; in the published forms its place tells them."""
 
     @property
     def name(self) -> str:
@@ -38,6 +51,8 @@ class Source:
         Raises:
             InputError: the file is missing or damaged; the message names file, offset and rule.
         """
+        if self.facts:
+            return [_own_segment(self.path, self.label, self.group, self.facts)]
         read = nmnist.read_nmnist if self.form == "digits" else gestures.read_gestures
         return list(read(self.path, self.member))
 
@@ -48,6 +63,8 @@ def list_sources(facts: Dataset, root: Path, split: str) -> list[Source]:
     Raises:
         InputError: the data set is not there (with the three ways to get it), unfinished, or the split is empty.
     """
+    if facts.own:
+        return _own_sources(facts, split)
     folder = root / facts.name
     if not os.path.isdir(folder):
         raise absent(facts, root, f"there is no folder {folder}")
@@ -63,6 +80,41 @@ def list_sources(facts: Dataset, root: Path, split: str) -> list[Source]:
     if not files:
         raise absent(facts, root, f"{folder} holds no {split} recording")
     return [Source(path, member, facts.form) for path, member in files]
+
+
+def _own_sources(facts: Dataset, split: str) -> list[Source]:
+    assert facts.own
+    chosen = [entry for entry in facts.own.entries if entry.split == split]
+    if not chosen:
+        raise InputError(
+            f"data set '{facts.name}': has no {split} recording. Name some in its dataset.yaml (split), its manifest, or a folder "
+            f"'{split}'."
+        )
+    numbers = {name: number for number, name in enumerate(facts.classes)}
+    groups = {
+        name: number for number, name in enumerate(sorted({e.group for e in facts.own.entries if e.group}))
+    }
+    return [
+        Source(facts.own.folder / e.file, "", "own", numbers[e.label], groups.get(e.group, -1), facts)
+        for e in chosen
+    ]
+
+
+def _own_segment(path: Path, label: int, group: int, facts: Dataset) -> Segment:
+    assert facts.own
+    try:
+        recording = read_file(path, facts.sensor_size, unit=facts.own.unit, columns=facts.own.columns)
+    except InputError as error:
+        raise InputError(in_a_dataset(str(error))) from error
+    whole = recording.whole(usual_begin(facts.sensor_size))
+    return replace(whole, label=label, group=group)
+
+
+def in_a_dataset(message: str) -> str:
+    """Return an error of a reader with the remedy of a data set, where it names options of a single recording."""
+    if "--unit" in message or "--columns" in message:
+        return f"{message} For a data set: the keys unit and columns of its dataset.yaml."
+    return message
 
 
 def read_split(
@@ -134,35 +186,60 @@ def read_recording(
     unit: str | None = None,
     columns: str | None = None,
 ) -> Recording:
-    """Return one event file: ``.bin`` (N-MNIST), ``.aedat`` (AEDAT 3.1) or ``.npy`` (`sastdeploy.recordings.npy`).
+    """Return one event file: ``.bin`` (N-MNIST), ``.aedat`` (AEDAT 3.1), or an array (``.npy``, ``.npz``, ``.csv``, ``.txt``).
 
     Args:
-        unit, columns: of a .npy file, as in `sastdeploy.recordings.npy.read_npy`.
+        unit, columns: of an array, as in `sastdeploy.recordings.npy.read_npy`.
 
     Raises:
         InputError: another suffix, a missing or damaged file, damaged labels, or options that do not belong to the format.
     """
     path = Path(path)
+    recording = read_file(path, sensor_size, unit=unit, columns=columns)
+    if path.suffix != ".aedat":
+        return recording
+    labels = gestures.labels_of(os.fspath(path))
+    parts = tuple(gestures.labelled(path, recording.events)) if os.path.exists(labels) else ()
+    return replace(recording, gestures=parts)
+
+
+def read_file(
+    path: Path,
+    sensor_size: tuple[int, int, int] | None = None,
+    *,
+    unit: str | None = None,
+    columns: str | None = None,
+) -> Recording:
+    """As `read_recording`, without a look at what lies beside the file."""
     if path.suffix not in SUFFIXES:
         raise InputError(
             f"{shown(path)}: cannot tell its format from '{shown(path.suffix)}'. Allowed: {', '.join(SUFFIXES)} "
             f"(N-MNIST, AEDAT 3.1, arrays of events)."
         )
     size = sensor_size or SUFFIXES[path.suffix]
-    if path.suffix == ".npy":
-        events, own_unit = read_npy(path, size, unit, columns)
+    if path.suffix in ARRAYS:
+        events, own_unit = parse_array(load_events(path, columns), shown(path), size, unit, columns)
         return Recording(shown(path), events, own_unit, guessed=unit is None)
     if columns or unit not in (None, "us"):
         raise InputError(
-            f"{shown(path)}: unit and columns can be stated for .npy files only; {path.suffix} files count microseconds."
+            f"{shown(path)}: unit and columns can be stated for {', '.join(ARRAYS)} files only; {path.suffix} files count "
+            "microseconds."
         )
     content = read_bytes(path, limit=LARGEST_RECORDING)
     if path.suffix == ".bin":
         return Recording(shown(path), nmnist.parse_nmnist(content, shown(path), size), "us", guessed=False)
-    events = parse_aedat31(content, size, shown(path))
-    labels = gestures.labels_of(os.fspath(path))
-    parts = tuple(gestures.labelled(path, events)) if os.path.exists(labels) else ()
-    return Recording(shown(path), events, "us", guessed=False, gestures=parts)
+    return Recording(shown(path), parse_aedat31(content, size, shown(path)), "us", guessed=False)
+
+
+def load_events(path: Path, columns: str | None = None) -> NDArray[Any]:
+    """Return the array of a file with one of the suffixes `ARRAYS`: structured, or plain columns.
+
+    Raises:
+        InputError: as `sastdeploy.recordings.npy.load_array`, `sastdeploy.recordings.tables.load_npz` and ``load_table``.
+    """
+    if path.suffix == ".npy":
+        return load_array(path)
+    return load_npz(path) if path.suffix == ".npz" else load_table(path, columns)
 
 
 def read_events(
@@ -172,7 +249,7 @@ def read_events(
     unit: str | None = None,
     columns: str | None = None,
 ) -> Events:
-    """Return the events of one file, times in us: as in the file, or from the first event for ``.npy``.
+    """Return the events of one file, times in us: as in the file, or from the first event for arrays.
 
     Args:
         sensor_size: ``(W, H, P)``; default: the sensor of the file's data set.
@@ -191,7 +268,7 @@ def read_events(
     """
     recording = read_recording(path, sensor_size, unit=unit, columns=columns)
     events = recording.events
-    if Path(path).suffix == ".npy":
+    if Path(path).suffix in ARRAYS:
         # The data set's frames begin at the first event.
         events["t"] -= events["t"][0]
     return events

@@ -37,12 +37,13 @@ def load_dataset(
     """Return the frames of a split; binned once, then memory-mapped from the cache.
 
     Args:
-        name: a data set of the catalog (``sastdeploy data list``). split: "train", "validation" or "test".
+        name: a data set of the catalog (``sastdeploy data list``), or the path of a folder of recordings. split: "train", "validation" or "test".
         time_bins: T. window_us: leave out of a recording what comes later after its start; None keeps all.
         root: folder of the data sets (default: `data_root`).
         limit: keep this many recordings, a seeded draw with the classes in their proportions.
         seed: of the validation draw and of ``limit``. The validation part is held out of the training recordings:
-            ``validation_fraction`` of each class (at least one), or of the performers where the data set has them.
+            ``validation_fraction`` of each class (at least one), or of the performers where the data set has them. A folder
+            of one's own that has a validation part keeps it.
         skip_bad: leave damaged files out and name them through ``say``; otherwise the first one stops it.
         progress: called with (files binned, files in all).
 
@@ -59,13 +60,17 @@ def load_dataset(
     if not 0.0 < validation_fraction < 1.0:
         raise InputError(f"validation fraction {validation_fraction}: outside (0, 1).")
     facts = dataset(name)
-    recordings = "test" if split == "test" else "train"
+    if facts.own and facts.own.guessed and split != "validation":
+        say(
+            f"data set '{facts.name}': found, not stated: {'; '.join(facts.own.guessed)}. To keep this in its dataset.yaml: "
+            f"sastdeploy data describe {facts.name} --write"
+        )
     everything = cached_frames(
-        facts, Path(root or data_root()), recordings, time_bins,
+        facts, Path(root or data_root()), facts.part_of(split), time_bins,
         window_us=window_us, skip_bad=skip_bad, say=say, progress=progress,
     )  # fmt: skip
     chosen = np.arange(len(everything))
-    if split != "test":
+    if split != "test" and "validation" not in facts.parts:
         held_out = _held_out(facts, everything, validation_fraction, seed)
         chosen = np.flatnonzero(held_out if split == "validation" else ~held_out)
     if limit is not None:
@@ -92,17 +97,18 @@ def data_hash(name: str, *, time_bins: int = 10, root: Path | None = None) -> st
         InputError: the data set is missing, or a recording is bad.
     """
     facts, root = dataset(name), root or data_root()
-    return "+".join(cached_frames(facts, root, part, time_bins).data_hash for part in ("train", "test"))
+    return "+".join(cached_frames(facts, root, part, time_bins).data_hash for part in facts.parts)
 
 
 def _held_out(facts: Dataset, data: LabelledFrames, fraction: float, seed: int) -> NDArray[np.bool_]:
     """Return which training recordings are for validation."""
     rng = np.random.default_rng((seed, 1))
-    if facts.form == "gestures":
+    if facts.form == "gestures" or (facts.own and data.groups.max() >= 0):
+        unit = "group" if facts.own else "performer"
         performers = np.unique(data.groups)
         if len(performers) < 2:
             raise InputError(
-                f"data set '{facts.name}': has {len(performers)} training performer; one must be held out for "
+                f"data set '{facts.name}': has {len(performers)} training {unit}; one must be held out for "
                 f"validation, so at least 2 are needed."
             )
         count = min(max(1, round(fraction * len(performers))), len(performers) - 1)
@@ -115,7 +121,7 @@ def _held_out(facts: Dataset, data: LabelledFrames, fraction: float, seed: int) 
     if not held.any() or held.all():
         raise InputError(
             f"data set '{facts.name}': {len(data)} training recordings are too few to hold one of each class "
-            f"out for validation. Make or fetch more."
+            f"out for validation. {'Add' if facts.own else 'Make or fetch'} more."
         )
     return held
 

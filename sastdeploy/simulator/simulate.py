@@ -130,12 +130,13 @@ def choose_program(
         try:
             manifest = read_manifest(path)
             sensor = tuple(manifest["preprocessing"]["sensor_size"])
-            frame, classes = tuple(manifest["preprocessing"]["frame_size"]), len(manifest["classes"])
+            frame, classes = tuple(manifest["preprocessing"]["frame_size"]), tuple(manifest["classes"])
         except (InputError, KeyError, TypeError) as error:
             say(f"passed over {path.name}: {error}")
             continue
-        sizes = (sensor, frame, classes)
+        sizes = (sensor, frame, len(classes))
         fits = facts is None or sizes == (facts.sensor_size, facts.frame_size, len(facts.classes))
+        fits = fits and (facts is None or facts.own is None or classes == facts.classes)
         if fits and sensor_size in (None, sensor):
             fitting.append(path)
         else:
@@ -166,6 +167,15 @@ def check_fit(program: Program, dataset: str) -> list[str]:
     from sastdeploy.recordings.catalog import dataset as facts_of
 
     facts, own = facts_of(dataset), program.preprocessing
+    if facts.own:
+        from sastdeploy.recordings.own.folder import differences
+
+        if parts := differences(facts, own.sensor_size, own.frame_size, program.classes):
+            raise InputError(
+                f"program {program.name}: was trained on {program.dataset}; {facts.name} has {'; '.join(parts)}. Use a program compiled "
+                f"for {facts.name}, or --dataset {program.dataset}."
+            )
+    dataset = facts.name
     taken = (own.sensor_size, own.frame_size, len(program.classes))
     wanted = (facts.sensor_size, facts.frame_size, len(facts.classes))
     if taken != wanted:
@@ -177,7 +187,7 @@ def check_fit(program: Program, dataset: str) -> list[str]:
         return []
     trained = CATALOG.get(program.dataset)
     kinds = [
-        f"the {'simulated' if known.simulated else 'real'} recordings of {known.name}"
+        f"the {'simulated ' if known.simulated else '' if known.own else 'real '}recordings of {known.name}"
         for known in (trained, facts)
         if known is not None
     ]
@@ -227,6 +237,7 @@ def simulate_dataset(
     for remark in check_fit(program, dataset):
         say(f"{program.name}: {remark}")
     facts, root = facts_of(dataset), root or data_root()
+    dataset = facts.name
     if not facts.simulated and simulated_marker(facts, root):
         say(f"{root / dataset}: these files were made by the simulator, they are not the real {dataset}")
     labelled = load_dataset(
