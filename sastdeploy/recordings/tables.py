@@ -119,4 +119,7 @@ def _numbers(path: Path, text: str, separator: str | None, width: int) -> NDArra
     if not text.strip():
         return np.empty((0, width))
     with parsing(path, "table of numbers", "Get the file again."):
-        return np.loadtxt(io.StringIO(text), np.float64, comments=None, delimiter=separator, ndmin=2)
+        numbers = np.loadtxt(io.StringIO(text), np.float64, comments=None, delimiter=separator, ndmin=2)
+        if numbers.shape[1] != width:
+            raise ValueError(f"rows of {numbers.shape[1]} numbers below a first line of {width} cells")
+        return numbers

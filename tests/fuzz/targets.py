@@ -398,6 +398,55 @@ def _read_cache(folder: Path, content: bytes) -> object:
     return _frames(folder)
 
 
+_OWN = ("left", "right")
+_DECLARATIONS = (
+    b"name: Mine\nsimulated: true\nsensor_size: [34, 34]\npolarities: 1\ndownsample: 2\nclasses: [left, right]\nunit: us\n"
+    b"split: {kind: draw, of: recording, seed: 3, validation: 0.1, test: 0.3}\n",
+    b"columns: xytp\nsplit:\n  kind: list\n  train: [left/0.npy, right/0.npy]\n  test: [left/1.npy, right/2.npy]\n",
+)
+_MANIFESTS = (
+    b"file,label\n" + b"".join(b"%s/%d.npy,%s\n" % (c, k, c) for c in (b"left", b"right") for k in range(4)),
+    b'file,label,split,group\r\nleft/0.npy,"a, b",train,one\r\nright/0.npy,c,train,two\r\nright/1.npy,c,test,three\r\n',
+)
+
+
+def _read_own(folder: Path, name: str, content: bytes) -> object:
+    """Open a folder of eight recordings of two classes whose file ``name`` is the input."""
+    from sastdeploy.recordings.own.declaration import declaration_text
+    from sastdeploy.recordings.own.description import describe_folder
+    from sastdeploy.recordings.own.folder import open_folder
+
+    for label in _OWN:
+        for k in range(4):
+            target = io.BytesIO()
+            np.save(target, _events(20, 10 * len(label) + k))
+            _written(folder, f"own/{label}/{k}.npy", target.getvalue())
+    _written(folder, f"own/{name}", content)
+    opened = open_folder(str(folder / "own"))
+    return describe_folder(opened), declaration_text(opened.declaration)
+
+
+def _read_declaration(folder: Path, content: bytes) -> object:
+    return _read_own(folder, "dataset.yaml", content)
+
+
+def _read_manifest(folder: Path, content: bytes) -> object:
+    return _read_own(folder, "manifest.csv", content)
+
+
+def _tables(folder: Path) -> list[bytes]:
+    made = _events(30, 5, (128, 128))
+    rows = "\n".join(f"{t},{x},{y},{p}" for x, y, t, p in made.tolist())
+    return [f"t,x,y,p\n{rows}\n".encode(), f"# time x y polarity\n{rows}".replace(",", " ").encode()]
+
+
+def _archives(folder: Path) -> list[bytes]:
+    made, parts, whole = _events(30, 5, (128, 128)), io.BytesIO(), io.BytesIO()
+    np.savez(parts, **{name: made[name] for name in "xytp"})
+    np.savez_compressed(whole, events=made)
+    return [parts.getvalue(), whole.getvalue()]
+
+
 TARGETS = {
     target.name: target
     for target in (
@@ -416,6 +465,10 @@ TARGETS = {
         Target("nmnist", _digits, mutation.mutated_bytes, _reader_of_events("r.bin")),
         Target("npy", _arrays, containers.mutated_npy, _reader_of_events("r.npy")),
         Target("aedat", _aedats, mutation.mutated_bytes, _reader_of_events("r.aedat")),
+        Target("npz", _archives, _mutated_zips, _reader_of_events("r.npz")),
+        Target("table", _tables, _text, _reader_of_events("r.csv")),
+        Target("dataset", lambda folder: list(_DECLARATIONS), _yaml, _read_declaration),
+        Target("manifest", lambda folder: list(_MANIFESTS), _text, _read_manifest),
         Target("labels", lambda folder: [_LABELS], _text, _read_labels),
         Target("zip", _zips, _mutated_zips, _read_zip),
         Target("tar", _tars, _mutated_tars, _read_tar),
