@@ -681,7 +681,7 @@ def test_describe_train_compile_simulate(shapes, capsys):
     summary = json.loads(out)
     assert code == 0 and summary["dataset"] == "./shapes" and summary["recordings"] == 6
     assert summary["accuracy"]["value"] > 0.5
-    # The newest program that fits is taken, and a run into the same folder goes on.
+    # The one program that fits is taken, and a run into the same folder goes on.
     for _ in range(2):
         code, _, err = cli(
             capsys, "simulate", "--dataset", "shapes/", "--engine", "reference", "--out", "run"
