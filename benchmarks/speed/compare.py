@@ -27,22 +27,33 @@ import numpy as np
 import torch, numba
 torch.set_num_threads(1)
 numba.set_num_threads(1)
-from sastdeploy.networks.architecture import Neuron
-from sastdeploy.networks.checkpoint import Checkpoint
-from sastdeploy.recordings.frames import Frames, Preprocessing
-from sastdeploy.compiler.profiles import load_profile
-from sastdeploy.networks.builtin import load_architecture
+
+def first(name, *places):
+    # Modules have moved since older commits: the first of the places that is there, the newest first.
+    for place in places:
+        try:
+            return getattr(importlib.import_module(f'sastdeploy.{place}'), name)
+        except (ImportError, AttributeError):
+            pass
+    raise ImportError(f'{name}: in none of {places}')
+
+Neuron = first('Neuron', 'networks.architecture', 'architecture')
+Checkpoint = first('Checkpoint', 'networks.checkpoint', 'checkpoint')
+Frames = first('Frames', 'recordings.frames', 'frames')
+Preprocessing = first('Preprocessing', 'recordings.frames', 'frames')
+load_profile = first('load_profile', 'compiler.profiles', 'hardware')
+load_architecture = first('load_architecture', 'networks.builtin', 'networks')
 from sastdeploy.simulator import engine
 from sastdeploy.training import inference
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.sharpness import plain_gradient, sharpness_aware_gradient
 rng = np.random.default_rng(0)
-compiling = importlib.import_module('sastdeploy.compiler.compile')
 
 def compiled(checkpoint, profile):
-    if hasattr(compiling, 'compile_checkpoint'):
-        return compiling.compile_checkpoint(checkpoint, load_profile(profile))
-    return compiling.compile(checkpoint, profile).program
+    try:
+        return first('compile_checkpoint', 'compiler.compile', 'compiler')(checkpoint, load_profile(profile))
+    except ImportError:
+        return first('compile', 'compiler.compile')(checkpoint, profile).program
 
 preprocessing = Preprocessing((34, 34, 2), (34, 34), 10, 2, 2.0)
 training = {'method': 'baseline', 'rho': 0.0, 'seed': 0, 'epochs': 1, 'selected': {'epoch': 0}}
