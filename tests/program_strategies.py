@@ -20,7 +20,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 @st.composite
 def programs(draw: st.DrawFn, largest_side: int = 7, most_layers: int = 4) -> Program:
-    """Draw a `Program` that `verify_program` accepts."""
+    """Draw a `Program` that `check_program` accepts."""
     sides = st.integers(1, largest_side)
     c_clip = draw(st.sampled_from((1, 1, 2, 3, 15, 126, 127)))
     frame_size = (draw(sides), draw(sides))

@@ -18,9 +18,9 @@ from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.errors import InputError
 from sastdeploy.networks.architecture import Architecture, AvgPool, Conv, Dense, Readout
 from sastdeploy.networks.builtin import describe, load_architecture
+from sastdeploy.program.check import check_program
 from sastdeploy.program.file import VERSION_KEY, load_program, program_hash, save_program
 from sastdeploy.program.records import DenseLif, SumPool
-from sastdeploy.program.verify import verify_program
 from sastdeploy.simulator import engine
 from sastdeploy.simulator.result import differences
 
@@ -152,6 +152,6 @@ def test_windows_that_do_not_fit_are_refused(window, message):
 
 def test_a_verified_pool_keeps_its_sums_within_eight_bits():
     first = DenseLif("first", np.ones((1, 1), np.int8), 8, tiny_lif())
-    verify_program(tiny_program([first, SumPool("pool", 1, 2), replace(first, name="last")], tiny_readout()))
+    check_program(tiny_program([first, SumPool("pool", 1, 2), replace(first, name="last")], tiny_readout()))
     with pytest.raises(InputError, match="a window of 12 x 11 inputs up to 1 sums to 132"):
         SumPool("pool", (12, 11), 1).check("layer 'pool'", (1, 12, 12), 1)

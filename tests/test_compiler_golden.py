@@ -15,9 +15,9 @@ from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.errors import CompileError, InputError
 from sastdeploy.networks.architecture import Architecture, Dense, Neuron, Readout
 from sastdeploy.networks.checkpoint import Checkpoint, checkpoint_hash
+from sastdeploy.program.check import check_program
 from sastdeploy.program.file import load_program, program_hash, save_program
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
-from sastdeploy.program.verify import verify_program
 from sastdeploy.recordings.frames import Frames, Preprocessing
 from sastdeploy.simulator import reference
 
@@ -103,7 +103,7 @@ def test_two_inputs_on_loihi_by_hand():
 @pytest.mark.parametrize("architecture", [DENSE, CONV, POOL], ids=lambda a: a.name)
 def test_every_kind_of_network_compiles_to_a_verified_program(architecture, profile, tmp_path):
     program = compile(checkpoint_of(architecture, divisor=5.0), profile).program
-    verify_program(program)
+    check_program(program)
     save_program(tmp_path / "p.onnx", program)
     assert program_hash(load_program(tmp_path / "p.onnx")) == program_hash(program)
 

@@ -10,10 +10,10 @@ from small_networks import CONV, DENSE, POOL, checkpoint_of, labelled
 from sastdeploy.compiler.compile import compile
 from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.errors import CompileError
+from sastdeploy.program.check import check_program
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding, weight_limit
 from sastdeploy.program.limits import worst_sums
 from sastdeploy.program.records import SumPool
-from sastdeploy.program.verify import verify_program
 from sastdeploy.simulator import reference
 
 LOIHI = load_profile("loihi_int8")
@@ -51,7 +51,7 @@ def test_a_verified_program_or_a_refusal(profile, architecture, seed, spread, c_
     except CompileError as error:
         assert len(str(error)) > 40 and all(reason.count("[pass ") == 1 for reason in error.reasons)
         return
-    verify_program(program)
+    check_program(program)
     assert all(np.isfinite(layer["gain_relative_error"]) for layer in program.costs["layers"])
     report = {layer["name"]: layer for layer in program.costs["layers"]}
     largest = c_clip

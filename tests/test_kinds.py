@@ -18,7 +18,7 @@ ALLOWED = {
     # The one place that pairs weighted nodes with their neurons.
     ("compiler/ir/graph.py", "Synapses"), ("compiler/ir/graph.py", "Lif"),
     # What a program made by hand holds, checked at the border.
-    ("program/layers/lif.py", "Lif"), ("program/verify.py", "Readout"),
+    ("program/layers/lif.py", "Lif"), ("program/check.py", "Readout"),
 }  # fmt: skip
 
 

@@ -14,10 +14,10 @@ from test_program_file import conv_program, int32, lif, small_program
 from tiny_programs import tiny_lif, tiny_program, tiny_readout
 
 from sastdeploy.errors import InputError
+from sastdeploy.program.check import check_program
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
 from sastdeploy.program.limits import worst_gained, worst_sums
 from sastdeploy.program.records import ConvLif, DenseLif, Program, Readout, SumPool
-from sastdeploy.program.verify import verify_program
 from sastdeploy.recordings.frames import Preprocessing
 from sastdeploy.simulator import reference
 
@@ -276,7 +276,7 @@ def huge_bias(bias: int) -> Program:
 @pytest.mark.parametrize("message", REFUSED)
 def test_every_rule_refuses_with_its_message(message):
     with pytest.raises(InputError) as caught:
-        verify_program(REFUSED[message]())
+        check_program(REFUSED[message]())
     assert str(caught.value) == message + LAST
 
 
@@ -293,7 +293,7 @@ def test_every_rule_refuses_with_its_message(message):
     ],
 )
 def test_programs_on_the_edge_are_accepted(program):
-    verify_program(program)
+    check_program(program)
 
 
 def test_a_weighted_sum_beyond_32_bits_is_refused():
@@ -305,7 +305,7 @@ def test_a_weighted_sum_beyond_32_bits_is_refused():
         layers=(DenseLif("hidden", rows, 8, lif(2, shift=int32(40, 40))),),
     )
     with pytest.raises(InputError, match=re.escape("the weighted sum of output 0 can reach 2258060000")):
-        verify_program(wide)
+        check_program(wide)
 
 
 def test_a_readout_sum_beyond_32_bits_is_refused():
@@ -320,7 +320,7 @@ def test_a_readout_sum_beyond_32_bits_is_refused():
         ),
     )
     with pytest.raises(InputError, match=re.escape("the weighted sum of output 0 can reach 2159000000")):
-        verify_program(program)
+        check_program(program)
 
 
 def test_worst_sums_and_gains_by_hand():
@@ -334,7 +334,7 @@ def test_worst_sums_and_gains_by_hand():
 @given(data=st.data())
 def test_no_run_exceeds_what_was_proven(data):
     program = data.draw(programs(largest_side=4, most_layers=2))
-    verify_program(program)
+    check_program(program)
     first = program.layers[0]
     proven = worst_sums(first.weight, program.preprocessing.c_clip)
     frames = data.draw(frames_for(program))
@@ -348,7 +348,7 @@ def test_no_run_exceeds_what_was_proven(data):
 def test_enumerations_are_the_ones_the_records_name():
     for rounding in Rounding:
         for overflow in Overflow:
-            verify_program(with_lif(leak_rounding=rounding, overflow=overflow, membrane=QFormat(4, 4)))
+            check_program(with_lif(leak_rounding=rounding, overflow=overflow, membrane=QFormat(4, 4)))
 
 
 @pytest.mark.parametrize(("last", "worst"), [(7, None), (8, 2**31), (-8, None)])
@@ -360,23 +360,23 @@ def test_a_sum_of_exactly_the_largest_int32_is_accepted(last, worst):
     layer = ConvLif("wide", flat.reshape(1, 1, 4350, 4350), 8, (1, 1), (127, 127), lif)
     program = tiny_program([layer], tiny_readout(), frame=(1, 4096, 4096), c_clip=1)
     if worst is None:
-        verify_program(program)
+        check_program(program)
         return
     with pytest.raises(
         InputError, match=rf"the weighted sum of output 0 can reach {worst}\. Allowed: below 2\^31"
     ):
-        verify_program(program)
+        check_program(program)
 
 
 @pytest.mark.parametrize("field", ["name", "dataset"])
 def test_texts_of_a_thousand_characters_are_the_longest(field):
-    verify_program(replace(small_program(), **{field: "x" * 1000}))
+    check_program(replace(small_program(), **{field: "x" * 1000}))
     with pytest.raises(InputError, match=f"program: {field} is .* a text of 1 to 1000 printable characters"):
-        verify_program(replace(small_program(), **{field: "x" * 1001}))
+        check_program(replace(small_program(), **{field: "x" * 1001}))
 
 
 def test_class_names_of_a_thousand_characters_are_the_longest():
     program = small_program()
-    verify_program(replace(program, classes=("x" * 1000, *program.classes[1:])))
+    check_program(replace(program, classes=("x" * 1000, *program.classes[1:])))
     with pytest.raises(InputError, match=r"a class name is .* a text of 1 to 1000 printable characters"):
-        verify_program(replace(program, classes=("x" * 1001, *program.classes[1:])))
+        check_program(replace(program, classes=("x" * 1001, *program.classes[1:])))

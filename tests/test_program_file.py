@@ -441,7 +441,7 @@ def test_an_edited_graph_is_refused(saved, change):
 
 
 def test_a_consistent_file_with_an_invalid_program_is_refused_by_the_verifier(tmp_path):
-    # A tool that computes hash and graph itself gets past those checks, not past the verifier.
+    # A tool that computes hash and graph itself gets past those checks, not past the check.
     wrong = dataclasses.replace(small_program().layers[0].lif, threshold=int32(4, 0))
     layer = dataclasses.replace(small_program().layers[0], lif=wrong)
     path = tmp_path / "p.onnx"

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from program_strategies import frames_for, frames_from_dense, programs
 
 from sastdeploy.errors import SimulationError
+from sastdeploy.program.check import check_program
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
 from sastdeploy.program.records import ConvLif, DenseLif, Lif, Program, Readout, SumPool
-from sastdeploy.program.verify import verify_program
 from sastdeploy.recordings.frames import Preprocessing
 from sastdeploy.simulator import onnxruntime_engine, reference
 from sastdeploy.simulator.result import differences
@@ -26,7 +26,7 @@ def lif_names(program: Program) -> tuple[str, ...]:
 def test_every_integer_equals_the_reference(data):
     program = data.draw(programs())
     frames = data.draw(frames_for(program))
-    verify_program(program)
+    check_program(program)
     expected = reference.run(program, frames, lif_names(program))
     result = onnxruntime_engine.run(program, frames, lif_names(program))
     assert differences(expected, result) == []
@@ -67,7 +67,7 @@ def recordings():
 @pytest.mark.parametrize("threads", [1, 2])
 def test_chunks_and_threads_change_nothing(recordings, threads, monkeypatch):
     program = conv_program()
-    verify_program(program)
+    check_program(program)
     expected = reference.run(program, recordings, ("second",))
     assert expected.spikes.sum(axis=0).min() > 0
     monkeypatch.setattr(onnxruntime_engine, "CHUNK_BYTES", 60_000)

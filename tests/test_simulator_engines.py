@@ -17,8 +17,8 @@ from program_strategies import frames_for, programs
 from tiny_programs import counts, one_neuron, tiny_lif, tiny_program, tiny_readout
 
 from sastdeploy.errors import InputError, SimulationError
+from sastdeploy.program.check import check_program
 from sastdeploy.program.records import ConvLif, DenseLif, SumPool
-from sastdeploy.program.verify import verify_program
 from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator import engine
 from sastdeploy.simulator.numba_engine import plan as plan
@@ -296,7 +296,7 @@ def test_a_layer_whose_signs_cancel_runs_on_every_engine():
     weight[0, 70_000:] = -127
     layer = DenseLif("fc", weight, 8, tiny_lif(multiplier=np.array([1], np.int32)))
     program = tiny_program([layer], tiny_readout(), frame=(1, 1, 140_000), c_clip=127)
-    verify_program(program)
+    check_program(program)
     counts = np.zeros((3, 5, 1, 1, 140_000), np.uint8)
     counts[0, :, :, :, :70_000] = counts[1, :, :, :, 70_000:] = counts[2] = 127
     frames = Frames.from_dense(counts)

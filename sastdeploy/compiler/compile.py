@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sastdeploy._files import atomic
-from sastdeploy.compiler.ir.graph import Graph, verify
+from sastdeploy.compiler.ir.graph import Graph, check_graph
 from sastdeploy.compiler.ir.importer import graph_from_checkpoint
 from sastdeploy.compiler.ir.text import print_graph
 from sastdeploy.compiler.passes.assemble import assemble
@@ -131,7 +131,7 @@ def run_passes(
             texts[f"{len(texts):02d}-{name}.txt"], more = print_graph(graph)
             tensors.update(more)
 
-    verify(graph)
+    check_graph(graph)
     note("imported")
     try:
         for number, step in enumerate(passes, 1):
@@ -144,7 +144,7 @@ def run_passes(
                     reasons += _limits_exceeded(graph, profile)
                 raise CompileError(*reasons) from error
             try:
-                verify(graph)
+                check_graph(graph)
             except InputError as error:
                 raise CompileError(
                     f"pass {name} (after {', '.join(done) or 'none'}) left an invalid graph: {error}"

@@ -15,9 +15,9 @@ from sastdeploy._files.atomic import write_bytes
 from sastdeploy._files.reading import bounded, read_bytes, reason
 from sastdeploy.errors import InputError
 from sastdeploy.program.arrays import from_raw, program_arrays, to_raw
+from sastdeploy.program.check import check_program
 from sastdeploy.program.onnx_graph import build_model
 from sastdeploy.program.records import FORMAT_VERSION, KINDS, Program, Readout
-from sastdeploy.program.verify import verify_program
 from sastdeploy.recordings.frames import Preprocessing
 
 if TYPE_CHECKING:
@@ -38,14 +38,14 @@ def save_program(path: Path | str, program: Program, *, force: bool = True) -> N
         force: replace another file.
 
     Raises:
-        InputError: the program is not valid (`verify_program`), the path cannot be written, or without
+        InputError: the program is not valid (`check_program`), the path cannot be written, or without
             ``force`` is another file.
 
     Example::
 
         save_program("program.onnx", compile(checkpoint).program)
     """
-    verify_program(program)
+    check_program(program)
     write_bytes(path, program_model(program).SerializeToString(deterministic=True), force=force)
 
 
@@ -69,7 +69,7 @@ def load_program(path: Path | str) -> Program:
         program = _program_from(manifest, _read_arrays(path, manifest, model))
         if stored.get(HASH_KEY) != program_hash(program):
             _refuse(path, "the content hash does not match the content, so the file is damaged or was edited")
-        verify_program(program)
+        check_program(program)
     except InputError as error:
         text = str(error)
         raise InputError(text if text.startswith(f"{path}: ") else f"{path}: {text}") from error

@@ -1,7 +1,7 @@
 """Program: a compiled network as frozen integer arrays plus a manifest. This docstring is the format's specification.
 
 Meaning
-    `Program` below and the layers in `sastdeploy.program.layers`, each with its equations. `sastdeploy.program.verify.verify_program` states and proves every
+    `Program` below and the layers in `sastdeploy.program.layers`, each with its equations. `sastdeploy.program.check.check_program` states and proves every
     range; whoever runs a verified program needs no further check, and 32 bits hold every weighted sum, membrane
     update and score (``acc * multiplier`` and ``u * leak_multiplier`` need 64). Shifts of negative numbers are
     arithmetic: they round toward minus infinity.

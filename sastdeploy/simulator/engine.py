@@ -138,16 +138,16 @@ def _verified(program: Program) -> str:
     Raises:
         InputError: the program is invalid.
     """
+    from sastdeploy.program.check import check_program
     from sastdeploy.program.file import program_hash
-    from sastdeploy.program.verify import verify_program
 
     try:
         digest = program_hash(program)
-    except Exception:  # what cannot be hashed is not valid, and the verifier says why
-        verify_program(program)
+    except Exception:  # what cannot be hashed is not valid, and the check says why
+        check_program(program)
         raise
     if digest not in _seen:
-        verify_program(program)
+        check_program(program)
         _seen.add(digest)
     return digest
 

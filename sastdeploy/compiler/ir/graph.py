@@ -1,4 +1,4 @@
-"""Graph: a chain of nodes from the input to the readout, and the verifier that keeps it meaningful."""
+"""Graph: a chain of nodes from the input to the readout, and the check that keeps it meaningful."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sastdeploy.errors import CompileError
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Nodes in order of data flow; `verify` says what order and contents are valid. Equal where every field is."""
+    """Nodes in order of data flow; `check_graph` says what order and contents are valid. Equal where every field is."""
 
     name: str
     nodes: tuple[Node, ...]
@@ -115,7 +115,7 @@ def shapes(graph: Graph) -> tuple[Shape, ...]:
     return tuple(result)
 
 
-def verify(graph: Graph) -> None:
+def check_graph(graph: Graph) -> None:
     """Accept a graph that means something: order, shapes, finite values, known semantics, integers in range.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sastdeploy.compiler.ir.graph import Graph, verify
+from sastdeploy.compiler.ir.graph import Graph, check_graph
 from sastdeploy.compiler.ir.nodes import AvgPool, Conv2d, Dense, Input, Lif, Node, Readout
 from sastdeploy.networks import layers
 from sastdeploy.networks.checkpoint import Checkpoint
@@ -34,7 +34,7 @@ def graph_from_checkpoint(checkpoint: Checkpoint) -> Graph:
     arrays = _arrays(checkpoint, "readout")
     nodes.append(Readout("readout", arrays["weight"], arrays["bias"], pool=pool))
     graph = Graph(architecture.name, tuple(nodes))
-    verify(graph)
+    check_graph(graph)
     return graph
 
 

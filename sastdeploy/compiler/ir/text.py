@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sastdeploy.compiler.ir.graph import Graph, verify
+from sastdeploy.compiler.ir.graph import Graph, check_graph
 from sastdeploy.compiler.ir.nodes import NODES, Node
 from sastdeploy.errors import InputError
 
@@ -53,7 +53,7 @@ def parse_graph(text: str, tensors: dict[str, NDArray[Any]], where: str = "graph
     """Return the verified graph of a text and its tensors.
 
     Raises:
-        InputError: naming the line: another form, an unknown kind or field, a missing tensor; or as `verify`.
+        InputError: naming the line: another form, an unknown kind or field, a missing tensor; or as `check_graph`.
     """
     lines = text.splitlines()
     if not lines or not lines[0].startswith("graph "):
@@ -66,7 +66,7 @@ def parse_graph(text: str, tensors: dict[str, NDArray[Any]], where: str = "graph
             raise InputError(f"{where}: line {number}: not a node ({error}).") from error
     graph = Graph(lines[0].removeprefix("graph "), tuple(nodes))
     try:
-        verify(graph)
+        check_graph(graph)
     except (TypeError, AttributeError, ValueError) as error:
         raise InputError(f"{where}: a value has the wrong type ({error}).") from error
     return graph

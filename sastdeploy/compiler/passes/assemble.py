@@ -9,14 +9,14 @@ from sastdeploy.compiler.ir.nodes.checks import known
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError, InputError
 from sastdeploy.program import records as p
-from sastdeploy.program.verify import verify_program
+from sastdeploy.program.check import check_program
 
 
 def assemble(graph: Graph, profile: HardwareProfile, facts: dict[str, Any]) -> p.Program:
     """Return the verified program; ``facts`` gives its preprocessing, classes, dataset, provenance and costs.
 
     Raises:
-        CompileError: a pass was left out, or the whole does not fit 32-bit arithmetic (as `verify_program` proves).
+        CompileError: a pass was left out, or the whole does not fit 32-bit arithmetic (as `check_program` proves).
     """
     by_name = {stage.node.name: stage for stage in stages(graph)}
     parts: list[p.ProgramLayer | p.Readout] = []
@@ -31,7 +31,7 @@ def assemble(graph: Graph, profile: HardwareProfile, facts: dict[str, Any]) -> p
         **facts,
     )
     try:
-        verify_program(result)
+        check_program(result)
     except InputError as error:
         raise CompileError(str(error)) from error
     return result

@@ -16,10 +16,10 @@ from sastdeploy._files.reading import shown
 from sastdeploy.errors import InputError
 from sastdeploy.exchange.c99.source import Source, plain, write_source
 from sastdeploy.exchange.c99.tables import filled
+from sastdeploy.program.check import check_program
 from sastdeploy.program.file import program_hash
 from sastdeploy.program.layers.weights import stored_bits
 from sastdeploy.program.records import Program
-from sastdeploy.program.verify import verify_program
 from sastdeploy.recordings.frames import LARGEST_COUNT, Frames
 from sastdeploy.simulator import engine
 
@@ -92,7 +92,7 @@ def export_c(
         export = export_c(program, "network_c")
         print(export.table_bytes, export.state_bytes)
     """
-    verify_program(program)
+    check_program(program)
     identifier = _default_name(program.name) if name is None else _checked_name(name)
     files = (f"{identifier}.h", f"{identifier}.c", "main.c", "Makefile", _README, _RECORDINGS, _LINES)
     target = Path(folder)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from small_networks import CONV, DENSE, POOL, checkpoint_of
 
 from sastdeploy.compiler.compile import PASSES, run_passes
-from sastdeploy.compiler.ir.graph import Graph, shapes, verify
+from sastdeploy.compiler.ir.graph import Graph, check_graph, shapes
 from sastdeploy.compiler.ir.importer import graph_from_checkpoint
 from sastdeploy.compiler.ir.nodes import Conv2d, Dense, Input, Lif, Readout, SumPool
 from sastdeploy.compiler.ir.text import parse_graph, print_graph
@@ -153,7 +153,7 @@ def test_the_verifier_refuses(case):
     nodes = list(tiny().nodes)
     nodes[position] = replace(nodes[position], **change)
     with pytest.raises(InputError) as caught:
-        verify(Graph("tiny", tuple(nodes)))
+        check_graph(Graph("tiny", tuple(nodes)))
     assert str(caught.value) == f"graph: {message}"
 
 
@@ -169,7 +169,7 @@ def test_the_verifier_holds_the_order():
         ((first, dense, SumPool("pool", 1), readout), "graph: sum_pool pool: may not follow dense fc."),
     ):
         with pytest.raises(InputError) as caught:
-            verify(graph.replace(nodes))
+            check_graph(graph.replace(nodes))
         assert str(caught.value) == message
 
 
@@ -185,10 +185,10 @@ def test_the_verifier_holds_the_order():
 def test_the_verifier_holds_convolutions(change, message):
     nodes = list(tiny().nodes)
     nodes[1] = CONV_NODE
-    verify(tiny().replace(tuple(nodes)))
+    check_graph(tiny().replace(tuple(nodes)))
     nodes[1] = replace(CONV_NODE, **change)
     with pytest.raises(InputError) as caught:
-        verify(tiny().replace(tuple(nodes)))
+        check_graph(tiny().replace(tuple(nodes)))
     assert str(caught.value) == f"graph: conv2d fc: {message}."
 
 

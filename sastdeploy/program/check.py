@@ -1,4 +1,4 @@
-"""The program's verifier: after it, every index, range and width that an engine relies on is proven."""
+"""The program's check: after it, every index, range and width that an engine relies on is proven."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sastdeploy.recordings.frames import LARGEST_CLIP, Preprocessing
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 
-def verify_program(program: Program) -> None:
+def check_program(program: Program) -> None:
     """Return only if the program is valid: every engine can run it without a further check.
 
     Proven from the integers alone, for inputs up to ``c_clip``: no weighted sum, membrane update or class score
