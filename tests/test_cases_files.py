@@ -483,6 +483,8 @@ STATES = {
     "a network of text": lambda s: s.update(network="none"),
     "an optimiser of text": lambda s: s["optimiser"].update(state={0: "x"}),
     "an optimiser of other shapes": lambda s: s["optimiser"]["state"][0].update(exp_avg=torch.zeros(1)),
+    "an optimiser that took no step": lambda s: s["optimiser"]["state"][0]["step"].zero_(),
+    "an optimiser of lists": lambda s: s["optimiser"]["state"].update({0: torch.zeros(3)}),
     "an optimiser that is not finite": lambda s: s["optimiser"]["state"][0]["exp_avg"].fill_(float("nan")),
     "no optimiser": lambda s: s.pop("optimiser"),
     "facts that nest": lambda s: s.update(records=nest(2000)),

@@ -209,6 +209,9 @@ def test_other_settings_cannot_resume(tmp_path):
     )
 
 
+EPOCH = {"epoch": 0, "hard_accuracy": 0.5, "slope": 25.0}
+
+
 @pytest.mark.parametrize(("key", "value", "text"), [
     ("identity", ..., "is no training state of this version."), ("identity", 3, "is no training state of this version."),
     ("network", ..., "is damaged ('network')."), ("network", {}, "is damaged (the parameters do not fit the network)."),
@@ -220,6 +223,11 @@ def test_other_settings_cannot_resume(tmp_path):
     ("records", [], "is damaged (its epochs do not fit one another)."), ("records", ["x"], "is damaged ("),
     ("records", [{"epoch": 0, "hard_accuracy": 0.5, "slope": "steep"}], "is damaged (slope is 'steep', no finite number)."),
     ("records", [{"epoch": 0, "hard_accuracy": torch.ones(2), "slope": 25.0}], "is damaged (hard_accuracy is tensor([1., 1.]), no finite number)."),
+    ("records", [{**EPOCH, "spike_rates": 0.5}], "is damaged (spike_rates is 0.5, which no epoch records)."),
+    ("records", [{**EPOCH, "spike_rates": {None: 0.0}}], "is damaged (its epochs have names that are no text)."),
+    ("records", [{**EPOCH, "silent_layers": 1}], "is damaged (silent_layers is 1, which no epoch records)."),
+    ("records", [{**EPOCH, "hard_accuracy": {}}], "is damaged (hard_accuracy is {}, which no epoch records)."),
+    ("format_version", torch.ones(2), "is no training state of this version."),
     ("epoch", torch.tensor(1), "is damaged (its epochs are no whole numbers)."), ("network", 3, "is damaged ("),
 ])  # fmt: skip
 def test_a_damaged_state_is_named_and_what_to_do(tmp_path, key, value, text):

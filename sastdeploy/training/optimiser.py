@@ -154,9 +154,13 @@ class PlainAdam:
             raise ValueError("the optimiser's means do not fit the network")
         for index, parameter in enumerate(parameters):
             entry = state["state"][index]
+            if not isinstance(entry, dict):
+                raise ValueError("the optimiser's means do not fit the network")
             _check_mean(entry["exp_avg"], parameter.shape)
             _check_mean(entry["exp_avg_sq"], parameter.shape)
             _check_mean(entry["step"], ())
+            if entry["step"] < 1:
+                raise ValueError("the optimiser has taken no step")
         own = self._adam.state_dict()["param_groups"]
         self._adam.load_state_dict({"state": state["state"], "param_groups": own})
 

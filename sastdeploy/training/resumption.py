@@ -72,10 +72,15 @@ def load_state(
         content = load_tensors(path, limit=5 * MAX_BYTES)
     except InputError as error:
         raise InputError(f"{error} {remedy}") from error
-    known = (
-        content.get("format") == "sastdeploy.training-state" and content.get("format_version") == STATE_FORMAT
-    )
-    if not known or not isinstance(content.get("identity"), dict) or not is_plain(content["identity"]):
+    # A tensor in their place would be compared element by element.
+    marks = [
+        mark if type(mark) in (str, int) else None for mark in map(content.get, ("format", "format_version"))
+    ]
+    if (
+        marks != ["sastdeploy.training-state", STATE_FORMAT]
+        or not isinstance(content.get("identity"), dict)
+        or not is_plain(content["identity"])
+    ):
         raise InputError(f"{path}: is no training state of this version. {remedy}")
     recorded = {"device": "cpu", **content["identity"]}  # earlier states name none, and are all of the CPU
     for part, now in identity.items():
@@ -104,11 +109,15 @@ def _check_whole(progress: Progress, epochs: int) -> None:
         raise ValueError("its epochs do not fit one another")
     for record in progress.records:
         for key, value in record.items():
+            if isinstance(value, dict) != (key == "spike_rates") or key == "silent_layers":
+                raise ValueError(f"{key} is {shortened(value)}, which no epoch records")
             if not all(_is_finite(part) for part in (value.values() if isinstance(value, dict) else [value])):
                 raise ValueError(f"{key} is {shortened(value)}, no finite number")
     numbers = [record["epoch"] for record in progress.records if {"hard_accuracy", "slope"} <= record.keys()]
     if numbers != list(range(progress.epoch)) or progress.best_epoch not in numbers:
         raise ValueError("its epochs do not fit one another")
+    if not is_plain(progress.records):
+        raise ValueError("its epochs have names that are no text")
     if any(record["slope"] <= 0 for record in progress.records):
         raise ValueError("slope of an epoch is not positive")
 
