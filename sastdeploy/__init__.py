@@ -31,6 +31,8 @@ Integer programs
     summarise           accuracy, operations, rates and speed of a run as plain values
     export_c            a program as C99 source
     CExport             what was written, and the bytes that it takes
+    verify              every engine on a program, compared integer by integer
+    Verification        what was compared, and the first difference
 
 Errors
     SastdeployError     the base of all
@@ -83,6 +85,8 @@ _HOMES = {
     "summarise": "simulator.metrics",
     "export_c": "exchange.c99.export",
     "CExport": "exchange.c99.export",
+    "verify": "verification.verify",
+    "Verification": "verification.verify",
     "SastdeployError": "errors",
     "InputError": "errors",
     "CompileError": "errors",
@@ -110,6 +114,7 @@ if TYPE_CHECKING:
     from sastdeploy.training.fit import fit
     from sastdeploy.training.inference import evaluate
     from sastdeploy.training.settings import TrainingSettings
+    from sastdeploy.verification.verify import Verification, verify
 else:
     # Hidden from type checkers: to them a module with __getattr__ has every name.
     def __getattr__(name):
@@ -140,6 +145,7 @@ __all__ = [
     "SastdeployError",
     "SimulationError",
     "TrainingSettings",
+    "Verification",
     "bin_events",
     "compile",
     "evaluate",
@@ -155,4 +161,5 @@ __all__ = [
     "save_program",
     "simulate",
     "summarise",
+    "verify",
 ]

@@ -5,33 +5,16 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from profile_strategies import LOIHI, PROFILES
 from small_networks import CONV, DENSE, POOL, checkpoint_of, labelled
 
 from sastdeploy.compiler.compile import compile
-from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.errors import CompileError
 from sastdeploy.program.check import check_program
-from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding, weight_limit
+from sastdeploy.program.fixedpoint import weight_limit
 from sastdeploy.program.limits import worst_sums
 from sastdeploy.program.records import SumPool
 from sastdeploy.simulator import reference
-
-LOIHI = load_profile("loihi_int8")
-PROFILES = st.builds(
-    lambda integer, fraction, **parts: replace(LOIHI, membrane=QFormat(integer, fraction), **parts),
-    integer=st.integers(2, 12),
-    fraction=st.integers(0, 12),
-    weight_bits=st.integers(2, 8),
-    granularity=st.sampled_from(["per_tensor", "per_channel"]),
-    scale=st.sampled_from(["any", "power_of_two"]),
-    overflow=st.sampled_from(Overflow),
-    leak_shift=st.integers(0, 15),
-    leak_rounding=st.sampled_from(Rounding),
-    accumulator_bits=st.integers(8, 32),
-    spike_test=st.sampled_from([">=", ">"]),
-    reset=st.sampled_from(["subtract", "zero", "none"]),
-    reset_delay=st.integers(0, 1),
-)
 
 
 @settings(max_examples=150, deadline=None)

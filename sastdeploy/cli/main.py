@@ -27,6 +27,7 @@ COMMANDS = {
     "profiles": ("profiles", "List, show, check and create hardware profiles."),
     "simulate": ("simulate", "Simulate an integer program on recordings, bit by bit."),
     "export": ("export", "Write an integer program as C99 source."),
+    "verify": ("verify", "Compare every engine on an integer program, bit by bit."),
     "sweep": ("sweep", "Run a grid of trainings, each once; resume; report."),
     "robustness": (
         "robustness",

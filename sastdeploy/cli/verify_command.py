@@ -1,0 +1,92 @@
+"""``sastdeploy verify``."""
+
+from __future__ import annotations
+
+import click
+
+from sastdeploy.cli.options import DATA, JSON, SKIP_BAD
+
+
+@click.command()
+@click.argument("program", type=click.Path())
+@click.option(
+    "--dataset",
+    default=None,
+    help="Also on recordings of this data set, or of a folder of your own.  [default: none]",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["train", "validation", "test"]),
+    default="test",
+    show_default=True,
+    help="Which recordings of the data set.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="At most this many recordings of the data set, classes in proportion.",
+)
+@click.option(
+    "--random",
+    type=click.IntRange(1, 10_000),
+    default=8,
+    show_default=True,
+    help="How many random recordings.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the made recordings.")
+@DATA
+@SKIP_BAD
+@JSON
+def command(program: str, dataset: str | None, split: str, limit: int, random: int, seed: int, data: str | None,
+            skip_bad: bool, as_json: bool) -> None:  # fmt: skip
+    """Compare every engine on PROGRAM: every membrane, spike, score, operation and overflow must be equal.
+
+    Numba in all its choices, ONNX Runtime, and the exported C, compiled here, against the reference engine; on random
+    recordings, adversarial ones and those of a data set. Exit code 5, and the first difference, where one differs.
+    """
+    import json
+
+    from sastdeploy import load_program, verify
+    from sastdeploy.cli.options import dataset_facts, load_data, progress_of
+    from sastdeploy.errors import SimulationError
+    from sastdeploy.simulator.simulate import check_fit
+
+    loaded = load_program(program)
+    own = {}
+    if dataset is not None:
+        name = dataset_facts(dataset).name
+        for remark in check_fit(loaded, name):
+            click.echo(f"{loaded.name}: {remark}", err=True)
+        steps, window = loaded.preprocessing.time_bins, loaded.preprocessing.window_us
+        frames = load_data(
+            name, split, data, time_bins=steps, window_us=window, limit=limit, skip_bad=skip_bad
+        )
+        own = {name: frames}
+    with progress_of("comparing") as show:
+        found = verify(loaded, own, random=random, seed=seed, progress=show)
+    if as_json:
+        click.echo(json.dumps(found.to_dict(), indent=2))
+    else:
+        from sastdeploy.cli.terminal import print_table
+
+        rows = [
+            (
+                proof.engine,
+                f"{proof.recordings:,}",
+                f"{proof.values:,}",
+                proof.absent or ("differs" if proof.difference else "equal"),
+            )
+            for proof in found.engines
+        ]
+        print_table(("engine", "recordings", "integers", "beside the reference"), rows, title=found.program)
+        kinds = ", ".join(f"{count} {kind}" for kind, count in found.inputs.items())
+        click.echo(
+            f"Recordings: {kinds}. In them {found.spikes:,} spikes, {found.ties:,} membranes exactly at their threshold, "
+            f"{found.overflows:,} beyond their format."
+        )
+    if found.first_difference is not None:
+        raise SimulationError(
+            f"{program}: {found.first_difference}. Do not deploy it; please report this with the program's file."
+        )

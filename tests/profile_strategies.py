@@ -1,0 +1,56 @@
+"""Random hardware profiles, and random networks' checkpoints, for Hypothesis."""
+
+from dataclasses import replace
+
+from hypothesis import strategies as st
+from small_networks import checkpoint_of
+
+from sastdeploy.compiler.profiles import load_profile
+from sastdeploy.networks.architecture import Architecture, AvgPool, Conv, Dense, Readout
+from sastdeploy.networks.checkpoint import Checkpoint
+from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
+
+LOIHI = load_profile("loihi_int8")
+PROFILES = st.builds(
+    lambda integer, fraction, **parts: replace(LOIHI, membrane=QFormat(integer, fraction), **parts),
+    integer=st.integers(2, 12),
+    fraction=st.integers(0, 12),
+    weight_bits=st.integers(2, 8),
+    granularity=st.sampled_from(["per_tensor", "per_channel"]),
+    scale=st.sampled_from(["any", "power_of_two"]),
+    overflow=st.sampled_from(Overflow),
+    leak_shift=st.integers(0, 15),
+    leak_rounding=st.sampled_from(Rounding),
+    accumulator_bits=st.integers(8, 32),
+    spike_test=st.sampled_from([">=", ">"]),
+    reset=st.sampled_from(["subtract", "zero", "none"]),
+    reset_delay=st.integers(0, 1),
+)
+
+
+@st.composite
+def checkpoints(draw: st.DrawFn) -> Checkpoint:
+    """Draw a network of up to three layers of every kind with random weights."""
+    side = draw(st.integers(4, 9))
+    shape = (draw(st.integers(1, 2)), side, draw(st.integers(4, 9)))
+    kernel = draw(st.sampled_from((1, 3)))
+    layers: list = [Conv(draw(st.integers(1, 5)), kernel, draw(st.integers(1, 2)), kernel // 2)]
+    kind = draw(st.sampled_from(("dense", "conv", "pool", "conv pool dense")))
+    if kind == "dense":
+        layers = [Dense(draw(st.integers(1, 12)))]
+    if "pool" in kind:
+        layers.append(AvgPool(2))
+        layers.append(Dense(draw(st.integers(1, 8))))
+    elif draw(st.booleans()):
+        layers.append(Dense(draw(st.integers(1, 9))))
+    readout = Readout(kind == "conv" and isinstance(layers[-1], Conv) and draw(st.booleans()))
+    architecture = Architecture("random", shape, tuple(layers), readout, draw(st.integers(2, 4)))
+    c_clip = draw(st.sampled_from((1, 1, 3, 15)))
+    return checkpoint_of(
+        architecture,
+        draw(st.integers(0, 2**32 - 1)),
+        draw(st.sampled_from((0.1, 0.6, 0.6, 3.0))),
+        c_clip=c_clip,
+        divisor=c_clip * draw(st.sampled_from((1.0, 1.7))),
+        time_bins=draw(st.integers(1, 6)),
+    )
