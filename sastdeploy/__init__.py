@@ -31,6 +31,8 @@ Integer programs
     summarise           accuracy, operations, rates and speed of a run as plain values
     export_c            a program as C99 source
     CExport             what was written, and the bytes that it takes
+    export_vectors      a program's integers at every step, as files
+    VectorsExport       what was written
     verify              every engine on a program, compared integer by integer
     Verification        what was compared, and the first difference
 
@@ -85,6 +87,8 @@ _HOMES = {
     "summarise": "simulator.metrics",
     "export_c": "exchange.c99.export",
     "CExport": "exchange.c99.export",
+    "export_vectors": "exchange.vectors.export",
+    "VectorsExport": "exchange.vectors.export",
     "verify": "verification.verify",
     "Verification": "verification.verify",
     "SastdeployError": "errors",
@@ -99,6 +103,7 @@ if TYPE_CHECKING:
     from sastdeploy.compiler.profiles import HardwareProfile, load_profile
     from sastdeploy.errors import CompileError, InputError, SastdeployError, SimulationError
     from sastdeploy.exchange.c99.export import CExport, export_c
+    from sastdeploy.exchange.vectors.export import VectorsExport, export_vectors
     from sastdeploy.networks.architecture import Architecture
     from sastdeploy.networks.builtin import load_architecture
     from sastdeploy.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -145,11 +150,13 @@ __all__ = [
     "SastdeployError",
     "SimulationError",
     "TrainingSettings",
+    "VectorsExport",
     "Verification",
     "bin_events",
     "compile",
     "evaluate",
     "export_c",
+    "export_vectors",
     "fit",
     "load_architecture",
     "load_checkpoint",

@@ -2,34 +2,71 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from sastdeploy.cli.options import FORCE, JSON
+from sastdeploy.cli.options import DATA, FORCE, JSON
+
+if TYPE_CHECKING:
+    from sastdeploy.program.records import Program
 
 
 @click.command()
 @click.argument("program", type=click.Path())
-@click.option("--to", "form", type=click.Choice(["c"]), required=True, help="What to write: c is C99 source.")
+@click.option(
+    "--to",
+    "form",
+    type=click.Choice(["c", "vectors"]),
+    required=True,
+    help="What to write: c is C99 source, vectors are the integers of every step.",
+)
 @click.option("--out", type=click.Path(), required=True, help="Folder to write.")
 @click.option(
     "--name",
     default=None,
-    help="What functions, types and files begin with.  [default: the program's name]",
+    help="What functions, types and files begin with (c).  [default: the program's name]",
 )
+@click.option(
+    "--dataset",
+    default=None,
+    help="Recordings of this data set, or of a folder of your own (vectors).  [default: three made ones]",
+)
+@click.option(
+    "--limit", type=click.IntRange(1), default=None, help="This many test recordings (vectors).  [default: 3]"
+)
+@DATA
 @FORCE
 @JSON
-def command(program: str, form: str, out: str, name: str | None, force: bool, as_json: bool) -> None:
-    """Write PROGRAM in another form: integer C99 source for a device without anything else.
+def command(program: str, form: str, out: str, name: str | None, dataset: str | None, limit: int | None,
+            data: str | None, force: bool, as_json: bool) -> None:  # fmt: skip
+    """Write PROGRAM in another form: integer C99 source, or test vectors for whoever builds it in hardware.
 
-    The same program gives the same bytes. Prints what the tables take in flash and the state in RAM; code comes on top.
+    The same program gives the same bytes. For C, prints what the tables take in flash and the state in RAM; code comes on top.
     """
+    from sastdeploy import load_program
+
+    if form == "c" and (dataset or limit):
+        raise click.UsageError("--dataset and --limit choose recordings for --to vectors; leave them out.")
+    if form == "vectors" and name is not None:
+        raise click.UsageError("--name is for --to c; leave it out.")
+    if limit and not dataset:
+        raise click.UsageError("--limit chooses recordings of a data set; name one with --dataset.")
+    loaded = load_program(program)
+    if form == "c":
+        _c(loaded, out, name, force, as_json)
+    else:
+        _vectors(loaded, out, dataset, limit or 3, data, force, as_json)
+
+
+def _c(program: Program, out: str, name: str | None, force: bool, as_json: bool) -> None:
     import json
     import shlex
 
-    from sastdeploy import export_c, load_program
+    from sastdeploy import export_c
     from sastdeploy.cli.terminal import print_table
 
-    export = export_c(load_program(program), out, name=name, force=force)
+    export = export_c(program, out, name=name, force=force)
     if as_json:
         click.echo(json.dumps(export.to_dict(), indent=2))
         return
@@ -43,4 +80,42 @@ def command(program: str, form: str, out: str, name: str | None, force: bool, as
         f"{export.shared_bytes:,} of them sums that layers share.\n"
         f"Wrote {out}: {', '.join(export.files)}.\n"
         f"Next: make -C {shlex.quote(out)} check"
+    )
+
+
+def _vectors(
+    program: Program, out: str, dataset: str | None, limit: int, data: str | None, force: bool, as_json: bool
+) -> None:
+    import json
+
+    from sastdeploy import export_vectors
+    from sastdeploy.cli.options import dataset_facts, load_data
+    from sastdeploy.cli.terminal import print_table
+    from sastdeploy.simulator.simulate import check_fit
+
+    recordings = None
+    if dataset is not None:
+        found = dataset_facts(dataset).name
+        for remark in check_fit(program, found):
+            click.echo(f"{program.name}: {remark}", err=True)
+        own = program.preprocessing
+        recordings = load_data(
+            found, "test", data, time_bins=own.time_bins, window_us=own.window_us, limit=limit
+        )
+    export = export_vectors(program, out, recordings, force=force)
+    if as_json:
+        click.echo(json.dumps(export.to_dict(), indent=2))
+        return
+    rows = [
+        (
+            row["layer"],
+            row["kind"],
+            " x ".join(map(str, row["shape"])),
+            f"{row['bits']}{' signed' if row['signed'] else ''}",
+        )
+        for row in export.layers
+    ]
+    print_table(("layer", "signal", "shape of a step", "bits"), rows, title=program.name)
+    click.echo(
+        f"Wrote {out}: {export.values:,} integers of {export.recordings} recordings in {len(export.files)} files; README.md says what each is."
     )

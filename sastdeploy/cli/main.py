@@ -26,7 +26,7 @@ COMMANDS = {
     "compile": ("compile", "Turn a checkpoint into an integer program for a hardware profile."),
     "profiles": ("profiles", "List, show, check and create hardware profiles."),
     "simulate": ("simulate", "Simulate an integer program on recordings, bit by bit."),
-    "export": ("export", "Write an integer program as C99 source."),
+    "export": ("export", "Write an integer program as C99 source, or its integers at every step."),
     "verify": ("verify", "Compare every engine on an integer program, bit by bit."),
     "sweep": ("sweep", "Run a grid of trainings, each once; resume; report."),
     "robustness": (

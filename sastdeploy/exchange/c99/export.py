@@ -8,19 +8,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import sastdeploy
 from sastdeploy._files.atomic import replacing_folder
 from sastdeploy._files.reading import shown
 from sastdeploy.errors import InputError
 from sastdeploy.exchange.c99.source import Source, plain, write_source
 from sastdeploy.exchange.c99.tables import filled
+from sastdeploy.exchange.recordings import check_frames
 from sastdeploy.program.check import check_program
 from sastdeploy.program.file import program_hash
 from sastdeploy.program.layers.weights import stored_bits
 from sastdeploy.program.records import Program
-from sastdeploy.recordings.frames import LARGEST_COUNT, Frames
+from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator import engine
 
 SCHEMA = "sastdeploy.c_export/1"
@@ -99,7 +98,7 @@ def export_c(
     _check_folder(target, files, identifier)
     _check_size(program)
     source = write_source(program, identifier)
-    frames = _check_frames(program)
+    frames = check_frames(program, CHECK_BYTES)
     contents = dict(zip(files, _contents(program, identifier, source, frames)))
     if not (target.is_dir() and _equal(target, contents)):
         if not force and target.is_dir() and any(target.iterdir()):
@@ -201,21 +200,6 @@ def _quoted(text: str) -> str:
         for byte in text.encode("utf-8", "replace")
     )
     return f'"{"".join(body)}"'
-
-
-def _check_frames(program: Program) -> Frames:
-    """Return up to three random recordings: sparse, dense, and every count at its largest."""
-    preprocessing = program.preprocessing
-    shape = (preprocessing.time_bins, *preprocessing.frame_shape)
-    rng = np.random.default_rng(0)
-    kinds = (
-        lambda: rng.poisson(0.1, shape).clip(0, LARGEST_COUNT),
-        lambda: rng.integers(0, LARGEST_COUNT + 1, shape) * (rng.random(shape) < 0.6),
-        lambda: np.full(shape, LARGEST_COUNT),
-    )
-    chosen = kinds[: CHECK_BYTES // int(np.prod(shape))]
-    counts = np.array([kind() for kind in chosen], np.uint8).reshape(len(chosen), *shape)
-    return Frames.from_dense(counts)
 
 
 def _expected(program: Program, frames: Frames) -> str:

@@ -1,0 +1,247 @@
+"""Export of test vectors: the folder with arrays, hexadecimal words, tables, and a README for the hardware colleague."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import sastdeploy
+from sastdeploy._files.atomic import replacing_folder
+from sastdeploy._files.reading import parsing, read_text, shown
+from sastdeploy.errors import InputError
+from sastdeploy.exchange.recordings import check_frames
+from sastdeploy.exchange.vectors.values import Signal, signals, words
+from sastdeploy.program.check import check_program
+from sastdeploy.program.file import program_hash
+from sastdeploy.program.records import Program
+from sastdeploy.recordings.frames import Frames, LabelledFrames, require_fit
+
+SCHEMA = "sastdeploy.vectors/1"
+MOST_VALUES = 20_000_000
+"""Of all signals and recordings together: as text they take some hundred megabytes."""
+_INDEX = "vectors.json"
+
+
+@dataclass(frozen=True)
+class VectorsExport:
+    """Test vectors on disk.
+
+    Args:
+        files: names in the folder. recordings: how many. values: integers in all.
+        layers: per signal its layer, kind, shape of a step, and bits of a word.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    recordings: int
+    values: int
+    layers: tuple[dict[str, Any], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-ready values."""
+        return {"schema": SCHEMA, **asdict(self), "folder": str(self.folder)}
+
+
+def export_vectors(
+    program: Program,
+    folder: Path | str,
+    recordings: Frames | LabelledFrames | NDArray[np.integer] | None = None,
+    *,
+    force: bool = False,
+) -> VectorsExport:
+    """Write what the program computes at every step: counts, weighted sums, membranes, spikes, scores.
+
+    As ``vectors.npz``, as words for ``$readmemh`` (``.hex``) and as tables (``.csv``), with a README that says what each file is.
+
+    Args:
+        folder: appears whole or not at all. recordings: frames or counts ``[N, T, P, H, W]``; by default three random
+            ones: sparse, dense, and every count at its largest.
+        force: replace other vectors that are there; a folder with any other file is never touched.
+
+    Raises:
+        InputError: the program is invalid, recordings do not fit it or are too many, or the folder holds something else.
+
+    Example::
+
+        export = export_vectors(program, "vectors")
+        print(export.recordings, export.values)
+    """
+    check_program(program)
+    frames = _frames(program, recordings)
+    _check_size(program, frames)
+    found, target = signals(program, frames), Path(folder)
+    contents = dict(_contents(program, frames, found))
+    earlier = _earlier(target)
+    if earlier != contents:
+        if earlier and not force:
+            raise InputError(
+                f"{shown(target)}: holds other vectors. Choose another folder with --out, or replace them with --force."
+            )
+        with replacing_folder(target, force=force) as fresh:
+            for name, content in contents.items():
+                (fresh / name).write_bytes(content)
+    values = sum(signal.values.size for signal in found)
+    return VectorsExport(target, tuple(contents), len(frames), values, tuple(map(_facts, found)))
+
+
+def _frames(program: Program, recordings: Any) -> Frames:
+    if recordings is None:
+        return check_frames(program, MOST_VALUES)
+    frames = recordings.frames if isinstance(recordings, LabelledFrames) else recordings
+    frames = frames if isinstance(frames, Frames) else Frames.from_dense(frames)
+    own = program.preprocessing
+    require_fit(
+        frames, own.frame_shape, own.time_bins, f"program {program.name}",
+        f"Use the data set it was trained on ({program.dataset}), or compile a program for this one.",
+    )  # fmt: skip
+    return frames
+
+
+def _check_size(program: Program, frames: Frames) -> None:
+    per_step = sum(int(np.prod(shape)) * 3 for shape in program.shapes())
+    each = per_step * program.preprocessing.time_bins
+    if len(frames) == 0 or each * len(frames) > MOST_VALUES:
+        raise InputError(
+            f"program {program.name}: vectors of {len(frames):,} recordings would hold {each * len(frames):,} integers. "
+            f"Allowed: 1 to {MOST_VALUES:,}. Use --limit {max(1, MOST_VALUES // each)} or less."
+        )
+
+
+def _earlier(folder: Path) -> dict[str, bytes]:
+    """Return the files of earlier vectors in a folder; nothing where it is new or empty.
+
+    Raises:
+        InputError: it is a file, or holds anything else.
+    """
+    if not folder.exists():
+        return {}
+    if not folder.is_dir():
+        raise InputError(f"{shown(folder)}: is a file. Choose a folder with --out DIR.")
+    names = sorted(entry.name for entry in folder.iterdir())
+    known: Any = {}
+    if _INDEX in names:
+        text = read_text(folder / _INDEX)
+        with parsing(folder / _INDEX, "vectors"):
+            known = json.loads(text)
+    files = known.get("files") if isinstance(known, dict) and known.get("schema") == SCHEMA else []
+    foreign = sorted(set(names) - set(files if isinstance(files, list) else []))
+    if foreign:
+        raise InputError(
+            f"{shown(folder)}: holds '{foreign[0]}', which is no part of vectors; nothing was written. "
+            "Choose a new folder with --out DIR."
+        )
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+def _facts(signal: Signal) -> dict[str, Any]:
+    return {
+        "layer": signal.layer,
+        "kind": signal.kind,
+        "shape": list(signal.shape),
+        "bits": signal.bits,
+        "signed": signal.signed,
+    }
+
+
+def _contents(program: Program, frames: Frames, found: list[Signal]) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of every file; the index, which lists them, last."""
+    files = [("vectors.npz", _npz(found)), ("README.md", _readme(program, len(frames), found).encode())]
+    *stepped, scores = found
+    for n in range(len(frames)):
+        for signal in found:
+            head = f"// {signal.layer} {signal.kind}, recording {n}: {signal.bits} bits{', signed' if signal.signed else ''}\n"
+            text = head + "\n".join(words(signal, n)) + "\n"
+            files.append((f"{n}.{_stem(signal)}.hex", text.encode()))
+        for layer in dict.fromkeys(signal.layer for signal in stepped):
+            own = [signal for signal in stepped if signal.layer == layer]
+            files.append((f"{n}.{layer}.csv", _csv(own, n).encode()))
+    rows = [",".join(["recording", *(f"class_{k}" for k in range(len(program.classes)))])]
+    rows += [",".join(map(str, [n, *row.tolist()])) for n, row in enumerate(scores.values)]
+    files.append(("scores.csv", ("\n".join(rows) + "\n").encode()))
+    yield from files
+    index = {
+        "schema": SCHEMA, "program": program.name, "program_hash": program_hash(program), "recordings": len(frames),
+        "signals": list(map(_facts, found)), "files": [*(name for name, _ in files), _INDEX],
+    }  # fmt: skip
+    yield _INDEX, (json.dumps(index, indent=2) + "\n").encode()
+
+
+def _stem(signal: Signal) -> str:
+    return signal.layer if signal.layer == signal.kind else f"{signal.layer}.{signal.kind}"
+
+
+def _npz(found: list[Signal]) -> bytes:
+    """Return the arrays, a step's values in their shape; no time is written, so that equal arrays give equal bytes."""
+    content = io.BytesIO()
+    arrays = {
+        _stem(signal): signal.values.reshape(*signal.values.shape[:-1], *signal.shape) for signal in found
+    }
+    np.savez(content, **arrays)  # type: ignore[arg-type]  # a keyword for every array
+    return content.getvalue()
+
+
+def _csv(own: list[Signal], recording: int) -> str:
+    """Return a layer's table: a row for every step and value."""
+    columns = [signal.values[recording] for signal in own]
+    steps, values = columns[0].shape
+    place = np.indices((steps, values)).reshape(2, -1)
+    rows = np.stack([*place, *(column.reshape(-1) for column in columns)], axis=1).tolist()
+    head = ",".join(["step", "number", *(signal.kind for signal in own)])
+    return "\n".join([head, *(",".join(map(str, row)) for row in rows)]) + "\n"
+
+
+def _readme(program: Program, recordings: int, found: list[Signal]) -> str:
+    rows = "\n".join(
+        f"| {signal.layer} | {signal.kind} | {' x '.join(map(str, signal.shape))} | "
+        f"{signal.bits}{' signed' if signal.signed else ''} |"
+        for signal in found
+    )
+    own = program.preprocessing
+    lines = (_lif_line(layer) for layer in program.layers if layer.lif is not None)
+    readout = program.readout
+    return f"""# Test vectors
+
+What the program computes, integer by integer, on {recordings} recordings of {own.time_bins} steps each. Written by sastdeploy {sastdeploy.__version__}; program hash
+`{program_hash(program)}`.
+
+| layer | signal | shape of a step (channels x rows x columns) | bits |
+|---|---|---|---|
+{rows}
+
+- counts: the input of a step, already clipped to {own.c_clip}. sums: of weights times inputs, before the gain. membranes: after the step (and
+  after a reset that acts at once). spikes: of the step. A layer without membranes is a pool: its sums are sent on. scores: after the last step.
+- `vectors.npz`: the arrays `[recording, step, channel, row, column]`, named `LAYER.SIGNAL`; `scores` is `[recording, class]`.
+- `N.LAYER.SIGNAL.hex`: recording N, one word a line, two's complement where signed; all values of step 0 (channel by channel, row by row), then of
+  step 1. `$readmemh` reads them; the first line is a comment.
+- `N.LAYER.csv`: the same as numbers, a line for each step and value. `scores.csv`: all recordings.
+- `vectors.json`: this table for programs.
+
+Every membrane is 0 and no neuron has fired when a recording begins. A step of a neuron, `>>` rounding down and s[t - 1] the spike of the step before:
+
+    v = leak(u[t - 1]) + ((sum * multiplier + half) >> shift) + bias        half = 2^(shift - 1), or 0 where shift is 0
+
+{chr(10).join(lines)}
+- {_plain(readout.name)}: scores from the spikes of all steps, {"summed over positions, " if readout.global_sum_pool else ""}with weights of {readout.weight_bits} bits.
+
+Multipliers, shifts, biases, thresholds and weights are in the program's ONNX file; docs/arithmetic.md of sastdeploy gives every operation.
+"""
+
+
+def _lif_line(layer: Any) -> str:
+    lif = layer.lif
+    when = "in the next step" if lif.reset_delay else "in the step of the spike"
+    return (
+        f"- {_plain(layer.name)}: leak is u * {lif.leak_multiplier} / 2^{lif.leak_shift}, rounded {lif.leak_rounding.value}; membrane {lif.membrane}, "
+        f"{lif.overflow.value}; spike where v {lif.spike_test} threshold; reset {lif.reset}, {when}."
+    )
+
+
+def _plain(text: str) -> str:
+    return text.replace("|", " ")

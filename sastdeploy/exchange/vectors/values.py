@@ -1,0 +1,75 @@
+"""What a program computes on its way: counts in, weighted sums, membranes, spikes, scores out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sastdeploy.program.records import Program
+from sastdeploy.recordings.frames import Frames
+from sastdeploy.simulator import engine
+
+Integers = NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class Signal:
+    """The integers of one kind.
+
+    Args:
+        layer: ``input``, a layer's name, or ``scores``. kind: ``counts``, ``sums``, ``membranes``, ``spikes`` or ``scores``.
+        shape: of one step, ``(C, H, W)``; of scores ``(K,)``.
+        bits: two's complement where ``signed``, enough for every value here and, for membranes, for the format.
+        values: ``[N, T, values]``; of scores ``[N, K]``.
+    """
+
+    layer: str
+    kind: str
+    shape: tuple[int, ...]
+    bits: int
+    signed: bool
+    values: Integers
+
+
+def signals(program: Program, frames: Frames) -> list[Signal]:
+    """Return every signal of the reference engine on the frames, input first."""
+    names = tuple(layer.name for layer in program.layers if layer.lif is not None)
+    result = engine.run(program, frames, engine="reference", trace=names)
+    counts = np.minimum(frames.dense(), np.uint8(program.preprocessing.c_clip))
+    found = [Signal("input", "counts", counts.shape[2:], 8, False, counts.reshape(*counts.shape[:2], -1))]
+    for layer, shape, after in zip(program.layers, program.shapes(), program.shapes()[1:]):
+        source = found[-1].values
+        sums = np.array([_sums(layer, recording, shape) for recording in source])
+        sums = sums.reshape(*source.shape[:2], -1).astype(np.int32)
+        found.append(Signal(layer.name, "sums", after, _bits(sums), True, sums))
+        if layer.lif is not None:
+            trace = result.traces[layer.name]
+            bits = max(layer.lif.membrane.bits, _bits(trace.membranes))
+            found.append(Signal(layer.name, "membranes", after, bits, True, trace.membranes))
+            found.append(Signal(layer.name, "spikes", after, _unsigned(trace.spikes), False, trace.spikes))
+    scores = result.scores
+    return [*found, Signal("scores", "scores", scores.shape[1:], 32, True, scores)]
+
+
+def _sums(layer: object, steps: Integers, shape: tuple[int, int, int]) -> list[Integers]:
+    return [layer.sums(step.reshape(shape).astype(np.int64)).reshape(-1) for step in steps]  # type: ignore[attr-defined]
+
+
+def words(signal: Signal, recording: int) -> Iterator[str]:
+    """Yield one recording's values as hexadecimal words of ``signal.bits``, step by step, as ``$readmemh`` reads them."""
+    digits, mask = -(-signal.bits // 4), (1 << signal.bits) - 1
+    for value in signal.values[recording].reshape(-1).tolist():
+        yield f"{value & mask:0{digits}x}"
+
+
+def _bits(values: Integers) -> int:
+    """Return the bits of two's complement that hold every value."""
+    low, high = int(values.min(initial=0)), int(values.max(initial=0))
+    return 1 + max(high.bit_length(), (-low - 1).bit_length() if low < 0 else 0)
+
+
+def _unsigned(values: Integers) -> int:
+    return max(1, int(values.max(initial=0)).bit_length())
