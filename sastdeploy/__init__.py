@@ -66,7 +66,7 @@ _HOMES = {
     "bin_events": "recordings.binning",
     "Frames": "recordings.frames",
     "LabelledFrames": "recordings.frames",
-    "Preprocessing": "recordings.frames",
+    "Preprocessing": "recordings.preprocessing",
     "load_architecture": "networks.builtin",
     "Architecture": "networks.architecture",
     "fit": "training.fit",
@@ -110,7 +110,8 @@ if TYPE_CHECKING:
     from sastdeploy.program.file import load_program, save_program
     from sastdeploy.program.records import Program
     from sastdeploy.recordings.binning import bin_events
-    from sastdeploy.recordings.frames import Frames, LabelledFrames, Preprocessing
+    from sastdeploy.recordings.frames import Frames, LabelledFrames
+    from sastdeploy.recordings.preprocessing import Preprocessing
     from sastdeploy.recordings.reading import read_events
     from sastdeploy.recordings.splits import load_dataset
     from sastdeploy.simulator.metrics import summarise

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding, weight_limit
 from sastdeploy.program.limits import INT32_END, worst_gained, worst_sums
 from sastdeploy.program.records import RESETS, SPIKE_TESTS, ConvLif, DenseLif, Lif, Program, Readout, SumPool
-from sastdeploy.recordings.frames import Frames, Preprocessing, index_dtype
+from sastdeploy.recordings.frames import Frames, index_dtype
+from sastdeploy.recordings.preprocessing import Preprocessing
 
 MEMBRANES = ("Q8.8", "Q4.4", "Q1.1", "Q2.0", "Q12.12", "Q1.23", "Q6.10", "Q3.2")
 WEIGHT_KINDS = ("uniform", "uniform", "sparse", "signs", "largest", "smallest", "zero")

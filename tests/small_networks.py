@@ -5,7 +5,8 @@ import numpy as np
 from sastdeploy.networks.architecture import Architecture, AvgPool, Conv, Dense, Neuron, Readout
 from sastdeploy.networks.builtin import parameter_shapes
 from sastdeploy.networks.checkpoint import Checkpoint
-from sastdeploy.recordings.frames import Frames, LabelledFrames, Preprocessing
+from sastdeploy.recordings.frames import Frames, LabelledFrames
+from sastdeploy.recordings.preprocessing import Preprocessing
 
 DENSE = Architecture("tiny_fc", (2, 4, 4), (Dense(12), Dense(8)), Readout(), 3)
 CONV = Architecture("tiny_conv", (2, 9, 9), (Conv(4, 3, 2, 1), Conv(5, 3, 1, 0)), Readout(True), 3)

@@ -23,9 +23,9 @@ from sastdeploy.recordings.binning import bin_events, bin_segments
 from sastdeploy.recordings.check import check_dataset
 from sastdeploy.recordings.dvsgesture import list_gestures, parse_labels, read_gestures
 from sastdeploy.recordings.events import EVENT_DTYPE, LARGEST_RECORDING, Segment
-from sastdeploy.recordings.frames import Preprocessing
 from sastdeploy.recordings.nmnist import list_nmnist, nmnist_bytes, read_nmnist
 from sastdeploy.recordings.npy import parse_array, parse_columns
+from sastdeploy.recordings.preprocessing import Preprocessing
 from sastdeploy.recordings.reading import read_events, read_recording
 from sastdeploy.recordings.splits import load_dataset
 from sastdeploy.simulator.recording import simulate_recording

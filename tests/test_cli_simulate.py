@@ -26,7 +26,7 @@ from sastdeploy.errors import InputError
 from sastdeploy.program.file import save_program
 from sastdeploy.program.fixedpoint import QFormat
 from sastdeploy.program.records import DenseLif
-from sastdeploy.recordings.frames import Preprocessing
+from sastdeploy.recordings.preprocessing import Preprocessing
 from sastdeploy.recordings.splits import load_dataset
 from sastdeploy.simulator import engine, onnxruntime_engine
 from sastdeploy.simulator.engine import COMPILING_AGAIN

@@ -18,7 +18,8 @@ from sastdeploy.networks.checkpoint import Checkpoint, checkpoint_hash
 from sastdeploy.program.check import check_program
 from sastdeploy.program.file import load_program, program_hash, save_program
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
-from sastdeploy.recordings.frames import Frames, Preprocessing
+from sastdeploy.recordings.frames import Frames
+from sastdeploy.recordings.preprocessing import Preprocessing
 from sastdeploy.simulator import reference
 
 LOIHI, SMALL = load_profile("loihi_int8"), load_profile("aggressive_int4")

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sastdeploy.errors import InputError
-from sastdeploy.recordings.frames import LARGEST_COUNT, Frames, LabelledFrames, Preprocessing, index_dtype
+from sastdeploy.recordings.frames import LARGEST_COUNT, Frames, LabelledFrames, index_dtype
+from sastdeploy.recordings.preprocessing import Preprocessing
 
 COUNTS = hnp.arrays(
     np.uint8,

@@ -18,7 +18,7 @@ from sastdeploy.program.check import check_program
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
 from sastdeploy.program.limits import worst_gained, worst_sums
 from sastdeploy.program.records import ConvLif, DenseLif, Program, Readout, SumPool
-from sastdeploy.recordings.frames import Preprocessing
+from sastdeploy.recordings.preprocessing import Preprocessing
 from sastdeploy.simulator import reference
 
 LAST = ". Compile the checkpoint again, or mend the tool that wrote the program."

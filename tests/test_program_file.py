@@ -33,7 +33,7 @@ from sastdeploy.program.file import (
 )
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
 from sastdeploy.program.records import ConvLif, DenseLif, Lif, Program, Readout, SumPool
-from sastdeploy.recordings.frames import Preprocessing
+from sastdeploy.recordings.preprocessing import Preprocessing
 from sastdeploy.simulator import reference
 
 quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

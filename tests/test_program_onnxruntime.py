@@ -12,7 +12,7 @@ from sastdeploy.errors import SimulationError
 from sastdeploy.program.check import check_program
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
 from sastdeploy.program.records import ConvLif, DenseLif, Lif, Program, Readout, SumPool
-from sastdeploy.recordings.frames import Preprocessing
+from sastdeploy.recordings.preprocessing import Preprocessing
 from sastdeploy.simulator import onnxruntime_engine, reference
 from sastdeploy.simulator.result import differences
 

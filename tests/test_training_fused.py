@@ -14,7 +14,8 @@ from without_jit import JIT_ONLY
 from sastdeploy.errors import InputError
 from sastdeploy.networks.architecture import Architecture, Dense, Neuron, Readout
 from sastdeploy.networks.builtin import builtin
-from sastdeploy.recordings.frames import Frames, Preprocessing
+from sastdeploy.recordings.frames import Frames
+from sastdeploy.recordings.preprocessing import Preprocessing
 from sastdeploy.training.fused import fits, run_lif_fused
 from sastdeploy.training.inference import frame_values, network_inputs
 from sastdeploy.training.networks import SpikingNetwork

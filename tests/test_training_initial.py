@@ -7,7 +7,8 @@ import torch
 from sastdeploy.networks.architecture import Neuron
 from sastdeploy.networks.builtin import builtin
 from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
-from sastdeploy.recordings.frames import Frames, Preprocessing
+from sastdeploy.recordings.frames import Frames
+from sastdeploy.recordings.preprocessing import Preprocessing
 from sastdeploy.training.derivatives import initial_checkpoint
 from sastdeploy.training.inference import SpikeCounts, frame_values, network_inputs
 from sastdeploy.training.initial import ALIVE_RATE, alive_factors

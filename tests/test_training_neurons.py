@@ -132,7 +132,7 @@ def test_a_recording_without_events_is_all_zero():
 
 @pytest.mark.parametrize("normalisation", ["fixed", "sample_max"])
 def test_sparse_frames_give_the_dense_sums_and_gradients(normalisation):
-    from sastdeploy.recordings.frames import Preprocessing
+    from sastdeploy.recordings.preprocessing import Preprocessing
     from sastdeploy.training.sparse import SparseFrames
 
     data = labelled(count=9)

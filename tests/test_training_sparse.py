@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sastdeploy.recordings.frames import Frames, Preprocessing
+from sastdeploy.recordings.frames import Frames
+from sastdeploy.recordings.preprocessing import Preprocessing
 from sastdeploy.training import fused
 from sastdeploy.training.inference import frame_values
 from sastdeploy.training.sparse import SparseFrames, SparseLinear, _sorted

@@ -4,7 +4,8 @@ import numpy as np
 
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
 from sastdeploy.program.records import DenseLif, Lif, Program, Readout
-from sastdeploy.recordings.frames import Frames, Preprocessing
+from sastdeploy.recordings.frames import Frames
+from sastdeploy.recordings.preprocessing import Preprocessing
 
 
 def tiny_lif(channels=1, **changes):

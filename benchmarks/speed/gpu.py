@@ -25,7 +25,8 @@ from sastdeploy._files import atomic
 from sastdeploy.networks.builtin import load_architecture
 from sastdeploy.networks.checkpoint import Checkpoint, checkpoint_hash
 from sastdeploy.provenance import git_commit, versions
-from sastdeploy.recordings.frames import LabelledFrames, Preprocessing
+from sastdeploy.recordings.frames import LabelledFrames
+from sastdeploy.recordings.preprocessing import Preprocessing
 from sastdeploy.training.devices import device_of
 from sastdeploy.training.fit import fit
 from sastdeploy.training.packed.loop import Pack, train_pack

@@ -28,7 +28,8 @@ from sastdeploy.networks.architecture import Architecture, Dense, Neuron, Readou
 from sastdeploy.networks.builtin import parameter_shapes
 from sastdeploy.networks.checkpoint import Checkpoint
 from sastdeploy.program.records import Program
-from sastdeploy.recordings.frames import Frames, Preprocessing
+from sastdeploy.recordings.frames import Frames
+from sastdeploy.recordings.preprocessing import Preprocessing
 from sastdeploy.simulator import engine
 from sastdeploy.simulator.numba_engine.chunks import Chunks
 from sastdeploy.simulator.numba_engine.plan import make_plan

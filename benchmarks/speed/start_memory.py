@@ -52,7 +52,8 @@ from dataclasses import replace
 from sastdeploy.networks.architecture import Architecture, Dense, Neuron, Readout
 from sastdeploy.networks.checkpoint import Checkpoint
 from sastdeploy.networks.builtin import parameter_shapes
-from sastdeploy.recordings.frames import Frames, Preprocessing
+from sastdeploy.recordings.frames import Frames
+from sastdeploy.recordings.preprocessing import Preprocessing
 from sastdeploy.compiler.compile import compile
 from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.simulator import engine

@@ -24,7 +24,7 @@ from sastdeploy.networks.architecture import Architecture, Neuron
 from sastdeploy.networks.builtin import load_architecture
 from sastdeploy.recordings.catalog import CATALOG, dataset, full_name
 from sastdeploy.recordings.events import LONGEST_US
-from sastdeploy.recordings.frames import LARGEST_CLIP, MOST_DIVISOR, Preprocessing
+from sastdeploy.recordings.preprocessing import LARGEST_CLIP, MOST_DIVISOR, Preprocessing
 from sastdeploy.training.settings import TrainingSettings, forward_of, kernels_for
 
 FILES = (".yaml", ".yml")

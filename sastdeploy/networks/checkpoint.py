@@ -24,7 +24,7 @@ from sastdeploy.networks.builtin import (
     architecture_to_dict,
     parameter_shapes,
 )
-from sastdeploy.recordings.frames import Preprocessing
+from sastdeploy.recordings.preprocessing import Preprocessing
 
 FORMAT_VERSION = 1
 MOST_RHO, MOST_EPOCHS, MOST_SEED = 1e6, 1_000_000, (1 << 63) - 1

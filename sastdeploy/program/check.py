@@ -9,7 +9,7 @@ from typing import Any
 from sastdeploy.program.limits import MAX_VALUES, is_int, refuse, short
 from sastdeploy.program.records import KINDS, Program, Readout
 from sastdeploy.recordings.events import LONGEST_US
-from sastdeploy.recordings.frames import LARGEST_CLIP, Preprocessing
+from sastdeploy.recordings.preprocessing import LARGEST_CLIP, Preprocessing
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 

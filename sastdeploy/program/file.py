@@ -18,7 +18,7 @@ from sastdeploy.program.arrays import from_raw, program_arrays, to_raw
 from sastdeploy.program.check import check_program
 from sastdeploy.program.onnx_graph import build_model
 from sastdeploy.program.records import FORMAT_VERSION, KINDS, Program, Readout
-from sastdeploy.recordings.frames import Preprocessing
+from sastdeploy.recordings.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto

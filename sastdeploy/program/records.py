@@ -63,7 +63,7 @@ from sastdeploy.program.layers import (
     Readout,
     SumPool,
 )
-from sastdeploy.recordings.frames import Preprocessing
+from sastdeploy.recordings.preprocessing import Preprocessing
 
 __all__ = [
     "FORMAT_VERSION", "KINDS", "RESETS", "SPIKE_TESTS", "ConvLif", "DenseLif", "Lif", "Program", "ProgramLayer",

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
 from sastdeploy.recordings.events import Events, Segment, checked_events
-from sastdeploy.recordings.frames import LARGEST_CLIP, LARGEST_COUNT, Frames, Preprocessing, index_dtype
+from sastdeploy.recordings.frames import LARGEST_COUNT, Frames, index_dtype
+from sastdeploy.recordings.preprocessing import LARGEST_CLIP, Preprocessing
 
 RULE = 1
 """Version of the binning rule; part of every cache key."""

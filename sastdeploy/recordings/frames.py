@@ -1,4 +1,4 @@
-"""Binned recordings as sparse counts, and the declared way from events to frame values.
+"""Binned recordings as sparse counts.
 
 This module holds records only: `sastdeploy.recordings.binning` fills them, training and the simulator read them.
 """
@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
-from sastdeploy.recordings.events import LONGEST_US
+from sastdeploy.recordings.preprocessing import LARGEST_CLIP
 
 LARGEST_COUNT = 255
 """Largest event count per bin and input that frames hold, a byte's; binning saturates there.
@@ -23,111 +23,11 @@ LARGEST_COUNT = 255
 Frames are counted once, for networks of every clip: each takes ``min(count, c_clip)`` itself, `LARGEST_CLIP` at most, and
 `sample_max` divides by a recording's largest count as it was counted. So their limit is the byte's, not the clip's.
 """
-LARGEST_CLIP = 127
-"""Largest ``c_clip``, and so the largest value that enters a layer of a program.
 
-Every engine multiplies it by 8-bit weights exactly: it fits a signed byte, and two products of 127 * 127 fit 16 bits.
-"""
-MOST_DIVISOR = 1e12
-
-NORMALISATIONS = ("fixed", "sample_max")
 
 Index = NDArray[np.unsignedinteger]
 """Input numbers, in the type that `index_dtype` gives."""
 _Number = TypeVar("_Number", bound=np.generic)
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How events become frame values: ``x = min(count, c_clip) / divisor``, in [0, 1].
-
-    Args:
-        sensor_size: ``(W, H, P)`` of the recordings, in pixels and polarities.
-        frame_size: ``(W, H)`` of the frames; differs from the sensor's where a data set is reduced.
-        time_bins: T, the number of equal-duration bins per recording.
-        c_clip: counts above it are clipped; 1 to 127 (1 is binary input).
-        divisor: ``c_clip`` to `MOST_DIVISOR`; folds into the first layer's scale when compiled.
-        normalisation: ``fixed``, or ``sample_max`` (divides by the recording's own largest count: needs the
-            whole recording before its first step, so it is for float studies and is refused by the compiler).
-        window_us: events that come later after a recording's start are left out, and its bins end with the last event
-            kept; None keeps all.
-    """
-
-    sensor_size: tuple[int, int, int]
-    frame_size: tuple[int, int]
-    time_bins: int = 10
-    c_clip: int = 1
-    divisor: float = 1.0
-    normalisation: str = "fixed"
-    window_us: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.normalisation not in NORMALISATIONS:
-            raise InputError(
-                f"normalisation '{self.normalisation}': unknown. Allowed: {', '.join(NORMALISATIONS)}."
-            )
-        if not 1 <= self.c_clip <= LARGEST_CLIP:
-            raise InputError(
-                f"c_clip {self.c_clip}: outside 1 to {LARGEST_CLIP}. Choose a clip within that range."
-            )
-        if not (np.isfinite(self.divisor) and self.divisor >= self.c_clip):
-            raise InputError(
-                f"divisor {self.divisor:g}: below c_clip {self.c_clip}, so frame values would exceed 1. "
-                f"Choose a divisor of at least {self.c_clip}."
-            )
-        if self.divisor > MOST_DIVISOR:
-            raise InputError(
-                f"divisor {self.divisor:g}: at most {MOST_DIVISOR:g} is allowed, or no frame value would reach any threshold."
-            )
-        if not 1 <= self.time_bins <= 1000:
-            raise InputError(f"time_bins {self.time_bins}: outside 1 to 1000.")
-        if self.window_us is not None and not 1 <= self.window_us <= LONGEST_US:
-            raise InputError(f"window_us {self.window_us}: outside 1 to {LONGEST_US} (one day).")
-        if min(self.sensor_size) < 1 or min(self.frame_size) < 1:
-            raise InputError(
-                f"sensor {self.sensor_size}, frame {self.frame_size}: every size must be at least 1."
-            )
-
-    @property
-    def frame_shape(self) -> tuple[int, int, int]:
-        """``(P, H, W)`` of one frame."""
-        return (self.sensor_size[2], self.frame_size[1], self.frame_size[0])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-ready values; `from_dict` reverses it exactly. Without a window there is no such key."""
-        record = asdict(self)
-        if self.window_us is None:
-            del record["window_us"]
-        return {**record, "sensor_size": list(self.sensor_size), "frame_size": list(self.frame_size)}
-
-    @classmethod
-    def from_dict(cls, record: dict[str, Any]) -> Preprocessing:
-        """Return the record read from ``to_dict``'s form.
-
-        Raises:
-            InputError: a key is missing, unknown or of the wrong type, or a value is out of range.
-        """
-        expected = set(cls.__dataclass_fields__)
-        if not isinstance(record, dict) or set(record) | {"window_us"} != expected:
-            raise InputError(f"preprocessing: expected exactly the keys {', '.join(sorted(expected))}.")
-        try:
-            return cls(
-                sensor_size=_integers(record["sensor_size"], 3),
-                frame_size=_integers(record["frame_size"], 2),
-                time_bins=_integers([record["time_bins"]], 1)[0],
-                c_clip=_integers([record["c_clip"]], 1)[0],
-                divisor=float(record["divisor"]),
-                normalisation=str(record["normalisation"]),
-                window_us=_integers([record["window_us"]], 1)[0] if "window_us" in record else None,
-            )
-        except (TypeError, ValueError, OverflowError) as error:
-            raise InputError(f"preprocessing: a value has the wrong type ({error}).") from error
-
-
-def _integers(values: list[Any], length: int) -> tuple[Any, ...]:
-    if len(values) != length or not all(type(v) is int for v in values):
-        raise ValueError(f"{values!r} is not {length} whole numbers")
-    return tuple(values)
 
 
 @dataclass(frozen=True)

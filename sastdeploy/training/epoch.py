@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sastdeploy.errors import InputError
-from sastdeploy.recordings.frames import LabelledFrames, Preprocessing
+from sastdeploy.recordings.frames import LabelledFrames
+from sastdeploy.recordings.preprocessing import Preprocessing
 from sastdeploy.training.distributed import Group
 from sastdeploy.training.inference import network_inputs
 from sastdeploy.training.networks import SpikingNetwork

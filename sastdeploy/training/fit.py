@@ -12,7 +12,8 @@ from sastdeploy.networks.architecture import Architecture
 from sastdeploy.networks.builtin import load_architecture
 from sastdeploy.networks.checkpoint import Checkpoint, load_checkpoint
 from sastdeploy.recordings.binning import find_scale
-from sastdeploy.recordings.frames import LabelledFrames, Preprocessing
+from sastdeploy.recordings.frames import LabelledFrames
+from sastdeploy.recordings.preprocessing import Preprocessing
 from sastdeploy.training.distributed import ALONE, Group
 from sastdeploy.training.loop import train
 from sastdeploy.training.run import Report, Run

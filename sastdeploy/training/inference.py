@@ -15,7 +15,8 @@ from torch import Tensor
 from sastdeploy.errors import InputError
 from sastdeploy.networks.architecture import Architecture
 from sastdeploy.networks.checkpoint import Checkpoint
-from sastdeploy.recordings.frames import Frames, LabelledFrames, Preprocessing, require_fit
+from sastdeploy.recordings.frames import Frames, LabelledFrames, require_fit
+from sastdeploy.recordings.preprocessing import Preprocessing
 from sastdeploy.statistics import paired_interval, wilson_interval
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.sparse import SparseFrames, SparseValues

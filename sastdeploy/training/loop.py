@@ -14,7 +14,8 @@ from sastdeploy.errors import InputError, SastdeployError
 from sastdeploy.networks.architecture import Architecture
 from sastdeploy.networks.checkpoint import Checkpoint
 from sastdeploy.provenance import git_commit
-from sastdeploy.recordings.frames import LabelledFrames, Preprocessing
+from sastdeploy.recordings.frames import LabelledFrames
+from sastdeploy.recordings.preprocessing import Preprocessing
 from sastdeploy.training.distributed import ALONE, Group
 from sastdeploy.training.epoch import run_epoch, weights_in_use
 from sastdeploy.training.inference import SpikeCounts, lif_layer_sizes, predict

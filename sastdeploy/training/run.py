@@ -17,7 +17,8 @@ from sastdeploy.networks.architecture import Architecture
 from sastdeploy.networks.builtin import architecture_to_dict
 from sastdeploy.networks.checkpoint import Checkpoint, save_checkpoint, silence
 from sastdeploy.provenance import git_commit, versions
-from sastdeploy.recordings.frames import LabelledFrames, Preprocessing
+from sastdeploy.recordings.frames import LabelledFrames
+from sastdeploy.recordings.preprocessing import Preprocessing
 from sastdeploy.training.epoch import FIRST, batches
 from sastdeploy.training.inference import check_fit, network_inputs
 from sastdeploy.training.initial import ALIVE_RATE, alive_factors

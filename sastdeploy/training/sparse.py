@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sastdeploy.recordings.frames import Frames, Preprocessing
+from sastdeploy.recordings.frames import Frames
+from sastdeploy.recordings.preprocessing import Preprocessing
 from sastdeploy.training.sparse_kernels import by_pair, pieces, sum_all, sum_inputs, sum_rows
 
 

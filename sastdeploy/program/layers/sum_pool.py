@@ -13,7 +13,7 @@ from sastdeploy.program.layers.lif import Array
 from sastdeploy.program.layers.weights import Stored
 from sastdeploy.program.limits import MAX_STEP, Shape, by, is_int, is_pair, refuse, short
 from sastdeploy.program.onnx_nodes import Nodes
-from sastdeploy.recordings.frames import LARGEST_CLIP
+from sastdeploy.recordings.preprocessing import LARGEST_CLIP
 from sastdeploy.windows import Number, Pair, Window, write_sizes
 
 

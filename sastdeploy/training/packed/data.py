@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sastdeploy.recordings.frames import Frames, LabelledFrames, Preprocessing
+from sastdeploy.recordings.frames import Frames, LabelledFrames
+from sastdeploy.recordings.preprocessing import Preprocessing
 
 _SHARE = 0.6
 """Part of a device's free memory that counts may take; beyond it they stay with the host and are copied batch by batch."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sastdeploy.compiler.ir.nodes.checks import Assembled, Floats, Shape, require, unfolded
 from sastdeploy.program.layers import Lif as ProgramLif
-from sastdeploy.recordings.frames import LARGEST_CLIP
+from sastdeploy.recordings.preprocessing import LARGEST_CLIP
 
 
 @dataclass(frozen=True, eq=False)
