@@ -17,6 +17,12 @@ Networks and training
     Checkpoint          a trained network
     load_checkpoint, save_checkpoint
 
+Networks from elsewhere
+    from_nir            a NIR file as a network that compile takes
+    Framing             what its recordings are: data set, time bins, clip, classes
+    ImportedNetwork     a network as a graph, with its semantics
+    load_network, save_network
+
 Hardware
     load_profile        a built-in hardware profile, or one of your own from YAML
     HardwareProfile     what a chip offers
@@ -75,6 +81,11 @@ _HOMES = {
     "Checkpoint": "networks.checkpoint",
     "load_checkpoint": "networks.checkpoint",
     "save_checkpoint": "networks.checkpoint",
+    "from_nir": "exchange.nir.load",
+    "Framing": "exchange.framing",
+    "ImportedNetwork": "compiler.imported",
+    "load_network": "compiler.imported",
+    "save_network": "compiler.imported",
     "load_profile": "compiler.profiles",
     "HardwareProfile": "compiler.profiles",
     "compile": "compiler.compile",
@@ -100,9 +111,12 @@ _HOMES = {
 
 if TYPE_CHECKING:
     from sastdeploy.compiler.compile import Compilation, compile
+    from sastdeploy.compiler.imported import ImportedNetwork, load_network, save_network
     from sastdeploy.compiler.profiles import HardwareProfile, load_profile
     from sastdeploy.errors import CompileError, InputError, SastdeployError, SimulationError
     from sastdeploy.exchange.c99.export import CExport, export_c
+    from sastdeploy.exchange.framing import Framing
+    from sastdeploy.exchange.nir.load import from_nir
     from sastdeploy.exchange.vectors.export import VectorsExport, export_vectors
     from sastdeploy.networks.architecture import Architecture
     from sastdeploy.networks.builtin import load_architecture
@@ -142,7 +156,9 @@ __all__ = [
     "Compilation",
     "CompileError",
     "Frames",
+    "Framing",
     "HardwareProfile",
+    "ImportedNetwork",
     "InputError",
     "LabelledFrames",
     "Preprocessing",
@@ -159,13 +175,16 @@ __all__ = [
     "export_c",
     "export_vectors",
     "fit",
+    "from_nir",
     "load_architecture",
     "load_checkpoint",
     "load_dataset",
+    "load_network",
     "load_profile",
     "load_program",
     "read_events",
     "save_checkpoint",
+    "save_network",
     "save_program",
     "simulate",
     "summarise",

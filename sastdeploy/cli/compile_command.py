@@ -27,10 +27,23 @@ from sastdeploy.cli.options import FORCE, JSON
 @click.option(
     "--dump-passes", type=click.Path(), default=None, help="Folder for the graph as text after every pass."
 )
+@click.option(
+    "--neuron",
+    type=click.Choice(["network", "profile"]),
+    default="network",
+    show_default=True,
+    help="Of an imported network whose neuron is not the profile's: refuse it, or follow the profile.",
+)
 @FORCE
 @JSON
 def command(
-    checkpoint: str, profile: str, out: str | None, dump_passes: str | None, force: bool, as_json: bool
+    checkpoint: str,
+    profile: str,
+    out: str | None,
+    dump_passes: str | None,
+    neuron: str,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Turn CHECKPOINT into an integer program (a standard ONNX file) for a hardware profile.
 
@@ -38,19 +51,20 @@ def command(
     """
     import json
 
-    from sastdeploy import compile, load_checkpoint, load_profile, save_program
+    from sastdeploy import compile, load_network, load_profile, save_program
     from sastdeploy._files import atomic
     from sastdeploy.cli.arguments import folder
     from sastdeploy.cli.terminal import print_table
+    from sastdeploy.compiler.imported import NOT_STATED
     from sastdeploy.program.file import meaning_hash, program_hash
 
     hardware = load_profile(profile)
-    trained = load_checkpoint(checkpoint)
+    trained = load_network(checkpoint)
     path = Path(out) if out else Path(f"{checkpoint.removesuffix('.pt')}.{hardware.name}.onnx")
     atomic.check_writable(path, inputs=(checkpoint, profile))
     if dump_passes:
         folder(dump_passes, "--dump-passes")
-    compilation = compile(trained, hardware, dump=dump_passes, force=force)
+    compilation = compile(trained, hardware, neuron=neuron, dump=dump_passes, force=force)
     program, report = compilation.program, compilation.report
     save_program(path, program, force=force)
     if profile.endswith((".yaml", ".yml")) and Path(profile).stem != hardware.name:
@@ -102,6 +116,7 @@ def command(
         columns, rows, title=f"{program.name}: membrane {hardware.membrane}, {hardware.overflow.value}"
     )
     memory = report.footprint_bytes
+    data = "FOLDER" if program.dataset == NOT_STATED else shlex.quote(program.dataset)
     click.echo(
         f"Memory: {memory['total']:,} bytes = {memory['weights']:,} weights + {memory['parameters']:,} gains, biases, "
         f"thresholds + {memory['state']:,} state. {report.neurons:,} neurons.\n"
@@ -112,7 +127,7 @@ def command(
             if hardware.weight_bits <= 4
             else ""
         )
-        + f"Next: sastdeploy simulate {shlex.quote(str(path))} --dataset {shlex.quote(program.dataset)}"
+        + f"Next: sastdeploy simulate {shlex.quote(str(path))} --dataset {data}"
     )
 
 

@@ -23,16 +23,43 @@ from sastdeploy.cli.options import DATA, DATASET, JSON, LIMIT, SKIP_BAD
 @JSON
 def command(checkpoint: str, dataset: str | None, split: str, limit: int | None, data: str | None, skip_bad: bool,
             as_json: bool) -> None:  # fmt: skip
-    """Accuracy of CHECKPOINT with surrogate and with hard spikes, and the gap, with 95 % intervals."""
+    """Accuracy of CHECKPOINT with surrogate and with hard spikes, and the gap, with 95 % intervals.
+
+    Of an imported network: its accuracy in float64, with its own spikes.
+    """
     import json
     from dataclasses import asdict
 
     from sastdeploy.cli.options import load_data_for
     from sastdeploy.cli.terminal import print_table
-    from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint, silence
+    from sastdeploy.compiler.imported import NOT_STATED, ImportedNetwork, load_network
+    from sastdeploy.networks.checkpoint import checkpoint_hash, silence
 
-    trained = load_checkpoint(checkpoint)
+    trained = load_network(checkpoint)
+    if isinstance(trained, ImportedNetwork) and dataset is None and trained.dataset == NOT_STATED:
+        raise click.UsageError(f"{checkpoint} does not state its recordings. Name a data set with --dataset.")
     name, frames, simulated = load_data_for(trained, checkpoint, dataset, split, data, limit, skip_bad)
+    kind = "simulated recordings" if simulated else "recordings"
+    title = f"{checkpoint} on {len(frames):,} {split} {kind} of {name}"
+    if isinstance(trained, ImportedNetwork):
+        from sastdeploy.compiler.imported import network_hash
+        from sastdeploy.exchange.evaluation import evaluate_network
+
+        answer = evaluate_network(trained, frames)
+        if as_json:
+            click.echo(json.dumps({
+                "schema": "sastdeploy.network_evaluation/1", "network": checkpoint, "network_hash": network_hash(trained),
+                "dataset": name, "split": split, "simulated": simulated, "data_hash": frames.data_hash, **asdict(answer),
+            }, indent=2))  # fmt: skip
+            return
+        low, high = answer.interval
+        row = (
+            "float64, its own spikes",
+            f"{100 * answer.accuracy:.2f}",
+            f"{100 * low:.2f} to {100 * high:.2f}",
+        )
+        print_table(("accuracy", "%", "95 % interval"), [row], title=title)
+        return
     from sastdeploy.training.inference import evaluate
 
     result = evaluate(trained, frames)
@@ -52,9 +79,4 @@ def command(checkpoint: str, dataset: str | None, split: str, limit: int | None,
             ("gap (points)", result.gap, result.gap_interval),
         )
     ]
-    kind = "simulated recordings" if simulated else "recordings"
-    print_table(
-        ("accuracy", "%", "95 % interval"),
-        rows,
-        title=f"{checkpoint} on {result.recordings:,} {split} {kind} of {name}",
-    )
+    print_table(("accuracy", "%", "95 % interval"), rows, title=title)

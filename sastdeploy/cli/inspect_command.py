@@ -40,10 +40,19 @@ def command(checkpoint: str | None, arch: str | None, dataset: str, time_bins: i
         raise click.UsageError("Name a checkpoint, or an architecture with --arch.")
     facts: dict[str, Any] = {}
     if checkpoint is not None:
-        from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
+        from sastdeploy.compiler.imported import ImportedNetwork, load_network
+        from sastdeploy.networks.checkpoint import checkpoint_hash
         from sastdeploy.training.settings import shown_training
 
-        trained = load_checkpoint(checkpoint)
+        trained = load_network(checkpoint)
+        if isinstance(trained, ImportedNetwork):
+            from sastdeploy.cli.network_tables import network_record, print_network
+
+            if as_json:
+                click.echo(json.dumps(network_record(trained), indent=2))
+            else:
+                print_network(trained, checkpoint)
+            return
         architecture, time_bins = trained.architecture, trained.preprocessing.time_bins
         facts = {
             "dataset": trained.dataset,

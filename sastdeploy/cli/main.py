@@ -22,6 +22,7 @@ COMMANDS = {
     "train": ("train", "Train a network on frames: baseline, SAST, ASAM, or random steps."),
     "evaluate": ("evaluate", "Surrogate and hard accuracy of a checkpoint, and the gap."),
     "analyse": ("analyse", "Margins, contraction, activity and bounds of a checkpoint."),
+    "import": ("import", "Turn a network of another framework into one that compile takes."),
     "inspect": ("inspect", "Layers, parameters, fan-outs and largest SynOps of a checkpoint."),
     "compile": ("compile", "Turn a checkpoint into an integer program for a hardware profile."),
     "profiles": ("profiles", "List, show, check and create hardware profiles."),

@@ -12,6 +12,7 @@ import click
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from sastdeploy.compiler.imported import ImportedNetwork
     from sastdeploy.networks.checkpoint import Checkpoint
     from sastdeploy.recordings.catalog import Dataset
     from sastdeploy.recordings.frames import LabelledFrames
@@ -122,7 +123,7 @@ def dataset_facts(name: str) -> Dataset:
 
 
 def load_data_for(
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint | ImportedNetwork,
     path: str,
     dataset: str | None,
     split: str,
@@ -145,7 +146,7 @@ def load_data_for(
         time_bins=checkpoint.preprocessing.time_bins,
         window_us=checkpoint.preprocessing.window_us,
         limit=limit,
-        seed=checkpoint.training.get("seed", 0),
+        seed=getattr(checkpoint, "training", {}).get("seed", 0),
         skip_bad=skip_bad,
     )
     return name, frames, note_simulated(facts, data) or facts.simulated
@@ -164,7 +165,7 @@ def note_simulated(facts: Dataset, data: str | None) -> bool:
     return stands_in
 
 
-def check_fits(trained: Checkpoint, path: str, facts: Dataset) -> None:
+def check_fits(trained: Checkpoint | ImportedNetwork, path: str, facts: Dataset) -> None:
     """Accept a data set that has the sensor and the number of classes that the checkpoint in ``path`` was trained for.
 
     A folder of one's own must have its frames and its very classes.

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from sastdeploy._files import atomic
+from sastdeploy.compiler.imported import ImportedNetwork, network_hash
 from sastdeploy.compiler.ir.graph import Graph, check_graph
 from sastdeploy.compiler.ir.importer import graph_from_checkpoint
 from sastdeploy.compiler.ir.text import print_graph
 from sastdeploy.compiler.passes.assemble import assemble
 from sastdeploy.compiler.passes.check_limits import check_limits
+from sastdeploy.compiler.passes.check_neurons import check_neurons
 from sastdeploy.compiler.passes.fit_gains import fit_gains
 from sastdeploy.compiler.passes.fit_leaks import fit_leaks
 from sastdeploy.compiler.passes.fit_thresholds_and_biases import fit_thresholds_and_biases
@@ -55,17 +57,20 @@ class Compilation:
 
 
 def compile(
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint | ImportedNetwork,
     profile: HardwareProfile | Path | str = "loihi_int8",
     *,
+    neuron: str = "network",
     dump: Path | str | None = None,
     force: bool = True,
 ) -> Compilation:
-    """Return the integer program of a checkpoint on a hardware profile, with the report that a port needs.
+    """Return the integer program of a checkpoint, or of an imported network, on a hardware profile, with the report that a port needs.
 
     The same checkpoint and profile give the same program, byte for byte.
 
     Args:
+        neuron: of an imported network on hardware whose neuron differs: ``network`` refuses it, ``profile`` follows the
+            hardware, with a warning. A checkpoint of ours always follows the hardware.
         profile: a built-in profile's name, the path of a YAML file, or a profile from `load_profile`.
         dump: folder to which the graph is written as text after every pass, with ``tensors.npz``.
         force: replace other files there.
@@ -83,6 +88,10 @@ def compile(
     if not isinstance(profile, HardwareProfile):
         profile = load_profile(profile)
     dump = None if dump is None else Path(dump)
+    if neuron not in ("network", "profile"):
+        raise InputError(f"neuron '{neuron}': unknown. Allowed: network, profile.")
+    if isinstance(checkpoint, ImportedNetwork):
+        return _compile_imported(checkpoint, profile, neuron, dump, force)
     if checkpoint.preprocessing.normalisation != "fixed":
         raise CompileError(
             f"normalisation '{checkpoint.preprocessing.normalisation}' divides by a recording's own largest count, which "
@@ -90,22 +99,46 @@ def compile(
         )
     start = graph_from_checkpoint(checkpoint)
     graph = run_passes(start, profile, PASSES, dump, force)
-    facts = {
-        "preprocessing": checkpoint.preprocessing,
-        "classes": checkpoint.classes,
-        "dataset": checkpoint.dataset,
-        "provenance": {
+    facts = _facts(
+        checkpoint,
+        {
             "checkpoint_hash": checkpoint_hash(checkpoint),
             "training": checkpoint.training,
             "training_provenance": checkpoint.provenance,
             "versions": versions("numpy", "onnx"),
         },
-        "costs": {},
-    }
+    )
     program = assemble(graph, profile, facts)
     report = porting_report(start, graph, profile, program)
     if silent := checkpoint.training["selected"].get("silent_layers"):
         report = replace(report, warnings=(*report.warnings, silence(silent)))
+    return Compilation(replace(program, costs=report.to_dict()), report)
+
+
+def _facts(network: Checkpoint | ImportedNetwork, provenance: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "preprocessing": network.preprocessing,
+        "classes": network.classes,
+        "dataset": network.dataset,
+        "provenance": provenance,
+        "costs": {},
+    }
+
+
+def _compile_imported(
+    network: ImportedNetwork, profile: HardwareProfile, neuron: str, dump: Path | None, force: bool
+) -> Compilation:
+    if neuron == "network":
+        check_neurons(network.graph, profile)
+    graph = run_passes(network.graph, profile, PASSES, dump, force)
+    provenance = {
+        "network_hash": network_hash(network),
+        "semantics": network.semantics,
+        "import_provenance": network.provenance,
+        "versions": versions("numpy", "onnx"),
+    }
+    program = assemble(graph, profile, _facts(network, provenance))
+    report = porting_report(network.graph, graph, profile, program)
     return Compilation(replace(program, costs=report.to_dict()), report)
 
 

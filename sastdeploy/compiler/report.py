@@ -116,7 +116,7 @@ def _layer(step: Stage, kind: str, profile: HardwareProfile, largest_ksynops: fl
     node = step.node
     if node.weight_q is None or node.weight_scale is None or node.accumulator_bits is None:
         raise CompileError(f"{node.name}: an integer is missing; a pass was left out.")
-    gain = node.gain * node.weight_scale * 2.0**profile.membrane.fraction_bits
+    gain = node.gain * node.weight_scale * 2.0 ** (node.fraction_bits or 0)
     return LayerReport(
         name=node.name,
         kind=kind,
@@ -126,7 +126,7 @@ def _layer(step: Stage, kind: str, profile: HardwareProfile, largest_ksynops: fl
         signal_to_noise_db=_signal_to_noise(node),
         zero_weights=float((node.weight_q == 0).mean()),
         gain=(float(gain.min()), float(gain.max())),
-        gain_relative_error=_gain_error(node, profile),
+        gain_relative_error=_gain_error(node),
         leak_relative_error=None if step.lif is None else _leak_error(step.lif),
         accumulator_bits=node.accumulator_bits,
         weight_bytes=weight_bytes(node, profile.weight_bits),
@@ -144,10 +144,10 @@ def _signal_to_noise(node: Synapses) -> float | None:
     return 10 * math.log10(signal / noise) if signal > 0 and noise > 0 else None
 
 
-def _gain_error(node: Synapses, profile: HardwareProfile) -> float:
+def _gain_error(node: Synapses) -> float:
     if node.weight_scale is None or node.multiplier is None or node.shift is None:
         raise CompileError(f"{node.name}: an integer is missing; a pass was left out.")
-    gain = node.gain * node.weight_scale * 2.0**profile.membrane.fraction_bits
+    gain = node.gain * node.weight_scale * 2.0 ** (node.fraction_bits or 0)
     achieved = node.multiplier / np.exp2(node.shift.astype(np.float64))
     weighted = node.effective_weight.reshape(len(gain), -1).any(1)
     return float(np.abs(achieved / gain - 1).max(initial=0.0, where=weighted))
@@ -179,7 +179,7 @@ def _synapse_warnings(node: Synapses, profile: HardwareProfile) -> list[str]:
     warnings = []
     if node.weight_q is not None and not node.weight_q.any():
         warnings.append(f"{node.name}: every weight is 0, so the layer sees nothing.")
-    error = _gain_error(node, profile)
+    error = _gain_error(node)
     if error > LARGE_GAIN_ERROR:
         warnings.append(
             f"{node.name}: the integer gain is {100 * error:.2g} % off; weights act that much wrong."
@@ -211,7 +211,7 @@ def _lif_warnings(lif: Lif, profile: HardwareProfile) -> list[str]:
         warnings.append(
             f"{lif.name}: alpha {lif.alpha:g} rounds to 0 / 2^{k}, so the membrane forgets everything at each step."
         )
-    elif a == 1 << k:
+    elif a == 1 << k and lif.alpha < 1:
         warnings.append(f"{lif.name}: alpha {lif.alpha:g} rounds to 1, so the membrane never leaks.")
     elif _leak_error(lif) > LARGE_LEAK_ERROR:
         warnings.append(

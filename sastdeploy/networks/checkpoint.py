@@ -70,19 +70,26 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
 
         save_checkpoint("ckpt.pt", fit(training, validation))
     """
-    import torch
-
     check_checkpoint(checkpoint, str(path))
     content = {
         "format": "sastdeploy.checkpoint",
         "format_version": FORMAT_VERSION,
         "manifest": _manifest(checkpoint),
-        "parameters": {
-            name: torch.from_numpy(np.ascontiguousarray(value, np.float32))
-            for name, value in checkpoint.parameters.items()
-        },
     }
-    save_tensors(path, content)
+    arrays = {name: np.asarray(value, np.float32) for name, value in checkpoint.parameters.items()}
+    save_arrays(path, content, arrays)
+
+
+def save_arrays(path: Path | str, content: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+    """Write what `load_tensors` reads: plain values, and arrays by name under ``parameters``.
+
+    Raises:
+        InputError: the path cannot be written, or the disk is full.
+    """
+    import torch
+
+    parameters = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
+    save_tensors(path, {**content, "parameters": parameters})
 
 
 def save_tensors(path: Path | str, content: dict[str, Any]) -> None:
@@ -111,7 +118,15 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         checkpoint = load_checkpoint("ckpt.pt")
         print(checkpoint.dataset, checkpoint.training["selected"]["hard_accuracy"])
     """
-    content = load_tensors(path)
+    return checkpoint_of(load_tensors(path), path)
+
+
+def checkpoint_of(content: dict[str, Any], path: Path | str) -> Checkpoint:
+    """Return the checkpoint that a file's content is, as `load_checkpoint`."""
+    if content.get("format") == "sastdeploy.network":
+        raise InputError(
+            f"{path}: is an imported network, which was not trained here. Take it with compile, evaluate or inspect."
+        )
     if content.get("format") != "sastdeploy.checkpoint":
         raise InputError(
             f"{path}: is a PyTorch file, but no sastdeploy checkpoint. Train one with 'sastdeploy train'."

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from sastdeploy.compiler.ir.graph import Graph, stages
-from sastdeploy.compiler.ir.nodes import Synapses
+from sastdeploy.compiler.ir.nodes import Counts, Synapses
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
 from sastdeploy.program.fixedpoint import to_integer
@@ -27,7 +27,13 @@ def fit_gains(graph: Graph, profile: HardwareProfile) -> Graph:
     for stage in stages(graph):
         if stage.node.weight_q is None:
             raise _not_quantized(stage.node)
-    return graph.map({Synapses: lambda node: _fit(node, profile)})
+    return graph.map({Counts: _whole, Synapses: lambda node: _fit(node, profile)})
+
+
+def _whole(node: Counts) -> Counts:
+    """Return spike counts as scores without a fraction: M = 1, r = 0."""
+    ones, zeros = np.ones(len(node.weight), np.int32), np.zeros(len(node.weight), np.int32)
+    return replace(node, fraction_bits=0, multiplier=ones, shift=zeros)
 
 
 def _not_quantized(node: Synapses) -> CompileError:

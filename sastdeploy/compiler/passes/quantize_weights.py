@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.compiler.ir.graph import Graph
-from sastdeploy.compiler.ir.nodes import Synapses
+from sastdeploy.compiler.ir.nodes import Counts, Synapses
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.program.fixedpoint import tensor_scale, weight_codes
 
@@ -19,7 +19,15 @@ def quantize_weights(graph: Graph, profile: HardwareProfile) -> Graph:
     ``s = max|W| / (2^(b-1) - 1)`` per tensor or per output channel, 1 for a tensor of zeros. With power-of-two
     scales the whole factor ``gain * s`` is rounded up to a power of two, so that nothing clips and a shift suffices.
     """
-    return graph.map({Synapses: lambda node: _quantize(node, profile)})
+    return graph.map(
+        {Counts: lambda node: _whole(node, profile), Synapses: lambda node: _quantize(node, profile)}
+    )
+
+
+def _whole(node: Counts, profile: HardwareProfile) -> Counts:
+    """Return spike counts as they are: codes of 0 and 1, one of which is worth 1."""
+    codes, scale = node.weight.astype(np.int8), np.ones(len(node.weight))
+    return replace(node, weight_bits=profile.weight_bits, weight_q=codes, weight_scale=scale)
 
 
 def _quantize(node: Synapses, profile: HardwareProfile) -> Synapses:

@@ -21,7 +21,7 @@ class Lif:
     Written for reset ``subtract`` and ``reset_delay`` 1; `sastdeploy.program.records.Lif` gives all forms.
 
     Args:
-        alpha: leak factor in (0, 1). threshold: theta > 0, per channel.
+        alpha: leak factor in (0, 1]; 1 never leaks. threshold: theta > 0, per channel.
         spike_test: ``>=`` or ``>``. reset: ``subtract``, ``zero`` or ``none``. reset_delay: 1, or 0 for at once.
         leak_multiplier, leak_shift: ``A / 2^k ~ alpha``. threshold_q: in units of 2^-n.
     """
@@ -43,7 +43,7 @@ class Lif:
         return before
 
     def check(self, after: Shape) -> None:
-        require(0 < self.alpha < 1, self, f"alpha {self.alpha} outside (0, 1)")
+        require(0 < self.alpha <= 1, self, f"alpha {self.alpha} outside (0, 1]")
         require(
             self.threshold.shape == (after[0],),
             self,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import numpy as np
 from numpy.typing import NDArray
 
-from sastdeploy.compiler.ir.nodes.checks import Assembled, Floats, Shape, known, unfolded
+from sastdeploy.compiler.ir.nodes.checks import Assembled, Floats, Shape, known, require, unfolded
 from sastdeploy.compiler.ir.nodes.synapses import Synapses
 from sastdeploy.program.layers import Lif as ProgramLif
 from sastdeploy.program.layers import Readout as ProgramReadout
@@ -67,3 +68,18 @@ class Readout(Synapses):
             global_sum_pool=self.pool == "sum",
         )
         return (record,)
+
+
+@dataclass(frozen=True, eq=False)
+class Counts(Readout):
+    """``y_k = sum_t s_t[k] / T``: the scores are the spike counts of the last neurons themselves, one class each.
+
+    Its weight is the identity, and stays so in integers: a program's scores are the counts, not a rounding of them.
+    """
+
+    kind: ClassVar[str] = "counts"
+
+    def check(self, after: Shape) -> None:
+        super().check(after)
+        identity = np.array_equal(self.weight, np.eye(after[0])) and not self.bias.any() and self.gain == 1.0
+        require(identity and self.pool == "none", self, "must be the identity, without bias, gain and pool")

@@ -1,0 +1,97 @@
+"""``sastdeploy import``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sastdeploy.cli.options import FORCE, JSON
+
+
+@click.command()
+@click.argument("file", type=click.Path())
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(),
+    required=True,
+    help="Network to write, for compile, evaluate and inspect.",
+)
+@click.option(
+    "--dialect",
+    default=None,
+    help="Framework whose neurons they are.  [default: recognised where FILE leaves no doubt]",
+)
+@click.option("--dt", type=float, default=None, help="Seconds of a step.  [default: the dialect's]")
+@click.option(
+    "--reset",
+    type=click.Choice(["subtract", "zero", "none"]),
+    default=None,
+    help="Reset, where it is not the dialect's.",
+)
+@click.option(
+    "--reset-delay",
+    type=click.IntRange(0, 1),
+    default=None,
+    help="Steps until the reset, where not the dialect's.",
+)
+@click.option(
+    "--spikes-per-step",
+    type=click.Choice(["one", "many"]),
+    default=None,
+    help="Most spikes of a neuron in a step, where not the dialect's.",
+)
+@click.option(
+    "--gain", type=click.Choice(["file", "one", "leak"]), default=None,
+    help="Factor of a leaky neuron's input, r dt/tau, 1, or 1 - alpha, where not the dialect's.",
+)  # fmt: skip
+@click.option(
+    "--dataset",
+    default=None,
+    help="Data set, or folder, that gives sensor and classes.  [default: not stated]",
+)
+@click.option("--time-bins", type=click.IntRange(1, 1000), default=10, show_default=True, help="Time bins T.")
+@click.option(
+    "--clip", type=click.IntRange(1, 127), default=127, show_default=True, help="Counts above it are clipped."
+)
+@click.option(
+    "--divisor",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="The network sees counts divided by it: 1, or at least --clip.",
+)
+@FORCE
+@JSON
+def command(
+    file: str, out: str, dialect: str | None, dt: float | None, reset: str | None, reset_delay: int | None,
+    spikes_per_step: str | None, gain: str | None, dataset: str | None, time_bins: int, clip: int, divisor: float,
+    force: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Turn FILE, a network of another framework in NIR, into one that compile takes.
+
+    A NIR file holds neither spike test nor reset nor dt. Prints what is taken for granted, and each layer.
+    """
+    import json
+    import shlex
+
+    from sastdeploy import Framing, from_nir, save_network
+    from sastdeploy._files import atomic
+    from sastdeploy._files.reading import exists
+    from sastdeploy.cli.network_tables import network_record, print_network
+    from sastdeploy.errors import InputError
+
+    atomic.check_writable(Path(out), inputs=(file,))
+    if exists(out) and not force:
+        raise InputError(f"{out}: exists. Choose another name, or replace it with --force.")
+    network = from_nir(
+        file, dialect=dialect, dt=dt, reset=reset, reset_delay=reset_delay, spikes_per_step=spikes_per_step, gain=gain,
+        framing=Framing(dataset, time_bins, clip=clip, divisor=divisor),
+    )  # fmt: skip
+    save_network(out, network)
+    if as_json:
+        click.echo(json.dumps({"file": file, "out": out, **network_record(network)}, indent=2))
+        return
+    print_network(network, file)
+    click.echo(f"Wrote {out}.\nNext: sastdeploy compile {shlex.quote(out)}")

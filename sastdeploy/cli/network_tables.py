@@ -1,0 +1,69 @@
+"""An imported network as tables and as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from sastdeploy.cli.terminal import print_table
+from sastdeploy.compiler.imported import ImportedNetwork, network_hash
+from sastdeploy.compiler.ir.graph import shapes
+
+
+def network_record(network: ImportedNetwork) -> dict[str, Any]:
+    """Return what is known of a network as plain values."""
+    nodes = [
+        {"name": node.name, "kind": node.kind, "output_shape": list(shape), **_neuron(node)}
+        for node, shape in zip(network.graph.nodes, shapes(network.graph))
+    ]
+    return {
+        "schema": "sastdeploy.import/1", "name": network.graph.name, "nodes": nodes, "semantics": network.semantics,
+        "preprocessing": network.preprocessing.to_dict(), "divisor": network.graph.input.divisor,
+        "classes": list(network.classes), "dataset": network.dataset, "provenance": network.provenance,
+        "hash": network_hash(network),
+    }  # fmt: skip
+
+
+def print_network(network: ImportedNetwork, title: str) -> None:
+    """Print the layers, the dialect, and what recordings are taken to be."""
+    rows = []
+    for node, shape in zip(network.graph.nodes, shapes(network.graph)):
+        neuron = _neuron(node)
+        weight = getattr(node, "weight", None)
+        spiking = (
+            (
+                f"{neuron['alpha']:.6g}",
+                neuron["spike_test"],
+                f"{neuron['reset']}, delay {neuron['reset_delay']}",
+            )
+            if neuron
+            else ("-",) * 3
+        )
+        rows.append(
+            (
+                node.name,
+                node.kind,
+                "x".join(map(str, shape)),
+                "-" if weight is None else f"{weight.size:,}",
+                *spiking,
+            )
+        )
+    print_table(("layer", "kind", "output", "weights", "alpha", "test", "reset"), rows, title=title)
+    rules = network.semantics.get("dialect")
+    if isinstance(rules, dict):
+        click.echo(
+            "Dialect: " + ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in rules.items()) + "."
+        )
+    for neuron in network.semantics.get("neurons", ()):
+        click.echo(f"{neuron['name']}: {neuron['told']}.")
+    frames, divisor = network.preprocessing, network.graph.input.divisor
+    click.echo(
+        f"Recordings: {network.dataset}, frames {'x'.join(map(str, frames.frame_shape))} (P, H, W) in {frames.time_bins} time bins; the network "
+        f"sees min(count, {frames.c_clip}) / {divisor:g}. {len(network.classes)} classes."
+    )
+
+
+def _neuron(node: Any) -> dict[str, Any]:
+    keys = ("alpha", "spike_test", "reset", "reset_delay")
+    return {key: getattr(node, key) for key in keys if hasattr(node, key)}

@@ -1,0 +1,27 @@
+"""Check that the hardware's neuron is the network's."""
+
+from __future__ import annotations
+
+from sastdeploy.compiler.ir.graph import Graph, stages
+from sastdeploy.compiler.profiles import HardwareProfile
+from sastdeploy.errors import CompileError
+
+
+def check_neurons(graph: Graph, profile: HardwareProfile) -> Graph:
+    """Return the graph unchanged where the profile's neuron does what every neuron of the network does.
+
+    Raises:
+        CompileError: it does not; what differs, each with its key in a profile.
+    """
+    reasons = []
+    for key in ("spike_test", "reset", "reset_delay"):
+        offered = getattr(profile, key)
+        wanted = {getattr(stage.lif, key) for stage in stages(graph) if stage.lif is not None} - {offered}
+        reasons += [
+            f"{graph.name}: {key.replace('_', ' ')} '{value}'; {profile.name} does '{offered}' (neuron.{key})."
+            for value in sorted(wanted, key=str)
+        ]
+    if reasons:
+        advice = "Use a profile with the network's neuron, or follow the hardware and its other spikes (--neuron profile)."
+        raise CompileError(*reasons, advice)
+    return graph

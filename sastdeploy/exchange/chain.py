@@ -1,0 +1,339 @@
+"""From the parts of somebody's network to the graph that `compile` takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from sastdeploy.compiler.ir.graph import Graph, check_graph
+from sastdeploy.compiler.ir.nodes import (
+    AvgPool,
+    Conv2d,
+    Counts,
+    Dense,
+    Input,
+    Lif,
+    Node,
+    Readout,
+    Shape,
+    SumPool,
+    Synapses,
+)
+from sastdeploy.errors import CompileError
+from sastdeploy.exchange import parts as p
+from sastdeploy.exchange.kernels import one_kernel
+from sastdeploy.exchange.parts import Array, Part
+
+MOST_CLASSES = 4096
+
+
+def graph_of(name: str, start: Input, parts: Sequence[Part]) -> Graph:
+    """Return the graph of parts in order of data flow.
+
+    A factor folds into the weights beside it, two weighted layers without neurons between become one, neurons without
+    weights get an identity. Where it ends in neurons, their spike counts are the scores; where it ends in a weighted
+    layer, that layer's mean over time.
+
+    Raises:
+        CompileError: what no engine computes, all reasons, each with the part's name.
+    """
+    refused = [f"{part.name}: {part.reason}" for part in parts if isinstance(part, p.Refused)]
+    if refused:
+        raise CompileError(*refused)
+    chain = _Chain(start, start.shape, [start], {})
+    reasons: list[str] = []
+    for part in parts:
+        try:
+            _STEPS[type(part)](chain, part)
+        except CompileError as error:
+            reasons += error.reasons
+            if chain.lost:
+                break
+    if not reasons:
+        try:
+            _finish(chain)
+        except CompileError as error:
+            reasons += error.reasons
+    if reasons:
+        raise CompileError(*reasons)
+    graph = Graph(clean(name), tuple(chain.nodes))
+    check_graph(graph)
+    return graph
+
+
+@dataclass
+class _Chain:
+    """A graph while it grows.
+
+    Args:
+        shape: of the values that come next, ``[C, H, W]``. names: of nodes so far.
+        waiting: a weighted layer whose neurons have not come yet. pool: one that has not found its place.
+        before_pool: the shape before it. factor: of the values that come next, per value. flat: they stand in one row.
+        lost: nothing more can be checked.
+    """
+
+    start: Input
+    shape: Shape
+    nodes: list[Node]
+    names: dict[str, int]
+    waiting: Synapses | None = None
+    pool: p.Pooling | None = None
+    before_pool: Shape = (0, 0, 0)
+    factor: Array | None = None
+    flat: bool = False
+    lost: bool = False
+
+    def name(self, wanted: str) -> str:
+        """Return a name that programs allow, used once."""
+        name = clean(wanted)
+        if name in ("input", "readout") or name in self.names:
+            self.names[name] = self.names.get(name, 0) + 1
+            name = f"{name[:55]}.{self.names[name]}"
+        self.names[name] = 0
+        return name
+
+    @property
+    def spikes(self) -> bool:
+        """Whether neurons have sent what comes next."""
+        return len(self.nodes) > 1
+
+    def refuse(self, part: Any, reason: str) -> CompileError:
+        self.lost = True
+        return CompileError(f"{part.name}: {reason}")
+
+
+def clean(name: str) -> str:
+    """Return a name of at most 60 letters, digits and ``_ . -``."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".-")[:60] or "network"
+
+
+def _linear(chain: _Chain, part: p.Linear) -> None:
+    sources, targets = prod(chain.shape), len(part.weight)
+    if part.weight.ndim != 2 or part.weight.shape[1] != sources:
+        raise chain.refuse(part, f"weight {part.weight.shape} for {sources} values.")
+    bias = np.zeros(targets) if part.bias is None else per_channel(part.bias, (targets, 1, 1), part, "bias")
+    if chain.waiting is not None:
+        # Two linear maps are one.
+        before, weight = chain.waiting, part.weight
+        if before.weight.ndim != 2:
+            raise chain.refuse(
+                part,
+                f"follows {before.name} without neurons between; engines compute one weighted layer there.",
+            )
+        chain.waiting = replace(before, weight=weight @ before.weight, bias=weight @ before.bias + bias)
+    else:
+        weight = part.weight if chain.factor is None else part.weight * chain.factor.reshape(1, -1)
+        chain.factor = None
+        chain.waiting = Dense(chain.name(part.name), weight, bias)
+    chain.shape, chain.flat = (targets, 1, 1), False
+
+
+def _convolution(chain: _Chain, part: p.Convolution) -> None:
+    if chain.flat:
+        raise chain.refuse(part, "a convolution after a flattening, which no engine computes.")
+    if chain.waiting is not None:
+        raise chain.refuse(
+            part,
+            f"follows {chain.waiting.name} without neurons between; engines compute one weighted layer there.",
+        )
+    weight, padding = one_kernel(part, chain.shape[0])
+    bias = (
+        np.zeros(len(weight))
+        if part.bias is None
+        else per_channel(part.bias, (len(weight), 1, 1), part, "bias")
+    )
+    if chain.factor is not None:
+        factor = per_channel(chain.factor, chain.shape, part, "the factor before it")
+        weight, chain.factor = weight * factor.reshape(1, -1, 1, 1), None
+    node = Conv2d(chain.name(part.name), weight, bias, stride=part.stride, padding=padding)
+    chain.shape = node.output_shape(chain.shape)
+    chain.waiting = node
+
+
+def _scale(chain: _Chain, part: p.Scale) -> None:
+    try:
+        factor = np.broadcast_to(_squeezed(part.factor, chain.shape), chain.shape)
+    except ValueError:
+        raise chain.refuse(part, f"a factor of shape {part.factor.shape} for values {chain.shape}.") from None
+    if chain.waiting is None:
+        chain.factor = factor if chain.factor is None else chain.factor * factor
+        return
+    by_channel = per_channel(factor, chain.shape, part, "factor")
+    node = chain.waiting
+    weight = node.weight * by_channel.reshape(-1, *[1] * (node.weight.ndim - 1))
+    chain.waiting = replace(node, weight=weight, bias=node.bias * by_channel)
+
+
+def _pooling(chain: _Chain, part: p.Pooling) -> None:
+    if chain.waiting is not None:
+        raise chain.refuse(
+            part,
+            f"pools the currents of {chain.waiting.name}; engines pool spikes. Put the pool behind the neurons.",
+        )
+    if chain.pool is not None or chain.flat:
+        raise chain.refuse(part, "a pool behind another pool or a flattening, which no engine computes.")
+    if chain.factor is not None:
+        raise chain.refuse(part, "a pool behind a factor, which no engine computes.")
+    chain.pool = part
+    window = (AvgPool if part.mean else SumPool)(part.name, part.kernel, part.stride, part.padding)
+    chain.before_pool, chain.shape = chain.shape, window.output_shape(chain.shape)
+
+
+def _flattening(chain: _Chain, part: p.Flattening) -> None:
+    chain.flat = chain.waiting is None and prod(chain.shape[1:]) > 1
+    if chain.waiting is not None and prod(chain.shape[1:]) > 1:
+        raise chain.refuse(part, f"flattens the currents of {chain.waiting.name}. Put it behind the neurons.")
+
+
+def _neurons(chain: _Chain, part: p.Neurons) -> None:
+    node = chain.waiting or _identity(chain, part)
+    shape = chain.shape
+    values: dict[str, Array] = {}
+    reasons: list[str] = []
+    for field in ("gain", "offset", "threshold"):
+        try:
+            values[field] = per_channel(getattr(part, field), shape, part, field)
+        except CompileError as error:
+            reasons += error.reasons
+    alphas = np.unique(part.alpha)
+    if len(alphas) > 1:
+        reasons.append(
+            f"{part.name}: {len(alphas)} different decays, {alphas[0]:.6g} to {alphas[-1]:.6g}; engines compute one per layer."
+        )
+    if not reasons and (values["gain"] == 0).any():
+        reasons.append(f"{part.name}: an input gain of 0, so that nothing reaches its neurons.")
+    chain.waiting = None
+    if not reasons:
+        gain = values["gain"]
+        weight = node.weight * gain.reshape(-1, *[1] * (node.weight.ndim - 1))
+        _place_pool(chain)
+        chain.nodes.append(replace(node, weight=weight, bias=node.bias * gain + values["offset"]))
+    lif = Lif(
+        f"{node.name}.lif", float(alphas[0]), values.get("threshold", np.ones(shape[0])), part.spike_test, part.reset,
+        part.reset_delay,
+    )  # fmt: skip
+    chain.nodes.append(lif)
+    chain.pool, chain.flat = None, False
+    if reasons:
+        raise CompileError(*reasons)
+
+
+def _identity(chain: _Chain, part: p.Neurons) -> Synapses:
+    """Return weights that hand values on as they are, or that pool them where a pool could not stand for itself."""
+    channels, kernel, stride, padding, worth = chain.shape[0], (1, 1), (1, 1), (0, 0), 1.0
+    if chain.flat:
+        sources = prod(chain.shape)
+        if sources > MOST_CLASSES:
+            raise chain.refuse(
+                part, f"{sources:,} neurons without weights behind a flattening; at most {MOST_CLASSES:,}."
+            )
+        chain.shape, chain.flat = (sources, 1, 1), False
+        node: Synapses = Dense(chain.name(part.name), np.eye(sources), np.zeros(sources))
+    else:
+        if chain.pool is not None:
+            kernel, stride, padding = chain.pool.kernel, chain.pool.stride, chain.pool.padding
+            worth = 1.0 / prod(kernel) if chain.pool.mean else 1.0
+            chain.pool = None
+        weight = np.zeros((channels, channels, *kernel))
+        weight[np.arange(channels), np.arange(channels)] = worth
+        node = Conv2d(chain.name(part.name), weight, np.zeros(channels), stride=stride, padding=padding)
+    if chain.factor is not None:
+        factor = per_channel(chain.factor, chain.shape, part, "the factor before it")
+        node = replace(node, weight=node.weight * factor.reshape(-1, *[1] * (node.weight.ndim - 1)))
+        chain.factor = None
+    return node
+
+
+def _place_pool(chain: _Chain) -> None:
+    pool = chain.pool
+    if pool is None:
+        return
+    if not chain.spikes:
+        raise chain.refuse(
+            pool, "pools the input; engines pool spikes. Reduce the recordings instead (frame size)."
+        )
+    kind = AvgPool if pool.mean else SumPool
+    chain.nodes.append(kind(chain.name(pool.name), pool.kernel, pool.stride, pool.padding))
+    chain.pool = None
+
+
+def _finish(chain: _Chain) -> None:
+    last = chain.nodes[-1]
+    if not chain.spikes:
+        raise CompileError("the network has no spiking neurons, so there is nothing to simulate.")
+    node = chain.waiting
+    if node is None:
+        if chain.pool is not None or chain.factor is not None:
+            raise CompileError(
+                f"{chain.pool.name if chain.pool else 'the last factor'}: nothing weighted follows; engines read spikes or a weighted layer."
+            )
+        classes = prod(chain.shape)
+        if classes > MOST_CLASSES:
+            raise CompileError(
+                f"{last.name}: {classes:,} outputs; at most {MOST_CLASSES:,} are read out by counting spikes."
+            )
+        chain.nodes.append(Counts("readout", np.eye(classes), np.zeros(classes)))
+        return
+    if node.weight.ndim != 2:
+        raise CompileError(
+            f"{node.name}: the network ends in a convolution; engines read spikes or a fully connected layer."
+        )
+    pooled = "none"
+    if chain.pool is not None:
+        before = chain.before_pool
+        if chain.pool.kernel != before[1:] or chain.pool.padding != (0, 0):
+            raise CompileError(
+                f"{chain.pool.name}: a pool before the last layer must cover its whole input, {before[1]} x {before[2]}."
+            )
+        pooled = "average" if chain.pool.mean else "sum"
+    chain.nodes.append(Readout("readout", node.weight, node.bias, pool=pooled))
+
+
+def per_channel(values: Array, shape: Shape, part: Any, what: str) -> Array:
+    """Return one value per channel of ``shape``, from one for all, one per channel, or one per value that is the same in each.
+
+    Raises:
+        CompileError: another shape, or values that differ within a channel.
+    """
+    values = _squeezed(np.asarray(values, np.float64), shape)
+    try:
+        full = np.broadcast_to(values, shape)
+    except ValueError:
+        raise CompileError(
+            f"{part.name}: {what} of shape {values.shape} for {shape[0]} channels of {shape[1]} x {shape[2]}."
+        ) from None
+    rows = full.reshape(shape[0], -1)
+    if not (rows == rows[:, :1]).all():
+        place = int(np.argmax((rows != rows[:, :1]).any(1)))
+        raise CompileError(
+            f"{part.name}: {what} differs within channel {place}; engines compute one per channel."
+        )
+    if not np.isfinite(rows).all():
+        raise CompileError(f"{part.name}: {what} is not finite.")
+    return rows[:, 0].copy()
+
+
+def _squeezed(values: Array, shape: Shape) -> Array:
+    """Return values that broadcast to ``[C, H, W]``: a batch of one is dropped, one per channel stands along C."""
+    if values.size == 1:
+        return values.reshape(1, 1, 1)
+    if values.size == prod(shape):
+        return values.reshape(shape)
+    if values.size == shape[0]:
+        return values.reshape(-1, 1, 1)
+    return values
+
+
+_STEPS: dict[type, Callable[[_Chain, Any], None]] = {
+    p.Linear: _linear,
+    p.Convolution: _convolution,
+    p.Scale: _scale,
+    p.Pooling: _pooling,
+    p.Flattening: _flattening,
+    p.Neurons: _neurons,
+}

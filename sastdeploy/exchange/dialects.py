@@ -1,0 +1,74 @@
+"""Dialects: what each framework computes and no exchange file says. One table, measured with one-neuron probes of each framework."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from sastdeploy.errors import InputError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a framework steps a neuron.
+
+    Args:
+        spike_test: ``>=`` or ``>``. reset: ``subtract``, ``zero`` (to ``v_reset``) or ``none``. reset_delay: 1, or 0 for at once.
+        dt, dt_if: seconds of a step in the files that it writes, of leaky neurons and of neurons that do not leak.
+        decay: ``euler``, ``1 - dt/tau``; or ``exponential``, ``exp(-dt/tau)``.
+        gain: of a leaky neuron's input: ``file``, ``r dt/tau``; ``one``; or ``leak``, ``1 - alpha``.
+        initial: the membrane's start: ``zero``, ``v_reset`` or ``v_leak``.
+        spikes_per_step: ``one``, or ``many`` where a neuron may send several at once.
+        clamp: the membrane's lower end after the reset; None where there is none.
+    """
+
+    name: str
+    spike_test: str
+    reset: str
+    reset_delay: int
+    dt: float
+    dt_if: float
+    decay: str = "euler"
+    gain: str = "file"
+    initial: str = "zero"
+    spikes_per_step: str = "one"
+    clamp: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the dialect as plain values, as an imported network and its programs hold it."""
+        return asdict(self)
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Return every field and its value as text, for a table."""
+        return [
+            (key.replace("_", " "), "none" if value is None else f"{value}")
+            for key, value in asdict(self).items()
+        ]
+
+
+DIALECTS: dict[str, Dialect] = {
+    dialect.name: dialect
+    for dialect in (
+        Dialect("snntorch", ">", "subtract", 1, 1e-4, 1e-4),
+        Dialect("spikingjelly", ">=", "zero", 0, 1e-4, 1e-4, initial="v_reset"),
+        Dialect("norse", ">", "zero", 0, 1e-6, 1.0, initial="v_leak"),
+        Dialect("sinabs", ">=", "subtract", 0, 1.0, 1.0, "exponential", "leak", spikes_per_step="many"),
+        Dialect("rockpool", ">=", "subtract", 0, 1e-3, 1e-3, "exponential", "one", spikes_per_step="many"),
+        Dialect("lava", ">", "zero", 0, 1e-4, 1e-4),
+        Dialect("nir", ">", "zero", 0, 1e-4, 1e-4),
+    )
+}
+"""Every dialect by its name. ``nir`` is the text of NIR itself, in Euler steps."""
+
+
+def dialect(name: str, **changes: Any) -> Dialect:
+    """Return a dialect by its name, with fields in other forms where a network was built so.
+
+    Raises:
+        InputError: an unknown name, with the likely spelling.
+    """
+    if name not in DIALECTS:
+        raise InputError(
+            f"dialect '{name}': unknown.{did_you_mean(name, DIALECTS)} Known: {', '.join(DIALECTS)}."
+        )
+    return replace(DIALECTS[name], **{key: value for key, value in changes.items() if value is not None})

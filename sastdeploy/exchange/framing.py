@@ -1,0 +1,80 @@
+"""How recordings become the input of a network from elsewhere, which does not say it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from sastdeploy.compiler.imported import NOT_STATED, ImportedNetwork
+from sastdeploy.compiler.ir.nodes import Input
+from sastdeploy.errors import InputError
+from sastdeploy.exchange.chain import graph_of
+from sastdeploy.exchange.parts import Neurons, Part
+from sastdeploy.recordings.preprocessing import LARGEST_CLIP, Preprocessing
+from sastdeploy.windows import Shape
+
+
+@dataclass(frozen=True)
+class Framing:
+    """What a network's recordings are.
+
+    Args:
+        dataset: name of a data set, or a folder of one's own, of which sensor, frame and classes are taken; None: not stated.
+        time_bins: T. window_us: as in `sastdeploy.Preprocessing`.
+        clip: counts above it are clipped. divisor: the network sees ``min(count, clip) / divisor``; 1, or at least the clip.
+        classes: names in the order of outputs; by default the data set's, or 0, 1, ...
+    """
+
+    dataset: str | None = None
+    time_bins: int = 10
+    window_us: int | None = None
+    clip: int = LARGEST_CLIP
+    divisor: float = 1.0
+    classes: tuple[str, ...] | None = None
+
+
+def network_of(name: str, parts: Sequence[Part], shape: tuple[int, ...], framing: Framing) -> ImportedNetwork:
+    """Return the network of parts that take ``shape`` (``(N,)``, ``(C, L)`` or ``(C, H, W)``), with recordings as stated.
+
+    Raises:
+        InputError: data set and network do not fit each other.
+        CompileError: as `graph_of`.
+    """
+    frame: Shape = _frame(shape)
+    sensor, classes = (frame[2], frame[1], frame[0]), framing.classes
+    if framing.dataset is not None:
+        from sastdeploy.recordings.catalog import dataset
+
+        facts = dataset(framing.dataset)
+        if prod(facts.frame_shape) != prod(shape) or (len(shape) == 3 and facts.frame_shape != shape):
+            raise InputError(
+                f"{name}: takes {' x '.join(map(str, shape))} values; {facts.name} has frames of {' x '.join(map(str, facts.frame_shape))} "
+                "(P, H, W). Name the data set that it was trained on."
+            )
+        frame, sensor, classes = facts.frame_shape, facts.sensor_size, classes or facts.classes
+    if framing.divisor != 1.0 and framing.divisor < framing.clip:
+        raise InputError(f"divisor {framing.divisor:g}: must be 1, or at least the clip ({framing.clip}).")
+    preprocessing = Preprocessing(
+        sensor, (frame[2], frame[1]), framing.time_bins, framing.clip,
+        max(framing.divisor, float(framing.clip)), window_us=framing.window_us,
+    )  # fmt: skip
+    graph = graph_of(name, Input("input", frame, framing.time_bins, framing.clip, framing.divisor), parts)
+    outputs = len(graph.nodes[-1].weight)  # type: ignore[union-attr]  # a readout
+    if classes is None:
+        classes = tuple(map(str, range(outputs)))
+    if len(classes) != outputs:
+        raise InputError(
+            f"{name}: has {outputs} outputs; {len(classes)} classes are named. Name one for each."
+        )
+    neurons = [{"name": part.name, "told": part.told} for part in parts if isinstance(part, Neurons)]
+    return ImportedNetwork(
+        graph, preprocessing, tuple(classes), framing.dataset or NOT_STATED, {"neurons": neurons}, {}
+    )
+
+
+def _frame(shape: tuple[int, ...]) -> Shape:
+    """Return ``(P, H, W)`` of one step's input; a row of values lies along W."""
+    if len(shape) == 3:
+        return (shape[0], shape[1], shape[2])
+    return (shape[0], 1, shape[1]) if len(shape) == 2 else (1, 1, shape[0])

@@ -1,0 +1,123 @@
+"""From the time constants of a file to the factors of one step."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sastdeploy.errors import CompileError
+from sastdeploy.exchange.dialects import Dialect
+from sastdeploy.exchange.parts import Array, Neurons, floats
+
+_SINGLE = 2.0**-22
+"""Four units in the last place of a float32 near 1: what a division and its reversal in float32 lose."""
+
+
+def leaky(
+    name: str, rules: Dialect, *, tau: Array, r: Array, v_leak: Array, v_threshold: Array, v_reset: Array
+) -> Neurons:
+    """Return leaky neurons, measured from their start.
+
+    ``u = v - v0``, so that the start is 0, a reset to ``v_reset = v0`` is one to 0, and ``v_leak`` and ``v_reset`` become
+    an offset of every step and a lower threshold.
+
+    Raises:
+        CompileError: a decay outside (0, 1], with how it was computed, or a reset to elsewhere than the start.
+    """
+    if not np.isfinite(tau).all() or (tau <= 0).any():
+        raise CompileError(f"{name}: tau {_first(tau, ~(tau > 0))} must be positive and finite.")
+    if rules.decay == "exponential":
+        alpha = np.exp(-rules.dt / snapped(tau))
+        formula = "exp(-dt / tau)"
+    else:
+        alpha = snapped(1.0 - _share(rules.dt / tau))
+        formula = "1 - dt / tau"
+    outside = ~((alpha > 0) & (alpha <= 1))
+    if outside.any():
+        raise CompileError(
+            f"{name}: decay {formula} = {_first(alpha, outside):g}, outside (0, 1]: dt = {rules.dt:g} s, tau = "
+            f"{_first(tau, outside):g} s ({rules.name}). Give the dt that the network was trained with (--dt), or its dialect."
+        )
+    if rules.gain == "one":
+        gain = np.ones(1)
+    elif rules.gain == "leak":
+        gain = 1.0 - alpha
+    else:
+        gain = _share(r * rules.dt / tau)
+    told = f"alpha = {formula} = {_span(alpha)}, gain = {_span(gain)}"
+    return _neurons(name, rules, alpha, gain, (1.0 - alpha), v_leak, v_threshold, v_reset, told)
+
+
+def integrating(name: str, rules: Dialect, *, r: Array, v_threshold: Array, v_reset: Array) -> Neurons:
+    """Return neurons that do not leak: ``v += r dt x``.
+
+    Raises:
+        CompileError: as `leaky`.
+    """
+    gain = _share(r * rules.dt_if)
+    one, zero = np.ones(1), np.zeros(1)
+    return _neurons(
+        name, rules, one, gain, zero, zero, v_threshold, v_reset, f"alpha = 1, gain = {_span(gain)}"
+    )
+
+
+def _neurons(
+    name: str, rules: Dialect, alpha: Array, gain: Array, leak: Array, v_leak: Array, v_threshold: Array,
+    v_reset: Array, told: str,
+) -> Neurons:  # fmt: skip
+    start = {"zero": np.zeros(1), "v_reset": v_reset, "v_leak": v_leak}[rules.initial]
+    reasons = []
+    if rules.spikes_per_step != "one":
+        reasons.append(
+            f"{name}: neurons of {rules.name} may send several spikes in a step, which no engine computes. If they were built "
+            "to send one at most, say --spikes-per-step one."
+        )
+    if rules.clamp is not None:
+        reasons.append(
+            f"{name}: a membrane clamped at {rules.clamp:g} after the reset is what no engine computes."
+        )
+    if rules.reset == "zero" and not np.all(np.equal(v_reset, start)):
+        reasons.append(
+            f"{name}: resets to {_span(v_reset)} and starts at {_span(start)} ({rules.name}: {rules.initial}); engines compute "
+            "neurons that start where they are reset to."
+        )
+    threshold = v_threshold - start
+    if not (threshold > 0).all():
+        reasons.append(
+            f"{name}: a threshold of {_first(threshold, ~(threshold > 0)):g} above the start; it must be positive."
+        )
+    if reasons:
+        raise CompileError(*reasons)
+    offset = leak * (v_leak - start)
+    return Neurons(
+        name, alpha, gain, offset, threshold, rules.spike_test, rules.reset, rules.reset_delay, told
+    )
+
+
+def snapped(values: Array) -> Array:
+    """Return each value, or the decimal of at most four places from which float32 made it."""
+    result = floats(values).copy()
+    for places in range(4, 0, -1):
+        decimal = np.round(values, places)
+        result = np.where(
+            np.abs(decimal - values) <= _SINGLE * np.maximum(np.abs(values), 0.25), decimal, result
+        )
+    return result
+
+
+def _share(values: Array) -> Array:
+    """Return shares such as ``dt / tau``: a decimal, or one over a decimal, where float32 made them from such."""
+    decimal = snapped(values)
+    inverse = np.divide(1.0, values, out=np.zeros_like(values), where=values != 0)
+    whole = snapped(inverse)
+    near = (decimal == values) & (whole != inverse)
+    return np.where(near, np.divide(1.0, whole, out=np.zeros_like(whole), where=whole != 0), decimal)
+
+
+def _first(values: Array, where: NDArray[np.bool_]) -> float:
+    return float(np.broadcast_to(values, where.shape).reshape(-1)[int(np.argmax(where))])
+
+
+def _span(values: Array) -> str:
+    low, high = float(np.min(values)), float(np.max(values))
+    return f"{low:.9g}" if low == high else f"{low:.9g} to {high:.9g}"

@@ -1,0 +1,1 @@
+"""NIR files: read without the library that writes them."""

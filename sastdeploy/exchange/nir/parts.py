@@ -1,0 +1,148 @@
+"""The nodes of a NIR file as parts of a network, by their kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from sastdeploy.errors import CompileError
+from sastdeploy.exchange import parts as p
+from sastdeploy.exchange.dialects import Dialect
+from sastdeploy.exchange.leaks import integrating, leaky
+from sastdeploy.exchange.parts import Pair, floats
+
+Fields = dict[str, Any]
+
+
+def part_of(name: str, node: Fields, rules: Dialect) -> p.Part:
+    """Return a node as a part; one that no engine computes is a `Refused` with its reasons."""
+    kind = node["type"]
+    if kind not in _PARTS:
+        return p.Refused(name, _UNKNOWN.get(kind, f"a node of kind {kind}, which no engine computes."))
+    try:
+        return _PARTS[kind](name, node, rules)
+    except CompileError as error:
+        return p.Refused(name, "\n".join(reason.removeprefix(f"{name}: ") for reason in error.reasons))
+    except KeyError as error:
+        return p.Refused(name, f"a {kind} without {error}.")
+    except (TypeError, ValueError) as error:
+        return p.Refused(name, f"a {kind} that is not whole ({error}).")
+
+
+_UNKNOWN = {
+    "CubaLIF": "a CubaLIF neuron: its synaptic current is what no engine computes yet.",
+    "CubaLI": "a CubaLI neuron: a readout that leaks is what no engine computes yet.",
+    "LI": "an LI neuron: a readout that leaks is what no engine computes yet.",
+    "I": "an I neuron: an integrator that sends no spikes is what no engine computes yet.",
+    "Delay": "a delay, which no engine computes yet.",
+    "Threshold": "a threshold without a membrane, which no engine computes yet.",
+}
+
+
+def _linear(name: str, node: Fields, rules: Dialect) -> p.Part:
+    bias = floats(node["bias"]) if "bias" in node else None
+    return p.Linear(name, floats(node["weight"]), bias)
+
+
+def _scale(name: str, node: Fields, rules: Dialect) -> p.Part:
+    return p.Scale(name, floats(node["scale"]))
+
+
+def _conv2d(name: str, node: Fields, rules: Dialect) -> p.Part:
+    padding = node.get("padding", 0)
+    return p.Convolution(
+        name,
+        floats(node["weight"]),
+        floats(node["bias"]) if "bias" in node else None,
+        _pair(node.get("stride", 1)),
+        padding if isinstance(padding, str) else _pair(padding),
+        _pair(node.get("dilation", 1)),
+        _whole(node.get("groups", 1)),
+    )
+
+
+def _conv1d(name: str, node: Fields, rules: Dialect) -> p.Part:
+    weight, padding = floats(node["weight"]), node.get("padding", 0)
+    if weight.ndim != 3:
+        raise ValueError(f"weight of {weight.ndim} axes, not 3")
+    return p.Convolution(
+        name,
+        weight[:, :, None, :],
+        floats(node["bias"]) if "bias" in node else None,
+        (1, _whole(node.get("stride", 1))),
+        padding if isinstance(padding, str) else (0, _whole(padding)),
+        (1, _whole(node.get("dilation", 1))),
+        _whole(node.get("groups", 1)),
+    )
+
+
+def _pool(mean: bool) -> Callable[[str, Fields, Dialect], p.Part]:
+    def made(name: str, node: Fields, rules: Dialect) -> p.Part:
+        kernel = _pair(node["kernel_size"])
+        return p.Pooling(name, kernel, _pair(node.get("stride", kernel)), _pair(node.get("padding", 0)), mean)
+
+    return made
+
+
+def _flatten(name: str, node: Fields, rules: Dialect) -> p.Part:
+    start, end = _whole(node.get("start_dim", 1)), _whole(node.get("end_dim", -1))
+    if start not in (0, 1) or end == 0:
+        return p.Refused(name, f"flattens axes {start} to {end}; engines flatten all of a step's values.")
+    return p.Flattening(name)
+
+
+def _if(name: str, node: Fields, rules: Dialect) -> p.Part:
+    return integrating(
+        name,
+        rules,
+        r=floats(node["r"]),
+        v_threshold=floats(node["v_threshold"]),
+        v_reset=_optional(node, "v_reset"),
+    )
+
+
+def _lif(name: str, node: Fields, rules: Dialect) -> p.Part:
+    return leaky(
+        name,
+        rules,
+        tau=floats(node["tau"]),
+        r=_optional(node, "r", 1.0),
+        v_leak=_optional(node, "v_leak"),
+        v_threshold=floats(node["v_threshold"]),
+        v_reset=_optional(node, "v_reset"),
+    )
+
+
+def _optional(node: Fields, key: str, default: float = 0.0) -> p.Array:
+    return floats(node.get(key, default))
+
+
+def _whole(value: Any) -> int:
+    values = np.asarray(value).reshape(-1)
+    if len(values) != 1 or int(values[0]) != values[0]:
+        raise ValueError(f"{value!r} is no whole number")
+    return int(values[0])
+
+
+def _pair(value: Any) -> Pair:
+    """Return ``(y, x)`` of one number for both, 0-d or not, or of two."""
+    values = np.asarray(value).reshape(-1)
+    if len(values) not in (1, 2) or not all(int(v) == v for v in values):
+        raise ValueError(f"{value!r} is no pair of whole numbers")
+    return (int(values[0]), int(values[-1]))
+
+
+_PARTS: dict[str, Callable[[str, Fields, Dialect], p.Part]] = {
+    "Affine": _linear,
+    "Linear": _linear,
+    "Scale": _scale,
+    "Conv1d": _conv1d,
+    "Conv2d": _conv2d,
+    "AvgPool2d": _pool(True),
+    "SumPool2d": _pool(False),
+    "Flatten": _flatten,
+    "IF": _if,
+    "LIF": _lif,
+}

@@ -1,0 +1,127 @@
+"""The nodes and edges of a NIR file (HDF5), as plain values; nested graphs become one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sastdeploy._files.reading import MIB, open_regular, parsing, shown
+from sastdeploy.errors import InputError
+
+MAX_BYTES = 2048 * MIB
+MOST_NODES, MOST_DEPTH, MOST_VALUES = 10_000, 16, 1 << 29
+"""Of one file; values are counted as declared, before anything is unpacked."""
+
+
+@dataclass
+class NirFile:
+    """What a file holds.
+
+    Args:
+        nodes: type and fields of every node by its name; names of nested graphs come before those of their nodes, with a dot.
+        edges: from, to. version: of the library that wrote it.
+    """
+
+    nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    edges: list[tuple[str, str]] = field(default_factory=list)
+    version: str = "not stated"
+
+
+def read_nir(path: Path | str) -> NirFile:
+    """Return a file's nodes and edges. Any version of NIR; neither shapes nor types of nodes are judged here.
+
+    Raises:
+        InputError: the file is missing, too large, damaged, or no NIR; h5py is not installed.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise InputError(
+            f"{shown(path)}: NIR files are HDF5, which h5py reads. Install it: pip install 'sastdeploy[nir]'."
+        ) from error
+    with (
+        open_regular(path, limit=MAX_BYTES) as opened,
+        parsing(path, "NIR file", "Write it again, with nir.write."),
+        h5py.File(opened, "r") as content,
+    ):
+        reader = _Reader(h5py, str(shown(path)))
+        if "node" not in content:
+            raise ValueError("there is no group 'node'")
+        if "version" in content:
+            reader.file.version = str(reader.value(content["version"]))[:40]
+        reader.graph(content["node"], "", 0)
+        return reader.file
+
+
+class _Reader:
+    def __init__(self, h5py: Any, where: str) -> None:
+        self.h5py, self.where, self.file, self.values = h5py, where, NirFile(), 0
+
+    def graph(self, group: Any, prefix: str, depth: int) -> None:
+        """Add a graph's nodes under ``prefix``, and its edges; a nested graph stands as its own input and output."""
+        if depth > MOST_DEPTH:
+            raise ValueError(f"graphs nest more than {MOST_DEPTH} deep")
+        if self.kind(group) != "NIRGraph":
+            raise ValueError(f"a {self.kind(group)} where a graph belongs")
+        ends: dict[str, tuple[str, str]] = {}
+        for name in group["nodes"]:
+            node = self.child(group["nodes"], name)
+            kind, full = self.kind(node), prefix + name
+            if kind == "NIRGraph":
+                self.graph(node, f"{full}.", depth + 1)
+                ends[name] = self.ends(node, f"{full}.")
+                continue
+            fields = {key: self.value(self.child(node, key)) for key in node if self.is_value(node, key)}
+            self.file.nodes[full] = {**fields, "type": kind, "inner": depth > 0}
+            if len(self.file.nodes) > MOST_NODES:
+                raise ValueError(f"more than {MOST_NODES:,} nodes")
+        for source, target in self.value(group["edges"]).reshape(-1, 2) if "edges" in group else ():
+            source, target = _text(source), _text(target)
+            self.file.edges.append(
+                (ends.get(source, ("", prefix + source))[1], ends.get(target, (prefix + target, ""))[0])
+            )
+
+    def ends(self, group: Any, prefix: str) -> tuple[str, str]:
+        kinds = {name: self.kind(group["nodes"][name]) for name in group["nodes"]}
+        inputs, outputs = (
+            [name for name, kind in kinds.items() if kind == end] for end in ("Input", "Output")
+        )
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise ValueError(
+                f"the nested graph {prefix[:-1]} has {len(inputs)} inputs and {len(outputs)} outputs, not one each"
+            )
+        return prefix + inputs[0], prefix + outputs[0]
+
+    def kind(self, group: Any) -> str:
+        return str(self.value(group["type"]))
+
+    def child(self, group: Any, name: str) -> Any:
+        """Return what a group holds under a name; links to elsewhere are refused."""
+        if not isinstance(group.get(name, getlink=True), self.h5py.HardLink):
+            raise ValueError(f"'{shown(name)}' is a link")
+        return group[name]
+
+    def is_value(self, node: Any, key: str) -> bool:
+        return key not in ("type", "metadata") and isinstance(self.child(node, key), self.h5py.Dataset)
+
+    def value(self, dataset: Any) -> Any:
+        """Return a text, or an array, of a dataset that this file holds itself."""
+        if dataset.external or dataset.is_virtual:
+            raise ValueError("values lie in another file")
+        self.values += int(dataset.size or 0)
+        if self.values > MOST_VALUES:
+            raise ValueError(f"more than {MOST_VALUES:,} values")
+        content = dataset[()]
+        if isinstance(content, (bytes, str)):
+            return _text(content)
+        array = np.asarray(content)
+        if array.dtype.kind not in "biufSO":
+            raise ValueError(f"'{shown(dataset.name)}' is of type {array.dtype}")
+        return array
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,97 @@
+"""What other people's networks are made of, in the order of data flow: plain records that every reader fills."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Linear:
+    """``weight @ x + bias``: weight ``[N, J]``; bias None, or of N values."""
+
+    name: str
+    weight: Array
+    bias: Array | None = None
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """Cross-correlation with zero padding: weight ``[O, I / groups, KH, KW]``; padding in positions, or ``same`` or ``valid``."""
+
+    name: str
+    weight: Array
+    bias: Array | None
+    stride: Pair
+    padding: Pair | str
+    dilation: Pair
+    groups: int
+
+
+@dataclass(frozen=True)
+class Scale:
+    """``factor * x``, one factor for all, per channel, or per value."""
+
+    name: str
+    factor: Array
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """Sums, or means, of windows of each channel."""
+
+    name: str
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+    mean: bool
+
+
+@dataclass(frozen=True)
+class Flattening:
+    """All values in one row, in C order."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Neurons:
+    """``u[t] = alpha u[t-1] + gain x + offset``, from u = 0, and a spike where u passes the threshold.
+
+    Args:
+        alpha, gain, offset, threshold: one for all, per channel, or per neuron.
+        spike_test, reset, reset_delay: as in `sastdeploy.compiler.ir.nodes.Lif`; reset ``zero`` is to u = 0.
+        told: how the numbers were computed, for the message where one is refused.
+    """
+
+    name: str
+    alpha: Array
+    gain: Array
+    offset: Array
+    threshold: Array
+    spike_test: str
+    reset: str
+    reset_delay: int
+    told: str = ""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A part that no engine computes."""
+
+    name: str
+    reason: str
+
+
+Part = Linear | Convolution | Scale | Pooling | Flattening | Neurons | Refused
+
+
+def floats(value: Any) -> Array:
+    """Return float64, of float32 exactly."""
+    return np.asarray(value, np.float64)

@@ -1,0 +1,327 @@
+"""NIR files: what is read, what each dialect makes of it, and what is refused."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("h5py", reason="NIR files are HDF5")
+
+from nir_files import f32, lif, one_neuron, write, written_by
+
+from sastdeploy import (
+    CompileError,
+    Framing,
+    InputError,
+    LabelledFrames,
+    compile,
+    from_nir,
+    load_checkpoint,
+    load_network,
+    load_profile,
+    save_network,
+    simulate,
+)
+from sastdeploy.cli.main import cli
+from sastdeploy.compiler.ir.interpreter import interpret
+from sastdeploy.exchange.evaluation import evaluate_network
+from sastdeploy.exchange.nir.read import read_nir
+
+
+def run(network, values):
+    """Return spikes and membranes of one neuron at whole inputs."""
+    counts = np.array(values).reshape(1, -1, 1, 1, 1)
+    outputs = interpret(network.graph, counts)
+    return outputs.spikes[0].reshape(-1).tolist(), outputs.membranes[0].reshape(-1).tolist()
+
+
+# One neuron by hand: decay 1/2, threshold 2. Inputs of each step, then its spikes and membranes.
+GOLDEN = {
+    # m = m/2 + x - 2 s[t-1], s = m > 2: the 2 of the first step is no spike; the reset comes a step later.
+    "snntorch": (lif(r=f32(2.0)), [2, 2, 0, 4, 0], [0, 1, 0, 1, 0], [2.0, 3.0, -0.5, 3.75, -0.125]),
+    # v += (x - v) / 2 (decay_input), s = v >= 2, v = 0 at once.
+    "spikingjelly": (lif(), [4, 2, 4, 0, 0], [1, 0, 1, 0, 0], [0.0, 1.0, 0.0, 0.0, 0.0]),
+    # The same with s = v > 2: 2 is no spike.
+    "norse": (lif(tau=f32(2e-6)), [4, 4, 2, 2], [0, 1, 0, 0], [2.0, 0.0, 1.0, 1.5]),
+    "nir": (lif(), [4, 4, 2, 2], [0, 1, 0, 0], [2.0, 0.0, 1.0, 1.5]),
+    "lava": (lif(), [4, 4, 2, 2], [0, 1, 0, 0], [2.0, 0.0, 1.0, 1.5]),
+    # alpha = exp(-1 / tau) = 1/2, x / 2 (norm_input), s = v >= 2, v -= 2 at once.
+    "sinabs": (lif(tau=1 / np.log(2)), [4, 6, 0, 4], [1, 1, 0, 1], [0.0, 1.0, 0.5, 0.25]),
+    # alpha = exp(-dt / tau) = 1/2, x as it is.
+    "rockpool": (lif(tau=1e-3 / np.log(2)), [2, 3, 0, 2], [1, 1, 0, 1], [0.0, 1.0, 0.5, 0.25]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dialect", GOLDEN)
+def test_one_neuron_of_every_dialect_by_hand(tmp_path, dialect):
+    neuron, values, spikes, membranes = GOLDEN[dialect]
+    path = one_neuron(tmp_path / "one.nir", {**neuron, "v_threshold": f32(2.0)})
+    network = from_nir(path, dialect=dialect, spikes_per_step="one", framing=Framing(time_bins=len(values)))
+    found = run(network, values)
+    assert found[0] == spikes
+    np.testing.assert_allclose(found[1], membranes, atol=1e-12)
+
+
+def test_snntorchs_reset_to_zero_shows_the_membrane_before_it(tmp_path):
+    path = one_neuron(tmp_path / "one.nir", lif(r=f32(2.0), v_threshold=f32(2.0)))
+    network = from_nir(path, dialect="snntorch", reset="zero", framing=Framing(time_bins=3))
+    assert run(network, [3, 2, 2]) == ([1, 0, 1], [3.0, 2.0, 3.0])
+
+
+def test_a_leak_and_a_reset_elsewhere_become_an_offset_and_a_threshold(tmp_path):
+    # SpikingJelly starts at v_reset = -1: v = -1 + (x - (v - v_reset)) / 2 ...; in u = v + 1 the threshold is 3.
+    neuron = lif(v_leak=f32(-1.0), v_reset=f32(-1.0), v_threshold=f32(2.0))
+    network = from_nir(
+        one_neuron(tmp_path / "one.nir", neuron), dialect="spikingjelly", framing=Framing(time_bins=3)
+    )
+    assert run(network, [6, 2, 0]) == ([1, 0, 0], [0.0, 1.0, 0.5])
+    # The leak alone: v = v/2 + (x + 1) / 2.
+    neuron = lif(v_leak=f32(1.0), v_threshold=f32(2.0))
+    network = from_nir(one_neuron(tmp_path / "two.nir", neuron), dialect="nir", framing=Framing(time_bins=3))
+    assert run(network, [0, 0, 4]) == ([0, 0, 1], [0.5, 0.75, 0.0])
+
+
+def test_neurons_that_do_not_leak(tmp_path):
+    neuron = {"type": "IF", "r": f32(1e4), "v_threshold": f32(2.0), "v_reset": f32(0)}
+    network = from_nir(
+        one_neuron(tmp_path / "one.nir", neuron), dialect="spikingjelly", framing=Framing(time_bins=3)
+    )
+    assert run(network, [1, 1, 1]) == ([0, 1, 0], [1.0, 0.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("dialect", "neuron", "message"),
+    [
+        ("nir", lif(tau=f32(5e-5)), "n: decay 1 - dt / tau = -1, outside (0, 1]: dt = 0.0001 s, tau = 5e-05 s (nir). Give the dt "
+         "that the network was trained with (--dt), or its dialect."),
+        ("sinabs", lif(tau=f32(10.0)), "n: neurons of sinabs may send several spikes in a step, which no engine computes. If they were built to "
+         "send one at most, say --spikes-per-step one."),
+        ("nir", lif(v_reset=f32(0.5)), "n: resets to 0.5 and starts at 0 (nir: zero); engines compute neurons that start where they "
+         "are reset to."),
+        ("nir", {"type": "CubaLIF"}, "n: a CubaLIF neuron: its synaptic current is what no engine computes yet."),
+        ("nir", {"type": "Wave"}, "n: a node of kind Wave, which no engine computes."),
+        ("nir", {"type": "LIF", "tau": f32(1.0)}, "n: a LIF without 'v_threshold'."),
+    ],
+)  # fmt: skip
+def test_what_no_engine_computes_is_named(tmp_path, dialect, neuron, message):
+    path = one_neuron(tmp_path / "one.nir", neuron)
+    with pytest.raises(CompileError) as error:
+        from_nir(path, dialect=dialect)
+    assert str(error.value) == f"{path}: {message}"
+
+
+def test_all_reasons_are_told(tmp_path):
+    nodes = {
+        "a": {"type": "Input", "shape": [2]}, "cuba": {"type": "CubaLIF"}, "late": {"type": "Delay", "delay": f32(1)},
+        "b": {"type": "Output", "shape": [2]},
+    }  # fmt: skip
+    with pytest.raises(CompileError) as error:
+        from_nir(write(tmp_path / "x.nir", nodes), dialect="nir")
+    assert len(error.value.reasons) == 2 and "late: a delay" in error.value.reasons[1]
+
+
+def test_branches_sums_and_loops_are_named(tmp_path):
+    ends = {"a": {"type": "Input", "shape": [1]}, "b": {"type": "Output", "shape": [1]}}
+    nodes = {**ends, "n": lif(), "m": lif()}
+    for edges, words in (
+        ([("a", "n"), ("a", "m"), ("n", "b"), ("m", "b")], ["a: branches to n, m", "b: sums n, m"]),
+        ([("a", "n"), ("n", "m"), ("m", "n")], ["n: sums a, m"]),
+        ([("a", "n"), ("n", "x")], ["an edge names 'x'"]),
+        ([("a", "n")], ["n: leads nowhere; the output 'b' is not reached."]),
+    ):
+        with pytest.raises(CompileError) as error:
+            from_nir(write(tmp_path / "x.nir", nodes, edges), dialect="nir")
+        for word in words:
+            assert word in str(error.value)
+
+
+def test_a_dialect_is_recognised_where_it_is_certain_and_asked_for_elsewhere(tmp_path):
+    assert from_nir(written_by("snntorch1.0.0", tmp_path)).semantics["dialect"]["name"] == "snntorch"
+    assert from_nir(written_by("snntorch0.9.4", tmp_path)).semantics["dialect"]["name"] == "snntorch"
+    assert from_nir(written_by("spikingjelly", tmp_path)).semantics["dialect"]["name"] == "spikingjelly"
+    with pytest.raises(
+        InputError,
+        match=r"does not say which framework wrote it, .* Name its dialect \(--dialect\): snntorch, ",
+    ):
+        from_nir(written_by("norse", tmp_path))
+    with pytest.raises(InputError, match=r"dialect 'snntorhc': unknown\. Did you mean 'snntorch'"):
+        from_nir(written_by("norse", tmp_path), dialect="snntorhc")
+
+
+def test_files_of_frameworks(tmp_path):
+    """Decays and gains are those that the networks were made with, not what float32 left of them."""
+
+    def alphas(network):
+        return [node.alpha for node in network.graph.nodes if node.kind == "lif"]
+
+    assert alphas(from_nir(written_by("snntorch1.0.0", tmp_path))) == [0.9, 0.8]
+    assert alphas(from_nir(written_by("snntorch0.9.4", tmp_path))) == [0.9, 0.8]
+    assert alphas(from_nir(written_by("norse", tmp_path), dialect="norse")) == [0.9, 1.0]
+    network = from_nir(written_by("spikingjelly", tmp_path))
+    assert alphas(network) == [1 - 1 / 3, 1.0]
+    assert [node.kind for node in network.graph.nodes] == [
+        "input",
+        "conv2d",
+        "lif",
+        "avg_pool",
+        "dense",
+        "lif",
+        "counts",
+    ]
+    assert network.graph.input.shape == (2, 8, 8)
+
+
+def test_a_file_reads_back_equal_and_compiles(tmp_path):
+    network = from_nir(written_by("spikingjelly", tmp_path), framing=Framing(time_bins=4, clip=3))
+    save_network(tmp_path / "n.pt", network)
+    again = load_network(tmp_path / "n.pt")
+    assert again.graph == network.graph and again.semantics == network.semantics
+    with pytest.raises(CompileError, match=r"reset 'zero'; loihi_int8 does 'subtract' \(neuron.reset\)"):
+        compile(again, "loihi_int8")
+    compilation = compile(again, "loihi_int8", neuron="profile")
+    assert compilation.program.provenance["semantics"]["dialect"]["name"] == "spikingjelly"
+    assert any("reset: trained with 'zero'" in warning for warning in compilation.report.warnings)
+
+
+def test_nested_graphs_any_names_and_edges_in_any_order(tmp_path):
+    inner = {"in": {"type": "Input", "shape": [1]}, "n": lif(), "out": {"type": "Output", "shape": [1]}}
+    nodes = {
+        "the end": {"type": "Output", "shape": [1]}, "block 1": {"nodes": inner}, "ä.b": {"type": "Scale", "scale": 4.0},
+        "x": {"type": "Input", "shape": [1, 1]},
+    }  # fmt: skip
+    edges = [("block 1", "the end"), ("ä.b", "block 1"), ("x", "ä.b")]
+    network = from_nir(write(tmp_path / "x.nir", nodes, edges), dialect="nir", framing=Framing(time_bins=2))
+    assert run(network, [1, 0]) == ([1, 0], [0.0, 0.0])
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
+@pytest.mark.parametrize("shape", [[2, 5, 5], [1, 2, 5, 5], [8, 2, 5, 5]])
+@pytest.mark.parametrize("padding", ["same", "valid", 1, [1, 0]])
+@pytest.mark.parametrize(("dilation", "groups", "size"), [(1, 1, 3), (2, 1, 2), (1, 2, 2)])
+def test_convolutions_are_torchs(tmp_path, shape, padding, dilation, groups, size):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(1)
+    weight = rng.integers(-4, 5, (4, 2 // groups, size, size)).astype(np.float32)
+    bias = rng.integers(-4, 5, 4).astype(np.float32)
+    conv = {
+        "type": "Conv2d", "weight": weight, "bias": bias, "stride": 1, "padding": padding, "dilation": [dilation] * 2, "groups": groups,
+    }  # fmt: skip
+    nodes = {
+        "i": {"type": "Input", "shape": shape}, "c": conv, "n": lif(tau=f32(1e30), r=f32(1e34), v_threshold=f32(1e9)),
+        "o": {"type": "Output", "shape": [1]},
+    }  # fmt: skip
+    network = from_nir(write(tmp_path / "c.nir", nodes), dialect="nir", framing=Framing(time_bins=1))
+    counts = rng.integers(0, 4, (1, 1, 2, 5, 5))
+    padded = padding if isinstance(padding, str) else tuple(np.broadcast_to(padding, 2).tolist())
+    with torch.no_grad():
+        wanted = torch.nn.functional.conv2d(
+            torch.tensor(counts[0], dtype=torch.float64), torch.tensor(weight, dtype=torch.float64),
+            torch.tensor(bias, dtype=torch.float64), 1, padded, dilation, groups,
+        )  # fmt: skip
+    membranes = interpret(network.graph, counts).membranes[0][0, 0]
+    np.testing.assert_allclose(membranes, wanted[0].numpy(), rtol=1e-9)
+
+
+def test_parameters_of_every_shape_are_one_network(tmp_path):
+    first = None
+    for shape in ((), (1,), (3,), (1, 3)):
+
+        def full(value, shape=shape):
+            return np.full(shape, value, np.float32)
+
+        nodes = {
+            "i": {"type": "Input", "shape": [2]}, "w": {"type": "Linear", "weight": np.ones((3, 2), np.float32)},
+            "n": lif(tau=full(2e-4), r=full(1), v_threshold=full(1), v_leak=full(0), v_reset=full(0)),
+            "o": {"type": "Output", "shape": [3]},
+        }  # fmt: skip
+        graph = from_nir(write(tmp_path / "s.nir", nodes, version="1.0.4"), dialect="nir").graph
+        first = first or graph
+        assert graph == first
+
+
+def test_damaged_and_foreign_files(tmp_path):
+    path = tmp_path / "x.nir"
+    path.write_bytes(b"no hdf5 at all")
+    with pytest.raises(
+        InputError, match=r"x.nir: is no valid NIR file \(.*\). Write it again, with nir.write."
+    ):
+        read_nir(path)
+    good = (written_by("spikingjelly", tmp_path)).read_bytes()
+    path.write_bytes(good[: len(good) // 2])
+    with pytest.raises(InputError, match="is no valid NIR file"):
+        read_nir(path)
+    import h5py
+
+    for link in (h5py.ExternalLink("/etc/passwd", "/"), h5py.SoftLink("/node")):
+        write(path, {"a": {"type": "Input", "shape": [1]}})
+        with h5py.File(path, "a") as file:
+            file["node/nodes/b"] = link
+        with pytest.raises(InputError, match="'b' is a link"):
+            read_nir(path)
+
+
+@pytest.mark.parametrize(
+    ("test", "reset", "delay"), [(">", "subtract", 1), (">", "zero", 1), (">=", "zero", 0), (">", "none", 0)]
+)
+def test_every_engine_obeys_the_dialect_and_scores_are_counts(tmp_path, test, reset, delay):
+    path = written_by("spikingjelly", tmp_path)
+    network = from_nir(
+        path, dialect="snntorch", reset=reset, reset_delay=delay, framing=Framing(time_bins=6, clip=4)
+    )
+    lifs = [
+        replace(n, spike_test=test, threshold=n.threshold * 0.2) if n.kind == "lif" else n
+        for n in network.graph.nodes
+    ]
+    network = replace(network, graph=network.graph.replace(tuple(lifs)))
+    profile = replace(load_profile("loihi_int8"), spike_test=test, reset=reset, reset_delay=delay)
+    program = compile(network, profile).program
+    counts = np.random.default_rng(0).poisson(1.0, (5, 6, 2, 8, 8)).astype(np.uint8)
+    results = [
+        simulate(program, counts, engine=engine, trace=["_4"])
+        for engine in ("reference", "numba", "onnxruntime")
+    ]
+    for result in results[1:]:
+        assert np.array_equal(result.scores, results[0].scores)
+        assert np.array_equal(result.traces["_4"].membranes, results[0].traces["_4"].membranes)
+    assert np.array_equal(results[0].scores, results[0].traces["_4"].spikes.sum(1))
+    assert results[0].scores.any()
+
+
+def test_the_command_prints_what_is_taken_for_granted(tmp_path):
+    path, out = written_by("norse", tmp_path), tmp_path / "n.pt"
+    words = ["import", str(path), "-o", str(out), "--dialect", "norse", "--time-bins", "5"]
+    result = CliRunner().invoke(cli, words, catch_exceptions=False)
+    assert (
+        "Dialect: name norse, spike test >, reset zero, reset delay 0, dt 1e-06, dt if 1.0, decay euler,"
+        in result.output
+    )
+    assert "1: alpha = 1 - dt / tau = 0.9, gain = 0.1." in result.output
+    assert (
+        "Recordings: not stated, frames 1x1x8 (P, H, W) in 5 time bins; the network sees min(count, 127) / 1. 3 classes."
+        in result.output
+    )
+    with pytest.raises(InputError, match=r"exists\. Choose another name, or replace it with --force"):
+        CliRunner().invoke(cli, words, catch_exceptions=False)
+    shown = json.loads(
+        CliRunner().invoke(cli, ["inspect", str(out), "--json"], catch_exceptions=False).output
+    )
+    assert shown["semantics"]["dialect"]["reset"] == "zero" and shown["nodes"][2]["alpha"] == 0.9
+    with pytest.raises(InputError, match="is an imported network, which was not trained here"):
+        load_checkpoint(out)
+    result = CliRunner().invoke(cli, ["evaluate", str(out)])
+    assert (
+        result.exit_code == 2
+        and "does not state its recordings. Name a data set with --dataset." in result.output
+    )
+
+
+def test_a_network_is_evaluated_with_its_own_spikes(tmp_path):
+    network = from_nir(one_neuron(tmp_path / "one.nir", lif()), dialect="nir", framing=Framing(time_bins=2))
+    counts = np.array([[3, 3], [0, 0]], np.uint8).reshape(2, 2, 1, 1, 1)
+    frames = LabelledFrames.from_dense(counts, [0, 0], ("0",))
+    answer = evaluate_network(network, frames)
+    assert (answer.recordings, answer.accuracy, answer.rates) == (2, 1.0, {"w.lif": 0.5})
+    with pytest.raises(InputError, match="evaluate: recordings of 2 classes do not fit the network's 1"):
+        evaluate_network(network, LabelledFrames.from_dense(counts, [0, 1], ("0", "1")))
