@@ -1,0 +1,197 @@
+"""from_module: a live torch network of snnTorch, SpikingJelly or plain layers as a network that `compile` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from sastdeploy.compiler.imported import ImportedNetwork
+from sastdeploy.errors import CompileError
+from sastdeploy.exchange import parts as p
+from sastdeploy.exchange.agreement import require_agreement
+from sastdeploy.exchange.dialects import dialect
+from sastdeploy.exchange.framing import Framing, network_of
+from sastdeploy.exchange.leaks import integrating, leaky, snapped
+from sastdeploy.exchange.parts import Array, Pair, Part, floats
+from sastdeploy.provenance import versions
+
+
+def from_module(
+    net: nn.Module, example: torch.Tensor, *, framing: Framing | None = None, name: str = "network"
+) -> ImportedNetwork:
+    """Return the network of a live module, whose spikes are its own: both are run on random inputs and compared.
+
+    Takes an ``nn.Sequential``, nested ones too, of Linear, Conv1d, Conv2d, BatchNorm (folded), AvgPool2d, Flatten, Dropout and
+    Identity (left out), snnTorch's Leaky, and SpikingJelly's IFNode, LIFNode, ParametricLIFNode and layers of one step.
+
+    Args:
+        example: one step's input, batch first; its shape is what counts. framing: as in `from_nir`.
+
+    Raises:
+        CompileError: it holds what no engine computes: every reason, each with the module's name.
+        InputError: spikes differ: layer, step, neuron, both values, and the likely cause.
+
+    Example::
+
+        network = from_module(net, torch.zeros(1, 2, 34, 34), framing=Framing(time_bins=10))
+    """
+    modules = list(_modules(net, ""))
+    parts: list[Part] = []
+    for where, module in modules:
+        _add(parts, where, module)
+    shape = tuple(int(size) for size in example.shape[1:])
+    if not 1 <= len(shape) <= 3:
+        raise CompileError(
+            f"{name}: the example has shape {tuple(example.shape)}; needs a batch and one to three axes."
+        )
+    network = network_of(name, parts, shape, framing or Framing())
+    neurons = [module for where, module in modules if isinstance(_part(where, module), p.Neurons)]
+    checked = require_agreement(network.graph, net, neurons, shape)
+    provenance = {"format": "torch module", "checked": checked, "versions": versions("numpy", "torch")}
+    return replace(network, provenance=provenance)
+
+
+def _modules(module: nn.Module, where: str) -> Iterator[tuple[str, nn.Module]]:
+    if not isinstance(module, nn.Sequential):
+        yield where or "module", module
+        return
+    for name, inner in module.named_children():
+        yield from _modules(inner, f"{where}.{name}" if where else name)
+
+
+def _add(parts: list[Part], where: str, module: nn.Module) -> None:
+    if isinstance(module, (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity)):
+        return
+    if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+        last = parts[-1] if parts else None
+        if not isinstance(last, (p.Linear, p.Convolution)) or module.running_var is None:
+            parts.append(
+                p.Refused(where, "a normalisation that follows no weighted layer, or keeps no statistics.")
+            )
+            return
+        parts[-1] = _normalised(last, module)
+        return
+    parts.append(_part(where, module))
+
+
+def _part(where: str, module: nn.Module) -> Part:
+    for kind, make in _PARTS.items():
+        if isinstance(module, kind):
+            return make(where, module)
+    home, kind_name = type(module).__module__.split(".")[0], type(module).__name__
+    neuron = _NEURONS.get((home, kind_name))
+    if neuron is None:
+        return p.Refused(
+            where,
+            f"a module {home}.{kind_name}, which is not read. Networks of other frameworks come in as NIR files.",
+        )
+    try:
+        return neuron(where, module)
+    except CompileError as error:
+        return p.Refused(where, "\n".join(reason.removeprefix(f"{where}: ") for reason in error.reasons))
+
+
+def _linear(where: str, module: Any) -> Part:
+    return p.Linear(where, _array(module.weight), None if module.bias is None else _array(module.bias))
+
+
+def _convolution(where: str, module: Any) -> Part:
+    if module.padding_mode != "zeros":
+        return p.Refused(where, f"padding '{module.padding_mode}'; engines pad with zeros.")
+    weight = _array(module.weight)
+    if isinstance(module, nn.Conv1d):
+        weight = weight[:, :, None]
+    padding = module.padding if isinstance(module.padding, str) else _sizes(module.padding, 0)
+    bias = None if module.bias is None else _array(module.bias)
+    stride, dilation = _sizes(module.stride, 1), _sizes(module.dilation, 1)
+    return p.Convolution(where, weight, bias, stride, padding, dilation, int(module.groups))
+
+
+def _sizes(values: tuple[int, ...], across: int) -> Pair:
+    """Return ``(y, x)`` of a convolution's sizes; of one over a line, ``across`` stands for y."""
+    return (int(values[0]), int(values[1])) if len(values) == 2 else (across, int(values[0]))
+
+
+def _pool(where: str, module: Any) -> Part:
+    if module.ceil_mode or not module.count_include_pad or module.divisor_override is not None:
+        return p.Refused(where, "a pool with ceil_mode, without count_include_pad or with its own divisor.")
+    return p.Pooling(where, _pair(module.kernel_size), _pair(module.stride), _pair(module.padding), True)
+
+
+def _flatten(where: str, module: Any) -> Part:
+    if module.start_dim != 1 or module.end_dim != -1:
+        return p.Refused(where, "flattens some axes; engines flatten all of a step's values.")
+    return p.Flattening(where)
+
+
+def _normalised(part: p.Linear | p.Convolution, module: Any) -> p.Linear | p.Convolution:
+    """Return the layer with its normalisation, as in evaluation, in its weights."""
+    factor = 1.0 / np.sqrt(_array(module.running_var) + module.eps)
+    shift = -_array(module.running_mean) * factor
+    if module.affine:
+        gain = _array(module.weight)
+        factor, shift = factor * gain, shift * gain + _array(module.bias)
+    bias = shift if part.bias is None else part.bias * factor + shift
+    return replace(part, weight=part.weight * factor.reshape(-1, *[1] * (part.weight.ndim - 1)), bias=bias)
+
+
+def _leaky(where: str, module: Any) -> Part:
+    reasons = []
+    if not getattr(module, "reset_delay", True):
+        reasons.append("reset_delay=False resets twice in a step, which no engine computes.")
+    if getattr(module, "inhibition", False):
+        reasons.append("inhibition between neurons, which no engine computes.")
+    if getattr(module, "state_quant", False):
+        reasons.append("a quantized state, which no engine computes.")
+    if float(torch.as_tensor(getattr(module, "graded_spikes_factor", 1.0)).reshape(-1)[0]) != 1.0:
+        reasons.append("graded spikes, which no engine computes.")
+    if reasons:
+        return p.Refused(where, " ".join(reasons))
+    beta = snapped(_array(module.beta))
+    if not ((beta > 0) & (beta <= 1)).all():
+        return p.Refused(where, f"beta from {beta.min():g} to {beta.max():g}, outside (0, 1].")
+    one, zero = np.ones(1), np.zeros(1)
+    told = f"beta = {beta.min():g} to {beta.max():g}, gain = 1"
+    return p.Neurons(where, beta, one, zero, _array(module.threshold), ">", module.reset_mechanism, 1, told)
+
+
+def _node(where: str, module: Any) -> Part:
+    """Return a neuron of SpikingJelly: hard reset to ``v_reset``, or soft where that is None."""
+    soft = module.v_reset is None
+    rules = dialect("spikingjelly", dt=1.0, dt_if=1.0, reset="subtract" if soft else "zero")
+    rest = floats(0.0 if soft else module.v_reset)
+    threshold = floats(module.v_threshold)
+    if type(module).__name__ == "IFNode":
+        return integrating(where, rules, r=np.ones(1), v_threshold=threshold, v_reset=rest)
+    tau = 1.0 / _array(module.w.sigmoid()) if hasattr(module, "w") else floats(module.tau)
+    r = np.ones(1) if module.decay_input else tau
+    return leaky(where, rules, tau=tau, r=r, v_leak=rest, v_threshold=threshold, v_reset=rest)
+
+
+def _array(value: Any) -> Array:
+    tensor = torch.as_tensor(value).detach().cpu()
+    return floats(tensor.to(torch.float64).numpy())
+
+
+def _pair(value: Any) -> Pair:
+    return (int(value[0]), int(value[1])) if isinstance(value, tuple) else (int(value), int(value))
+
+
+_PARTS: dict[type[nn.Module], Callable[[str, Any], Part]] = {
+    nn.Linear: _linear,
+    nn.Conv1d: _convolution,
+    nn.Conv2d: _convolution,
+    nn.AvgPool2d: _pool,
+    nn.Flatten: _flatten,
+}
+_NEURONS: dict[tuple[str, str], Callable[[str, Any], Part]] = {
+    ("snntorch", "Leaky"): _leaky,
+    ("spikingjelly", "IFNode"): _node,
+    ("spikingjelly", "LIFNode"): _node,
+    ("spikingjelly", "ParametricLIFNode"): _node,
+}
