@@ -222,7 +222,7 @@ def test_the_command_prints_json_that_equals_the_library(here, capsys, monkeypat
     ("ckpt.pt --corruption drip:0.3", 3, "Error: corruption 'drip:0.3': kind 'drip' is unknown. Did you mean 'drop'? Allowed: drop, hot_pixels, jitter, noise, flip.\n"),
     ("none.pt", 3, "Error: none.pt: cannot be read (No such file or directory).\n"),
     ("ckpt.pt --dataset dvsgesture", 3, "Error: ckpt.pt: was trained on nmnist-sim (sensor (34, 34, 2), 10 classes) and does not fit dvsgesture ((128, 128, 2), 11).\n"),
-    ("ckpt.pt --profile loihi_int9", 3, "Error: profile 'loihi_int9': unknown. Did you mean 'loihi_int8'? Built in: aggressive_int4, loihi_int8; or name a YAML file ('sastdeploy profiles new' writes one to start from).\n"),
+    ("ckpt.pt --profile loihi_int9", 3, "Error: profile 'loihi_int9': unknown. Did you mean 'loihi_int8'? Built in: aggressive_int4, cortex_m, ecp5_25, ice40_up5k, loihi1, loihi2, loihi_int8, speck, spinnaker2, xylo_a2, xylo_a3, xylo_imu; or name a YAML file ('sastdeploy profiles new' writes one to start from).\n"),
     ("ckpt.pt --limit 0", 3, "Error: limit 0: must be at least 1.\n"),
     ("ckpt.pt --corruption hot_pixels:2000", 3, "Error: corruption 'hot_pixels:2000': the sensor has 1,156 pixels.\n"),
     ("ckpt.pt --figures ckpt.pt", 2, "Error: Invalid value for '--figures': Directory 'ckpt.pt' is a file.\n"),

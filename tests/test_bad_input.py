@@ -236,7 +236,7 @@ CASES = [
     ("evaluate on another sensor", nothing, "evaluate good.pt --dataset dvsgesture --data data", 3, "good.pt: was trained on nmnist (sensor (34, 34, 2), 10 classes) and does not fit dvsgesture ((128, 128, 2), 11)."),
     ("evaluate without data", nothing, "evaluate good.pt --dataset nmnist-sim --data data", 3, "data set 'nmnist-sim': not found (there is no folder data/nmnist-sim). Three ways to get it: (1) run 'sastdeploy data make nmnist-sim'; (2) name the folder that holds it with --data DIR; (3) set SASTDEPLOY_DATA to that folder."),
     # profiles
-    ("profile unknown", nothing, "compile good.pt --profile loihi", 3, "profile 'loihi': unknown. Did you mean 'loihi_int8'? Built in: aggressive_int4, loihi_int8; or name a YAML file ('sastdeploy profiles new' writes one to start from)."),
+    ("profile unknown", nothing, "compile good.pt --profile loihi_int", 3, "profile 'loihi_int': unknown. Did you mean 'loihi_int8'? Built in: aggressive_int4, cortex_m, ecp5_25, ice40_up5k, loihi1, loihi2, loihi_int8, speck, spinnaker2, xylo_a2, xylo_a3, xylo_imu; or name a YAML file ('sastdeploy profiles new' writes one to start from)."),
     ("profile missing", nothing, COMPILE, 3, "bad.yaml: cannot be read (No such file or directory)."),
     ("profile empty", write("bad.yaml", ""), COMPILE, 3, "bad.yaml: is empty."),
     ("profile a list", write("bad.yaml", "[1]"), COMPILE, 3, "bad.yaml: expected keys and values, found list."),

@@ -287,5 +287,5 @@ def test_a_refused_network_leaves_the_old_program(ckpt, tmp_path):
 
 def test_what_is_missing_or_misspelt_is_said(ckpt, tmp_path):
     assert "cannot be read" in str(run(tmp_path / "none.pt").exception)
-    assert "Did you mean 'loihi_int8'?" in str(run(ckpt, "--profile", "loihi").exception)
+    assert "Did you mean 'loihi_int8'?" in str(run(ckpt, "--profile", "loihi_int").exception)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ckpt.pt"]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from sastdeploy.cli.options import FORCE, JSON
+from sastdeploy.cli.options import DATA, FORCE, JSON
+
+if TYPE_CHECKING:
+    from sastdeploy.compiler.report import PortingReport
 
 
 @click.command()
@@ -34,17 +38,30 @@ from sastdeploy.cli.options import FORCE, JSON
     show_default=True,
     help="Of an imported network whose neuron is not the profile's: refuse it, or follow the profile.",
 )
+@click.option(
+    "--all-profiles",
+    is_flag=True,
+    help="Write no program: print for every built-in profile whether the network fits, and what it takes there.",
+)
+@click.option(
+    "--dataset",
+    default=None,
+    help="With --all-profiles: also accuracy, SynOps and energy on this data set's test recordings.  [default: none]",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=None,
+    help="With --dataset: use this many recordings, classes in proportion.  [default: all]",
+)
+@DATA
 @FORCE
 @JSON
 def command(
-    checkpoint: str,
-    profile: str,
-    out: str | None,
-    dump_passes: str | None,
-    neuron: str,
-    force: bool,
-    as_json: bool,
-) -> None:
+    checkpoint: str, profile: str, out: str | None, dump_passes: str | None, neuron: str, all_profiles: bool,
+    dataset: str | None,
+    limit: int | None, data: str | None, force: bool, as_json: bool,
+) -> None:  # fmt: skip
     """Turn CHECKPOINT into an integer program (a standard ONNX file) for a hardware profile.
 
     The same checkpoint and profile give the same bytes. Prints per layer what a port must provide.
@@ -58,6 +75,13 @@ def command(
     from sastdeploy.compiler.imported import NOT_STATED
     from sastdeploy.program.file import meaning_hash, program_hash
 
+    if all_profiles:
+        if out or dump_passes:
+            raise click.UsageError("--all-profiles writes no program; leave out --out and --dump-passes.")
+        _all_profiles(checkpoint, neuron, dataset, limit, data, as_json)
+        return
+    if dataset or limit:
+        raise click.UsageError("--dataset and --limit are for --all-profiles; leave them out.")
     hardware = load_profile(profile)
     trained = load_network(checkpoint)
     path = Path(out) if out else Path(f"{checkpoint.removesuffix('.pt')}.{hardware.name}.onnx")
@@ -115,6 +139,7 @@ def command(
     print_table(
         columns, rows, title=f"{program.name}: membrane {hardware.membrane}, {hardware.overflow.value}"
     )
+    _print_cores(report)
     memory = report.footprint_bytes
     data = "FOLDER" if program.dataset == NOT_STATED else shlex.quote(program.dataset)
     click.echo(
@@ -129,6 +154,73 @@ def command(
         )
         + f"Next: sastdeploy simulate {shlex.quote(str(path))} --dataset {data}"
     )
+
+
+def _all_profiles(
+    checkpoint: str, neuron: str, dataset: str | None, limit: int | None, data: str | None, as_json: bool
+) -> None:
+    import json
+
+    from sastdeploy import load_network, load_profile
+    from sastdeploy.analysis.profile_fits import SCHEMA, profile_fits
+    from sastdeploy.cli.options import load_data_for
+    from sastdeploy.cli.terminal import print_table
+    from sastdeploy.compiler.profiles import builtin_profiles
+
+    trained = load_network(checkpoint)
+    recordings = None
+    if dataset is not None:
+        _, recordings, _ = load_data_for(trained, checkpoint, dataset, "test", data, limit, False)
+    elif limit:
+        raise click.UsageError("--limit chooses recordings of a data set; name one with --dataset.")
+    fits = profile_fits(trained, map(load_profile, builtin_profiles()), recordings, neuron)
+    if as_json:
+        content = {"schema": SCHEMA, "checkpoint": checkpoint, "profiles": [fit.to_dict() for fit in fits]}
+        click.echo(json.dumps(content, indent=2))
+        return
+    rows = [
+        (
+            fit.profile, f"no ({len(fit.reasons)})" if fit.reasons else "yes", _percent(fit.accuracy),
+            _number(fit.ksynops, 1), _number(fit.largest_ksynops, 1),
+            _number(None if fit.energy_pj is None else fit.energy_pj / 1e6, 3), _number(fit.memory_bytes, 0),
+            _number(fit.cores, 0), fit.reasons[0].partition(" [pass")[0] if fit.reasons else "",
+        )
+        for fit in fits
+    ]  # fmt: skip
+    columns = ("profile", "fits", "accuracy %", "kSynOps", "max kSynOps", "energy uJ", "bytes", "cores")
+    print_table((*columns, "first reason"), rows, title=checkpoint)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def _print_cores(report: PortingReport) -> None:
+    """Print how full each core in use is; of neighbours that hold the same, the first and how many."""
+    from sastdeploy.cli.terminal import print_table
+
+    rows: list[list[str]] = []
+    last = None
+    for core in report.cores:
+        kind = (core.layers, core.neurons, core.memory_bytes)
+        if kind == last:
+            rows[-1][0] = f"{rows[-1][0].split(' ')[0]} to {core.core}"
+            continue
+        last = kind
+        rows.append([
+            str(core.core), ", ".join(core.layers), _share(core.neurons, core.neuron_limit),
+            _share(core.memory_bytes, core.memory_limit),
+        ])  # fmt: skip
+    if rows:
+        print_table(("core", "layers", "neurons", "weight bytes"), rows)
+
+
+def _share(used: int, limit: int | None) -> str:
+    return f"{used:,}" if limit is None else f"{used:,} ({100 * used / limit:.0f} % of {limit:,})"
 
 
 def _span(pair: tuple[float, float]) -> str:

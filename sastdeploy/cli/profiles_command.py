@@ -60,6 +60,8 @@ def show(name: str, as_json: bool) -> None:
         for key, entry in entries.items()
     ]
     print_table(("key", "value", "source"), rows, title=f"{profile.name}: {profile.title}")
+    for sentence in profile.differs:
+        click.echo(f"Differs: {sentence}")
 
 
 @command.command()

@@ -16,6 +16,24 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
+class Cores:
+    """The cores of a chip.
+
+    Args:
+        neurons, memory_bytes: of each core; None where the chip states none. fan_in: sources of one neuron; None: no limit.
+        split: whether a layer may be spread over cores, and cores shared by layers; else one core holds one layer.
+        rounding: ``none``, or ``power_of_two``: outputs, rows, columns and kernel positions each take up to the next one.
+    """
+
+    count: int
+    neurons: tuple[int, ...] | None
+    memory_bytes: tuple[int, ...] | None
+    fan_in: int | None
+    split: bool
+    rounding: str
+
+
+@dataclass(frozen=True)
 class HardwareProfile:
     """One chip.
 
@@ -27,7 +45,11 @@ class HardwareProfile:
         leak_shift: k of ``A / 2^k``, 0 to 15. leak_rounding: of the product.
         accumulator_bits: width that a layer's weighted sum must fit, 8 to 32.
         spike_test, reset, reset_delay: the neuron, as in `sastdeploy.program.records.Lif`.
-        limits: ``neurons``, ``fan_in``, ``fan_out``, ``memory_bytes``; None states none.
+        limits: ``neurons``, ``fan_in``, ``fan_out``, ``memory_bytes``, and where stated ``inputs``, ``outputs``, ``channels``,
+            ``kernel``, ``count``; None states none.
+        leak_form: ``multiplier`` (any A), ``shift`` (alpha is 1 - 2^-d), or ``none`` (alpha is 1).
+        cores: what the chip's cores hold; None where none are stated.
+        differs: what the chip does otherwise than any profile can say, in sentences.
         record: the whole file as plain data, sources included.
     """
 
@@ -46,6 +68,9 @@ class HardwareProfile:
     reset_delay: int
     limits: dict[str, int | None]
     record: dict[str, Any]
+    leak_form: str = "multiplier"
+    cores: Cores | None = None
+    differs: tuple[str, ...] = ()
 
 
 class _Strict(BaseModel):
@@ -86,6 +111,7 @@ class _Membrane(_Strict):
 class _Leak(_Strict):
     shift: _Sourced[Annotated[int, Field(ge=0, le=15)]]
     rounding: _Sourced[Literal["floor", "toward_zero", "nearest"]]
+    form: _Sourced[Literal["multiplier", "shift", "none"]] | None = None
 
 
 class _Accumulator(_Strict):
@@ -103,6 +129,41 @@ class _Limits(_Strict):
     fan_in: _Limit
     fan_out: _Limit
     memory_bytes: _Limit
+    inputs: _Limit | None = None
+    outputs: _Limit | None = None
+    channels: _Limit | None = None
+    kernel: _Limit | None = None
+    count: _Limit | None = None
+
+
+_Count = Annotated[int, Field(ge=1)]
+_EachCore = _Sourced[_Count | list[_Count] | None]
+
+
+class _Cores(_Strict):
+    count: _Sourced[Annotated[int, Field(ge=1, le=4096)]]
+    neurons: _EachCore
+    memory_bytes: _EachCore
+    fan_in: _Limit
+    split: _Sourced[bool]
+    rounding: _Sourced[Literal["none", "power_of_two"]]
+
+    def each(self, name: str) -> tuple[int, ...] | None:
+        """Return a figure of every core; one number counts for all of them."""
+        value = getattr(self, name).value
+        if value is None:
+            return None
+        return tuple(value) if isinstance(value, list) else (value,) * self.count.value
+
+    @model_validator(mode="after")
+    def _one_for_each(self) -> _Cores:
+        for name in ("neurons", "memory_bytes"):
+            values = self.each(name)
+            if values is not None and len(values) != self.count.value:
+                raise ValueError(
+                    f"{name} has {len(values)} numbers for {self.count.value} cores; give one, or one for each"
+                )
+        return self
 
 
 class _EnergyFigures(_Strict):
@@ -121,6 +182,8 @@ class _Profile(_Strict):
     neuron: _Neuron
     limits: _Limits
     energy: _EnergyFigures
+    cores: _Cores | None = None
+    differs: list[str] | None = None
 
 
 def builtin_profiles() -> dict[str, Path]:
@@ -184,6 +247,21 @@ def load_profile(name: Path | str) -> HardwareProfile:
         spike_test=read.neuron.spike_test.value,
         reset=read.neuron.reset.value,
         reset_delay=read.neuron.reset_delay.value,
-        limits={key: entry["value"] for key, entry in read.limits.model_dump().items()},
-        record=read.model_dump(),
+        limits={key: entry["value"] for key, entry in read.limits.model_dump(exclude_unset=True).items()},
+        # What a file leaves out stays out: profiles of earlier versions give the same programs.
+        record=read.model_dump(exclude_unset=True),
+        leak_form=read.leak.form.value if read.leak.form else "multiplier",
+        cores=_cores(read.cores) if read.cores else None,
+        differs=tuple(read.differs or ()),
+    )
+
+
+def _cores(read: _Cores) -> Cores:
+    return Cores(
+        count=read.count.value,
+        neurons=read.each("neurons"),
+        memory_bytes=read.each("memory_bytes"),
+        fan_in=read.fan_in.value,
+        split=read.split.value,
+        rounding=read.rounding.value,
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from sastdeploy.compiler.ir.graph import Graph, Stage, stages
 from sastdeploy.compiler.ir.nodes import Lif, Synapses
-from sastdeploy.compiler.passes.check_limits import weight_bytes
+from sastdeploy.compiler.mapping import CoreUse, map_layers, weight_bytes
 from sastdeploy.compiler.passes.prove_ranges import worst_sums
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
@@ -67,6 +67,7 @@ class PortingReport:
         footprint_bytes: ``weights``, ``parameters``, ``state`` and ``total``, as NeuroBench defines the footprint.
         neurons: of the hidden layers. largest_ksynops: of the whole network.
         warnings: what the hardware does otherwise than the training, or what rounding lost, in plain sentences.
+        cores: those in use, where the profile states cores.
     """
 
     layers: tuple[LayerReport, ...]
@@ -76,13 +77,18 @@ class PortingReport:
     neurons: int
     largest_ksynops: float
     warnings: tuple[str, ...]
+    cores: tuple[CoreUse, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain JSON values, as a program's ``costs`` hold it."""
         layers = [
             asdict(layer) | {"scale": list(layer.scale), "gain": list(layer.gain)} for layer in self.layers
         ]
-        return {"schema": SCHEMA, **asdict(self), "layers": layers, "warnings": list(self.warnings)}
+        record = {"schema": SCHEMA, **asdict(self), "layers": layers, "warnings": list(self.warnings)}
+        del record["cores"]
+        if self.cores:
+            record["cores"] = [asdict(core) | {"layers": list(core.layers)} for core in self.cores]
+        return record
 
 
 def porting_report(start: Graph, graph: Graph, profile: HardwareProfile, program: Program) -> PortingReport:
@@ -103,6 +109,7 @@ def porting_report(start: Graph, graph: Graph, profile: HardwareProfile, program
         neurons=sum(layer.neurons for layer in layers[:-1]),
         largest_ksynops=sum(largest.values()),
         warnings=tuple(_warnings(start, steps, profile)),
+        cores=map_layers(graph, profile).cores,
     )
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from math import prod
 
 from sastdeploy.compiler.ir.graph import Graph, stages
-from sastdeploy.compiler.ir.nodes import Synapses
+from sastdeploy.compiler.mapping import map_layers, weight_bytes
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
 
 
 def check_limits(graph: Graph, profile: HardwareProfile) -> Graph:
-    """Return the graph unchanged where neurons, fan-in, fan-out and weight memory stay within the profile's limits.
+    """Return the graph unchanged where it stays within the profile's limits, and its layers fit onto the chip's cores.
 
     Fan-out is checked for the input's sources too. A pool adds spikes on their way and changes no neuron's fan-out.
 
@@ -21,6 +21,8 @@ def check_limits(graph: Graph, profile: HardwareProfile) -> Graph:
     neurons = memory = 0
     reasons: list[str] = []
     source = graph.input.name
+    reasons += _exceeded(source, "inputs", prod(graph.input.shape), profile, "inputs")
+    reasons += _exceeded(source, "events per input and step (c_clip)", graph.input.c_clip, profile, "count")
     for stage in stages(graph):
         node = stage.node
         neurons += 0 if stage.lif is None else prod(stage.after)
@@ -28,22 +30,23 @@ def check_limits(graph: Graph, profile: HardwareProfile) -> Graph:
         reasons += _exceeded(node.name, "sources per neuron", node.fan_in, profile, "fan_in")
         targets = node.fan_out(stage.before)
         reasons += _exceeded(f"{source}, into {node.name}", "targets per source", targets, profile, "fan_out")
+        reasons += _exceeded(
+            node.name, "rows or columns of its kernel", max(node.kernel(stage.before)), profile, "kernel"
+        )
+        reasons += _exceeded(node.name, "channels", stage.after[0], profile, "channels")
         source = node.name
+    reasons += _exceeded(source, "outputs", len(stages(graph)[-1].node.weight), profile, "outputs")
     reasons += _exceeded(graph.name, "neurons in all", neurons, profile, "neurons")
     reasons += _exceeded(graph.name, "bytes of packed weights in all", memory, profile, "memory_bytes")
+    reasons += map_layers(graph, profile).reasons
     if reasons:
         raise CompileError(*reasons)
     return graph
 
 
-def weight_bytes(node: Synapses, bits: int) -> int:
-    """Return the bytes of a layer's weights, packed, rounded up to whole bytes."""
-    return -(-int(node.weight.size) * bits // 8)
-
-
 def _exceeded(where: str, what: str, figure: int, profile: HardwareProfile, key: str) -> list[str]:
     """Return the reason why a figure is refused, or nothing where it stays within the profile's limit."""
-    limit = profile.limits[key]
+    limit = profile.limits.get(key)
     if limit is None or figure <= limit:
         return []
     return [

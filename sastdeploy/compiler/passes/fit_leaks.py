@@ -11,9 +11,10 @@ from sastdeploy.program.fixedpoint import to_integer
 
 
 def fit_leaks(graph: Graph, profile: HardwareProfile) -> Graph:
-    """Return the graph with ``A = round_half_even(alpha * 2^k)``, k from the profile, and the profile's neuron.
+    """Return the graph with an integer ``A``, k from the profile, and the profile's neuron.
 
-    ``u`` decays by ``A / 2^k`` per step. Spike test, reset and its delay become what the hardware does; where that
+    ``u`` decays by ``A / 2^k`` per step. ``A = round_half_even(alpha * 2^k)`` where the leak is a multiplier; where it is a
+    shift, ``A = 2^k - 2^(k - d)`` with the d from 1 to k whose ``1 - 2^-d`` is nearest to alpha; where there is none, ``A = 2^k``. Spike test, reset and its delay become what the hardware does; where that
     is not what was trained, the compiler's report warns.
     """
     k = profile.leak_shift
@@ -21,7 +22,7 @@ def fit_leaks(graph: Graph, profile: HardwareProfile) -> Graph:
     def fit(node: Lif) -> Lif:
         return replace(
             node,
-            leak_multiplier=int(to_integer(node.alpha, k)),
+            leak_multiplier=_multiplier(node.alpha, k, profile.leak_form),
             leak_shift=k,
             spike_test=profile.spike_test,
             reset=profile.reset,
@@ -29,3 +30,13 @@ def fit_leaks(graph: Graph, profile: HardwareProfile) -> Graph:
         )
 
     return graph.map({Lif: fit})
+
+
+def _multiplier(alpha: float, k: int, form: str) -> int:
+    if form == "none":
+        return 1 << k
+    if form == "shift":
+        shifts = range(1, k + 1)
+        nearest = min(shifts, key=lambda d: abs(1 - 2.0**-d - alpha), default=0)
+        return (1 << k) - (1 << (k - nearest))
+    return int(to_integer(alpha, k))

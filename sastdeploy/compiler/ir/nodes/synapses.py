@@ -125,6 +125,14 @@ class Synapses(ABC):
         """The most sources that one neuron sums."""
         return prod(self.weight.shape[1:])
 
+    def kernel(self, before: Shape) -> tuple[int, int]:
+        """Return rows and columns of the inputs that one neuron sees."""
+        return before[1:]
+
+    def weights_of(self, first: int, count: int, positions: int) -> int:
+        """Return how many weights ``count`` neurons from number ``first`` on need, channel by channel, ``positions`` each."""
+        return count * self.fan_in
+
     def fan_out(self, before: Shape) -> int:
         """Return the most accumulations that one source triggers, for inputs ``before``, borders considered."""
         return len(self.weight)
@@ -186,6 +194,14 @@ class Conv2d(Synapses):
         weight = self.effective_weight
         sums: Floats = np.einsum("ntihwab,oiab->ntohw", self.window.views(x), weight, optimize=True)
         return sums
+
+    def kernel(self, before: Shape) -> tuple[int, int]:
+        return self.weight.shape[2], self.weight.shape[3]
+
+    def weights_of(self, first: int, count: int, positions: int) -> int:
+        # The positions of a channel share its kernel.
+        channels = (first + count - 1) // positions - first // positions + 1 if count else 0
+        return channels * self.fan_in
 
     def fan_out(self, before: Shape) -> int:
         rows, columns = self.window.along(before)
