@@ -1,5 +1,7 @@
 """Mutated inputs for every reader: each is accepted, or refused as the user is told; and the fuzzer sees planted faults."""
 
+import copy
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ import pytest
 
 from sastdeploy.compiler import profiles
 from sastdeploy.errors import InputError
+from tests.fuzz.mutation import EXTREMES, mutated_tree
 from tests.fuzz.run import fuzz, replay
 from tests.fuzz.targets import TARGETS, Target
 
@@ -72,3 +75,11 @@ def test_a_reader_that_takes_much_memory_is_found(tmp_path):
     # What this process held before hides an allocation below its largest.
     tally = fuzz(_planted(read), tmp_path, inputs=1, growth=1 << 20)
     assert list(tally.findings) == ["memory"] or tally.refused == 1
+
+
+def test_a_mutation_depends_on_its_seed_alone():
+    before = copy.deepcopy(EXTREMES)
+    tree = {"a": [1, {"b": 2}], "c": {}}
+    trees = [mutated_tree(random.Random(seed), tree) for seed in range(2000)]
+    assert repr(before) == repr(EXTREMES)
+    assert repr(trees) == repr([mutated_tree(random.Random(seed), tree) for seed in range(2000)])

@@ -177,7 +177,7 @@ def mutated_tree(
     for _ in range(rng.choice((1, 1, 1, 2))):
         places = list(_places(tree))
         if not places:
-            return rng.choice(EXTREMES)
+            return copy.deepcopy(rng.choice(EXTREMES))
         inside, key = rng.choice(places)
         if leaf is not None and rng.random() < 0.7:
             new = leaf(rng, inside[key])
@@ -204,7 +204,7 @@ def _change(rng, inside, key, places) -> None:
             value = [value] if rng.random() < 0.5 else {"a": value}
         inside[key] = value
     else:
-        inside[key] = rng.choice(EXTREMES)
+        inside[key] = copy.deepcopy(rng.choice(EXTREMES))  # lists among them may be changed later
 
 
 def _places(tree):
