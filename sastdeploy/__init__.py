@@ -19,6 +19,7 @@ Networks and training
 
 Networks from elsewhere
     from_nir            a NIR file as a network that compile takes
+    from_module         a live torch network, as such a network, its spikes compared
     Framing             what its recordings are: data set, time bins, clip, classes
     ImportedNetwork     a network as a graph, with its semantics
     load_network, save_network
@@ -82,6 +83,7 @@ _HOMES = {
     "load_checkpoint": "networks.checkpoint",
     "save_checkpoint": "networks.checkpoint",
     "from_nir": "exchange.nir.load",
+    "from_module": "exchange.torch_modules",
     "Framing": "exchange.framing",
     "ImportedNetwork": "compiler.imported",
     "load_network": "compiler.imported",
@@ -117,6 +119,7 @@ if TYPE_CHECKING:
     from sastdeploy.exchange.c99.export import CExport, export_c
     from sastdeploy.exchange.framing import Framing
     from sastdeploy.exchange.nir.load import from_nir
+    from sastdeploy.exchange.torch_modules import from_module
     from sastdeploy.exchange.vectors.export import VectorsExport, export_vectors
     from sastdeploy.networks.architecture import Architecture
     from sastdeploy.networks.builtin import load_architecture
@@ -175,6 +178,7 @@ __all__ = [
     "export_c",
     "export_vectors",
     "fit",
+    "from_module",
     "from_nir",
     "load_architecture",
     "load_checkpoint",

@@ -27,6 +27,7 @@ from sastdeploy import (
 from sastdeploy.cli.main import cli
 from sastdeploy.compiler.ir.interpreter import interpret
 from sastdeploy.exchange.evaluation import evaluate_network
+from sastdeploy.exchange.nir import read
 from sastdeploy.exchange.nir.read import read_nir
 
 
@@ -325,3 +326,29 @@ def test_a_network_is_evaluated_with_its_own_spikes(tmp_path):
     assert (answer.recordings, answer.accuracy, answer.rates) == (2, 1.0, {"w.lif": 0.5})
     with pytest.raises(InputError, match="evaluate: recordings of 2 classes do not fit the network's 1"):
         evaluate_network(network, LabelledFrames.from_dense(counts, [0, 1], ("0", "1")))
+
+
+@pytest.mark.parametrize(("place", "value"), [(25, 1), (48, 255)])
+def test_a_file_on_which_hdf5_never_ends_is_refused(tmp_path, monkeypatch, place, value):
+    monkeypatch.setattr(read, "LONGEST_S", 4.0)
+    path = one_neuron(tmp_path / "a.nir", lif())
+    content = bytearray(path.read_bytes())
+    content[content.index(b"GCOL") + place] = value  # of the heap that holds texts
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        from_nir(path, dialect="nir")
+    assert str(caught.value) == (
+        f"{path}: is damaged (reading it did not end within 4 s). Write it again, with nir.write."
+    )
+
+
+def test_a_file_on_which_hdf5_fails_is_refused(tmp_path, monkeypatch):
+    path = one_neuron(tmp_path / "a.nir", lif())
+    monkeypatch.setattr(read.sys, "executable", "/bin/false")
+    assert from_nir(path, dialect="nir").graph.nodes  # a process that merely refuses leaves the word to the reading here
+    killed = tmp_path / "python"
+    killed.write_text("#!/bin/sh\nkill -9 $$\n")
+    killed.chmod(0o755)
+    monkeypatch.setattr(read.sys, "executable", str(killed))
+    with pytest.raises(InputError, match=r"is damaged \(the HDF5 library fails on it\)\. Write it again"):
+        from_nir(path, dialect="nir")

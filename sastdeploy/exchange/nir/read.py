@@ -1,7 +1,13 @@
-"""The nodes and edges of a NIR file (HDF5), as plain values; nested graphs become one."""
+"""The nodes and edges of a NIR file (HDF5), as plain values; nested graphs become one.
+
+The HDF5 library can loop for ever, or end the process, on a damaged file. So a process of its own reads each file first:
+``python -m sastdeploy.exchange.nir.read FILE``.
+"""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +20,8 @@ from sastdeploy.errors import InputError
 MAX_BYTES = 2048 * MIB
 MOST_NODES, MOST_DEPTH, MOST_VALUES = 10_000, 16, 1 << 29
 """Of one file; values are counted as declared, before anything is unpacked."""
+LONGEST_S, BYTES_PER_S = 20.0, 20 * MIB
+"""Seconds that the first reading may take, and a second more for so many bytes."""
 
 
 @dataclass
@@ -42,6 +50,27 @@ def read_nir(path: Path | str) -> NirFile:
         raise InputError(
             f"{shown(path)}: NIR files are HDF5, which h5py reads. Install it: pip install 'sastdeploy[nir]'."
         ) from error
+    with open_regular(path, limit=MAX_BYTES) as opened:
+        size = opened.seek(0, 2)
+    _require_an_end(path, LONGEST_S + size / BYTES_PER_S)
+    return _read(path, h5py)
+
+
+def _require_an_end(path: Path | str, seconds: float) -> None:
+    """Refuse a file that a process of its own does not come to the end of; whether it is whole is seen later."""
+    command = [sys.executable, "-m", "sastdeploy.exchange.nir.read", str(path)]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        reason = f"reading it did not end within {seconds:.0f} s"
+    else:
+        if done.returncode >= 0:
+            return
+        reason = "the HDF5 library fails on it"
+    raise InputError(f"{shown(path)}: is damaged ({reason}). Write it again, with nir.write.")
+
+
+def _read(path: Path | str, h5py: Any) -> NirFile:
     with (
         open_regular(path, limit=MAX_BYTES) as opened,
         parsing(path, "NIR file", "Write it again, with nir.write."),
@@ -125,3 +154,9 @@ class _Reader:
 
 def _text(value: Any) -> str:
     return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+
+
+if __name__ == "__main__":
+    import h5py
+
+    _read(sys.argv[1], h5py)
