@@ -345,7 +345,9 @@ def test_a_file_on_which_hdf5_never_ends_is_refused(tmp_path, monkeypatch, place
 def test_a_file_on_which_hdf5_fails_is_refused(tmp_path, monkeypatch):
     path = one_neuron(tmp_path / "a.nir", lif())
     monkeypatch.setattr(read.sys, "executable", "/bin/false")
-    assert from_nir(path, dialect="nir").graph.nodes  # a process that merely refuses leaves the word to the reading here
+    assert from_nir(
+        path, dialect="nir"
+    ).graph.nodes  # a process that merely refuses leaves the word to the reading here
     killed = tmp_path / "python"
     killed.write_text("#!/bin/sh\nkill -9 $$\n")
     killed.chmod(0o755)
