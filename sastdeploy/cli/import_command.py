@@ -62,12 +62,19 @@ from sastdeploy.cli.options import FORCE, JSON
     show_default=True,
     help="The network sees counts divided by it: 1, or at least --clip.",
 )
+@click.option(
+    "--check",
+    "recorded",
+    type=click.Path(),
+    default=None,
+    help="Compare with the spikes that the framework recorded: .npz of input [N, T, ...] and each neuron node's spikes by name.",
+)
 @FORCE
 @JSON
 def command(
     file: str, out: str, dialect: str | None, dt: float | None, reset: str | None, reset_delay: int | None,
     spikes_per_step: str | None, gain: str | None, dataset: str | None, time_bins: int, clip: int, divisor: float,
-    force: bool, as_json: bool,
+    recorded: str | None, force: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Turn FILE, a network of another framework in NIR, into one that compile takes.
 
@@ -75,12 +82,14 @@ def command(
     """
     import json
     import shlex
+    from dataclasses import replace
 
     from sastdeploy import Framing, from_nir, save_network
     from sastdeploy._files import atomic
     from sastdeploy._files.reading import exists
     from sastdeploy.cli.network_tables import network_record, print_network
     from sastdeploy.errors import InputError
+    from sastdeploy.exchange.recorded import check_recorded
 
     atomic.check_writable(Path(out), inputs=(file,))
     if exists(out) and not force:
@@ -89,9 +98,17 @@ def command(
         file, dialect=dialect, dt=dt, reset=reset, reset_delay=reset_delay, spikes_per_step=spikes_per_step, gain=gain,
         framing=Framing(dataset, time_bins, clip=clip, divisor=divisor),
     )  # fmt: skip
+    checked = check_recorded(network, recorded) if recorded else None
+    if checked:
+        network = replace(network, provenance={**network.provenance, "checked": checked})
     save_network(out, network)
     if as_json:
         click.echo(json.dumps({"file": file, "out": out, **network_record(network)}, indent=2))
         return
     print_network(network, file)
+    if checked:
+        click.echo(
+            f"Compared with {recorded}: {checked['spikes']:,} spikes of {checked['layers']} layers in {checked['recordings']} x "
+            f"{checked['steps']} steps, all equal."
+        )
     click.echo(f"Wrote {out}.\nNext: sastdeploy compile {shlex.quote(out)}")

@@ -56,7 +56,7 @@ def print_network(network: ImportedNetwork, title: str) -> None:
             "Dialect: " + ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in rules.items()) + "."
         )
     for neuron in network.semantics.get("neurons", ()):
-        click.echo(f"{neuron['name']}: {neuron['told']}.")
+        click.echo(f"{neuron['name']}: {neuron['computed']}.")
     frames, divisor = network.preprocessing, network.graph.input.divisor
     click.echo(
         f"Recordings: {network.dataset}, frames {'x'.join(map(str, frames.frame_shape))} (P, H, W) in {frames.time_bins} time bins; the network "

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from sastdeploy.compiler.ir.graph import Graph
+from sastdeploy.compiler.ir.nodes import Lif
 from sastdeploy.errors import InputError
 from sastdeploy.exchange.parts import Array
 
@@ -30,8 +31,12 @@ def require_agreement(
         InputError: the first difference: layer, step, neuron, both values, the membrane, and the likely cause.
     """
     x = np.random.default_rng(0).integers(0, 4, (_SAMPLES, _STEPS, *shape)).astype(np.float64)
-    theirs = _spikes_of(net, neurons, x)
-    names = [node.name for node in graph.nodes if hasattr(node, "spike_test")]
+    return require_spikes(graph, x, _spikes_of(net, neurons, x), "the module")
+
+
+def require_spikes(graph: Graph, x: Array, theirs: Sequence[Array], whose: str) -> dict[str, Any]:
+    """As `require_agreement`, with the spikes ``[N, T, ...]`` that every layer sent for the values ``x [N, T, ...]``."""
+    names = [node.name for node in graph.nodes if isinstance(node, Lif)]
     ours, membranes = _run(graph, x)
     for name, spikes, membrane, wanted in zip(names, ours, membranes, theirs):
         wanted = wanted.reshape(spikes.shape)
@@ -42,10 +47,12 @@ def require_agreement(
         at = (sample, step, *place)
         raise InputError(
             f"{name}: the first difference is at step {step}, neuron {[int(i) for i in place]}: the graph sends {spikes[at]:g} with a "
-            f"membrane of {membrane[at]:.9g}, the module {wanted[at]:g}. {_cause(graph, x, theirs)}"
+            f"membrane of {membrane[at]:.9g}, {whose} {wanted[at]:g}. {_cause(graph, x, theirs)}"
         )
     total = int(sum(spikes.sum() for spikes in ours))
-    return {"layers": len(names), "recordings": _SAMPLES, "steps": _STEPS, "spikes": total, "differences": 0}
+    return {
+        "layers": len(names), "recordings": x.shape[0], "steps": x.shape[1], "spikes": total, "differences": 0,
+    }  # fmt: skip
 
 
 def _run(graph: Graph, x: Array) -> tuple[list[Array], list[Array]]:
@@ -87,13 +94,16 @@ def _spikes_of(net: nn.Module, neurons: Sequence[nn.Module], x: Array) -> list[A
     return [np.stack(rows, 1) for rows in sent]
 
 
-def _cause(graph: Graph, x: Array, theirs: list[Array]) -> str:
-    """Return which other neuron would have sent the module's spikes, if one would."""
-    for test, reset, delay in product((">=", ">"), ("subtract", "zero", "none"), (0, 1)):
+def _cause(graph: Graph, x: Array, theirs: Sequence[Array]) -> str:
+    """Return which other neuron would have sent their spikes, if one would: the one that differs least."""
+    own = next(node for node in graph.nodes if isinstance(node, Lif))
+    others = sorted(
+        product((">=", ">"), ("subtract", "zero", "none"), (0, 1)),
+        key=lambda rules: sum(a != b for a, b in zip(rules, (own.spike_test, own.reset, own.reset_delay))),
+    )
+    for test, reset, delay in others:
         changes: dict[str, Any] = {"spike_test": test, "reset": reset, "reset_delay": delay}
-        nodes = tuple(
-            replace(node, **changes) if hasattr(node, "spike_test") else node for node in graph.nodes
-        )
+        nodes = tuple(replace(node, **changes) if isinstance(node, Lif) else node for node in graph.nodes)
         ours, _ = _run(graph.replace(nodes), x)
         if all(np.array_equal(a, b.reshape(a.shape)) for a, b in zip(ours, theirs)):
             return f"Spike test '{test}', reset '{reset}' and reset delay {delay} would agree."

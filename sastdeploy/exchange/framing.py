@@ -67,7 +67,7 @@ def network_of(name: str, parts: Sequence[Part], shape: tuple[int, ...], framing
         raise InputError(
             f"{name}: has {outputs} outputs; {len(classes)} classes are named. Name one for each."
         )
-    neurons = [{"name": part.name, "told": part.told} for part in parts if isinstance(part, Neurons)]
+    neurons = [{"name": part.name, "computed": part.computed} for part in parts if isinstance(part, Neurons)]
     return ImportedNetwork(
         graph, preprocessing, tuple(classes), framing.dataset or NOT_STATED, {"neurons": neurons}, {}
     )

@@ -44,8 +44,8 @@ def leaky(
         gain = 1.0 - alpha
     else:
         gain = _share(r * rules.dt / tau)
-    told = f"alpha = {formula} = {_span(alpha)}, gain = {_span(gain)}"
-    return _neurons(name, rules, alpha, gain, (1.0 - alpha), v_leak, v_threshold, v_reset, told)
+    computed = f"alpha = {formula} = {_span(alpha)}, gain = {_span(gain)}"
+    return _neurons(name, rules, alpha, gain, (1.0 - alpha), v_leak, v_threshold, v_reset, computed)
 
 
 def integrating(name: str, rules: Dialect, *, r: Array, v_threshold: Array, v_reset: Array) -> Neurons:
@@ -63,7 +63,7 @@ def integrating(name: str, rules: Dialect, *, r: Array, v_threshold: Array, v_re
 
 def _neurons(
     name: str, rules: Dialect, alpha: Array, gain: Array, leak: Array, v_leak: Array, v_threshold: Array,
-    v_reset: Array, told: str,
+    v_reset: Array, computed: str,
 ) -> Neurons:  # fmt: skip
     start = {"zero": np.zeros(1), "v_reset": v_reset, "v_leak": v_leak}[rules.initial]
     reasons = []
@@ -90,7 +90,7 @@ def _neurons(
         raise CompileError(*reasons)
     offset = leak * (v_leak - start)
     return Neurons(
-        name, alpha, gain, offset, threshold, rules.spike_test, rules.reset, rules.reset_delay, told
+        name, alpha, gain, offset, threshold, rules.spike_test, rules.reset, rules.reset_delay, computed
     )
 
 

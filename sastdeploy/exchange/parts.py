@@ -67,7 +67,7 @@ class Neurons:
     Args:
         alpha, gain, offset, threshold: one for all, per channel, or per neuron.
         spike_test, reset, reset_delay: as in `sastdeploy.compiler.ir.nodes.Lif`; reset ``zero`` is to u = 0.
-        told: how the numbers were computed, for the message where one is refused.
+        computed: how its numbers came about, for the message where one is refused.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Neurons:
     spike_test: str
     reset: str
     reset_delay: int
-    told: str = ""
+    computed: str = ""
 
 
 @dataclass(frozen=True)

@@ -156,8 +156,10 @@ def _leaky(where: str, module: Any) -> Part:
     if not ((beta > 0) & (beta <= 1)).all():
         return p.Refused(where, f"beta from {beta.min():g} to {beta.max():g}, outside (0, 1].")
     one, zero = np.ones(1), np.zeros(1)
-    told = f"beta = {beta.min():g} to {beta.max():g}, gain = 1"
-    return p.Neurons(where, beta, one, zero, _array(module.threshold), ">", module.reset_mechanism, 1, told)
+    computed = f"beta = {beta.min():g} to {beta.max():g}, gain = 1"
+    return p.Neurons(
+        where, beta, one, zero, _array(module.threshold), ">", module.reset_mechanism, 1, computed
+    )
 
 
 def _node(where: str, module: Any) -> Part:

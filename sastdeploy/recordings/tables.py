@@ -23,11 +23,11 @@ _PIECE = 4096
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
-def load_npz(path: Path) -> NDArray[Any]:
-    """Return the events of an archive: its only array, or its arrays x, y, t and p as the fields of one.
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an archive by their names.
 
     Raises:
-        InputError: no archive of plain arrays, more than `LARGEST_RECORDING` bytes unpacked, or arrays of other names.
+        InputError: no archive of plain arrays, or more than `LARGEST_RECORDING` bytes unpacked.
     """
     with (
         open_regular(path, limit=LARGEST_RECORDING) as opened,
@@ -40,7 +40,16 @@ def load_npz(path: Path) -> NDArray[Any]:
                 f"{shown(path)}: holds {len(members):,} arrays of {sum(m.file_size for m in members):,} bytes; allowed are "
                 f"{_MOST_MEMBERS} arrays and {LARGEST_RECORDING:,} bytes."
             )
-        arrays = {member.filename.removesuffix(".npy"): _member(archive, member) for member in members}
+        return {member.filename.removesuffix(".npy"): _member(archive, member) for member in members}
+
+
+def load_npz(path: Path) -> NDArray[Any]:
+    """Return the events of an archive: its only array, or its arrays x, y, t and p as the fields of one.
+
+    Raises:
+        InputError: as `load_arrays`, or arrays of other names.
+    """
+    arrays = load_arrays(path)
     names = {name.lower(): name for name in arrays}
     fields = {
         letter: next((names[n] for n in FIELDS[letter] if n in names), None)
