@@ -86,6 +86,8 @@ BAD_TEXT = {
     "unknown kind": ("= lif", "= lfi", "g: line 4: not a node (unknown kind 'lfi'; allowed: input, dense, "),
     "unknown field": ('"alpha"', '"alhpa"', "g: line 4: not a node ("),
     "no fields": ('fc.lif = lif {"alpha": 0.5, "threshold": {"f8[2]": [1.0, 1.0]}}', "fc.lif", "g: line 4: not a node ("),
+    "a number too large": ("[0.125, 0.0]", "[1" + "0" * 400 + ", 0.0]", "g: line 3: not a node (int too large to convert to float)."),
+    "nested deep": ("[0.125, 0.0]", "[" * 100_000, "g: line 3: not a node (maximum recursion depth exceeded"),
     "unknown dtype": ("f8[2]", "f4[2]", "g: line 3: not a node ('f4')."),
     "too few values": ("[0.125, 0.0]", "[0.125]", "g: line 3: not a node (cannot reshape"),
     "missing tensor": ('{"f8[2]": [0.125, 0.0]}', '"f8[2]@beef"', "g: line 3: not a node (tensor beef is missing)."),

@@ -150,7 +150,7 @@ class PlainAdam:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """As `FusedAdam.load_state_dict`; rates and decays are this run's own."""
         parameters = list(self._network.parameters())
-        if set(state["state"]) != set(range(len(parameters))):
+        if not isinstance(state["state"], dict) or set(state["state"]) != set(range(len(parameters))):
             raise ValueError("the optimiser's means do not fit the network")
         for index, parameter in enumerate(parameters):
             entry = state["state"][index]

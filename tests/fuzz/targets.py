@@ -88,6 +88,45 @@ def _read_checkpoint(folder: Path, content: bytes) -> object:
     return describe(load_checkpoint(_written(folder, "c.pt", content)).architecture)
 
 
+def _nirs(folder: Path) -> list[bytes]:
+    packed = (ROOT / "tests/fixtures/nir").glob("s*.nir.gz")
+    return [gzip.decompress(path.read_bytes()) for path in sorted(packed)]
+
+
+def _read_nir(folder: Path, content: bytes) -> object:
+    from sastdeploy import from_nir
+    from sastdeploy.exchange.nir import read
+
+    read.LONGEST_S = 3.0  # HDF5 does not end on some inputs
+    return from_nir(_written(folder, "n.nir", content))
+
+
+def _networks(folder: Path) -> list[bytes]:
+    from sastdeploy import from_nir, save_network
+
+    for number, content in enumerate(_nirs(folder)):
+        save_network(folder / f"{number}.pt", from_nir(_written(folder, "n.nir", content)))
+    return [path.read_bytes() for path in sorted(folder.glob("*.pt"))]
+
+
+def _mutated_networks(rng: random.Random, content: bytes, other: bytes) -> bytes:
+    """Change the graph's text, or what a checkpoint's mutation changes."""
+    if rng.random() < 0.4:
+        return containers.mutated_tensors(rng, content, other)
+    import torch
+
+    tree, target = torch.load(io.BytesIO(content), weights_only=True), io.BytesIO()
+    tree["manifest"]["graph"] = mutation.mutated_text(rng, tree["manifest"]["graph"])
+    torch.save(tree, target)
+    return target.getvalue()
+
+
+def _read_network(folder: Path, content: bytes) -> object:
+    from sastdeploy import compile, load_network
+
+    return compile(load_network(_written(folder, "n.pt", content)), "loihi_int8", neuron="profile")
+
+
 class _Stopped(Exception):
     """Ends a training after its first epoch."""
 
@@ -451,6 +490,8 @@ TARGETS = {
     target.name: target
     for target in (
         Target("checkpoint", _checkpoints, containers.mutated_tensors, _read_checkpoint),
+        Target("nir", _nirs, mutation.mutated_bytes, _read_nir),
+        Target("network", _networks, _mutated_networks, _read_network),
         Target("state", _states, containers.mutated_tensors, _read_state),
         Target("program", _programs, containers.mutated_onnx, _read_program),
         Target("profile", _files("profiles/*.yaml"), _yaml, _read_profile),

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sastdeploy._files.reading import reason
 from sastdeploy.compiler.ir.graph import Graph, check_graph
 from sastdeploy.compiler.ir.nodes import NODES, Node
 from sastdeploy.errors import InputError
@@ -62,12 +63,12 @@ def parse_graph(text: str, tensors: dict[str, NDArray[Any]], where: str = "graph
     for number, line in enumerate(lines[1:], 2):
         try:
             nodes.append(_parse_node(line, tensors))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise InputError(f"{where}: line {number}: not a node ({error}).") from error
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+            raise InputError(f"{where}: line {number}: not a node ({reason(error)}).") from error
     graph = Graph(lines[0].removeprefix("graph "), tuple(nodes))
     try:
         check_graph(graph)
-    except (TypeError, AttributeError, ValueError) as error:
+    except (TypeError, AttributeError, ValueError, LookupError, ArithmeticError) as error:
         raise InputError(f"{where}: a value has the wrong type ({error}).") from error
     return graph
 

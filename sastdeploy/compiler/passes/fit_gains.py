@@ -65,7 +65,7 @@ def _fit(node: Synapses, profile: HardwareProfile) -> Synapses:
 
 def too_small(gain: float) -> bool:
     """Return whether a gain rounds to no ``M / 2^r`` above 0: with it, no sum of 32 bits reaches half an LSB."""
-    return bool(np.rint(np.ldexp(gain, MAX_SHIFT)) < 1)
+    return gain <= 0.5 ** (MAX_SHIFT + 1)
 
 
 def fit_gain(gain: float, where: str) -> tuple[int, int]:
