@@ -175,6 +175,10 @@ def test_plain_onnxruntime_gives_the_reference_engines_integers(data, tmp_path):
         assert np.array_equal(outputs[f"{name}/overflow_high"], expected.overflow_high[:, position])
 
 
+@pytest.mark.skipif(
+    tuple(map(int, onnx.__version__.split(".")[:2])) < (1, 23),
+    reason="the evaluator of onnx before 1.23 does not find a Scan's weights, which stand outside its body",
+)
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_onnx_own_evaluator_gives_the_same_integers(data):
