@@ -102,6 +102,8 @@ WRONG = {
                      "key 'weights.bits.source': must not be empty, found ' '."),
     "bare number": ('{value: 8, source: "paper, section 5.1 and Table 4: INT8"}', "8",
                     """key 'weights.bits': write {value: 8, source: "where it is from"}, found 8."""),
+    "an optional limit of nothing": ("limits:\n", "limits:\n  count: null\n",
+                    """key 'limits.count': write {value: null, source: "where it is from"}, found null."""),
     "duplicate": ("name: loihi_int8", "name: loihi_int8\nname: other", "line 5: key 'name' stands twice. Keep one of them."),
     "text for number": ("{value: 8,", '{value: "8",', "key 'weights.bits.value': must be a whole number, found '8'."),
     "too many bits": ("{value: 8,", "{value: 9,",

@@ -85,7 +85,9 @@ class _Sourced(_Strict, Generic[Value]):
     @classmethod
     def _has_a_source(cls, entry: Any) -> Any:
         if not isinstance(entry, dict | cls):
-            raise ValueError(f'write {{value: {entry}, source: "where it is from"}}')
+            raise ValueError(
+                f'write {{value: {"null" if entry is None else entry}, source: "where it is from"}}'
+            )
         return entry
 
 
@@ -93,6 +95,8 @@ def _real(value: Any) -> Any:
     return float(value) if type(value) is int else value
 
 
+_LEFT_OUT: Any = None
+"""Default of an entry that a file may leave out, but not give without value and source."""
 _Limit = _Sourced[Annotated[int, Field(ge=1)] | None]
 _Energy = _Sourced[Annotated[float, BeforeValidator(_real), Field(ge=0, allow_inf_nan=False)] | None]
 
@@ -111,7 +115,7 @@ class _Membrane(_Strict):
 class _Leak(_Strict):
     shift: _Sourced[Annotated[int, Field(ge=0, le=15)]]
     rounding: _Sourced[Literal["floor", "toward_zero", "nearest"]]
-    form: _Sourced[Literal["multiplier", "shift", "none"]] | None = None
+    form: _Sourced[Literal["multiplier", "shift", "none"]] = _LEFT_OUT
 
 
 class _Accumulator(_Strict):
@@ -129,11 +133,11 @@ class _Limits(_Strict):
     fan_in: _Limit
     fan_out: _Limit
     memory_bytes: _Limit
-    inputs: _Limit | None = None
-    outputs: _Limit | None = None
-    channels: _Limit | None = None
-    kernel: _Limit | None = None
-    count: _Limit | None = None
+    inputs: _Limit = _LEFT_OUT
+    outputs: _Limit = _LEFT_OUT
+    channels: _Limit = _LEFT_OUT
+    kernel: _Limit = _LEFT_OUT
+    count: _Limit = _LEFT_OUT
 
 
 _Count = Annotated[int, Field(ge=1)]
