@@ -40,7 +40,7 @@ def first(name, *places):
 Neuron = first('Neuron', 'networks.architecture', 'architecture')
 Checkpoint = first('Checkpoint', 'networks.checkpoint', 'checkpoint')
 Frames = first('Frames', 'recordings.frames', 'frames')
-Preprocessing = first('Preprocessing', 'recordings.frames', 'frames')
+Preprocessing = first('Preprocessing', 'recordings.preprocessing', 'recordings.frames', 'frames')
 load_profile = first('load_profile', 'compiler.profiles', 'hardware')
 load_architecture = first('load_architecture', 'networks.builtin', 'networks')
 from sastdeploy.simulator import engine
