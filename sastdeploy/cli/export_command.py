@@ -95,12 +95,12 @@ def _vectors(
 
     recordings = None
     if dataset is not None:
-        found = dataset_facts(dataset).name
-        for remark in check_fit(program, found):
+        name = dataset_facts(dataset).name
+        for remark in check_fit(program, name):
             click.echo(f"{program.name}: {remark}", err=True)
         own = program.preprocessing
         recordings = load_data(
-            found, "test", data, time_bins=own.time_bins, window_us=own.window_us, limit=limit
+            name, "test", data, time_bins=own.time_bins, window_us=own.window_us, limit=limit
         )
     export = export_vectors(program, out, recordings, force=force)
     if as_json:

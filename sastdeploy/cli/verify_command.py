@@ -65,9 +65,9 @@ def command(program: str, dataset: str | None, split: str, limit: int, random: i
         )
         own = {name: frames}
     with progress_of("comparing") as show:
-        found = verify(loaded, own, random=random, seed=seed, progress=show)
+        verification = verify(loaded, own, random=random, seed=seed, progress=show)
     if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=2))
+        click.echo(json.dumps(verification.to_dict(), indent=2))
     else:
         from sastdeploy.cli.terminal import print_table
 
@@ -78,15 +78,17 @@ def command(program: str, dataset: str | None, split: str, limit: int, random: i
                 f"{proof.values:,}",
                 proof.absent or ("differs" if proof.difference else "equal"),
             )
-            for proof in found.engines
+            for proof in verification.engines
         ]
-        print_table(("engine", "recordings", "integers", "beside the reference"), rows, title=found.program)
-        kinds = ", ".join(f"{count} {kind}" for kind, count in found.inputs.items())
-        click.echo(
-            f"Recordings: {kinds}. In them {found.spikes:,} spikes, {found.ties:,} membranes exactly at their threshold, "
-            f"{found.overflows:,} beyond their format."
+        print_table(
+            ("engine", "recordings", "integers", "beside the reference"), rows, title=verification.program
         )
-    if found.first_difference is not None:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in verification.inputs.items())
+        click.echo(
+            f"Recordings: {kinds}. In them {verification.spikes:,} spikes, {verification.ties:,} membranes exactly at their threshold, "
+            f"{verification.overflows:,} beyond their format."
+        )
+    if verification.first_difference is not None:
         raise SimulationError(
-            f"{program}: {found.first_difference}. Do not deploy it; please report this with the program's file."
+            f"{program}: {verification.first_difference}. Do not deploy it; please report this with the program's file."
         )

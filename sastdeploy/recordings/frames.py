@@ -309,6 +309,13 @@ class LabelledFrames:
         )
 
 
+def frames_of(recordings: Frames | LabelledFrames | NDArray[np.integer]) -> Frames:
+    """Return the frames of recordings in any form that a program takes; counts are ``[N, T, P, H, W]``."""
+    if isinstance(recordings, LabelledFrames):
+        return recordings.frames
+    return recordings if isinstance(recordings, Frames) else Frames.from_dense(recordings)
+
+
 def index_dtype(inputs: int) -> type[np.unsignedinteger]:
     """Return the smallest of uint16 and uint32 that numbers ``inputs`` inputs."""
     return np.uint16 if inputs <= 1 << 16 else np.uint32

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
 from sastdeploy.program.records import Program
-from sastdeploy.recordings.frames import Frames, LabelledFrames
+from sastdeploy.recordings.frames import Frames, LabelledFrames, frames_of
 from sastdeploy.simulator.recording import length_remarks
 from sastdeploy.simulator.result import RunResult
 
@@ -83,9 +83,7 @@ def simulate(
     """
     from sastdeploy.simulator import engine as engines
 
-    if isinstance(counts, LabelledFrames):
-        counts = counts.frames
-    frames = counts if isinstance(counts, Frames) else Frames.from_dense(counts)
+    frames = frames_of(counts)
     if engine == AUTO:
         engine = "reference" if len(frames) <= FEW else "numba"
     names = engines.check_options(program, engine, threads, trace)

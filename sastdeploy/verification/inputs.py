@@ -48,12 +48,12 @@ def adversarial_counts(program: Program, rng: np.random.Generator) -> Counts:
 def tied_counts(program: Program, recordings: int, rng: np.random.Generator) -> Counts:
     """Return those of some random recordings whose membranes meet their thresholds exactly most often."""
     candidates = random_counts(program, CANDIDATES, rng)
-    found = np.zeros(CANDIDATES, np.int64)
+    met = np.zeros(CANDIDATES, np.int64)
     names = traced(program)
     for n in range(CANDIDATES):
         frames = Frames.from_dense(candidates[n : n + 1])
-        found[n] = ties(program, engine.run(program, frames, engine="numba", threads=1, trace=names))
-    return candidates[np.sort(np.argsort(-found, kind="stable")[:recordings])]
+        met[n] = ties(program, engine.run(program, frames, engine="numba", threads=1, trace=names))
+    return candidates[np.sort(np.argsort(-met, kind="stable")[:recordings])]
 
 
 def traced(program: Program) -> tuple[str, ...]:

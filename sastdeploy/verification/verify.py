@@ -14,7 +14,7 @@ from sastdeploy.errors import InputError, SimulationError
 from sastdeploy.program.check import check_program
 from sastdeploy.program.file import program_hash
 from sastdeploy.program.records import Program
-from sastdeploy.recordings.frames import Frames, LabelledFrames, require_fit
+from sastdeploy.recordings.frames import Frames, LabelledFrames, frames_of, require_fit
 from sastdeploy.simulator.result import RunResult
 from sastdeploy.verification.engines import Engine, all_engines, reference
 from sastdeploy.verification.inputs import made_inputs, ties, traced
@@ -129,8 +129,8 @@ def verify(
 
     Example::
 
-        found = verify(load_program("program.onnx"))
-        print(found.equal, sum(proof.values for proof in found.engines))
+        verification = verify(load_program("program.onnx"))
+        print(verification.equal, sum(proof.values for proof in verification.engines))
     """
     check_program(program)
     if not 1 <= random <= 10_000:
@@ -143,8 +143,7 @@ def verify(
 
 
 def _fitting(program: Program, name: str, recordings: Any) -> Frames:
-    frames = recordings.frames if isinstance(recordings, LabelledFrames) else recordings
-    frames = frames if isinstance(frames, Frames) else Frames.from_dense(frames)
+    frames = frames_of(recordings)
     own = program.preprocessing
     require_fit(
         frames, own.frame_shape, own.time_bins, f"program {program.name}",
@@ -259,8 +258,8 @@ def _in_traces(name: str, kind: str, start: int, expected: RunResult, result: Ru
                 continue
             recording, step, neuron = (int(i) for i in np.unravel_index(int(np.argmax(a != b)), a.shape))
             place = (recording, step, neuron)
-            found = ((recording, step, number, neuron, order), what, layer, int(a[place]), int(b[place]))
-            first = found if first is None or found[0] < first[0] else first
+            difference = ((recording, step, number, neuron, order), what, layer, int(a[place]), int(b[place]))
+            first = difference if first is None or difference[0] < first[0] else first
     if first is None:
         return None
     (recording, step, _, neuron, _), what, layer, wanted, got = first

@@ -21,7 +21,7 @@ from sastdeploy.exchange.vectors.values import Signal, signals, words
 from sastdeploy.program.check import check_program
 from sastdeploy.program.file import program_hash
 from sastdeploy.program.records import Program
-from sastdeploy.recordings.frames import Frames, LabelledFrames, require_fit
+from sastdeploy.recordings.frames import Frames, LabelledFrames, frames_of, require_fit
 
 SCHEMA = "sastdeploy.vectors/1"
 MOST_VALUES = 20_000_000
@@ -76,8 +76,8 @@ def export_vectors(
     check_program(program)
     frames = _frames(program, recordings)
     _check_size(program, frames)
-    found, target = signals(program, frames), Path(folder)
-    contents = dict(_contents(program, frames, found))
+    recorded, target = signals(program, frames), Path(folder)
+    contents = dict(_contents(program, frames, recorded))
     earlier = _earlier(target)
     if earlier != contents:
         if earlier and not force:
@@ -87,15 +87,14 @@ def export_vectors(
         with replacing_folder(target, force=force) as fresh:
             for name, content in contents.items():
                 (fresh / name).write_bytes(content)
-    values = sum(signal.values.size for signal in found)
-    return VectorsExport(target, tuple(contents), len(frames), values, tuple(map(_facts, found)))
+    values = sum(signal.values.size for signal in recorded)
+    return VectorsExport(target, tuple(contents), len(frames), values, tuple(map(_facts, recorded)))
 
 
 def _frames(program: Program, recordings: Any) -> Frames:
     if recordings is None:
         return check_frames(program, MOST_VALUES)
-    frames = recordings.frames if isinstance(recordings, LabelledFrames) else recordings
-    frames = frames if isinstance(frames, Frames) else Frames.from_dense(frames)
+    frames = frames_of(recordings)
     own = program.preprocessing
     require_fit(
         frames, own.frame_shape, own.time_bins, f"program {program.name}",
@@ -150,12 +149,12 @@ def _facts(signal: Signal) -> dict[str, Any]:
     }
 
 
-def _contents(program: Program, frames: Frames, found: list[Signal]) -> Iterator[tuple[str, bytes]]:
+def _contents(program: Program, frames: Frames, recorded: list[Signal]) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of every file; the index, which lists them, last."""
-    files = [("vectors.npz", _npz(found)), ("README.md", _readme(program, len(frames), found).encode())]
-    *stepped, scores = found
+    files = [("vectors.npz", _npz(recorded)), ("README.md", _readme(program, len(frames), recorded).encode())]
+    *stepped, scores = recorded
     for n in range(len(frames)):
-        for signal in found:
+        for signal in recorded:
             head = f"// {signal.layer} {signal.kind}, recording {n}: {signal.bits} bits{', signed' if signal.signed else ''}\n"
             text = head + "\n".join(words(signal, n)) + "\n"
             files.append((f"{n}.{_stem(signal)}.hex", text.encode()))
@@ -168,7 +167,7 @@ def _contents(program: Program, frames: Frames, found: list[Signal]) -> Iterator
     yield from files
     index = {
         "schema": SCHEMA, "program": program.name, "program_hash": program_hash(program), "recordings": len(frames),
-        "signals": list(map(_facts, found)), "files": [*(name for name, _ in files), _INDEX],
+        "signals": list(map(_facts, recorded)), "files": [*(name for name, _ in files), _INDEX],
     }  # fmt: skip
     yield _INDEX, (json.dumps(index, indent=2) + "\n").encode()
 
@@ -177,11 +176,11 @@ def _stem(signal: Signal) -> str:
     return signal.layer if signal.layer == signal.kind else f"{signal.layer}.{signal.kind}"
 
 
-def _npz(found: list[Signal]) -> bytes:
+def _npz(recorded: list[Signal]) -> bytes:
     """Return the arrays, a step's values in their shape; no time is written, so that equal arrays give equal bytes."""
     content = io.BytesIO()
     arrays = {
-        _stem(signal): signal.values.reshape(*signal.values.shape[:-1], *signal.shape) for signal in found
+        _stem(signal): signal.values.reshape(*signal.values.shape[:-1], *signal.shape) for signal in recorded
     }
     np.savez(content, **arrays)  # type: ignore[arg-type]  # a keyword for every array
     return content.getvalue()
@@ -197,11 +196,11 @@ def _csv(own: list[Signal], recording: int) -> str:
     return "\n".join([head, *(",".join(map(str, row)) for row in rows)]) + "\n"
 
 
-def _readme(program: Program, recordings: int, found: list[Signal]) -> str:
+def _readme(program: Program, recordings: int, recorded: list[Signal]) -> str:
     rows = "\n".join(
         f"| {signal.layer} | {signal.kind} | {' x '.join(map(str, signal.shape))} | "
         f"{signal.bits}{' signed' if signal.signed else ''} |"
-        for signal in found
+        for signal in recorded
     )
     own = program.preprocessing
     lines = (_lif_line(layer) for layer in program.layers if layer.lif is not None)

@@ -39,19 +39,19 @@ def signals(program: Program, frames: Frames) -> list[Signal]:
     names = tuple(layer.name for layer in program.layers if layer.lif is not None)
     result = engine.run(program, frames, engine="reference", trace=names)
     counts = np.minimum(frames.dense(), np.uint8(program.preprocessing.c_clip))
-    found = [Signal("input", "counts", counts.shape[2:], 8, False, counts.reshape(*counts.shape[:2], -1))]
+    recorded = [Signal("input", "counts", counts.shape[2:], 8, False, counts.reshape(*counts.shape[:2], -1))]
     for layer, shape, after in zip(program.layers, program.shapes(), program.shapes()[1:]):
-        source = found[-1].values
+        source = recorded[-1].values
         sums = np.array([_sums(layer, recording, shape) for recording in source])
         sums = sums.reshape(*source.shape[:2], -1).astype(np.int32)
-        found.append(Signal(layer.name, "sums", after, _bits(sums), True, sums))
+        recorded.append(Signal(layer.name, "sums", after, _bits(sums), True, sums))
         if layer.lif is not None:
             trace = result.traces[layer.name]
             bits = max(layer.lif.membrane.bits, _bits(trace.membranes))
-            found.append(Signal(layer.name, "membranes", after, bits, True, trace.membranes))
-            found.append(Signal(layer.name, "spikes", after, _unsigned(trace.spikes), False, trace.spikes))
+            recorded.append(Signal(layer.name, "membranes", after, bits, True, trace.membranes))
+            recorded.append(Signal(layer.name, "spikes", after, _unsigned(trace.spikes), False, trace.spikes))
     scores = result.scores
-    return [*found, Signal("scores", "scores", scores.shape[1:], 32, True, scores)]
+    return [*recorded, Signal("scores", "scores", scores.shape[1:], 32, True, scores)]
 
 
 def _sums(layer: object, steps: Integers, shape: tuple[int, int, int]) -> list[Integers]:
