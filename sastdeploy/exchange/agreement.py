@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sastdeploy.compiler.ir.graph import Graph
+from sastdeploy.compiler.ir.graph import Graph, stages
 from sastdeploy.compiler.ir.nodes import Lif
 from sastdeploy.errors import InputError
 from sastdeploy.exchange.parts import Array
@@ -36,7 +37,7 @@ def require_agreement(
 
 def require_spikes(graph: Graph, x: Array, theirs: Sequence[Array], whose: str) -> dict[str, Any]:
     """As `require_agreement`, with the spikes ``[N, T, ...]`` that every layer sent for the values ``x [N, T, ...]``."""
-    names = [node.name for node in graph.nodes if isinstance(node, Lif)]
+    names = [neurons.name for neurons in lifs(graph)]
     ours, membranes = _run(graph, x)
     for name, spikes, membrane, wanted in zip(names, ours, membranes, theirs):
         wanted = wanted.reshape(spikes.shape)
@@ -53,6 +54,11 @@ def require_spikes(graph: Graph, x: Array, theirs: Sequence[Array], whose: str) 
     return {
         "layers": len(names), "recordings": x.shape[0], "steps": x.shape[1], "spikes": total, "differences": 0,
     }  # fmt: skip
+
+
+def lifs(graph: Graph) -> list[Lif]:
+    """Return the nodes of neurons, first to last."""
+    return [stage.lif for stage in stages(graph) if stage.lif is not None]
 
 
 def _run(graph: Graph, x: Array) -> tuple[list[Array], list[Array]]:
@@ -96,15 +102,15 @@ def _spikes_of(net: nn.Module, neurons: Sequence[nn.Module], x: Array) -> list[A
 
 def _cause(graph: Graph, x: Array, theirs: Sequence[Array]) -> str:
     """Return which other neuron would have sent their spikes, if one would: the one that differs least."""
-    own = next(node for node in graph.nodes if isinstance(node, Lif))
+    own = lifs(graph)[0]
     others = sorted(
         product((">=", ">"), ("subtract", "zero", "none"), (0, 1)),
         key=lambda rules: sum(a != b for a, b in zip(rules, (own.spike_test, own.reset, own.reset_delay))),
     )
     for test, reset, delay in others:
         changes: dict[str, Any] = {"spike_test": test, "reset": reset, "reset_delay": delay}
-        nodes = tuple(replace(node, **changes) if isinstance(node, Lif) else node for node in graph.nodes)
-        ours, _ = _run(graph.replace(nodes), x)
+        other = graph.map({Lif: partial(replace, **changes)})
+        ours, _ = _run(other, x)
         if all(np.array_equal(a, b.reshape(a.shape)) for a, b in zip(ours, theirs)):
             return f"Spike test '{test}', reset '{reset}' and reset delay {delay} would agree."
     return "No other spike test, reset or delay agrees: look at decay, gain and threshold."

@@ -9,8 +9,7 @@ import numpy as np
 
 from sastdeploy._files.reading import shown
 from sastdeploy.compiler.imported import ImportedNetwork
-from sastdeploy.compiler.ir.graph import shapes
-from sastdeploy.compiler.ir.nodes import Lif
+from sastdeploy.compiler.ir.graph import stages
 from sastdeploy.errors import InputError
 from sastdeploy.exchange.agreement import require_spikes
 from sastdeploy.exchange.parts import Array
@@ -30,11 +29,7 @@ def check_recorded(network: ImportedNetwork, path: Path | str) -> dict[str, Any]
     """
     path = Path(path)
     arrays = load_arrays(path)
-    sizes = [
-        (node, shape)
-        for node, shape in zip(network.graph.nodes, shapes(network.graph))
-        if isinstance(node, Lif)
-    ]
+    sizes = [stage.after for stage in stages(network.graph) if stage.lif is not None]
     names = [str(neuron["name"]) for neuron in network.semantics["neurons"]]
     if set(arrays) != {INPUT, *names}:
         raise InputError(
@@ -44,8 +39,7 @@ def check_recorded(network: ImportedNetwork, path: Path | str) -> dict[str, Any]
     begin = arrays[INPUT].shape[:2]
     x = _numbers(path, INPUT, arrays[INPUT], begin, network.graph.input.shape)
     theirs = [
-        _numbers(path, name, arrays[name], begin, shape)
-        for name, (_, shape) in zip(names, sizes, strict=True)
+        _numbers(path, name, arrays[name], begin, shape) for name, shape in zip(names, sizes, strict=True)
     ]
     return require_spikes(network.graph, x, theirs, "the framework")
 
