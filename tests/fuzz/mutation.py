@@ -200,7 +200,7 @@ def _change(rng, inside, key, places) -> None:
     elif kind == 3 and isinstance(value, list):
         inside[key] = value * rng.choice((0, 2, 50))
     elif kind == 4:
-        for _ in range(rng.choice((1, 3, 70, 200))):
+        for _ in range(rng.choice((1, 3, 70, 120))):  # twice, it can still be written
             value = [value] if rng.random() < 0.5 else {"a": value}
         inside[key] = value
     else:
