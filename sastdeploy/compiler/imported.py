@@ -14,7 +14,8 @@ from sastdeploy._files.reading import brief, is_printable
 from sastdeploy.compiler.ir.graph import Graph, check_graph
 from sastdeploy.compiler.ir.text import parse_graph, print_graph
 from sastdeploy.errors import InputError
-from sastdeploy.networks.checkpoint import Checkpoint, checkpoint_of, is_plain, load_tensors, save_arrays
+from sastdeploy.networks.checkpoint import MAX_BYTES, Checkpoint, checkpoint_of, is_plain
+from sastdeploy.networks.tensors import load_tensors, save_arrays
 from sastdeploy.recordings.preprocessing import Preprocessing
 
 FORMAT, FORMAT_VERSION = "sastdeploy.network", 1
@@ -97,7 +98,7 @@ def load_network(path: Path | str) -> Checkpoint | ImportedNetwork:
 
         compilation = compile(load_network("imported.pt"), "loihi_int8")
     """
-    content = load_tensors(path)
+    content = load_tensors(path, limit=MAX_BYTES)
     if content.get("format") != FORMAT:
         return checkpoint_of(content, path)
     version = content.get("format_version")

@@ -5,17 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sastdeploy._files import atomic
-from sastdeploy._files.reading import bounded, brief, is_printable, open_regular, shown
+from sastdeploy._files.reading import brief, is_printable, shown
 from sastdeploy.errors import InputError
 from sastdeploy.networks.architecture import Architecture, shortened
 from sastdeploy.networks.builtin import (
@@ -24,6 +22,7 @@ from sastdeploy.networks.builtin import (
     architecture_to_dict,
     parameter_shapes,
 )
+from sastdeploy.networks.tensors import load_tensors, save_arrays
 from sastdeploy.recordings.preprocessing import Preprocessing
 
 FORMAT_VERSION = 1
@@ -80,33 +79,6 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
     save_arrays(path, content, arrays)
 
 
-def save_arrays(path: Path | str, content: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
-    """Write what `load_tensors` reads: plain values, and arrays by name under ``parameters``.
-
-    Raises:
-        InputError: the path cannot be written, or the disk is full.
-    """
-    import torch
-
-    parameters = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
-    save_tensors(path, {**content, "parameters": parameters})
-
-
-def save_tensors(path: Path | str, content: dict[str, Any]) -> None:
-    """Write what `load_tensors` reads, in one step.
-
-    Raises:
-        InputError: the path cannot be written, or the disk is full.
-    """
-    import torch
-
-    with atomic.replacing(path) as temporary:
-        try:
-            torch.save(content, temporary)
-        except RuntimeError as error:  # What torch makes of a full disk.
-            raise OSError(str(error).splitlines()[0]) from error
-
-
 def load_checkpoint(path: Path | str) -> Checkpoint:
     """Return a checkpoint that is whole: every shape right, every value finite and in range. Executes nothing.
 
@@ -118,7 +90,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         checkpoint = load_checkpoint("ckpt.pt")
         print(checkpoint.dataset, checkpoint.training["selected"]["hard_accuracy"])
     """
-    return checkpoint_of(load_tensors(path), path)
+    return checkpoint_of(load_tensors(path, limit=MAX_BYTES), path)
 
 
 def checkpoint_of(content: dict[str, Any], path: Path | str) -> Checkpoint:
@@ -138,69 +110,6 @@ def checkpoint_of(content: dict[str, Any], path: Path | str) -> Checkpoint:
             f"Upgrade sastdeploy, or train again."
         )
     return _from_content(content, str(path))
-
-
-def load_tensors(path: Path | str, *, limit: int = MAX_BYTES) -> dict[str, Any]:
-    """Return the dict of tensors and plain values in a PyTorch file; code in it is refused, never run.
-
-    Raises:
-        InputError: the file is missing, unreadable, no PyTorch file, truncated, has more than ``limit`` bytes, or holds
-            anything else.
-    """
-    with open_regular(path, limit=limit) as opened:
-        return _tensors(opened, path)
-
-
-def _tensors(opened: BinaryIO, path: Path | str) -> dict[str, Any]:
-    import pickle
-    import warnings
-
-    import torch
-
-    magic = opened.read(4)
-    if magic != b"PK\x03\x04":
-        raise InputError(
-            f"{path}: is {'empty' if not magic else 'no checkpoint'}. Train one with 'sastdeploy train'."
-        )
-    _check_archive(opened, path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            content = torch.load(opened, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path}: holds something else than tensors and plain values, or is damaged, and was not loaded, because "
-            f"that could run foreign code. Only open checkpoints that sastdeploy has written."
-        ) from error
-    except Exception as error:  # torch raises RuntimeError, EOFError, KeyError, ... for damaged archives
-        raise InputError(f"{path}: is damaged or truncated. Copy or train it again.") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: holds a {type(content).__name__}, no checkpoint.")
-    if not bounded(content):
-        raise InputError(f"{path}: holds facts that nest too deep or are too many. Copy or train it again.")
-    return content
-
-
-def _check_archive(opened: BinaryIO, path: Path | str) -> None:
-    """Accept a zip file whose members are stored as they are, and match their sums, which torch does not look at."""
-    import zipfile
-
-    try:
-        size = opened.seek(0, os.SEEK_END)
-        with zipfile.ZipFile(opened) as archive:
-            members = archive.infolist()
-            packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
-            larger = packed or sum(member.file_size for member in members) > size
-            damaged = None if larger else archive.testzip()
-        opened.seek(0)
-    except Exception as error:  # BadZipFile, RuntimeError, zlib.error, ... for damaged archives
-        raise InputError(f"{path}: is damaged or truncated. Copy or train it again.") from error
-    if larger:
-        raise InputError(
-            f"{path}: would unpack to more than its own size, which no checkpoint does. Copy or train it again."
-        )
-    if damaged:
-        raise InputError(f"{path}: is damaged ({damaged} does not match its sum). Copy or train it again.")
 
 
 def check_checkpoint(checkpoint: Checkpoint, where: str) -> None:

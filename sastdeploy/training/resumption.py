@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from sastdeploy._files.reading import reason
 from sastdeploy.errors import InputError
 from sastdeploy.networks.architecture import shortened
-from sastdeploy.networks.checkpoint import MAX_BYTES, is_plain, load_tensors, save_tensors
+from sastdeploy.networks.checkpoint import MAX_BYTES, is_plain
+from sastdeploy.networks.tensors import load_tensors, save_tensors
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.optimiser import FusedAdam, PlainAdam
 
