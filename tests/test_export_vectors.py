@@ -179,7 +179,7 @@ def test_the_command(program, tmp_path, monkeypatch, capsys):
     code, out, _ = typed("--to", "vectors", "--out", "v", "--json")
     assert code == 0 and json.loads(out)["recordings"] == 3
     for words_, message in (
-        (("--to", "c", "--limit", "2"), "--dataset and --limit choose recordings for --to vectors"),
+        (("--to", "c", "--limit", "2"), "--limit chooses recordings of a data set"),
         (("--to", "vectors", "--name", "n"), "--name is for --to c"),
         (("--to", "vectors", "--limit", "2"), "--limit chooses recordings of a data set"),
     ):

@@ -10,6 +10,7 @@ from sastdeploy.cli.options import DATA, FORCE, JSON
 
 if TYPE_CHECKING:
     from sastdeploy.program.records import Program
+    from sastdeploy.recordings.frames import LabelledFrames
 
 
 @click.command()
@@ -30,10 +31,10 @@ if TYPE_CHECKING:
 @click.option(
     "--dataset",
     default=None,
-    help="Recordings of this data set, or of a folder of your own (vectors).  [default: three made ones]",
+    help="Recordings of this data set, or of a folder of your own, to check with.  [default: three made ones]",
 )
 @click.option(
-    "--limit", type=click.IntRange(1), default=None, help="This many test recordings (vectors).  [default: 3]"
+    "--limit", type=click.IntRange(1), default=None, help="This many test recordings.  [default: 3]"
 )
 @DATA
 @FORCE
@@ -46,27 +47,44 @@ def command(program: str, form: str, out: str, name: str | None, dataset: str | 
     """
     from sastdeploy import load_program
 
-    if form == "c" and (dataset or limit):
-        raise click.UsageError("--dataset and --limit choose recordings for --to vectors; leave them out.")
     if form == "vectors" and name is not None:
         raise click.UsageError("--name is for --to c; leave it out.")
     if limit and not dataset:
         raise click.UsageError("--limit chooses recordings of a data set; name one with --dataset.")
     loaded = load_program(program)
+    recordings = None if dataset is None else _recordings(loaded, dataset, limit or 3, data)
     if form == "c":
-        _c(loaded, out, name, force, as_json)
+        _c(loaded, out, recordings, name, force, as_json)
     else:
-        _vectors(loaded, out, dataset, limit or 3, data, force, as_json)
+        _vectors(loaded, out, recordings, force, as_json)
 
 
-def _c(program: Program, out: str, name: str | None, force: bool, as_json: bool) -> None:
+def _recordings(program: Program, dataset: str, limit: int, data: str | None) -> LabelledFrames:
+    from sastdeploy.cli.options import dataset_facts, load_data
+    from sastdeploy.simulator.simulate import check_fit
+
+    name = dataset_facts(dataset).name
+    for remark in check_fit(program, name):
+        click.echo(f"{program.name}: {remark}", err=True)
+    own = program.preprocessing
+    return load_data(name, "test", data, time_bins=own.time_bins, window_us=own.window_us, limit=limit)
+
+
+def _c(
+    program: Program,
+    out: str,
+    recordings: LabelledFrames | None,
+    name: str | None,
+    force: bool,
+    as_json: bool,
+) -> None:
     import json
     import shlex
 
     from sastdeploy import export_c
     from sastdeploy.cli.terminal import print_table
 
-    export = export_c(program, out, name=name, force=force)
+    export = export_c(program, out, recordings, name=name, force=force)
     if as_json:
         click.echo(json.dumps(export.to_dict(), indent=2))
         return
@@ -84,24 +102,13 @@ def _c(program: Program, out: str, name: str | None, force: bool, as_json: bool)
 
 
 def _vectors(
-    program: Program, out: str, dataset: str | None, limit: int, data: str | None, force: bool, as_json: bool
+    program: Program, out: str, recordings: LabelledFrames | None, force: bool, as_json: bool
 ) -> None:
     import json
 
     from sastdeploy import export_vectors
-    from sastdeploy.cli.options import dataset_facts, load_data
     from sastdeploy.cli.terminal import print_table
-    from sastdeploy.simulator.simulate import check_fit
 
-    recordings = None
-    if dataset is not None:
-        name = dataset_facts(dataset).name
-        for remark in check_fit(program, name):
-            click.echo(f"{program.name}: {remark}", err=True)
-        own = program.preprocessing
-        recordings = load_data(
-            name, "test", data, time_bins=own.time_bins, window_us=own.window_us, limit=limit
-        )
     export = export_vectors(program, out, recordings, force=force)
     if as_json:
         click.echo(json.dumps(export.to_dict(), indent=2))

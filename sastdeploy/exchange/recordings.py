@@ -3,9 +3,28 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sastdeploy.program.records import Program
-from sastdeploy.recordings.frames import LARGEST_COUNT, Frames
+from sastdeploy.recordings.frames import LARGEST_COUNT, Frames, LabelledFrames, frames_of, require_fit
+
+Recordings = Frames | LabelledFrames | NDArray[np.integer]
+
+
+def chosen_frames(program: Program, recordings: Recordings | None, most_bytes: int) -> Frames:
+    """Return the recordings as frames; those of `check_frames` where there are none.
+
+    Raises:
+        InputError: they do not fit the program.
+    """
+    if recordings is None:
+        return check_frames(program, most_bytes)
+    frames, own = frames_of(recordings), program.preprocessing
+    require_fit(
+        frames, own.frame_shape, own.time_bins, f"program {program.name}",
+        f"Use the data set it was trained on ({program.dataset}), or compile a program for this one.",
+    )  # fmt: skip
+    return frames
 
 
 def check_frames(program: Program, most_bytes: int) -> Frames:

@@ -12,9 +12,9 @@ import sastdeploy
 from sastdeploy._files.atomic import replacing_folder
 from sastdeploy._files.reading import shown
 from sastdeploy.errors import InputError
-from sastdeploy.exchange.c99.source import Source, plain, write_source
+from sastdeploy.exchange.c99.source import Source, index_type, plain, write_source
 from sastdeploy.exchange.c99.tables import filled
-from sastdeploy.exchange.recordings import check_frames
+from sastdeploy.exchange.recordings import Recordings, chosen_frames
 from sastdeploy.program.check import check_program
 from sastdeploy.program.file import program_hash
 from sastdeploy.program.layers.weights import stored_bits
@@ -26,12 +26,17 @@ SCHEMA = "sastdeploy.c_export/1"
 MOST_TABLE_BYTES = 64 << 20
 """Of constants: beyond it, compilers take minutes and gigabytes, and 32-bit indices would end."""
 CHECK_BYTES = 4 << 20
-"""Of the recordings that are written beside the source."""
+"""Of the random recordings that are written beside the source."""
+MOST_RECORDING_BYTES = 64 << 20
+"""Of recordings of one's own."""
 
-_RECORDINGS, _LINES, _README = "recordings.bin", "expected.txt", "README.md"
+_WRITTEN = ("main.c", "cortex_m.c", "cortex_m.ld", "Makefile", "README.md")
+_RECORDINGS, _LINES = "recordings.bin", "expected.txt"
+_MADE = ("example", "cortex_m.elf", "cortex_m.o", "cortex_m.txt")
+"""What ``make`` adds beside the object file under the program's name."""
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _MOST_LETTERS = 48
-_TAKEN = ("main", "string", "stdint", "stdio")
+_TAKEN = ("main", "cortex_m", "string", "stdint", "stdio")
 """Names whose files would take the place of others."""
 
 
@@ -72,19 +77,27 @@ class CExport:
 
 
 def export_c(
-    program: Program, folder: Path | str, *, name: str | None = None, force: bool = False
+    program: Program,
+    folder: Path | str,
+    recordings: Recordings | None = None,
+    *,
+    name: str | None = None,
+    force: bool = False,
 ) -> CExport:
     """Write the program as C99 source with an example, a Makefile, a README and recordings to check it with.
 
     Args:
-        folder: appears whole or not at all. name: what functions and types begin with; by default the program's name.
+        folder: appears whole or not at all. recordings: to check it with, frames or counts ``[N, T, P, H, W]``; by default
+            three random ones: sparse, dense, and every count at its largest.
+        name: what functions and types begin with; by default the program's name.
         force: replace an export of something else that is there; a folder with any other file is never touched.
 
     Returns:
         What was written, and the bytes of tables and state.
 
     Raises:
-        InputError: the program is invalid or too large, the name is no identifier, or the folder holds something else.
+        InputError: the program is invalid or too large, recordings do not fit it or are too many, the name is no
+            identifier, or the folder holds something else.
 
     Example::
 
@@ -93,12 +106,13 @@ def export_c(
     """
     check_program(program)
     identifier = _default_name(program.name) if name is None else _checked_name(name)
-    files = (f"{identifier}.h", f"{identifier}.c", "main.c", "Makefile", _README, _RECORDINGS, _LINES)
+    files = (f"{identifier}.h", f"{identifier}.c", *_WRITTEN, _RECORDINGS, _LINES)
     target = Path(folder)
     _check_folder(target, files, identifier)
     _check_size(program)
     source = write_source(program, identifier)
-    frames = check_frames(program, CHECK_BYTES)
+    frames = chosen_frames(program, recordings, CHECK_BYTES)
+    _check_recordings(program, frames)
     contents = dict(zip(files, _contents(program, identifier, source, frames)))
     if not (target.is_dir() and _equal(target, contents)):
         if not force and target.is_dir() and any(target.iterdir()):
@@ -147,7 +161,7 @@ def _check_folder(folder: Path, files: Iterable[str], name: str) -> None:
         return
     if not folder.is_dir():
         raise InputError(f"{shown(folder)}: is a file. Choose a folder with --out DIR.")
-    foreign = sorted({entry.name for entry in folder.iterdir()} - {*files, "example", f"{name}.o"})
+    foreign = sorted({entry.name for entry in folder.iterdir()} - {*files, *_MADE, f"{name}.o"})
     if foreign:
         raise InputError(
             f"{shown(folder)}: holds '{foreign[0]}', which is no part of an export of {name}; nothing was written. "
@@ -162,6 +176,15 @@ def _check_size(program: Program) -> None:
         raise InputError(
             f"program {program.name}: its weights take {size:,} bytes. Allowed: up to {MOST_TABLE_BYTES:,} in C source. "
             "Compile a smaller network, or one of fewer bits."
+        )
+
+
+def _check_recordings(program: Program, frames: Frames) -> None:
+    each = program.preprocessing.time_bins * frames.inputs
+    if each * len(frames) > MOST_RECORDING_BYTES:
+        raise InputError(
+            f"program {program.name}: {len(frames):,} recordings take {each * len(frames):,} bytes. Allowed: up to "
+            f"{MOST_RECORDING_BYTES:,}. Use --limit {max(1, MOST_RECORDING_BYTES // each)} or less."
         )
 
 
@@ -183,12 +206,12 @@ def _contents(program: Program, name: str, source: Source, frames: Frames) -> li
         "rows": rows, "columns": columns, "clip": preprocessing.c_clip, "recordings": len(frames),
         "table_bytes": f"{source.table_bytes:,}", "state_bytes": f"{source.state.bytes:,}",
         "shared_bytes": f"{source.state.shared_bytes:,}",
-        "classes": ",\n".join(map(_quoted, program.classes)),
+        "classes": ",\n".join(map(_quoted, program.classes)), "index": index_type(polarities * rows * columns),
     }  # fmt: skip
     texts = [
         source.header,
         source.source,
-        *(filled(file, **values) for file in ("main.c", "Makefile", _README)),
+        *(filled(file, **values) for file in _WRITTEN),
     ]
     return [text.encode() for text in texts] + [frames.dense().tobytes(), _expected(program, frames).encode()]
 
@@ -203,7 +226,7 @@ def _quoted(text: str) -> str:
 
 
 def _expected(program: Program, frames: Frames) -> str:
-    """Return what ``main.c`` prints for the recordings."""
+    """Return what ``main.c`` and ``cortex_m.c`` print for the recordings."""
     if not len(frames):
         return ""
     result = engine.run(program, frames, engine="reference")

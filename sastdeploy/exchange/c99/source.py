@@ -38,6 +38,11 @@ def plain(text: str) -> str:
     return _PLAIN.sub("_", text)
 
 
+def index_type(inputs: int) -> str:
+    """Return the C type of an event's index."""
+    return "uint16_t" if inputs <= 1 << 16 else "uint32_t"
+
+
 def write_source(program: Program, name: str) -> Source:
     """Return the C of a verified program whose functions and types begin with ``name``, a valid identifier."""
     parts = _parts(program, name)
@@ -52,7 +57,7 @@ def write_source(program: Program, name: str) -> Source:
     header = filled(
         "header.h", **common, inputs=inputs, polarities=polarities, rows=rows, columns=columns,
         time_bins=preprocessing.time_bins, classes=len(program.classes), clip=preprocessing.c_clip,
-        index="uint16_t" if inputs <= 1 << 16 else "uint32_t", sources=len(parts), layers=len(program.layers),
+        index=index_type(inputs), sources=len(parts), layers=len(program.layers),
         members="\n".join(text for _, _, text in state.members()),
     )  # fmt: skip
     *layers, readout = parts

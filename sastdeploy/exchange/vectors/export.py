@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import sastdeploy
 from sastdeploy._files.atomic import replacing_folder
 from sastdeploy._files.reading import parsing, read_text, shown
 from sastdeploy.errors import InputError
-from sastdeploy.exchange.recordings import check_frames
+from sastdeploy.exchange.recordings import Recordings, chosen_frames
 from sastdeploy.exchange.vectors.values import Signal, signals, words
 from sastdeploy.program.check import check_program
 from sastdeploy.program.file import program_hash
 from sastdeploy.program.records import Program
-from sastdeploy.recordings.frames import Frames, LabelledFrames, frames_of, require_fit
+from sastdeploy.recordings.frames import Frames
 
 SCHEMA = "sastdeploy.vectors/1"
 MOST_VALUES = 20_000_000
@@ -52,7 +51,7 @@ class VectorsExport:
 def export_vectors(
     program: Program,
     folder: Path | str,
-    recordings: Frames | LabelledFrames | NDArray[np.integer] | None = None,
+    recordings: Recordings | None = None,
     *,
     force: bool = False,
 ) -> VectorsExport:
@@ -74,7 +73,7 @@ def export_vectors(
         print(export.recordings, export.values)
     """
     check_program(program)
-    frames = _frames(program, recordings)
+    frames = chosen_frames(program, recordings, MOST_VALUES)
     _check_size(program, frames)
     recorded, target = signals(program, frames), Path(folder)
     contents = dict(_contents(program, frames, recorded))
@@ -89,18 +88,6 @@ def export_vectors(
                 (fresh / name).write_bytes(content)
     values = sum(signal.values.size for signal in recorded)
     return VectorsExport(target, tuple(contents), len(frames), values, tuple(map(_facts, recorded)))
-
-
-def _frames(program: Program, recordings: Any) -> Frames:
-    if recordings is None:
-        return check_frames(program, MOST_VALUES)
-    frames = frames_of(recordings)
-    own = program.preprocessing
-    require_fit(
-        frames, own.frame_shape, own.time_bins, f"program {program.name}",
-        f"Use the data set it was trained on ({program.dataset}), or compile a program for this one.",
-    )  # fmt: skip
-    return frames
 
 
 def _check_size(program: Program, frames: Frames) -> None:
