@@ -311,7 +311,7 @@ def _range(spread: dict[str, float] | None) -> str:
 @JSON
 def show(recording: str, out: str | None, time_bins: int, dataset: str | None, unit: str | None, columns: str | None, begin: str | None,
          window: float | None, force: bool, as_json: bool) -> None:  # fmt: skip
-    """Draw one RECORDING (.bin, .aedat, .npy, .npz, .csv or .txt) as PNG or GIF and print what it is like."""
+    """Draw one RECORDING (.bin, .aedat, .npy, .npz, .csv, .txt, .dat or .raw) as PNG or GIF and print what it is like."""
     from sastdeploy._files import atomic
     from sastdeploy._files.reading import shown
     from sastdeploy.cli.options import dataset_facts
@@ -324,14 +324,14 @@ def show(recording: str, out: str | None, time_bins: int, dataset: str | None, u
     path = Path(recording)
     picture = Path(out) if out else Path(f"{path.stem}.png")
     atomic.check_writable(picture, inputs=[path])
-    columns, size = columns and parse_columns(columns), SUFFIXES.get(path.suffix)
+    columns, size = columns and parse_columns(columns), None
     if dataset:
         known = dataset_facts(dataset)
         size = known.sensor_size
         if known.own and path.suffix in ARRAYS:
             unit, columns = unit or known.own.unit, columns or known.own.columns
     read = read_recording(path, size, unit=unit, columns=columns)
-    size = size or SUFFIXES[path.suffix]
+    size = size or (SUFFIXES[path.suffix] if read.sensor is None else None) or read.smallest_sensor
     segment = read.whole(begin or "zero").within(window_us(window))
     facts = {
         "unit": read.unit + (" (a guess; state it with --unit)" if read.guessed and not as_json else ""),

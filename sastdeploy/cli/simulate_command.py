@@ -45,7 +45,7 @@ processor time of a first run, for linear algebra and foreign functions that no 
     "--recording",
     type=click.Path(),
     default=None,
-    help="Run on one event file (.bin, .aedat, .npy) instead of a data set.  [default: none]",
+    help="Run on one event file (.bin, .aedat, .npy, .dat, ...) instead of a data set.  [default: none]",
 )
 @UNIT
 @COLUMNS

@@ -14,17 +14,21 @@ from sastdeploy._files.reading import exists, read_bytes, shown
 from sastdeploy.errors import InputError
 from sastdeploy.recordings import dvsgesture as gestures
 from sastdeploy.recordings import nmnist
+from sastdeploy.recordings.aedat2 import MAGIC as AEDAT2
+from sastdeploy.recordings.aedat2 import parse_aedat2
 from sastdeploy.recordings.aedat31 import parse_aedat31
 from sastdeploy.recordings.catalog import Dataset, absent
-from sastdeploy.recordings.events import LARGEST_RECORDING, Events, Segment
+from sastdeploy.recordings.events import LARGEST_RECORDING, Events, Segment, check_events
 from sastdeploy.recordings.npy import load_array, parse_array
+from sastdeploy.recordings.prophesee import LARGEST_RAW, parse_dat, parse_raw
 from sastdeploy.recordings.tables import load_npz, load_table
 
 _LARGE = (128, 128, 2)
-SUFFIXES = {
-    ".bin": (34, 34, 2), ".aedat": _LARGE, ".npy": _LARGE, ".npz": _LARGE, ".csv": _LARGE, ".txt": _LARGE,
+SUFFIXES: dict[str, tuple[int, int, int] | None] = {
+    ".bin": (34, 34, 2), ".aedat": _LARGE, ".npy": _LARGE, ".npz": _LARGE, ".csv": _LARGE, ".txt": _LARGE, ".dat": None, ".raw": None,
 }  # fmt: skip
-"""Readable suffixes and the sensor that each stands for unless told otherwise."""
+"""Readable suffixes and the sensor that each stands for unless told otherwise; None: any."""
+_ANY = (1 << 15, 1 << 15, 2)
 ARRAYS = (".npy", ".npz", ".csv", ".txt")
 """Suffixes of files that tell neither the unit of their times nor, without names, the order of their columns."""
 
@@ -146,19 +150,25 @@ class Recording:
 
     Args:
         events: `EVENT_DTYPE`, times as in the file. unit: of the file's times. guessed: whether the unit is a guess.
-        gestures: the labelled parts of an .aedat file that has a label file beside it.
+        sensor: (W, H) where the file states it. gestures: the labelled parts of an .aedat file that has a label file beside it.
     """
 
     name: str
     events: Events
     unit: str
     guessed: bool
+    sensor: tuple[int, int] | None = None
     gestures: tuple[Segment, ...] = ()
 
     @property
     def seconds(self) -> float:
         """Time from the first to the last event."""
         return float(self.events["t"][-1] - self.events["t"][0]) * 1e-6
+
+    @property
+    def smallest_sensor(self) -> tuple[int, int, int]:
+        """``(W, H, 2)``: the stated sensor, or the smallest one that holds all events."""
+        return (*(self.sensor or (int(self.events["x"].max()) + 1, int(self.events["y"].max()) + 1)), 2)
 
     def whole(self, begin: str) -> Segment:
         """Return all events as one segment that ends with the last event.
@@ -186,7 +196,7 @@ def read_recording(
     unit: str | None = None,
     columns: str | None = None,
 ) -> Recording:
-    """Return one event file: ``.bin`` (N-MNIST), ``.aedat`` (AEDAT 3.1), or an array (``.npy``, ``.npz``, ``.csv``, ``.txt``).
+    """Return one event file: ``.bin`` (N-MNIST), ``.aedat`` (AEDAT 2.0, 3.1), ``.dat`` and ``.raw`` (Prophesee), or an array (`ARRAYS`).
 
     Args:
         unit, columns: of an array, as in `sastdeploy.recordings.npy.read_npy`.
@@ -214,9 +224,9 @@ def read_file(
     if path.suffix not in SUFFIXES:
         raise InputError(
             f"{shown(path)}: cannot tell its format from '{shown(path.suffix)}'. Allowed: {', '.join(SUFFIXES)} "
-            f"(N-MNIST, AEDAT 3.1, arrays of events)."
+            f"(N-MNIST, AEDAT 2.0 and 3.1, arrays of events, Prophesee)."
         )
-    size = sensor_size or SUFFIXES[path.suffix]
+    size = sensor_size or SUFFIXES[path.suffix] or _ANY
     if path.suffix in ARRAYS:
         events, own_unit = parse_array(load_events(path, columns), shown(path), size, unit, columns)
         return Recording(shown(path), events, own_unit, guessed=unit is None)
@@ -225,10 +235,32 @@ def read_file(
             f"{shown(path)}: unit and columns can be stated for {', '.join(ARRAYS)} files only; {path.suffix} files count "
             "microseconds."
         )
-    content = read_bytes(path, limit=LARGEST_RECORDING)
-    if path.suffix == ".bin":
-        return Recording(shown(path), nmnist.parse_nmnist(content, shown(path), size), "us", guessed=False)
-    return Recording(shown(path), parse_aedat31(content, size, shown(path)), "us", guessed=False)
+    content = read_bytes(path, limit=LARGEST_RAW if path.suffix == ".raw" else LARGEST_RECORDING)
+    events, sensor = _parsed(path, content, size)
+    if sensor_size and sensor and not (sensor[0] <= size[0] and sensor[1] <= size[1]):
+        raise InputError(
+            f"{shown(path)}: its sensor has {sensor[0]} x {sensor[1]} pixels; expected {size[0]} x {size[1]}. Check that the file "
+            "belongs to this data set."
+        )
+    return Recording(shown(path), events, "us", guessed=False, sensor=sensor)
+
+
+def _parsed(path: Path, content: bytes, size: tuple[int, int, int]) -> tuple[Events, tuple[int, int] | None]:
+    """Return the events of a file that states their unit and order, and its sensor where it states that too."""
+    where = shown(path)
+    if path.suffix == ".dat":
+        events, sensor = parse_dat(content, where)
+    elif path.suffix == ".raw":
+        events, sensor = parse_raw(content, where)
+    elif path.suffix == ".bin":
+        return nmnist.parse_nmnist(content, where, size), None
+    elif content.startswith(AEDAT2):
+        return parse_aedat2(content, where)
+    else:
+        return parse_aedat31(content, size, where), None
+    if sensor is None:
+        check_events(events, size, where)
+    return events, sensor
 
 
 def load_events(path: Path, columns: str | None = None) -> NDArray[Any]:

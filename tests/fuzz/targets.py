@@ -272,6 +272,18 @@ def _aedats(folder: Path) -> list[bytes]:
     return [aedat31_bytes(_events(count, count, (128, 128))) for count in (1, 300, 5000)]
 
 
+def _files_of(form: str) -> Callable[[Path], list[bytes]]:
+    """Return the valid inputs of a format that `tests.event_files` writes."""
+
+    def inputs(folder: Path) -> list[bytes]:
+        from tests import event_files
+
+        write = getattr(event_files, f"{form}_bytes")
+        return [write(_events(count, count, (128, 128))) for count in (1, 60, 2000)]
+
+    return inputs
+
+
 def _reader_of_events(name: str) -> Callable[[Path, bytes], object]:
     def read(folder: Path, content: bytes) -> object:
         from sastdeploy.recordings.reading import read_events
@@ -506,6 +518,10 @@ TARGETS = {
         Target("nmnist", _digits, mutation.mutated_bytes, _reader_of_events("r.bin")),
         Target("npy", _arrays, containers.mutated_npy, _reader_of_events("r.npy")),
         Target("aedat", _aedats, mutation.mutated_bytes, _reader_of_events("r.aedat")),
+        Target("aedat2", _files_of("aedat2"), mutation.mutated_bytes, _reader_of_events("r.aedat")),
+        Target("dat", _files_of("dat"), mutation.mutated_bytes, _reader_of_events("r.dat")),
+        Target("evt2", _files_of("evt2"), mutation.mutated_bytes, _reader_of_events("r.raw")),
+        Target("evt3", _files_of("evt3"), mutation.mutated_bytes, _reader_of_events("r.raw")),
         Target("npz", _archives, _mutated_zips, _reader_of_events("r.npz")),
         Target("table", _tables, _text, _reader_of_events("r.csv")),
         Target("dataset", lambda folder: list(_DECLARATIONS), _yaml, _read_declaration),

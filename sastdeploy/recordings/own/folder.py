@@ -91,7 +91,7 @@ def open_folder(text: str, progress: Callable[[int, int], None] = lambda done, t
     own = OwnRecordings(
         folder, tuple(entries), unit, columns,
         {"classes": list(classes), "sensor_size": sensor, "frame_size": frame, "unit": unit, "columns": columns},
-        tuple(_guesses(declaration, complete)), (*layout.left_out, *unlisted),
+        tuple(_guesses(declaration, complete, all(facts.stated for _, facts in good))), (*layout.left_out, *unlisted),
     )  # fmt: skip
     counts = [sum(entry.split == part for entry in entries) for part in ("train", "test")]
     seconds = float(np.median([facts.seconds for _, facts in good]))
@@ -183,12 +183,17 @@ def _frame(folder: Path, sensor: tuple[int, int, int], declaration: Declaration)
     return frame
 
 
-def _guesses(stated: Declaration, complete: Declaration) -> list[str]:
-    """Return what was found or chosen and not stated, a part of a sentence each."""
+def _guesses(stated: Declaration, complete: Declaration, sensors_stated: bool) -> list[str]:
+    """Return what was found or chosen and not stated, a part of a sentence each.
+
+    Args:
+        sensors_stated: whether every recording states its sensor.
+    """
     width, height = complete.sensor_size or (0, 0)
     guesses = []
     if stated.sensor_size is None:
-        guesses.append(f"sensor {width} x {height} (the smallest that holds all events)")
+        source = "as the recordings state" if sensors_stated else "the smallest that holds all events"
+        guesses.append(f"sensor {width} x {height} ({source})")
     if stated.polarities is None:
         guesses.append("2 polarities")
     if stated.classes is None:

@@ -18,9 +18,9 @@ from sastdeploy.recordings.events import LARGEST_RECORDING
 from sastdeploy.recordings.npy import parse_array
 from sastdeploy.recordings.own.declaration import LARGEST_SENSOR
 from sastdeploy.recordings.own.records import Entry
-from sastdeploy.recordings.reading import ARRAYS, in_a_dataset, load_events, read_file
+from sastdeploy.recordings.reading import ARRAYS, Recording, in_a_dataset, load_events, read_file
 
-FORMAT = 1
+FORMAT = 2
 _ANY_SENSOR = (LARGEST_SENSOR, LARGEST_SENSOR, 2)
 _PIECE = 1 << 20
 
@@ -31,8 +31,10 @@ class FileFacts:
 
     Args:
         sha256: of its bytes. bad: why it cannot be read; empty where it can, and then the rest holds.
-        width, height: of the smallest sensor that holds its events. events: their number. on: those of polarity ON.
+        width, height: of the sensor that it states, or the smallest that holds its events. events: their number. on: those
+            of polarity ON.
         seconds: from the first to the last event. unit: of its times. plain: whether its columns have no names.
+        stated: whether it states its sensor.
     """
 
     sha256: str
@@ -44,6 +46,7 @@ class FileFacts:
     seconds: float = 0.0
     unit: str = "us"
     plain: bool = False
+    stated: bool = False
 
 
 def scan(
@@ -109,12 +112,16 @@ def _facts(path: Path, unit: str | None, columns: str | None) -> FileFacts:
         if path.suffix in ARRAYS:
             array = load_events(path, columns)
             events, own_unit = parse_array(array, shown(path), _ANY_SENSOR, unit, columns)
-            plain = array.dtype.names is None
+            recording, plain = (
+                Recording(shown(path), events, own_unit, guessed=True),
+                array.dtype.names is None,
+            )
         else:
-            events, own_unit, plain = read_file(path, _ANY_SENSOR).events, "us", False
+            recording, plain = read_file(path, _ANY_SENSOR), False
     except InputError as error:
         return FileFacts(digest.hexdigest(), in_a_dataset(str(error)))
+    width, height, _ = recording.smallest_sensor
     return FileFacts(
-        digest.hexdigest(), "", int(events["x"].max()) + 1, int(events["y"].max()) + 1, len(events),
-        int((events["p"] > 0).sum()), float(events["t"][-1] - events["t"][0]) * 1e-6, own_unit, plain,
+        digest.hexdigest(), "", width, height, len(recording.events), int((recording.events["p"] > 0).sum()), recording.seconds,
+        recording.unit, plain, recording.sensor is not None,
     )  # fmt: skip
