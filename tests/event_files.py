@@ -1,4 +1,6 @@
-"""Event files as other programs write them, for tests: Prophesee's .dat, EVT 2.0 and EVT 3.0, and jAER's AEDAT 2.0."""
+"""Event files as other programs write them, for tests: Prophesee's .dat, EVT 2.0 and EVT 3.0, AEDAT 2.0 and 4, HDF5."""
+
+import io
 
 import numpy as np
 
@@ -64,3 +66,62 @@ def aedat2_bytes(events, chip="DVS128", header=None) -> bytes:
     words[:, 0] = x << 1 | y << 8 | 1 - p if chip == "DVS128" else x << 12 | y << 22 | p << 11
     words[:, 1] = events["t"]
     return header + words.tobytes()
+
+
+def hdf5_bytes(events, group="events", **more) -> bytes:
+    """x, y, t and p as datasets of one group."""
+    import h5py
+
+    target = io.BytesIO()
+    with h5py.File(target, "w") as file:
+        for name in "xytp":
+            file.create_dataset(f"{group}/{name}", data=events[name], **more)
+    return target.getvalue()
+
+
+def aedat4_bytes(events, sensor=(128, 128), cameras=1) -> bytes:
+    """Two packets per camera, not compressed."""
+    infos = "".join(
+        f'<node name="{n}" path="/o/{n}/"><attr key="typeIdentifier" type="string">EVTS</attr><node name="info" path="/o/{n}/info/">'
+        f'<attr key="sizeX" type="int">{sensor[0]}</attr><attr key="sizeY" type="int">{sensor[1]}</attr></node></node>'
+        for n in range(cameras)
+    )
+    header = _table(
+        [(4, 0), (8, -1), f'<dv version="2.0"><node name="outInfo" path="/o/">{infos}</node></dv>'], b"IOHE"
+    )
+    content = b"#!AER-DAT4.0\r\n" + header
+    for number in range(cameras):
+        for part in np.array_split(events, 2) if len(events) > 1 else [events]:
+            packet = _table([part], b"EVTS")
+            content += np.array([number, len(packet)], "<i4").tobytes() + packet
+    return content
+
+
+def _table(fields, name) -> bytes:
+    """A flatbuffer of one table: (bytes, number), text or events for each of its fields."""
+    import flatbuffers
+
+    builder, places = flatbuffers.Builder(1024), []
+    for value in fields:
+        if isinstance(value, str):
+            places.append(builder.CreateString(value))
+        elif isinstance(value, np.ndarray):
+            builder.StartVector(16, len(value), 8)
+            for x, y, t, p in reversed(value.tolist()):
+                builder.Prep(8, 16)
+                builder.Pad(3)
+                builder.PrependBool(p)
+                builder.PrependInt16(y)
+                builder.PrependInt16(x)
+                builder.PrependInt64(t)
+            places.append(builder.EndVector())
+        else:
+            places.append(value)
+    builder.StartObject(len(fields))
+    for slot, value in enumerate(places):
+        if isinstance(value, tuple):
+            (builder.PrependInt32Slot if value[0] == 4 else builder.PrependInt64Slot)(slot, value[1], 0)
+        else:
+            builder.PrependUOffsetTRelativeSlot(slot, value, 0)
+    builder.FinishSizePrefixed(builder.EndObject(), file_identifier=name)
+    return bytes(builder.Output())

@@ -162,7 +162,7 @@ WAYS = "Train one with 'sastdeploy train'."
 CASES = [
     # recordings
     ("show missing", nothing, "data show none.bin", 3, "none.bin: cannot be read (No such file or directory)."),
-    ("show folder", nothing, "data show data", 3, "data: cannot tell its format from ''. Allowed: .bin, .aedat, .npy, .npz, .csv, .txt, .dat, .raw (N-MNIST, AEDAT 2.0 and 3.1, arrays of events, Prophesee)."),
+    ("show folder", nothing, "data show data", 3, "data: cannot tell its format from ''. Allowed: .bin, .aedat, .npy, .npz, .csv, .txt, .h5, .hdf5, .dat, .raw, .aedat4 (N-MNIST, AEDAT 2.0, 3.1 and 4, arrays of events, Prophesee)."),
     ("show empty", write("bad.bin", b""), "data show bad.bin", 3, "bad.bin: holds no event. A recording needs at least one; leave this file out (--skip-bad)."),
     ("show truncated", write("bad.bin", bytes(8)), "data show bad.bin", 3, "bad.bin: offset 5: truncated, 3 of 5 bytes of an event. The file is damaged; get it again or leave it out (--skip-bad)."),
     ("show outside", write("bad.bin", bytes([40, 1, 0, 0, 1])), "data show bad.bin", 3, "bad.bin: offset 0: pixel (40, 1) lies outside the 34 x 34 sensor. Check that the file belongs to this data set."),

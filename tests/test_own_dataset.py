@@ -397,7 +397,7 @@ def _all(folder):
         (_empty, "mine/up: is a class without a recording. Add some, or remove the folder."),
         (_single, "mine: holds 1 class (right); 2 to 1,000 are allowed. Each class is a folder of its own, or a label of the manifest."),
         (_mixed, "mine: holds recordings in several formats: 1 .csv (right/a.csv), 12 .npy (left/000.npy). Keep one format in a data set."),
-        (_foreign, "mine/left/a.mat: '.mat' files are not read. Allowed: .bin, .aedat, .npy, .npz, .csv, .txt, .dat, .raw. Convert it, or move it out of the data set."),
+        (_foreign, "mine/left/a.mat: '.mat' files are not read. Allowed: .bin, .aedat, .npy, .npz, .csv, .txt, .h5, .hdf5, .dat, .raw, .aedat4. Convert it, or move it out of the data set."),
         (_extra, "mine/left: lies beside the folders of the splits (train). Allowed there: train, validation, test; where these are names of classes, list the recordings in manifest.csv."),
         (_control, r"mine/left/a\x1b.npy: its name holds control characters or bytes that are no text. Rename it."),
         (_all, "mine: holds no recording. Put them into a folder for each class (FOLDER/CLASS/recording.npy), or list them in manifest.csv."),

@@ -311,7 +311,7 @@ def _range(spread: dict[str, float] | None) -> str:
 @JSON
 def show(recording: str, out: str | None, time_bins: int, dataset: str | None, unit: str | None, columns: str | None, begin: str | None,
          window: float | None, force: bool, as_json: bool) -> None:  # fmt: skip
-    """Draw one RECORDING (.bin, .aedat, .npy, .npz, .csv, .txt, .dat or .raw) as PNG or GIF and print what it is like."""
+    """Draw one RECORDING (.bin, .aedat, .npy, .csv, .h5, .raw or another of docs/data.md) as PNG or GIF and print what it is like."""
     from sastdeploy._files import atomic
     from sastdeploy._files.reading import shown
     from sastdeploy.cli.options import dataset_facts

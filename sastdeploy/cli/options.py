@@ -40,7 +40,7 @@ UNIT = click.option(
     "--unit",
     type=click.Choice(["us", "ms", "s"]),
     default=None,
-    help="Unit of the times in a .npy, .npz, .csv or .txt file.  [default: guessed from fields and range, and printed]",
+    help="Unit of the times in a .npy, .npz, .csv, .txt or .h5 file.  [default: guessed from fields and range, and printed]",
 )
 COLUMNS = click.option(
     "--columns",

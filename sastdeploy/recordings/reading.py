@@ -19,17 +19,19 @@ from sastdeploy.recordings.aedat2 import parse_aedat2
 from sastdeploy.recordings.aedat31 import parse_aedat31
 from sastdeploy.recordings.catalog import Dataset, absent
 from sastdeploy.recordings.events import LARGEST_RECORDING, Events, Segment, check_events
+from sastdeploy.recordings.library_files import LIBRARIES, load_by_library
 from sastdeploy.recordings.npy import load_array, parse_array
 from sastdeploy.recordings.prophesee import LARGEST_RAW, parse_dat, parse_raw
 from sastdeploy.recordings.tables import load_npz, load_table
 
 _LARGE = (128, 128, 2)
 SUFFIXES: dict[str, tuple[int, int, int] | None] = {
-    ".bin": (34, 34, 2), ".aedat": _LARGE, ".npy": _LARGE, ".npz": _LARGE, ".csv": _LARGE, ".txt": _LARGE, ".dat": None, ".raw": None,
+    ".bin": (34, 34, 2), ".aedat": _LARGE, ".npy": _LARGE, ".npz": _LARGE, ".csv": _LARGE, ".txt": _LARGE, ".h5": _LARGE,
+    ".hdf5": _LARGE, ".dat": None, ".raw": None, ".aedat4": None,
 }  # fmt: skip
 """Readable suffixes and the sensor that each stands for unless told otherwise; None: any."""
 _ANY = (1 << 15, 1 << 15, 2)
-ARRAYS = (".npy", ".npz", ".csv", ".txt")
+ARRAYS = (".npy", ".npz", ".csv", ".txt", ".h5", ".hdf5")
 """Suffixes of files that tell neither the unit of their times nor, without names, the order of their columns."""
 
 
@@ -196,7 +198,7 @@ def read_recording(
     unit: str | None = None,
     columns: str | None = None,
 ) -> Recording:
-    """Return one event file: ``.bin`` (N-MNIST), ``.aedat`` (AEDAT 2.0, 3.1), ``.dat`` and ``.raw`` (Prophesee), or an array (`ARRAYS`).
+    """Return one event file: ``.bin`` (N-MNIST), ``.aedat`` and ``.aedat4`` (AEDAT), ``.dat`` and ``.raw`` (Prophesee), or an array (`ARRAYS`).
 
     Args:
         unit, columns: of an array, as in `sastdeploy.recordings.npy.read_npy`.
@@ -224,7 +226,7 @@ def read_file(
     if path.suffix not in SUFFIXES:
         raise InputError(
             f"{shown(path)}: cannot tell its format from '{shown(path.suffix)}'. Allowed: {', '.join(SUFFIXES)} "
-            f"(N-MNIST, AEDAT 2.0 and 3.1, arrays of events, Prophesee)."
+            f"(N-MNIST, AEDAT 2.0, 3.1 and 4, arrays of events, Prophesee)."
         )
     size = sensor_size or SUFFIXES[path.suffix] or _ANY
     if path.suffix in ARRAYS:
@@ -235,8 +237,7 @@ def read_file(
             f"{shown(path)}: unit and columns can be stated for {', '.join(ARRAYS)} files only; {path.suffix} files count "
             "microseconds."
         )
-    content = read_bytes(path, limit=LARGEST_RAW if path.suffix == ".raw" else LARGEST_RECORDING)
-    events, sensor = _parsed(path, content, size)
+    events, sensor = _parsed(path, size)
     if sensor_size and sensor and not (sensor[0] <= size[0] and sensor[1] <= size[1]):
         raise InputError(
             f"{shown(path)}: its sensor has {sensor[0]} x {sensor[1]} pixels; expected {size[0]} x {size[1]}. Check that the file "
@@ -245,9 +246,14 @@ def read_file(
     return Recording(shown(path), events, "us", guessed=False, sensor=sensor)
 
 
-def _parsed(path: Path, content: bytes, size: tuple[int, int, int]) -> tuple[Events, tuple[int, int] | None]:
+def _parsed(path: Path, size: tuple[int, int, int]) -> tuple[Events, tuple[int, int] | None]:
     """Return the events of a file that states their unit and order, and its sensor where it states that too."""
     where = shown(path)
+    if path.suffix == ".aedat4":
+        events, sensor = load_by_library(path)
+        check_events(events, (*sensor, 2) if sensor else size, where)
+        return events, sensor
+    content = read_bytes(path, limit=LARGEST_RAW if path.suffix == ".raw" else LARGEST_RECORDING)
     if path.suffix == ".dat":
         events, sensor = parse_dat(content, where)
     elif path.suffix == ".raw":
@@ -256,6 +262,8 @@ def _parsed(path: Path, content: bytes, size: tuple[int, int, int]) -> tuple[Eve
         return nmnist.parse_nmnist(content, where, size), None
     elif content.startswith(AEDAT2):
         return parse_aedat2(content, where)
+    elif content.startswith(b"#!AER-DAT4"):
+        raise InputError(f"{where}: is an AEDAT 4 file. Call it {shown(path.stem)}.aedat4.")
     else:
         return parse_aedat31(content, size, where), None
     if sensor is None:
@@ -267,10 +275,13 @@ def load_events(path: Path, columns: str | None = None) -> NDArray[Any]:
     """Return the array of a file with one of the suffixes `ARRAYS`: structured, or plain columns.
 
     Raises:
-        InputError: as `sastdeploy.recordings.npy.load_array`, `sastdeploy.recordings.tables.load_npz` and ``load_table``.
+        InputError: as `sastdeploy.recordings.npy.load_array`, `sastdeploy.recordings.tables.load_npz` and ``load_table``, and
+            `sastdeploy.recordings.library_files.load_by_library`.
     """
     if path.suffix == ".npy":
         return load_array(path)
+    if path.suffix in LIBRARIES:
+        return load_by_library(path)[0]
     return load_npz(path) if path.suffix == ".npz" else load_table(path, columns)
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -95,9 +96,9 @@ def _nirs(folder: Path) -> list[bytes]:
 
 def _read_nir(folder: Path, content: bytes) -> object:
     from sastdeploy import from_nir
-    from sastdeploy.exchange.nir import read
+    from sastdeploy._files import own_process
 
-    read.LONGEST_S = 3.0  # HDF5 does not end on some inputs
+    own_process.LONGEST_S = 3.0  # HDF5 does not end on some inputs
     return from_nir(_written(folder, "n.nir", content))
 
 
@@ -286,8 +287,10 @@ def _files_of(form: str) -> Callable[[Path], list[bytes]]:
 
 def _reader_of_events(name: str) -> Callable[[Path, bytes], object]:
     def read(folder: Path, content: bytes) -> object:
+        from sastdeploy._files import own_process
         from sastdeploy.recordings.reading import read_events
 
+        own_process.LONGEST_S = 3.0  # of the formats that a process of its own reads
         return read_events(_written(folder, name, content))
 
     return read
@@ -522,6 +525,7 @@ TARGETS = {
         Target("dat", _files_of("dat"), mutation.mutated_bytes, _reader_of_events("r.dat")),
         Target("evt2", _files_of("evt2"), mutation.mutated_bytes, _reader_of_events("r.raw")),
         Target("evt3", _files_of("evt3"), mutation.mutated_bytes, _reader_of_events("r.raw")),
+        Target("hdf5", _files_of("hdf5"), mutation.mutated_bytes, _reader_of_events("r.h5")),
         Target("npz", _archives, _mutated_zips, _reader_of_events("r.npz")),
         Target("table", _tables, _text, _reader_of_events("r.csv")),
         Target("dataset", lambda folder: list(_DECLARATIONS), _yaml, _read_declaration),
@@ -533,3 +537,7 @@ TARGETS = {
         Target("cache", _caches, _mutated_cache, _read_cache),
     )
 }
+if find_spec("aedat"):
+    TARGETS["aedat4"] = Target(
+        "aedat4", _files_of("aedat4"), mutation.mutated_bytes, _reader_of_events("r.aedat4")
+    )

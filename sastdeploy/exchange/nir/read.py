@@ -6,7 +6,6 @@ The HDF5 library can loop for ever, or end the process, on a damaged file. So a 
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from sastdeploy._files.own_process import run_reader
 from sastdeploy._files.reading import MIB, open_regular, parsing, shown
 from sastdeploy.errors import InputError
 
 MAX_BYTES = 2048 * MIB
 MOST_NODES, MOST_DEPTH, MOST_VALUES = 10_000, 16, 1 << 29
 """Of one file; values are counted as declared, before anything is unpacked."""
-LONGEST_S, BYTES_PER_S = 20.0, 20 * MIB
-"""Seconds that the first reading may take, and a second more for so many bytes."""
+_ADVICE = "Write it again, with nir.write."
 
 
 @dataclass
@@ -50,30 +49,17 @@ def read_nir(path: Path | str) -> NirFile:
         raise InputError(
             f"{shown(path)}: NIR files are HDF5, which h5py reads. Install it: pip install 'sastdeploy[nir]'."
         ) from error
-    with open_regular(path, limit=MAX_BYTES) as opened:
-        size = opened.seek(0, 2)
-    _require_an_end(path, LONGEST_S + size / BYTES_PER_S)
+    # Refuses a file that it does not come to the end of; whether the file is whole is seen here.
+    run_reader(
+        "sastdeploy.exchange.nir.read", path, limit=MAX_BYTES, library="the HDF5 library", advice=_ADVICE
+    )
     return _read(path, h5py)
-
-
-def _require_an_end(path: Path | str, seconds: float) -> None:
-    """Refuse a file that a process of its own does not come to the end of; whether it is whole is seen later."""
-    command = [sys.executable, "-m", "sastdeploy.exchange.nir.read", str(path)]
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds)
-    except subprocess.TimeoutExpired:
-        reason = f"reading it did not end within {seconds:.0f} s"
-    else:
-        if done.returncode >= 0:
-            return
-        reason = "the HDF5 library fails on it"
-    raise InputError(f"{shown(path)}: is damaged ({reason}). Write it again, with nir.write.")
 
 
 def _read(path: Path | str, h5py: Any) -> NirFile:
     with (
         open_regular(path, limit=MAX_BYTES) as opened,
-        parsing(path, "NIR file", "Write it again, with nir.write."),
+        parsing(path, "NIR file", _ADVICE),
         h5py.File(opened, "r") as content,
     ):
         reader = _Reader(h5py, str(shown(path)))
