@@ -339,7 +339,7 @@ def test_a_file_on_which_hdf5_never_ends_is_refused(tmp_path, monkeypatch, place
     with pytest.raises(InputError) as caught:
         from_nir(path, dialect="nir")
     assert str(caught.value) == (
-        f"{path}: is damaged (reading it did not end within 4 s). Write it again, with nir.write."
+        f"{path}: is damaged (reading it did not end within 4 s of processor time). Write it again, with nir.write."
     )
 
 

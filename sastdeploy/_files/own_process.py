@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from sastdeploy._files.reading import MIB, open_regular, shown
 from sastdeploy.errors import InputError
 
 LONGEST_S, BYTES_PER_S = 20.0, 20 * MIB
-"""Seconds that the reading may take, and a second more for so many bytes."""
+"""Seconds of processor time that the reading may take, and a second more for so many bytes."""
+WAITING = 10
+"""Times as many seconds may pass on the clock, on a machine that is busy otherwise."""
 
 
 def run_reader(
@@ -27,12 +32,25 @@ def run_reader(
     with open_regular(path, limit=limit) as opened:
         seconds = LONGEST_S + opened.seek(0, 2) / BYTES_PER_S
     command = [sys.executable, "-m", module, str(path)]
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds)
-    except subprocess.TimeoutExpired:
-        reason = f"reading it did not end within {seconds:.0f} s"
-    else:
-        if done.returncode >= 0:
-            return done
-        reason = f"{library} fails on it"
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        with suppress(
+            ImportError, AttributeError, OSError
+        ):  # where there is no such limit, the clock's holds
+            import resource
+
+            most = math.ceil(seconds)
+            resource.prlimit(process.pid, resource.RLIMIT_CPU, (most, most + 1))
+        try:
+            output, errors = process.communicate(timeout=WAITING * seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            reason = f"reading it did not end within {WAITING * seconds:.0f} s"
+        else:
+            if process.returncode >= 0:
+                return subprocess.CompletedProcess(command, process.returncode, output, errors)
+            late = -process.returncode == getattr(signal, "SIGXCPU", None)
+            ending = f"reading it did not end within {seconds:.0f} s of processor time"
+            reason = ending if late else f"{library} fails on it"
     raise InputError(f"{shown(path)}: is damaged ({reason}). {advice}")
