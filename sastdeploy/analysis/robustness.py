@@ -56,13 +56,11 @@ def robustness(
 
     name = checkpoint.dataset
     clean = load_dataset(
-        name, split, time_bins=checkpoint.preprocessing.time_bins,
-        window_us=checkpoint.preprocessing.window_us, root=root, limit=limit, seed=checkpoint.training.get("seed", 0),
+        name, split, **checkpoint.preprocessing.bins, root=root, limit=limit, seed=checkpoint.training.get("seed", 0),
     )  # fmt: skip
 
     def corrupt(corruption: Corruption) -> LabelledFrames:
-        window_us = checkpoint.preprocessing.window_us
-        return corrupted_frames(clean, name, split, corruption, window_us=window_us, root=root, seed=seed)
+        return corrupted_frames(clean, name, split, corruption, root=root, seed=seed)
 
     return grid(checkpoint, clean, corrupt, corruptions, profiles, threads=threads)
 

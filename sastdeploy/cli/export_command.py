@@ -67,7 +67,7 @@ def _recordings(program: Program, dataset: str, limit: int, data: str | None) ->
     for remark in check_fit(program, name):
         click.echo(f"{program.name}: {remark}", err=True)
     own = program.preprocessing
-    return load_data(name, "test", data, time_bins=own.time_bins, window_us=own.window_us, limit=limit)
+    return load_data(name, "test", data, **own.bins, limit=limit)
 
 
 def _c(

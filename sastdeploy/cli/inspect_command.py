@@ -111,6 +111,8 @@ def command(checkpoint: str | None, arch: str | None, dataset: str, time_bins: i
         click.echo(
             f"Frames: {pre['time_bins']} bins, value min(count, {pre['c_clip']}) / {pre['divisor']:g}, normalisation {pre['normalisation']}, "
             + (f"events within {pre['window_us'] / 1000:g} ms, " if "window_us" in pre else "")
+            + (f"bins of {pre['events_per_bin']:,} events, " if "events_per_bin" in pre else "")
+            + ("bins of the window, " if pre.get("binning") == "window" else "")
             + f"trained on {facts['dataset']}."
         )
         click.echo(

@@ -88,10 +88,7 @@ def command(
     chosen = tuple(dict.fromkeys(Corruption.parse(text) for text in corruptions)) or DEFAULT
     trained = load_checkpoint(checkpoint)
     name, clean, simulated = load_data_for(trained, checkpoint, dataset, split, data, limit, skip_bad)
-    window_us = trained.preprocessing.window_us
-    corrupt = partial(
-        corrupted_frames, clean, name, split, window_us=window_us, root=data_folder(data), seed=seed
-    )
+    corrupt = partial(corrupted_frames, clean, name, split, root=data_folder(data), seed=seed)
     with progress() as bar:
         task = bar.add_task("corrupting, running", total=1 + len(chosen))
         records = grid(

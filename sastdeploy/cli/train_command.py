@@ -133,6 +133,19 @@ class _Seeds(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
 @click.option("--time-bins", type=int, default=10, show_default=True, help="Time bins T per recording.")
 @window_option("keep everything")
 @click.option(
+    "--binning",
+    type=click.Choice(["duration", "window", "events"]),
+    default="duration",
+    show_default=True,
+    help="Bins are equal parts of a recording's own duration, equal parts of --window, or hold --events-per-bin events each.",
+)
+@click.option(
+    "--events-per-bin",
+    type=int,
+    default=None,
+    help="With --binning events: events of a bin; those after the last bin are left out.",
+)
+@click.option(
     "--clip",
     type=int,
     default=None,
@@ -196,7 +209,7 @@ class _Seeds(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
 @JSON
 def command(dataset: str, arch: str, method: str, rho: float | None, delta: float, epochs: int, batch_size: int,
             lr: float, alpha: float, threshold: float, slope: float, forward: str, slope_end: float,
-            weight_decay: float, init_scale: float, init: str, quantize_bits: int, quantize_epochs: int, time_bins: int, window: float | None, clip: int | None,
+            weight_decay: float, init_scale: float, init: str, quantize_bits: int, quantize_epochs: int, time_bins: int, window: float | None, binning: str, events_per_bin: int | None, clip: int | None,
             divisor: float | None, normalisation: str, seed: int, seeds: tuple[int, ...] | None, limit: int | None, out: str, data: str | None,
             skip_bad: bool, resume: bool, force: bool, threads: int | None, kernels: str | None,
             device: str, as_json: bool) -> None:  # fmt: skip
@@ -255,6 +268,8 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
                         data,
                         time_bins=time_bins,
                         window_us=window_us(window),
+                        binning=binning,
+                        events_per_bin=events_per_bin,
                         limit=limit,
                         seed=number,
                         skip_bad=skip_bad,
@@ -279,7 +294,9 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
                 ""
                 if window is None
                 else f"; events from {window:g} ms after a recording's start are left out"
-            ),
+            )
+            + ("; bins are parts of the window" if binning == "window" else "")
+            + (f"; bins hold {events_per_bin:,} events" if events_per_bin else ""),
             err=True,
         )
         if threads:

@@ -59,10 +59,7 @@ def command(program: str, dataset: str | None, split: str, limit: int, random: i
         name = dataset_facts(dataset).name
         for remark in check_fit(loaded, name):
             click.echo(f"{loaded.name}: {remark}", err=True)
-        steps, window = loaded.preprocessing.time_bins, loaded.preprocessing.window_us
-        frames = load_data(
-            name, split, data, time_bins=steps, window_us=window, limit=limit, skip_bad=skip_bad
-        )
+        frames = load_data(name, split, data, **loaded.preprocessing.bins, limit=limit, skip_bad=skip_bad)
         own = {name: frames}
     with progress_of("comparing") as show:
         verification = verify(loaded, own, random=random, seed=seed, progress=show)

@@ -25,14 +25,20 @@ def count_events(
     time_bins: int,
     start_us: int,
     stop_us: int,
+    events_per_bin: int | None = None,
 ) -> Entries:
     """Return the sparse counts of one segment: (entries per bin [T], input index, count saturated at 255).
 
-    An event at t falls into bin ``(t - start) * T // (stop - start)``; pixel x of a sensor W wide falls into column
+    An event at t falls into bin ``(t - start) * T // (stop - start)``, or with ``events_per_bin`` n event i into bin ``i // n``
+    while there are bins; pixel x of a sensor W wide falls into column
     ``x * w // W`` of a frame w wide (DVS Gesture: ``x * 48 // 128``), rows likewise; inputs are numbered ``[P, h, w]``.
     """  # fmt: skip
     (width, height, polarities), (w, h) = sensor_size, frame_size
-    bins = (events["t"] - start_us) * time_bins // (stop_us - start_us)
+    if events_per_bin is None:
+        bins = (events["t"] - start_us) * time_bins // (stop_us - start_us)
+    else:
+        events = events[: time_bins * events_per_bin]
+        bins = np.arange(len(events)) // events_per_bin
     column = events["x"].astype(np.int64) * w // width
     row = events["y"].astype(np.int64) * h // height
     polarity = events["p"].astype(np.int64) if polarities > 1 else 0
@@ -71,11 +77,16 @@ def bin_events(
 
 
 def bin_segments(
-    segments: list[Segment], sensor_size: tuple[int, int, int], frame_size: tuple[int, int], time_bins: int
+    segments: list[Segment],
+    sensor_size: tuple[int, int, int],
+    frame_size: tuple[int, int],
+    time_bins: int,
+    events_per_bin: int | None = None,
 ) -> Frames:
     """Return the frames of several segments."""
     rows = [
-        count_events(t.events, sensor_size, frame_size, time_bins, t.start_us, t.stop_us) for t in segments
+        count_events(t.events, sensor_size, frame_size, time_bins, t.start_us, t.stop_us, events_per_bin)
+        for t in segments
     ]
     return joined(rows, sensor_size, frame_size, time_bins)
 

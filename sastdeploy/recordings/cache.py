@@ -29,6 +29,7 @@ from sastdeploy.recordings.catalog import Dataset
 from sastdeploy.recordings.dvsgesture import labels_of
 from sastdeploy.recordings.frames import Frames, Index, LabelledFrames, index_dtype
 from sastdeploy.recordings.nmnist import file_content, label_of
+from sastdeploy.recordings.preprocessing import check_binning
 from sastdeploy.recordings.reading import Source, list_sources, read_split
 
 if TYPE_CHECKING:
@@ -53,13 +54,15 @@ def cached_frames(
     time_bins: int,
     *,
     window_us: int | None = None,
+    binning: str = "duration",
+    events_per_bin: int | None = None,
     skip_bad: bool = False,
     say: Callable[[str], None] = lambda message: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> LabelledFrames:
     """Return all frames of the train or test recordings, binning them first where no cache fits.
 
-    The key covers data set, files (names, sizes, times of change), T, window, frame size, binning rule and ``skip_bad``.
+    The key covers data set, files (names, sizes, times of change), T, window, way of binning, frame size, binning rule and ``skip_bad``.
     The first process bins while others wait; a cache is complete or absent. One that is damaged is named through ``say``
     and binned anew.
 
@@ -68,6 +71,8 @@ def cached_frames(
     """
     if not 1 <= time_bins <= 1000:
         raise InputError(f"time bins {time_bins}: outside 1 to 1000. The paper uses 10.")
+    check_binning(binning, window_us, events_per_bin)
+    bins = _Bins(time_bins, window_us, binning, events_per_bin)
     if facts.own:
         root = facts.own.folder
         _check_counts(facts, time_bins)
@@ -79,6 +84,8 @@ def cached_frames(
     }  # fmt: skip
     if window_us is not None:
         parameters["window_us"] = window_us
+    if binning != "duration":
+        parameters |= {"binning": binning, "events_per_bin": events_per_bin}
     if facts.own:
         parameters["meaning"] = hashlib.sha256(facts.own.meaning(recordings)).hexdigest()
     key = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:24]
@@ -91,7 +98,7 @@ def cached_frames(
                 if folder.exists():
                     say(f"{folder}: is damaged ({fault}); the recordings are binned anew.")
                     atomic.remove_folder(folder)
-                _fill(folder, facts, recordings, sources, root, time_bins, window_us, skip_bad, progress)
+                _fill(folder, facts, recordings, sources, root, bins, skip_bad, progress)
                 if fault := _fault(folder):
                     raise InputError(
                         f"{folder}: does not read back as it was written ({fault}). Check the disk, remove this folder, "
@@ -99,7 +106,7 @@ def cached_frames(
                     )
     # Whole by its sums, it can still be written by something else.
     with parsing(folder, "cache of frames", "Remove this folder, and repeat the command."):
-        return _open(folder, facts, window_us, say)
+        return _open(folder, facts, bins, say)
 
 
 def _check_counts(facts: Dataset, time_bins: int) -> None:
@@ -213,8 +220,7 @@ def _fill(
     recordings: str,
     sources: list[Source],
     root: Path,
-    time_bins: int,
-    window_us: int | None,
+    bins: _Bins,
     skip_bad: bool,
     progress: Callable[[int, int], None],
 ) -> None:
@@ -224,17 +230,17 @@ def _fill(
     labels, groups, names, seconds = [], [], [], []
     digest = hashlib.sha256(facts.own.meaning(recordings) if facts.own else b"")
     binner = None
-    if facts.form == "digits" and window_us is None:
+    if facts.form == "digits" and bins.window_us is None and bins.binning == "duration":
         # Loads the compiler: not wanted where the frames are in the cache.
         from sastdeploy.recordings.fast_binning import DigitBinner
 
-        binner = DigitBinner(facts.frame_size, time_bins)
+        binner = DigitBinner(facts.frame_size, bins.time_bins)
     # Not by force: on a file system without locks, another process may have been quicker.
     with atomic.replacing_folder(folder, force=False, failure=partial(_not_kept, folder)) as temporary:
         with (temporary / "index.bin").open("wb") as index, (temporary / "count.bin").open("wb") as count:
             for start in range(0, len(sources), _BATCH):
                 part = sources[start : start + _BATCH]
-                frames, facts_of = _binned(part, facts, time_bins, binner, window_us, skip_bad, bad.append)
+                frames, facts_of = _binned(part, facts, bins, binner, skip_bad, bad.append)
                 index.write(frames.index.tobytes())
                 count.write(frames.count.tobytes())
                 rows.append(np.diff(frames.indptr))
@@ -255,10 +261,19 @@ def _fill(
         np.save(temporary / "labels.npy", np.array(labels, np.int64))
         np.save(temporary / "groups.npy", np.array(groups, np.int64))
         np.save(temporary / "seconds.npy", np.array(seconds, np.float64))
-        meta = {"time_bins": time_bins, "names": names, "bad": bad, "data_hash": digest.hexdigest()}
+        meta = {"time_bins": bins.time_bins, "names": names, "bad": bad, "data_hash": digest.hexdigest()}
         (temporary / "meta.json").write_text(json.dumps(meta), "utf-8")
         sums = {name: _sum(temporary / name) for name in _FILES}
         (temporary / _SUMS).write_text(json.dumps(sums), "utf-8")
+
+
+class _Bins(NamedTuple):
+    """How recordings are divided into bins, as in `sastdeploy.Preprocessing`."""
+
+    time_bins: int
+    window_us: int | None
+    binning: str
+    events_per_bin: int | None
 
 
 class _Fact(NamedTuple):
@@ -271,9 +286,8 @@ class _Fact(NamedTuple):
 def _binned(
     sources: list[Source],
     facts: Dataset,
-    time_bins: int,
+    bins: _Bins,
     binner: DigitBinner | None,
-    window_us: int | None,
     skip_bad: bool,
     on_bad: Callable[[str], None],
 ) -> tuple[Frames, list[_Fact]]:
@@ -286,11 +300,19 @@ def _binned(
             rows.append(fast[:3])
             noted.append(_Fact(source.name, label_of(source.path, source.member), -1, fast[3] * 1e-6))
             continue
-        for segment in read_split([source], window_us=window_us, skip_bad=skip_bad, on_bad=on_bad):
+        for whole in read_split(
+            [source],
+            window_us=bins.window_us,
+            fixed=bins.binning == "window",
+            skip_bad=skip_bad,
+            on_bad=on_bad,
+        ):
+            segment = whole.first(bins.events_per_bin and bins.time_bins * bins.events_per_bin)
             times = segment.start_us, segment.stop_us
-            rows.append(count_events(segment.events, facts.sensor_size, facts.frame_size, time_bins, *times))
+            sizes = facts.sensor_size, facts.frame_size
+            rows.append(count_events(segment.events, *sizes, bins.time_bins, *times, bins.events_per_bin))
             noted.append(_Fact(segment.name, segment.label, segment.group, (times[1] - times[0]) * 1e-6))
-    return joined(rows, facts.sensor_size, facts.frame_size, time_bins), noted
+    return joined(rows, facts.sensor_size, facts.frame_size, bins.time_bins), noted
 
 
 def _fast(
@@ -308,7 +330,7 @@ def short_name(name: str, folder: Path) -> str:
     return name.removeprefix(os.path.join(shown(folder), ""))
 
 
-def _open(folder: Path, facts: Dataset, window_us: int | None, say: Callable[[str], None]) -> LabelledFrames:
+def _open(folder: Path, facts: Dataset, bins: _Bins, say: Callable[[str], None]) -> LabelledFrames:
     with parsing(folder, "frame cache", "Remove this folder, and repeat the command."):
         meta = read_json(folder / "meta.json", limit=1 << 30)
         # What is read was compared with the sums of what was written, and that was checked when it was binned.
@@ -329,7 +351,9 @@ def _open(folder: Path, facts: Dataset, window_us: int | None, say: Callable[[st
             np.load(folder / "seconds.npy"),
             facts.name,
             facts.sensor_size,
-            window_us,
+            bins.window_us,
+            bins.binning,
+            bins.events_per_bin,
         )
         bad = [str(message) for message in meta["bad"]]
     if bad:

@@ -22,7 +22,6 @@ def corrupted_frames(
     split: str,
     corruption: Corruption,
     *,
-    window_us: int | None = None,
     root: Path | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -34,7 +33,6 @@ def corrupted_frames(
 
     Args:
         clean: what `sastdeploy.recordings.splits.load_dataset` returned for this data set and split, or a part of it.
-        window_us: as in `load_dataset`, for the same frames.
         progress: called with (recordings corrupted, recordings in all).
 
     Raises:
@@ -48,13 +46,19 @@ def corrupted_frames(
     for source in list_sources(facts, root, facts.part_of(split)):
         if short_name(source.name, folder) not in files:
             continue
-        for segment in (part.within(window_us) for part in source.segments()):
+        for part in source.segments():
+            segment = part.within(clean.window_us, fixed=clean.binning == "window")
             label = short_name(segment.name, folder)
             if label in wanted:
                 worse = corrupted(replace(segment, name=label), corruption, facts.sensor_size, seed)
                 span = segment.start_us, segment.stop_us
                 rows[label] = count_events(
-                    worse.events, facts.sensor_size, facts.frame_size, clean.frames.time_bins, *span
+                    worse.events,
+                    facts.sensor_size,
+                    facts.frame_size,
+                    clean.frames.time_bins,
+                    *span,
+                    clean.events_per_bin,
                 )
         progress(len(rows), len(wanted))
     for label in clean.names:

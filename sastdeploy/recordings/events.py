@@ -40,22 +40,35 @@ class Segment:
     stop_us: int
     events: Events
 
-    def within(self, window_us: int | None) -> Segment:
+    def within(self, window_us: int | None, *, fixed: bool = False) -> Segment:
         """Return the segment without what comes ``window_us`` or more after its start; it then ends with the last event kept.
 
         A segment that lasts no longer, and None, change nothing.
 
+        Args:
+            fixed: let it end ``window_us`` after its start, however long it lasts.
+
         Raises:
             InputError: no event comes that early.
         """
-        if window_us is None or self.stop_us - self.start_us <= window_us:
+        if window_us is None:
             return self
+        if self.stop_us - self.start_us <= window_us:
+            return replace(self, stop_us=self.start_us + window_us) if fixed else self
         kept = self.events[: np.searchsorted(self.events["t"], self.start_us + window_us)]
         if len(kept) == 0:
             raise InputError(
                 f"{self.name}: holds no event in the window of {window_us / 1000:g} ms after its start. "
                 "Choose a longer window, or leave this file out (--skip-bad)."
             )
+        stop = self.start_us + window_us if fixed else int(kept["t"][-1]) + 1
+        return replace(self, stop_us=stop, events=kept)
+
+    def first(self, count: int | None) -> Segment:
+        """Return the segment up to its event number ``count``; one that has no more, and None, change nothing."""
+        if count is None or len(self.events) <= count:
+            return self
+        kept = self.events[:count]
         return replace(self, stop_us=int(kept["t"][-1]) + 1, events=kept)
 
 

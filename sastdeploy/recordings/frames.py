@@ -241,6 +241,7 @@ class LabelledFrames:
         dataset: name of the data set; ``arrays`` where there is none.
         sensor_size: ``(W, H, P)`` of the sensor; None where the frames have its size.
         window_us: events that came later after a recording's start were left out; None: none were.
+        binning, events_per_bin: how recordings were divided into bins, as in `sastdeploy.Preprocessing`.
     """
 
     frames: Frames
@@ -253,6 +254,8 @@ class LabelledFrames:
     dataset: str = "arrays"
     sensor_size: tuple[int, int, int] | None = None
     window_us: int | None = None
+    binning: str = "duration"
+    events_per_bin: int | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

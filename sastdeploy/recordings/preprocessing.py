@@ -17,6 +17,33 @@ Every engine multiplies it by 8-bit weights exactly: it fits a signed byte, and 
 """
 MOST_DIVISOR = 1e12
 NORMALISATIONS = ("fixed", "sample_max")
+BINNINGS = ("duration", "window", "events")
+MOST_EVENTS_PER_BIN = 10_000_000
+_OPTIONAL = {"window_us", "binning", "events_per_bin"}
+"""Fields that a record may leave out, since their default says what records meant before they were there."""
+
+
+def check_binning(binning: str, window_us: int | None, events_per_bin: int | None) -> None:
+    """Accept a way to divide a recording into bins, as `Preprocessing` describes it.
+
+    Raises:
+        InputError: an unknown one, or one without what it needs, or with what belongs to another.
+    """
+    if binning not in BINNINGS:
+        raise InputError(f"binning '{binning}': unknown. Allowed: {', '.join(BINNINGS)}.")
+    if window_us is not None and not 1 <= window_us <= LONGEST_US:
+        raise InputError(f"window_us {window_us}: outside 1 to {LONGEST_US} (one day).")
+    if binning == "window" and window_us is None:
+        raise InputError("binning 'window': needs the length of the window (--window).")
+    if (binning == "events") != (events_per_bin is not None):
+        needs = (
+            "needs a number of events per bin" if binning == "events" else "takes no number of events per bin"
+        )
+        raise InputError(
+            f"binning '{binning}': {needs}; it belongs to 'events' (--binning events --events-per-bin N)."
+        )
+    if events_per_bin is not None and not 1 <= events_per_bin <= MOST_EVENTS_PER_BIN:
+        raise InputError(f"events_per_bin {events_per_bin}: outside 1 to {MOST_EVENTS_PER_BIN:,}.")
 
 
 @dataclass(frozen=True)
@@ -26,13 +53,16 @@ class Preprocessing:
     Args:
         sensor_size: ``(W, H, P)`` of the recordings, in pixels and polarities.
         frame_size: ``(W, H)`` of the frames; differs from the sensor's where a data set is reduced.
-        time_bins: T, the number of equal-duration bins per recording.
+        time_bins: T, the number of bins per recording.
         c_clip: counts above it are clipped; 1 to 127 (1 is binary input).
         divisor: ``c_clip`` to `MOST_DIVISOR`; folds into the first layer's scale when compiled.
         normalisation: ``fixed``, or ``sample_max`` (divides by the recording's own largest count: needs the
             whole recording before its first step, so it is for float studies and is refused by the compiler).
         window_us: events that come later after a recording's start are left out, and its bins end with the last event
             kept; None keeps all.
+        binning: ``duration``, T equal parts of a recording's own duration; ``window``, T equal parts of ``window_us``, however
+            long the recording lasts; or ``events``, ``events_per_bin`` events in each bin, and later ones are left out.
+        events_per_bin: for ``events``; else None.
     """
 
     sensor_size: tuple[int, int, int]
@@ -42,6 +72,8 @@ class Preprocessing:
     divisor: float = 1.0
     normalisation: str = "fixed"
     window_us: int | None = None
+    binning: str = "duration"
+    events_per_bin: int | None = None
 
     def __post_init__(self) -> None:
         if self.normalisation not in NORMALISATIONS:
@@ -63,8 +95,7 @@ class Preprocessing:
             )
         if not 1 <= self.time_bins <= 1000:
             raise InputError(f"time_bins {self.time_bins}: outside 1 to 1000.")
-        if self.window_us is not None and not 1 <= self.window_us <= LONGEST_US:
-            raise InputError(f"window_us {self.window_us}: outside 1 to {LONGEST_US} (one day).")
+        check_binning(self.binning, self.window_us, self.events_per_bin)
         if min(self.sensor_size) < 1 or min(self.frame_size) < 1:
             raise InputError(
                 f"sensor {self.sensor_size}, frame {self.frame_size}: every size must be at least 1."
@@ -75,11 +106,21 @@ class Preprocessing:
         """``(P, H, W)`` of one frame."""
         return (self.sensor_size[2], self.frame_size[1], self.frame_size[0])
 
+    @property
+    def bins(self) -> dict[str, Any]:
+        """The arguments of `load_dataset` that divide recordings into bins in this way."""
+        return {
+            "time_bins": self.time_bins, "window_us": self.window_us, "binning": self.binning, "events_per_bin": self.events_per_bin,
+        }  # fmt: skip
+
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-ready values; `from_dict` reverses it exactly. Without a window there is no such key."""
-        record = asdict(self)
-        if self.window_us is None:
-            del record["window_us"]
+        """Return plain JSON-ready values; `from_dict` reverses it exactly. Fields of `_OPTIONAL` stand there where they are not as usual."""
+        fields = self.__dataclass_fields__
+        record = {
+            key: value
+            for key, value in asdict(self).items()
+            if key not in _OPTIONAL or value != fields[key].default
+        }
         return {**record, "sensor_size": list(self.sensor_size), "frame_size": list(self.frame_size)}
 
     @classmethod
@@ -90,7 +131,7 @@ class Preprocessing:
             InputError: a key is missing, unknown or of the wrong type, or a value is out of range.
         """
         expected = set(cls.__dataclass_fields__)
-        if not isinstance(record, dict) or set(record) | {"window_us"} != expected:
+        if not isinstance(record, dict) or set(record) | _OPTIONAL != expected:
             raise InputError(f"preprocessing: expected exactly the keys {', '.join(sorted(expected))}.")
         try:
             return cls(
@@ -101,6 +142,10 @@ class Preprocessing:
                 divisor=float(record["divisor"]),
                 normalisation=str(record["normalisation"]),
                 window_us=_integers([record["window_us"]], 1)[0] if "window_us" in record else None,
+                binning=str(record.get("binning", "duration")),
+                events_per_bin=_integers([record["events_per_bin"]], 1)[0]
+                if "events_per_bin" in record
+                else None,
             )
         except (TypeError, ValueError, OverflowError) as error:
             raise InputError(f"preprocessing: a value has the wrong type ({error}).") from error

@@ -127,17 +127,18 @@ def read_split(
     sources: list[Source],
     *,
     window_us: int | None = None,
+    fixed: bool = False,
     skip_bad: bool,
     on_bad: Callable[[str], None] = lambda message: None,
 ) -> Iterator[Segment]:
     """Yield the segments of every file; a bad file stops it, or is passed to ``on_bad`` and left out with ``skip_bad``.
 
     Args:
-        window_us: leave out of a segment what comes later after its start (`Segment.within`).
+        window_us, fixed: leave out of a segment what comes later after its start (`Segment.within`).
     """
     for source in sources:
         try:
-            segments = [segment.within(window_us) for segment in source.segments()]
+            segments = [segment.within(window_us, fixed=fixed) for segment in source.segments()]
         except InputError as error:
             if not skip_bad:
                 raise InputError(f"{error} To go on without bad files: --skip-bad.") from error

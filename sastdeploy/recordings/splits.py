@@ -26,6 +26,8 @@ def load_dataset(
     *,
     time_bins: int = 10,
     window_us: int | None = None,
+    binning: str = "duration",
+    events_per_bin: int | None = None,
     root: Path | str | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -39,6 +41,7 @@ def load_dataset(
     Args:
         name: a data set of the catalog (``sastdeploy data list``), or the path of a folder of recordings. split: "train", "validation" or "test".
         time_bins: T. window_us: leave out of a recording what comes later after its start; None keeps all.
+        binning, events_per_bin: how recordings are divided into bins, as in `sastdeploy.Preprocessing`.
         root: folder of the data sets (default: `data_root`).
         limit: keep this many recordings, a seeded draw with the classes in their proportions.
         seed: of the validation draw and of ``limit``. The validation part is held out of the training recordings:
@@ -67,7 +70,7 @@ def load_dataset(
         )
     everything = cached_frames(
         facts, Path(root or data_root()), facts.part_of(split), time_bins,
-        window_us=window_us, skip_bad=skip_bad, say=say, progress=progress,
+        window_us=window_us, binning=binning, events_per_bin=events_per_bin, skip_bad=skip_bad, say=say, progress=progress,
     )  # fmt: skip
     chosen = np.arange(len(everything))
     if split != "test" and "validation" not in facts.parts:

@@ -57,13 +57,14 @@ def simulate_recording(
     labelled = bool(recording.gestures) and begin is None
     window_us = window_us or own.window_us
     segments = list(recording.gestures) if labelled else [recording.whole(start)]
-    segments = [segment.within(window_us) for segment in segments]
+    most = own.events_per_bin and own.time_bins * own.events_per_bin
+    segments = [segment.within(window_us, fixed=own.binning == "window").first(most) for segment in segments]
     seconds = np.array([(segment.stop_us - segment.start_us) * 1e-6 for segment in segments])
     say(_reading(recording, start, len(segments) if labelled else 0))
     for remark in length_remarks(program, seconds):
         say(f"{recording.name}: {remark}")
     check_bins(program)
-    frames = bin_segments(segments, own.sensor_size, own.frame_size, own.time_bins)
+    frames = bin_segments(segments, own.sensor_size, own.frame_size, own.time_bins, own.events_per_bin)
     result = simulate(program, frames, engine=engine, threads=threads, trace=trace, message=say)
     facts = {
         "recording": str(path),

@@ -241,8 +241,7 @@ def simulate_dataset(
     labelled = load_dataset(
         dataset,
         split,
-        time_bins=program.preprocessing.time_bins,
-        window_us=program.preprocessing.window_us,
+        **program.preprocessing.bins,
         root=root,
         limit=limit,
         seed=_training_seed(program),

@@ -142,4 +142,6 @@ def find_preprocessing(
         float(clip if divisor is None else divisor),
         normalisation,
         training.window_us,
+        training.binning,
+        training.events_per_bin,
     )

@@ -65,7 +65,7 @@ class Declaration(_Strict):
     simulated: bool = False
     sensor_size: list[_Side] | None = Field(None, min_length=2, max_length=2)
     polarities: int | None = Field(None, ge=1, le=2)
-    downsample: int = Field(1, ge=1, le=LARGEST_SENSOR)
+    downsample: float = Field(1, ge=1, le=LARGEST_SENSOR, allow_inf_nan=False)
     classes: list[str] | None = Field(None, min_length=2, max_length=MOST_CLASSES)
     unit: Literal["us", "ms", "s"] | None = None
     columns: str | None = None
@@ -111,6 +111,8 @@ def declaration_text(declaration: Declaration) -> str:
     for key, value in declaration.model_dump().items():
         if value is None:
             continue
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
         # JSON's texts, numbers and lists are YAML's.
         text = json.dumps(value, ensure_ascii=False)
         lines.append(f"{key}: {text}")

@@ -169,12 +169,7 @@ def _unit(folder: Path, layout: Layout, good: Sequence[tuple[Entry, FileFacts]])
 def _frame(folder: Path, sensor: tuple[int, int, int], declaration: Declaration) -> tuple[int, int]:
     width, height, polarities = sensor
     factor = declaration.downsample
-    if width % factor or height % factor:
-        raise InputError(
-            f"{shown(folder / DECLARATION)}: key 'downsample': {factor} does not divide the {width} x {height} sensor. Choose another "
-            "factor, or state a larger sensor_size that it divides."
-        )
-    frame = (width // factor, height // factor)
+    frame = (max(1, round(width / factor)), max(1, round(height / factor)))
     if polarities * frame[0] * frame[1] > MOST_INPUTS:
         raise InputError(
             f"{shown(folder)}: frames of {polarities} x {frame[1]} x {frame[0]} have more than {MOST_INPUTS:,} inputs. State the "
