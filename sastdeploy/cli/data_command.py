@@ -72,12 +72,24 @@ def _counts(facts: Dataset) -> str:
 @click.argument("name")
 @DATA
 def fetch(name: str, data: str | None) -> None:
-    """Download the official files of data set NAME, check their hashes, and keep what is already whole."""
+    """Download the official files of data set NAME, check their hashes, and keep what is already whole.
+
+    tonic:NAME takes a data set of tonic (pip install 'sastdeploy[tonic]'), for --dataset tonic:NAME.
+    """
+    from sastdeploy.cli.options import progress_of
     from sastdeploy.cli.terminal import download_bar
     from sastdeploy.errors import InputError, did_you_mean
     from sastdeploy.recordings.catalog import CATALOG
     from sastdeploy.recordings.download import fetch as download
+    from sastdeploy.recordings.tonic_sets import PREFIX, fetch_tonic
 
+    if name.startswith(PREFIX):
+        with progress_of(f"reading {name}") as show_progress:
+            folder = fetch_tonic(name, data_folder(data), show_progress)
+        click.echo(
+            f"{folder}: holds the recordings of {name}. Name it with --dataset {folder if data else name}."
+        )
+        return
     if name not in CATALOG:
         raise InputError(
             f"data set '{name}': unknown.{did_you_mean(name, CATALOG)} Known: {', '.join(CATALOG)}."
