@@ -23,6 +23,8 @@ GENERATED = ("docs/command-line.md", "docs/python-api.md")
 BLOCK = re.compile(r"(?ms)^```(\S*)([^\n]*)\n(.*?)^```$")
 SMALLER = {"--train 2000 --test 500": "--train 60 --test 20", "--epochs 5": "--epochs 1"}
 """What the README's road is run with here."""
+FEWER = {"--count 60": "--count 8", "--epochs 10": "--epochs 1"}
+"""What other pages' are run with."""
 
 
 def blocks(text):
@@ -38,13 +40,17 @@ def scripts(name):
             chosen.append((language, content))
         elif language == "text" and content.startswith("$ "):
             lines = [
-                line.removeprefix("$ ") for line in content.splitlines() if line.startswith("$ sastdeploy ")
+                line.removeprefix("$ ")
+                for line in content.splitlines()
+                if line.startswith(("$ sastdeploy ", "$ python examples/"))
             ]
             text = "\n".join(lines)
             for full, small in SMALLER.items():
                 assert full in text or name != "README.md", f"{full}: is not in the README's road any more"
                 text = text.replace(full, small)
-            if name == "README.md":
+            for full, small in FEWER.items():
+                text = text.replace(full, small)
+            if name in ("README.md", "docs/data.md"):
                 chosen.append(("sh", text))
     return chosen
 
@@ -68,6 +74,9 @@ def test_what_a_page_shows_runs(name, data, tmp_path, monkeypatch, capsys):
             exec(compile(content, name, "exec"), {"__name__": "__main__"})
             continue
         for line in content.splitlines():
+            if line.startswith("python "):
+                subprocess.run([sys.executable, *shlex.split(line)[1:]], check=True)
+                continue
             if not line.startswith("sastdeploy "):
                 assert line.startswith("eval "), f"{name}: '{line}' is no command that can be run here"
                 continue
