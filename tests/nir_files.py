@@ -53,6 +53,15 @@ def lif(**changes):
     return {**fields, **changes}
 
 
+def cuba(**changes):
+    """Return a CubaLIF node of one parameter each, both time constants 2 dt of NIR."""
+    fields = {
+        "type": "CubaLIF", "tau_syn": f32(2e-4), "tau_mem": f32(2e-4), "r": f32(1.0), "w_in": f32(1.0), "v_leak": f32(0),
+        "v_threshold": f32(1), "v_reset": f32(0),
+    }  # fmt: skip
+    return {**fields, **changes}
+
+
 def one_neuron(path, neuron, weight=1.0):
     """Write one neuron that takes one value."""
     ends = {"type": "Input", "shape": np.array([1])}, {"type": "Output", "shape": np.array([1])}

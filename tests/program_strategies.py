@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding, weight_limit
 from sastdeploy.program.limits import INT32_END, worst_gained, worst_sums
-from sastdeploy.program.records import RESETS, SPIKE_TESTS, ConvLif, DenseLif, Lif, Program, Readout, SumPool
+from sastdeploy.program.records import (
+    RESETS,
+    SPIKE_TESTS,
+    ConvLif,
+    DenseLif,
+    Lif,
+    Program,
+    Readout,
+    SumPool,
+    SynapticCurrent,
+)
 from sastdeploy.recordings.frames import Frames, index_dtype
 from sastdeploy.recordings.preprocessing import Preprocessing
 
@@ -147,7 +157,10 @@ def _lifs(draw: st.DrawFn, rng: np.random.Generator, channels: int, sums: np.nda
         "small": rng.integers(1, max(1, high // 4) + 1, channels),
         "any": rng.integers(1, high + 1, channels),
     }[draw(st.sampled_from(("one", "high", "small", "small", "any")))]
-    leak_shift = draw(st.integers(0, 15))
+    leak_shift, current_shift = draw(st.integers(0, 15)), draw(st.integers(0, 15))
+    decay = draw(st.sampled_from((0, 1 << current_shift, None, None)))
+    decay = draw(st.integers(0, 1 << current_shift)) if decay is None else decay
+    current = SynapticCurrent(decay, current_shift, draw(st.sampled_from(Rounding)))
     return Lif(
         multiplier=multiplier,
         shift=shift,
@@ -161,6 +174,7 @@ def _lifs(draw: st.DrawFn, rng: np.random.Generator, channels: int, sums: np.nda
         spike_test=draw(st.sampled_from(SPIKE_TESTS)),
         reset=draw(st.sampled_from(RESETS)),
         reset_delay=draw(st.integers(0, 1)),
+        current=draw(st.sampled_from((None, None, current))),
     )
 
 

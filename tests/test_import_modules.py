@@ -40,6 +40,41 @@ def test_snntorch_spike_by_spike(reset):
     assert network.provenance["checked"]["spikes"] > 100
 
 
+@pytest.mark.parametrize("reset", ["subtract", "none"])
+def test_snntorchs_synaptic_spike_by_spike(reset):
+    snn = pytest.importorskip("snntorch", reason="snnTorch is not installed")
+    kinds = [
+        snn.Synaptic(alpha=a, beta=0.8, threshold=2.0, init_hidden=True, reset_mechanism=reset) for a in (0.7, 0.4)
+    ]  # fmt: skip
+    network = torch_modules.from_module(body(*kinds), EXAMPLE)
+    lifs = [node for node in network.graph.nodes if node.kind == "lif"]
+    assert [(node.alpha, node.current_alpha) for node in lifs] == [(0.8, 0.7), (0.8, 0.4)]
+    assert network.provenance["checked"]["spikes"] > 100
+
+
+def test_snntorchs_synaptic_with_reset_to_zero_is_refused():
+    snn = pytest.importorskip("snntorch", reason="snnTorch is not installed")
+    net = nn.Sequential(
+        nn.Linear(3, 2), snn.Synaptic(alpha=0.5, beta=0.9, init_hidden=True, reset_mechanism="zero")
+    )
+    with pytest.raises(
+        CompileError, match="1: reset to zero behind a synaptic current drops a step's current too"
+    ):
+        torch_modules.from_module(net, torch.zeros(1, 3))
+
+
+@pytest.mark.parametrize("v_reset", [None, 0.0])
+def test_spikingjellys_cuba_neuron_spike_by_spike(v_reset):
+    pytest.importorskip("spikingjelly", reason="SpikingJelly is not installed")
+    neuron = pytest.importorskip("spikingjelly.activation_based.neuron")
+    kinds = [
+        neuron.CUBALIFNode(c_decay=0.6, v_decay=decay, v_threshold=0.5, v_reset=v_reset)
+        for decay in (0.75, 0.5)
+    ]
+    network = torch_modules.from_module(body(*kinds), EXAMPLE)
+    assert network.provenance["checked"]["spikes"] > 100
+
+
 def test_snntorchs_reset_at_once_is_refused():
     snn = pytest.importorskip("snntorch", reason="snnTorch is not installed")
     net = nn.Sequential(nn.Linear(3, 2), snn.Leaky(beta=0.9, init_hidden=True, reset_delay=False))

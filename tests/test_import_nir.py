@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from click.testing import CliRunner
 
 pytest.importorskip("h5py", reason="NIR files are HDF5")
 
-from nir_files import f32, lif, one_neuron, write, written_by
+from nir_files import cuba, f32, lif, one_neuron, write, written_by
 
 from sastdeploy import (
     CompileError,
@@ -30,6 +31,9 @@ from sastdeploy.compiler.ir.interpreter import interpret
 from sastdeploy.exchange.evaluation import evaluate_network
 from sastdeploy.exchange.nir import read
 from sastdeploy.exchange.nir.read import read_nir
+from sastdeploy.exchange.recorded import check_recorded
+
+FIXTURES = Path(__file__).parent / "fixtures" / "nir"
 
 
 def run(network, values):
@@ -64,6 +68,50 @@ def test_one_neuron_of_every_dialect_by_hand(tmp_path, dialect):
     found = run(network, values)
     assert found[0] == spikes
     np.testing.assert_allclose(found[1], membranes, atol=1e-12)
+
+
+# The same behind a synaptic current that halves in each step.
+CURRENTS = {
+    # i = i/2 + x, m = m/2 + i - 2 s[t-1]: i 2, 1, .5, 4.25, 2.125
+    "snntorch": (cuba(r=f32(2.0), w_in=f32(2.0)), [2, 0, 0, 4, 0], [0, 0, 0, 1, 1], [2.0, 2.0, 1.5, 5.0, 2.625]),
+    # c = c/2 + x, v = v/2 + c, s = v >= 2, v = 0: c 2, 1, .5, 4.25, 2.125
+    "spikingjelly": (cuba(r=f32(2.0), w_in=f32(2.0)), [2, 0, 0, 4, 0], [1, 0, 0, 1, 1], [0.0, 1.0, 1.0, 0.0, 0.0]),
+    # v uses i + x, of which half remains, with dt/tau = 1/2: i + x 4, 2, 1, 4.5
+    "norse": (cuba(tau_syn=f32(2e-6), tau_mem=f32(2e-6)), [4, 0, 0, 4], [0, 0, 0, 1], [2.0, 2.0, 1.5, 0.0]),
+    # The text of NIR: i += (w_in x - i) / 2, v += (r i - v) / 2: i 4, 2, 1, 4.5
+    "nir": (cuba(), [8, 0, 0, 8], [0, 0, 0, 1], [2.0, 2.0, 1.5, 0.0]),
+    "lava": (cuba(), [8, 0, 0, 8], [0, 0, 0, 1], [2.0, 2.0, 1.5, 0.0]),
+    # i = (i + x) / 2, v = v/2 + i/2 (norm_input): i 2, 1, 2.5, 5.25
+    "sinabs": (cuba(tau_syn=1 / np.log(2), tau_mem=1 / np.log(2)), [4, 0, 4, 8], [0, 0, 0, 1], [1.0, 1.0, 1.75, 1.5]),
+    # i = (i + x) / 2, v = v/2 + i: i 2, 1, .5
+    "rockpool": (cuba(tau_syn=1e-3 / np.log(2), tau_mem=1e-3 / np.log(2)), [4, 0, 0], [1, 0, 0], [0.0, 1.0, 1.0]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dialect", CURRENTS)
+def test_one_neuron_behind_a_synaptic_current_by_hand(tmp_path, dialect):
+    neuron, values, spikes, membranes = CURRENTS[dialect]
+    path = one_neuron(tmp_path / "one.nir", {**neuron, "v_threshold": f32(2.0)})
+    network = from_nir(path, dialect=dialect, spikes_per_step="one", framing=Framing(time_bins=len(values)))
+    found = run(network, values)
+    assert found[0] == spikes
+    np.testing.assert_allclose(found[1], membranes, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("file", "dialect", "spikes"),
+    [("snntorch_synaptic", None, 112), ("spikingjelly_cuba", None, 117), ("norse_lif", "norse", 51)],
+)
+def test_networks_with_synaptic_currents_spike_as_in_their_frameworks(tmp_path, file, dialect, spikes):
+    """Files and spikes that snnTorch 1.0.0 (Synaptic), SpikingJelly 2.0.0 (CUBALIFNode) and Norse 1.1.0 (LIFCell) wrote."""
+    network = from_nir(written_by(file, tmp_path), dialect=dialect, framing=Framing(time_bins=12))
+    checked = check_recorded(network, FIXTURES / f"{file}.npz")
+    assert checked == {"layers": 2, "recordings": 3, "steps": 12, "spikes": spikes, "differences": 0}
+
+
+def test_snntorchs_reset_to_zero_behind_a_current_is_refused(tmp_path):
+    with pytest.raises(CompileError, match="1: snnTorch's reset to zero behind a synaptic current drops"):
+        from_nir(written_by("snntorch_synaptic", tmp_path), reset="zero")
 
 
 def test_snntorchs_reset_to_zero_shows_the_membrane_before_it(tmp_path):
@@ -102,7 +150,11 @@ def test_neurons_that_do_not_leak(tmp_path):
          "send one at most, say --spikes-per-step one."),
         ("nir", lif(v_reset=f32(0.5)), "n: resets to 0.5 and starts at 0 (nir: zero); engines compute neurons that start where they "
          "are reset to."),
-        ("nir", {"type": "CubaLIF"}, "n: a CubaLIF neuron: its synaptic current is what no engine computes yet."),
+        ("nir", {"type": "CubaLIF"}, "n: a CubaLIF without 'tau_syn'."),
+        ("nir", cuba(tau_syn=f32(5e-5)), "n: decay 1 - dt / tau_syn = -1, outside [0, 1]: dt = 0.0001 s, tau_syn = 5e-05 s (nir). "
+         "Give the dt that the network was trained with (--dt), or its dialect."),
+        ("nir", cuba(v_leak=f32(0.5)), "n: leaks to 0.5, elsewhere than it starts, behind a synaptic current, which no engine "
+         "computes."),
         ("nir", {"type": "Wave"}, "n: a node of kind Wave, which no engine computes."),
         ("nir", {"type": "LIF", "tau": f32(1.0)}, "n: a LIF without 'v_threshold'."),
     ],
@@ -116,7 +168,7 @@ def test_what_no_engine_computes_is_named(tmp_path, dialect, neuron, message):
 
 def test_all_reasons_are_told(tmp_path):
     nodes = {
-        "a": {"type": "Input", "shape": [2]}, "cuba": {"type": "CubaLIF"}, "late": {"type": "Delay", "delay": f32(1)},
+        "a": {"type": "Input", "shape": [2]}, "cuba": {"type": "CubaLI"}, "late": {"type": "Delay", "delay": f32(1)},
         "b": {"type": "Output", "shape": [2]},
     }  # fmt: skip
     with pytest.raises(CompileError) as error:

@@ -49,6 +49,7 @@ class HardwareProfile:
             ``kernel``, ``count``; None states none.
         leak_form: ``multiplier`` (any A), ``shift`` (alpha is 1 - 2^-d), or ``none`` (alpha is 1).
         cores: what the chip's cores hold; None where none are stated.
+        synaptic_current: whether a current with a decay of its own can stand before the membrane, in the leak's form.
         differs: what the chip does otherwise than any profile can say, in sentences.
         record: the whole file as plain data, sources included.
     """
@@ -71,6 +72,7 @@ class HardwareProfile:
     leak_form: str = "multiplier"
     cores: Cores | None = None
     differs: tuple[str, ...] = ()
+    synaptic_current: bool = False
 
 
 class _Strict(BaseModel):
@@ -126,6 +128,7 @@ class _Neuron(_Strict):
     spike_test: _Sourced[Literal[">=", ">"]]
     reset: _Sourced[Literal["subtract", "zero", "none"]]
     reset_delay: _Sourced[Annotated[int, Field(ge=0, le=1)]]
+    synaptic_current: _Sourced[bool] = _LEFT_OUT
 
 
 class _Limits(_Strict):
@@ -257,6 +260,7 @@ def load_profile(name: Path | str) -> HardwareProfile:
         leak_form=read.leak.form.value if read.leak.form else "multiplier",
         cores=_cores(read.cores) if read.cores else None,
         differs=tuple(read.differs or ()),
+        synaptic_current=bool(read.neuron.synaptic_current and read.neuron.synaptic_current.value),
     )
 
 

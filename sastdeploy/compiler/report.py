@@ -212,21 +212,29 @@ def _lost_channels(node: Synapses, largest: int, profile: HardwareProfile) -> li
 
 
 def _lif_warnings(lif: Lif, profile: HardwareProfile) -> list[str]:
-    a, k = lif.leak_multiplier or 0, lif.leak_shift or 0
-    warnings = []
-    if a == 0:
-        warnings.append(
-            f"{lif.name}: alpha {lif.alpha:g} rounds to 0 / 2^{k}, so the membrane forgets everything at each step."
-        )
-    elif a == 1 << k and lif.alpha < 1:
-        warnings.append(f"{lif.name}: alpha {lif.alpha:g} rounds to 1, so the membrane never leaks.")
-    elif _leak_error(lif) > LARGE_LEAK_ERROR:
-        warnings.append(
-            f"{lif.name}: alpha {lif.alpha:g} becomes {a}/2^{k} = {a / 2**k:g}; use a profile with a larger leak shift."
-        )
+    k = lif.leak_shift or 0
+    warnings = _decay_warnings(lif.name, "alpha", "membrane", lif.alpha, lif.leak_multiplier or 0, k)
+    if lif.current_alpha:
+        decay, multiplier = lif.current_alpha, lif.current_multiplier or 0
+        warnings += _decay_warnings(lif.name, "current_alpha", "synaptic current", decay, multiplier, k)
     smallest = int(lif.threshold_q.min()) if lif.threshold_q is not None else _COARSE_THRESHOLD
     if smallest < _COARSE_THRESHOLD:
         warnings.append(
             f"{lif.name}: the smallest threshold is only {smallest} steps of {profile.membrane}; membranes are coarse."
         )
     return warnings
+
+
+def _decay_warnings(name: str, what: str, state: str, factor: float, a: int, k: int) -> list[str]:
+    """Return a warning where a decay of ``factor > 0`` is lost in ``a / 2^k``, or far from it."""
+    if a == 0:
+        return [
+            f"{name}: {what} {factor:g} rounds to 0 / 2^{k}, so the {state} forgets everything at each step."
+        ]
+    if a == 1 << k and factor < 1:
+        return [f"{name}: {what} {factor:g} rounds to 1, so the {state} never leaks."]
+    if abs(a / 2**k / factor - 1) > LARGE_LEAK_ERROR:
+        return [
+            f"{name}: {what} {factor:g} becomes {a}/2^{k} = {a / 2**k:g}; use a profile with a larger leak shift."
+        ]
+    return []

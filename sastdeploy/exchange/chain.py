@@ -200,11 +200,7 @@ def _neurons(chain: _Chain, part: p.Neurons) -> None:
             values[field] = per_channel(getattr(part, field), shape, part, field)
         except CompileError as error:
             reasons += error.reasons
-    alphas = np.unique(part.alpha)
-    if len(alphas) > 1:
-        reasons.append(
-            f"{part.name}: {len(alphas)} different decays, {alphas[0]:.6g} to {alphas[-1]:.6g}; engines compute one per layer."
-        )
+    alpha, current_alpha = (_one_decay(part, values, reasons) for values in (part.alpha, part.current_alpha))
     if not reasons and (values["gain"] == 0).any():
         reasons.append(f"{part.name}: an input gain of 0, so that nothing reaches its neurons.")
     chain.waiting = None
@@ -214,13 +210,25 @@ def _neurons(chain: _Chain, part: p.Neurons) -> None:
         _place_pool(chain)
         chain.nodes.append(replace(node, weight=weight, bias=node.bias * gain + values["offset"]))
     lif = Lif(
-        f"{node.name}.lif", float(alphas[0]), values.get("threshold", np.ones(shape[0])), part.spike_test, part.reset,
-        part.reset_delay,
+        f"{node.name}.lif", alpha or 1.0, values.get("threshold", np.ones(shape[0])), part.spike_test, part.reset,
+        part.reset_delay, current_alpha=current_alpha,
     )  # fmt: skip
     chain.nodes.append(lif)
     chain.pool, chain.flat = None, False
     if reasons:
         raise CompileError(*reasons)
+
+
+def _one_decay(part: p.Neurons, decays: Array | None, reasons: list[str]) -> float | None:
+    """Return the decay of a whole layer, None where there is none; add to ``reasons`` where it differs between neurons."""
+    if decays is None:
+        return None
+    each = np.unique(decays)
+    if len(each) > 1:
+        reasons.append(
+            f"{part.name}: {len(each)} different decays, {each[0]:.6g} to {each[-1]:.6g}; engines compute one per layer."
+        )
+    return float(each[0])
 
 
 def _identity(chain: _Chain, part: p.Neurons) -> Synapses:

@@ -17,6 +17,7 @@ class Dialect:
         dt, dt_if: seconds of a step in the files that it writes, of leaky neurons and of neurons that do not leak.
         decay: ``euler``, ``1 - dt/tau``; or ``exponential``, ``exp(-dt/tau)``.
         gain: of a leaky neuron's input: ``file``, ``r dt/tau``; ``one``; or ``leak``, ``1 - alpha``.
+        current_gain: of a synaptic current's input: ``file``, ``w_in dt/tau_syn``; ``one``; or ``decay``, the current's own.
         initial: the membrane's start: ``zero``, ``v_reset`` or ``v_leak``.
         spikes_per_step: ``one``, or ``many`` where a neuron may send several at once.
         clamp: the membrane's lower end after the reset; None where there is none.
@@ -33,6 +34,7 @@ class Dialect:
     initial: str = "zero"
     spikes_per_step: str = "one"
     clamp: float | None = None
+    current_gain: str = "file"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the dialect as plain values, as an imported network and its programs hold it."""
@@ -51,13 +53,17 @@ DIALECTS: dict[str, Dialect] = {
     for dialect in (
         Dialect("snntorch", ">", "subtract", 1, 1e-4, 1e-4),
         Dialect("spikingjelly", ">=", "zero", 0, 1e-4, 1e-4, initial="v_reset"),
-        Dialect("norse", ">", "zero", 0, 1e-6, 1.0, initial="v_leak"),
-        Dialect("sinabs", ">=", "subtract", 0, 1.0, 1.0, "exponential", "leak", spikes_per_step="many"),
-        Dialect("rockpool", ">=", "subtract", 0, 1e-3, 1e-3, "exponential", "one", spikes_per_step="many"),
+        Dialect("norse", ">", "zero", 0, 1e-6, 1.0, initial="v_leak", current_gain="one"),
+        Dialect(
+            "sinabs", ">=", "subtract", 0, 1.0, 1.0, "exponential", "leak", spikes_per_step="many", current_gain="decay",
+        ),
+        Dialect(
+            "rockpool", ">=", "subtract", 0, 1e-3, 1e-3, "exponential", "one", spikes_per_step="many", current_gain="decay",
+        ),
         Dialect("lava", ">", "zero", 0, 1e-4, 1e-4),
         Dialect("nir", ">", "zero", 0, 1e-4, 1e-4),
     )
-}
+}  # fmt: skip
 """Every dialect by its name. ``nir`` is the text of NIR itself, in Euler steps."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,20 +26,7 @@ def leaky(
     Raises:
         CompileError: a decay outside (0, 1], with how it was computed, or a reset to elsewhere than the start.
     """
-    if not np.isfinite(tau).all() or (tau <= 0).any():
-        raise CompileError(f"{name}: tau {_first(tau, ~(tau > 0))} must be positive and finite.")
-    if rules.decay == "exponential":
-        alpha = np.exp(-rules.dt / snapped(tau))
-        formula = "exp(-dt / tau)"
-    else:
-        alpha = snapped(1.0 - _share(rules.dt / tau))
-        formula = "1 - dt / tau"
-    outside = ~((alpha > 0) & (alpha <= 1))
-    if outside.any():
-        raise CompileError(
-            f"{name}: decay {formula} = {_first(alpha, outside):g}, outside (0, 1]: dt = {rules.dt:g} s, tau = "
-            f"{_first(tau, outside):g} s ({rules.name}). Give the dt that the network was trained with (--dt), or its dialect."
-        )
+    alpha, formula = _decay(name, rules, tau, "tau")
     if rules.gain == "one":
         gain = np.ones(1)
     elif rules.gain == "leak":
@@ -46,6 +35,61 @@ def leaky(
         gain = _share(r * rules.dt / tau)
     computed = f"alpha = {formula} = {_span(alpha)}, gain = {_span(gain)}"
     return _neurons(name, rules, alpha, gain, (1.0 - alpha), v_leak, v_threshold, v_reset, computed)
+
+
+def leaky_with_current(
+    name: str, rules: Dialect, *, tau_syn: Array, w_in: Array, tau_mem: Array, r: Array, v_leak: Array,
+    v_threshold: Array, v_reset: Array,
+) -> Neurons:  # fmt: skip
+    """Return leaky neurons behind a synaptic current: ``i = decay i + gain x`` and ``v = alpha v + gain_i i``.
+
+    Both gains are one factor of the weights, as the current is measured in what it adds to the membrane.
+
+    Raises:
+        CompileError: as `leaky`; or a membrane that leaks to elsewhere than its start.
+    """
+    kept, formula = _decay(name, rules, tau_syn, "tau_syn")
+    neurons = leaky(name, rules, tau=tau_mem, r=r, v_leak=v_leak, v_threshold=v_threshold, v_reset=v_reset)
+    if rules.current_gain == "one":
+        gain = np.ones(1)
+    elif rules.current_gain == "decay":
+        gain = kept
+    else:
+        gain = _share(w_in * rules.dt / tau_syn)
+    reasons = []
+    if neurons.offset.any():
+        reasons.append(
+            f"{name}: leaks to {_span(v_leak)}, elsewhere than it starts, behind a synaptic current, which no engine computes."
+        )
+    if rules.name == "snntorch" and rules.reset == "zero":
+        reasons.append(
+            f"{name}: snnTorch's reset to zero behind a synaptic current drops the current of a step too, which no engine computes."
+        )
+    if reasons:
+        raise CompileError(*reasons)
+    computed = f"{neurons.computed}, current decay = {formula} = {_span(kept)}, current gain = {_span(gain)}"
+    return replace(neurons, gain=neurons.gain * gain, current_alpha=kept, computed=computed)
+
+
+def _decay(name: str, rules: Dialect, tau: Array, what: str) -> tuple[Array, str]:
+    """Return the factor that a state keeps in a step, and its formula."""
+    if not np.isfinite(tau).all() or (tau <= 0).any():
+        raise CompileError(f"{name}: {what} {_first(tau, ~(tau > 0))} must be positive and finite.")
+    if rules.decay == "exponential":
+        alpha = np.exp(-rules.dt / snapped(tau))
+        formula = f"exp(-dt / {what})"
+    else:
+        alpha = snapped(1.0 - _share(rules.dt / tau))
+        formula = f"1 - dt / {what}"
+    # A membrane that keeps nothing is likelier a wrong dt; a current that keeps nothing is none.
+    outside = ~((alpha > 0) & (alpha <= 1)) if what != "tau_syn" else ~((alpha >= 0) & (alpha <= 1))
+    if outside.any():
+        allowed = "(0, 1]" if what != "tau_syn" else "[0, 1]"
+        raise CompileError(
+            f"{name}: decay {formula} = {_first(alpha, outside):g}, outside {allowed}: dt = {rules.dt:g} s, {what} = "
+            f"{_first(tau, outside):g} s ({rules.name}). Give the dt that the network was trained with (--dt), or its dialect."
+        )
+    return alpha, formula
 
 
 def integrating(name: str, rules: Dialect, *, r: Array, v_threshold: Array, v_reset: Array) -> Neurons:

@@ -64,9 +64,12 @@ class Flattening:
 class Neurons:
     """``u[t] = alpha u[t-1] + gain x + offset``, from u = 0, and a spike where u passes the threshold.
 
+    With a synaptic current ``i[t] = current_alpha i[t-1] + gain x`` in place of ``gain x``.
+
     Args:
         alpha, gain, offset, threshold: one for all, per channel, or per neuron.
         spike_test, reset, reset_delay: as in `sastdeploy.compiler.ir.nodes.Lif`; reset ``zero`` is to u = 0.
+        current_alpha: its decay, as alpha; None where there is none.
         computed: how its numbers came about, for the message where one is refused.
     """
 
@@ -79,6 +82,7 @@ class Neurons:
     reset: str
     reset_delay: int
     computed: str = ""
+    current_alpha: Array | None = None
 
 
 @dataclass(frozen=True)

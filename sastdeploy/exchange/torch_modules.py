@@ -16,7 +16,7 @@ from sastdeploy.exchange import parts as p
 from sastdeploy.exchange.agreement import require_agreement
 from sastdeploy.exchange.dialects import dialect
 from sastdeploy.exchange.framing import Framing, network_of
-from sastdeploy.exchange.leaks import integrating, leaky, snapped
+from sastdeploy.exchange.leaks import integrating, leaky, leaky_with_current, snapped
 from sastdeploy.exchange.parts import Array, Pair, Part, floats
 from sastdeploy.provenance import versions
 
@@ -27,7 +27,8 @@ def from_module(
     """Return the network of a live module, whose spikes are its own: both are run on random inputs and compared.
 
     Takes an ``nn.Sequential``, nested ones too, of Linear, Conv1d, Conv2d, BatchNorm (folded), AvgPool2d, Flatten, Dropout and
-    Identity (left out), snnTorch's Leaky, and SpikingJelly's IFNode, LIFNode, ParametricLIFNode and layers of one step.
+    Identity (left out), snnTorch's Leaky and Synaptic, and SpikingJelly's IFNode, LIFNode, ParametricLIFNode, CUBALIFNode and
+    layers of one step.
 
     Args:
         example: one step's input, batch first; its shape is what counts. framing: as in `from_nir`.
@@ -150,15 +151,24 @@ def _leaky(where: str, module: Any) -> Part:
         reasons.append("a quantized state, which no engine computes.")
     if float(torch.as_tensor(getattr(module, "graded_spikes_factor", 1.0)).reshape(-1)[0]) != 1.0:
         reasons.append("graded spikes, which no engine computes.")
+    current = snapped(_array(module.alpha)) if hasattr(module, "alpha") else None
+    if current is not None and module.reset_mechanism == "zero":
+        reasons.append(
+            "reset to zero behind a synaptic current drops a step's current too, which no engine computes."
+        )
     if reasons:
         return p.Refused(where, " ".join(reasons))
     beta = snapped(_array(module.beta))
     if not ((beta > 0) & (beta <= 1)).all():
         return p.Refused(where, f"beta from {beta.min():g} to {beta.max():g}, outside (0, 1].")
+    if current is not None and not ((current >= 0) & (current <= 1)).all():
+        return p.Refused(where, f"alpha from {current.min():g} to {current.max():g}, outside [0, 1].")
     one, zero = np.ones(1), np.zeros(1)
     computed = f"beta = {beta.min():g} to {beta.max():g}, gain = 1"
+    if current is not None:
+        computed += f", current decay = alpha = {current.min():g} to {current.max():g}"
     return p.Neurons(
-        where, beta, one, zero, _array(module.threshold), ">", module.reset_mechanism, 1, computed
+        where, beta, one, zero, _array(module.threshold), ">", module.reset_mechanism, 1, computed, current
     )
 
 
@@ -173,6 +183,18 @@ def _node(where: str, module: Any) -> Part:
     tau = 1.0 / _array(module.w.sigmoid()) if hasattr(module, "w") else floats(module.tau)
     r = np.ones(1) if module.decay_input else tau
     return leaky(where, rules, tau=tau, r=r, v_leak=rest, v_threshold=threshold, v_reset=rest)
+
+
+def _cuba_node(where: str, module: Any) -> Part:
+    """Return SpikingJelly's neuron with a current: ``c = c_decay c + x``, ``v = v_decay v + c``."""
+    soft = module.v_reset is None
+    rules = dialect("spikingjelly", dt=1.0, reset="subtract" if soft else "zero")
+    rest, one = floats(0.0 if soft else module.v_reset), np.ones(1)
+    tau_syn, tau_mem = (1.0 / (1.0 - floats(decay)) for decay in (module.c_decay, module.v_decay))
+    return leaky_with_current(
+        where, rules, tau_syn=tau_syn, w_in=tau_syn, tau_mem=tau_mem, r=tau_mem, v_leak=one * 0.0,
+        v_threshold=floats(module.v_threshold), v_reset=rest,
+    )  # fmt: skip
 
 
 def _array(value: Any) -> Array:
@@ -193,6 +215,8 @@ _PARTS: dict[type[nn.Module], Callable[[str, Any], Part]] = {
 }
 _NEURONS: dict[tuple[str, str], Callable[[str, Any], Part]] = {
     ("snntorch", "Leaky"): _leaky,
+    ("snntorch", "Synaptic"): _leaky,
+    ("spikingjelly", "CUBALIFNode"): _cuba_node,
     ("spikingjelly", "IFNode"): _node,
     ("spikingjelly", "LIFNode"): _node,
     ("spikingjelly", "ParametricLIFNode"): _node,

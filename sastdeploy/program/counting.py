@@ -27,8 +27,8 @@ def footprint_bytes(program: Program) -> dict[str, int]:
 
     Returns:
         ``weights`` (weight bits), ``parameters`` (bias and threshold at the membrane's width, 15-bit multiplier,
-        6-bit shift, per channel), ``state`` (one membrane and one spike bit per neuron,
-        the readout's spike counters), and ``total``.
+        6-bit shift, per channel), ``state`` (one membrane, one spike bit and, where there is one, one synaptic current
+        per neuron, the readout's spike counters), and ``total``.
         Pools hold nothing; a layer's bits are rounded up to whole bytes.
     """
     weights = parameters = state = 0
@@ -38,7 +38,8 @@ def footprint_bytes(program: Program) -> dict[str, int]:
         width, channels = layer.lif.membrane.bits, len(layer.weight)
         weights += _bytes(layer.weight.size * layer.weight_bits)
         parameters += _bytes(channels * (2 * width + 15 + 6))
-        state += _bytes(int(np.prod(shape)) * (width + 1))
+        currents = 0 if layer.lif.current is None else width
+        state += _bytes(int(np.prod(shape)) * (width + currents + 1))
     readout = program.readout
     largest = readout.summed(program.shapes()[-1], program.preprocessing.time_bins)
     counters = readout.weight.shape[1] * largest.bit_length()

@@ -36,11 +36,12 @@ def rounded_shift_function() -> FunctionProto:
 def lif_function_name(lif: Lif) -> str:
     test = "ge" if lif.spike_test == ">=" else "gt"
     delay = "delayed" if lif.reset_delay else "at_once"
-    return f"Lif_{lif.leak_rounding.value}_{lif.overflow.value}_{test}_{lif.reset}_{delay}"
+    current = "" if lif.current is None else f"_current_{lif.current.rounding.value}"
+    return f"Lif_{lif.leak_rounding.value}_{lif.overflow.value}_{test}_{lif.reset}_{delay}{current}"
 
 
 def lif_function(name: str, lif: Lif) -> FunctionProto:
-    """The LIF step of `program.Lif` for one choice of rounding, overflow, spike test and reset; numbers stay open."""
+    """The LIF step of `program.Lif` for one choice of roundings, overflow, spike test and reset; numbers stay open."""
     from onnx import helper
 
     add = Nodes()
@@ -50,15 +51,29 @@ def lif_function(name: str, lif: Lif) -> FunctionProto:
     )
     current = add("RoundedShift", "acc", multiplier, shift, out="current", domain=DOMAIN)
     bias, threshold = add.cast(bias, "INT64"), add.cast(threshold, "INT64", out="threshold_i64")
+    ends: tuple[str, str] | None = None
+    whole = ""
+    if lif.current is not None:
+        ends = (add.attribute("q_min"), add.attribute("q_max"))
+        product = add(
+            "Mul", add.cast("i", "INT64"), add.attribute("current_multiplier"), out="current_product"
+        )
+        kept = _rescale(add, product, add.attribute("current_unit"), lif.current.rounding, "kept")
+        whole = add("Add", add("Add", kept, current), bias, out="current_sum")
+        current = _overflow(add, whole, ends[0], ends[1], lif.overflow, "current_now")
+        add.cast(current, "INT32", out="i_next")
     product = add("Mul", add.cast("u", "INT64"), add.attribute("leak_multiplier"), out="leak_product")
-    leak = _rescale(add, product, add.attribute("leak_unit"), lif.leak_rounding)
+    leak = _rescale(add, product, add.attribute("leak_unit"), lif.leak_rounding, "leak")
     if lif.reset_delay and lif.reset == "zero":
         leak = add("Where", add.cast("s", "BOOL"), add.constant(0), leak)
-    v = add("Add", add("Add", leak, current), bias, out="before_reset")
+    if lif.current is None:
+        v = add("Add", add("Add", leak, current), bias, out="before_reset")
+    else:
+        v = add("Add", leak, current, out="before_reset")
     if lif.reset_delay and lif.reset == "subtract":
         v = add("Sub", v, add("Mul", threshold, add.cast("s", "INT64")), out="v")
-    low, high = add.attribute("q_min"), add.attribute("q_max")
-    w = _overflow(add, v, low, high, lif.overflow)
+    low, high = ends or (add.attribute("q_min"), add.attribute("q_max"))
+    w = _overflow(add, v, low, high, lif.overflow, "w")
     test = "GreaterOrEqual" if lif.spike_test == ">=" else "Greater"
     fired = add(test, w, threshold, out="fired")
     if not lif.reset_delay and lif.reset == "subtract":
@@ -70,31 +85,40 @@ def lif_function(name: str, lif: Lif) -> FunctionProto:
     neurons = add.constant([1, 2, 3])
     for comparison, end, out in (("Less", low, "overflow_low"), ("Greater", high, "overflow_high")):
         outside = add.cast(add(comparison, v, end), "INT64")
+        if whole:
+            outside = add("Add", outside, add.cast(add(comparison, whole, end), "INT64"))
         add("ReduceSum", outside, neurons, out=out, keepdims=0)
+    doc = (
+        "One LIF step. acc, u int32 and s uint8 [N, C, H, W]; the other inputs int32 [C]; leak_unit = "
+        "2^leak_shift. Outputs u_next int32 and s_next uint8 [N, C, H, W]; updates below q_min and above q_max, int64 [N]."
+    )
+    more = lif.current is not None
     return helper.make_function(
         DOMAIN,
         name,
-        ["acc", "u", "s", *PER_CHANNEL],
-        ["u_next", "s_next", "overflow_low", "overflow_high"],
+        ["acc", "u", "s", *["i"] * more, *PER_CHANNEL],
+        ["u_next", "s_next", "overflow_low", "overflow_high", *["i_next"] * more],
         add.nodes,
         [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, FUNCTION_OPSET)],
-        attributes=["leak_multiplier", "leak_unit", "q_min", "q_max"],
-        doc_string="One LIF step. acc, u int32 and s uint8 [N, C, H, W]; the other inputs int32 [C]; leak_unit = "
-        "2^leak_shift. Outputs u_next int32 and s_next uint8 [N, C, H, W]; updates below q_min and above q_max, int64 [N].",
+        attributes=["leak_multiplier", "leak_unit", "q_min", "q_max", *_CURRENT_ATTRIBUTES[: 2 * more]],
+        doc_string=f"{doc} i, i_next: the synaptic current, int32 [N, C, H, W]." if more else doc,
     )
 
 
-def _rescale(add: Nodes, product: str, unit: str, rounding: Rounding) -> str:
+_CURRENT_ATTRIBUTES = ("current_multiplier", "current_unit")
+
+
+def _rescale(add: Nodes, product: str, unit: str, rounding: Rounding, out: str) -> str:
     if rounding == Rounding.TOWARD_ZERO:
         size = add.floor_divide(add("Abs", product), unit)
-        return add("Mul", add("Sign", product), size, out="leak")
+        return add("Mul", add("Sign", product), size, out=out)
     if rounding == Rounding.NEAREST:
         product = add("Add", product, add("Div", unit, add.constant(2)))
-    return add.floor_divide(product, unit, out="leak")
+    return add.floor_divide(product, unit, out=out)
 
 
-def _overflow(add: Nodes, v: str, low: str, high: str, rule: Overflow) -> str:
+def _overflow(add: Nodes, v: str, low: str, high: str, rule: Overflow, out: str) -> str:
     if rule == Overflow.SATURATE:
-        return add("Min", add("Max", v, low), high, out="w")
+        return add("Min", add("Max", v, low), high, out=out)
     size = add("Add", add("Sub", high, low), add.constant(1))
-    return add("Add", add("Mod", add("Sub", v, low), size, fmod=0), low, out="w")
+    return add("Add", add("Mod", add("Sub", v, low), size, fmod=0), low, out=out)

@@ -58,10 +58,10 @@ def _main_graph(program: Program) -> GraphProto:
     for layer, shape in neurons:
         name = layer.name
         size = add("Concat", batch, add.constant(list(shape)), axis=0, out=f"{name}/size")
-        for state, kind in (("u_start", TensorProto.INT32), ("s_start", TensorProto.UINT8)):
+        for state, kind in _states(layer.lif):
             zero = helper.make_tensor("value", kind, [1], [0])
-            states.append(add("ConstantOfShape", size, out=f"{name}/{state}", value=zero))
-            results.append(f"{name}/{state[0]}_end")
+            states.append(add("ConstantOfShape", size, out=f"{name}/{state}_start", value=zero))
+            results.append(f"{name}/{state}_end")
         stacked += [f"{name}/{x}" for x in ("membrane_steps", "spikes_steps", "low_steps", "high_steps")]
         outputs += [
             helper.make_tensor_value_info(f"{name}/membrane", TensorProto.INT32, ["N", steps, *shape]),
@@ -101,6 +101,14 @@ def _main_graph(program: Program) -> GraphProto:
     )
 
 
+def _states(lif: Lif) -> list[tuple[str, int]]:
+    """Return the names and ONNX types of what neurons keep from step to step."""
+    from onnx import TensorProto
+
+    states = [("u", int(TensorProto.INT32)), ("s", int(TensorProto.UINT8))]
+    return states if lif.current is None else [*states, ("i", int(TensorProto.INT32))]
+
+
 def _initializer(name: str, array: NDArray[np.signedinteger], bits: int) -> TensorProto:
     from onnx import TensorProto
 
@@ -125,29 +133,34 @@ def _step_graph(program: Program) -> GraphProto:
             continue
         parameters = [f"{name}/{field}" for field in PER_CHANNEL]
         u, x, low, high = (f"{name}/{part}" for part in ("u_now", "s_now", "low_now", "high_now"))
+        own, current = _states(layer.lif), layer.lif.current
         add.multiple(
             lif_function_name(layer.lif),
-            [acc, f"{name}/u_before", f"{name}/s_before", *parameters],
-            [u, x, low, high],
+            [acc, *(f"{name}/{state}_before" for state, _ in own), *parameters],
+            [u, x, low, high, *(f"{name}/{state}_now" for state, _ in own[2:])],
             domain=DOMAIN,
             leak_multiplier=layer.lif.leak_multiplier,
             leak_unit=1 << layer.lif.leak_shift,
             q_min=layer.lif.membrane.q_min,
             q_max=layer.lif.membrane.q_max,
+            **(
+                {"current_multiplier": current.multiplier, "current_unit": 1 << current.shift}
+                if current
+                else {}
+            ),
         )
         whole: list[str | int | None] = ["N", *shape]
-        inputs.append(helper.make_tensor_value_info(f"{name}/u_before", TensorProto.INT32, whole))
-        inputs.append(helper.make_tensor_value_info(f"{name}/s_before", TensorProto.UINT8, whole))
-        states.append(helper.make_tensor_value_info(u, TensorProto.INT32, whole))
-        states.append(helper.make_tensor_value_info(x, TensorProto.UINT8, whole))
-        for value, out, kind, size in (
+        for state, kind in own:
+            inputs.append(helper.make_tensor_value_info(f"{name}/{state}_before", kind, whole))
+            states.append(helper.make_tensor_value_info(f"{name}/{state}_now", kind, whole))
+        for value, out, kind, dims in (
             (u, "u_out", TensorProto.INT32, whole),
             (x, "s_out", TensorProto.UINT8, whole),
             (low, "low_out", TensorProto.INT64, ["N"]),
             (high, "high_out", TensorProto.INT64, ["N"]),
         ):
             add("Identity", value, out=f"{name}/{out}")
-            stacked.append(helper.make_tensor_value_info(f"{name}/{out}", kind, size))
+            stacked.append(helper.make_tensor_value_info(f"{name}/{out}", kind, dims))
     frame = helper.make_tensor_value_info(
         "frame", TensorProto.UINT8, ["N", *program.preprocessing.frame_shape]
     )

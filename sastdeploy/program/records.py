@@ -6,7 +6,7 @@ Meaning
     update and score (``acc * multiplier`` and ``u * leak_multiplier`` need 64). Shifts of negative numbers are
     arithmetic: they round toward minus infinity.
 
-File (format versions 1 and 2)
+File (format versions 1 to 3)
     One standard ONNX model (IR 10, opset 21), nothing beside it. Any ONNX runtime gives these integers without a
     line of ours::
 
@@ -44,7 +44,11 @@ File (format versions 1 and 2)
     show one network and run another. Any change to graph or manifest is a new format version.
 
     Version 2 adds pools whose windows overlap, leave gaps, reach beyond the border or are no squares: ``kernel`` may be
-    ``[y, x]``, with ``stride`` and ``padding`` beside it. A program is written in the oldest version that holds it.
+    ``[y, x]``, with ``stride`` and ``padding`` beside it.
+
+    Version 3 adds synaptic currents: a layer's ``lif`` may hold ``current``, of ``multiplier``, ``shift`` and ``rounding``. Its
+    states in the Scan are u, s and i, and its local function ends in ``_current_<rounding>``. A program is written in
+    the oldest version that holds it.
 """
 
 from __future__ import annotations
@@ -62,15 +66,16 @@ from sastdeploy.program.layers import (
     ProgramLayer,
     Readout,
     SumPool,
+    SynapticCurrent,
 )
 from sastdeploy.recordings.preprocessing import Preprocessing
 
 __all__ = [
     "FORMAT_VERSION", "KINDS", "RESETS", "SPIKE_TESTS", "ConvLif", "DenseLif", "Lif", "Program", "ProgramLayer",
-    "Readout", "SumPool",
+    "Readout", "SumPool", "SynapticCurrent",
 ]  # fmt: skip
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """The newest format. A program is written in the oldest one that can hold it."""
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from sastdeploy.program.layers.lif import lif_step
+from sastdeploy.program.layers.lif import drive, lif_step
 from sastdeploy.program.records import Program, ProgramLayer, Readout
 from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator.result import RunResult, empty_result, held_in_int32
@@ -42,16 +42,18 @@ def _run_one(program: Program, counts: Array, n: int, result: RunResult) -> None
     shapes = program.shapes()
     membranes = [np.zeros(shape, np.int64) for shape in shapes[1:]]
     spikes = [np.zeros(shape, np.int64) for shape in shapes[1:]]
+    currents = [np.zeros(shape, np.int64) for shape in shapes[1:]]
     output_counts = np.zeros(shapes[-1], np.int64)
     for t, x in enumerate(counts):
         for position, layer in enumerate(program.layers):
             _count(result, n, position, layer, x)
             x = layer.sums(x)
             if layer.lif is not None:
-                u, x, low, high = lif_step(layer.lif, x, membranes[position], spikes[position])
-                membranes[position], spikes[position] = u, x
-                result.overflow_low[n, position] += low
-                result.overflow_high[n, position] += high
+                driven, *beyond = drive(layer.lif, x, currents[position])
+                u, x, low, high = lif_step(layer.lif, driven, membranes[position], spikes[position])
+                currents[position], membranes[position], spikes[position] = driven, u, x
+                result.overflow_low[n, position] += low + beyond[0]
+                result.overflow_high[n, position] += high + beyond[1]
                 if layer.name in result.traces:
                     result.traces[layer.name].membranes[n, t] = u.reshape(-1)
                     result.traces[layer.name].spikes[n, t] = x.reshape(-1)

@@ -41,7 +41,10 @@ def _neurons(stage: Stage | None, profile: HardwareProfile) -> p.Lif | None:
     """Return the neurons behind a weighted node; None where there are none."""
     if stage is None or stage.lif is None:
         return None
-    node, lif = stage.node, stage.lif
+    node, lif, current = stage.node, stage.lif, None
+    if lif.current_alpha is not None:
+        decay, k = known(lif, lif.current_multiplier), known(lif, lif.leak_shift)
+        current = p.SynapticCurrent(decay, k, profile.leak_rounding)
     return p.Lif(
         multiplier=known(node, node.multiplier),
         shift=known(node, node.shift),
@@ -55,4 +58,5 @@ def _neurons(stage: Stage | None, profile: HardwareProfile) -> p.Lif | None:
         spike_test=lif.spike_test,
         reset=lif.reset,
         reset_delay=lif.reset_delay,
+        current=current,
     )

@@ -13,7 +13,7 @@ def check_neurons(graph: Graph, profile: HardwareProfile) -> Graph:
     Raises:
         CompileError: it does not; what differs, each with its key in a profile.
     """
-    reasons = []
+    reasons = lacking(graph, profile)
     for key in ("spike_test", "reset", "reset_delay"):
         offered = getattr(profile, key)
         wanted = {getattr(stage.lif, key) for stage in stages(graph) if stage.lif is not None} - {offered}
@@ -25,3 +25,13 @@ def check_neurons(graph: Graph, profile: HardwareProfile) -> Graph:
         advice = "Use a profile with the network's neuron, or follow the hardware and its other spikes (--neuron profile)."
         raise CompileError(*reasons, advice)
     return graph
+
+
+def lacking(graph: Graph, profile: HardwareProfile) -> list[str]:
+    """Return why the hardware cannot hold the network's neurons, whatever spikes are accepted; empty where it can."""
+    return [
+        f"{stage.lif.name}: a synaptic current; {profile.name} states none (neuron.synaptic_current). loihi1, loihi2, xylo_a2, "
+        "spinnaker2 and cortex_m do; or state it in a profile of your own."
+        for stage in stages(graph)
+        if stage.lif is not None and stage.lif.current_alpha is not None and not profile.synaptic_current
+    ]

@@ -1,4 +1,4 @@
-"""Turn the leak factor into an integer over a power of two."""
+"""Turn the leak factor, and the decay of a synaptic current, into an integer over a power of two."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from dataclasses import replace
 
 from sastdeploy.compiler.ir.graph import Graph
 from sastdeploy.compiler.ir.nodes import Lif
+from sastdeploy.compiler.passes.check_neurons import lacking
 from sastdeploy.compiler.profiles import HardwareProfile
+from sastdeploy.errors import CompileError
 from sastdeploy.program.fixedpoint import to_integer
 
 
@@ -15,11 +17,17 @@ def fit_leaks(graph: Graph, profile: HardwareProfile) -> Graph:
 
     ``u`` decays by ``A / 2^k`` per step. ``A = round_half_even(alpha * 2^k)`` where the leak is a multiplier; where it is a
     shift, ``A = 2^k - 2^(k - d)`` with the d from 1 to k whose ``1 - 2^-d`` is nearest to alpha; where there is none, ``A = 2^k``. Spike test, reset and its delay become what the hardware does; where that
-    is not what was trained, the compiler's report warns.
+    is not what was trained, the compiler's report warns. A synaptic current decays in the same form, by its own A.
+
+    Raises:
+        CompileError: the hardware has no synaptic current, and the network does.
     """
+    if reasons := lacking(graph, profile):
+        raise CompileError(*reasons)
     k = profile.leak_shift
 
     def fit(node: Lif) -> Lif:
+        decay = node.current_alpha
         return replace(
             node,
             leak_multiplier=_multiplier(node.alpha, k, profile.leak_form),
@@ -27,6 +35,7 @@ def fit_leaks(graph: Graph, profile: HardwareProfile) -> Graph:
             spike_test=profile.spike_test,
             reset=profile.reset,
             reset_delay=profile.reset_delay,
+            current_multiplier=None if decay is None else _multiplier(decay, k, profile.leak_form),
         )
 
     return graph.map({Lif: fit})

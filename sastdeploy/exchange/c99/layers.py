@@ -21,7 +21,7 @@ from sastdeploy.exchange.c99.tables import (
     signed_type,
     weight_table,
 )
-from sastdeploy.program.fixedpoint import Overflow, Rounding
+from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
 from sastdeploy.program.layers.weights import stored_bits
 from sastdeploy.program.limits import worst_sums
 from sastdeploy.program.records import ConvLif, DenseLif, Lif, ProgramLayer, Readout, SumPool
@@ -67,9 +67,10 @@ def layer_code(
     sums = Field(f"sum{number}", "int16_t" if end < 1 << 15 else "int32_t", outputs, shared)
     membrane = layer.lif.membrane
     state = Field(f"membrane{number}", signed_type(membrane.q_min, membrane.q_max), outputs)
+    kept = () if layer.lif.current is None else (Field(f"current{number}", state.type, outputs),)
     tables, add = _ADDS[layer.kind](layer, number, shape, sums, name)
     more, run = _neurons(layer.lif, number, outputs // len(layer.weight), worst, (sums, state), name)
-    return LayerCode(_stored(layer.weight_bits), (*tables, *more), sums, (sums, state), add, run)
+    return LayerCode(_stored(layer.weight_bits), (*tables, *more), sums, (sums, state, *kept), add, run)
 
 
 def readout_code(readout: Readout, number: int, shape: Shape, steps: int, name: str) -> LayerCode:
@@ -158,19 +159,31 @@ def _gained(number: int, multiplier: Integers, shift: Integers, worst: Integers)
     return tables, f"(int32_t)floor_shift64((int64_t)sum * {factor} + {rounding}, {places})"
 
 
-def _leak(lif: Lif) -> str:
-    """Return C for ``rescale(u * leak_multiplier, leak_shift)``."""
-    factor, places = int(lif.leak_multiplier), int(lif.leak_shift)
+def _decayed(value: str, factor: int, places: int, rounding: Rounding, membrane: QFormat) -> str:
+    """Return C for ``rescale(value * factor, places)`` of a membrane or a current."""
     if places == 0:
-        return f"u * {factor}"
-    half = 1 << (places - 1) if lif.leak_rounding == Rounding.NEAREST else 0
-    narrow = -lif.membrane.q_min * factor + half < INT32_END
-    product = f"u * {factor}" if narrow else f"(int64_t)u * {factor}"
-    function = "toward_zero" if lif.leak_rounding == Rounding.TOWARD_ZERO else "floor_shift"
+        return f"{value} * {factor}"
+    half = 1 << (places - 1) if rounding == Rounding.NEAREST else 0
+    narrow = -membrane.q_min * factor + half < INT32_END
+    product = f"{value} * {factor}" if narrow else f"(int64_t){value} * {factor}"
+    function = "toward_zero" if rounding == Rounding.TOWARD_ZERO else "floor_shift"
     term = f"{product} + {half}" if half else product
     if narrow:
         return f"{function}32({term}, {places})"
     return f"(int32_t){function}64({term}, {places})"
+
+
+def _limits(number: int, variable: str, membrane: QFormat, overflow: Overflow) -> dict[str, object]:
+    """Return what a template needs to bring a variable into the membrane's format."""
+    low, high, saturates = membrane.q_min, membrane.q_max, overflow == Overflow.SATURATE
+    return {
+        "i": number,
+        "low": low,
+        "high": high,
+        "below": f"\n{variable} = {low};" if saturates else "",
+        "above": f"\n{variable} = {high};" if saturates else "",
+        "wrap": "" if saturates else f"\n{variable} = wrap({variable}, {low}, {(1 << membrane.bits) - 1}u);",
+    }
 
 
 def _neurons(
@@ -181,23 +194,29 @@ def _neurons(
     gains, current = _gained(number, lif.multiplier, lif.shift, worst)
     biases, bias = per_channel(f"bias{number}", lif.bias)
     thresholds, threshold = per_channel(f"threshold{number}", lif.threshold)
-    low, high, saturates = lif.membrane.q_min, lif.membrane.q_max, lif.overflow == Overflow.SATURATE
-    update, at_once = f"leak + current + {bias}", ""
+    limits = _limits(number, "v", lif.membrane, lif.overflow)
+    driven, own = f"current + {bias}", f"const int32_t current = {current};"
+    if lif.current is not None:
+        kept = _decayed("kept", lif.current.multiplier, lif.current.shift, lif.current.rounding, lif.membrane)
+        driven = "current"
+        own = filled(
+            "current.c", state=f"current{number}", type=state.type, gained=current, bias=bias, decayed=kept,
+            **_limits(number, "current", lif.membrane, lif.overflow),
+        ).rstrip("\n")  # fmt: skip
+    leak = _decayed("u", int(lif.leak_multiplier), int(lif.leak_shift), lif.leak_rounding, lif.membrane)
+    update, at_once = f"leak + {driven}", ""
     fired = f"u {lif.spike_test} threshold"
     # A delayed reset needs no stored spikes: the test of the stored membrane gives them again (u = 0 is below every threshold).
     if lif.reset_delay and lif.reset == "subtract":
         update += f" - ({fired} ? threshold : 0)"
     elif lif.reset_delay and lif.reset == "zero":
-        update = f"({fired} ? 0 : leak) + current + {bias}"
+        update = f"({fired} ? 0 : leak) + {driven}"
     elif not lif.reset_delay and lif.reset != "none":
         change = "v -= threshold;" if lif.reset == "subtract" else "v = 0;"
         at_once = f"\nif (spike) {{\n    {change}\n}}"
     run = filled(
-        "neurons.c", i=number, next=number + 1, name=name, NAME=name.upper(), channels=len(lif.bias), places=places,
-        sums=sums.path, membrane=state.path, type=state.type, current=current, threshold=threshold, leak=_leak(lif),
-        update=update, low=low, high=high, below=f"\nv = {low};" if saturates else "",
-        above=f"\nv = {high};" if saturates else "",
-        wrap="" if saturates else f"\nv = wrap(v, {low}, {(1 << lif.membrane.bits) - 1}u);",
-        test=lif.spike_test, at_once=at_once,
+        "neurons.c", next=number + 1, name=name, NAME=name.upper(), channels=len(lif.bias), places=places,
+        sums=sums.path, membrane=state.path, type=state.type, current=own, threshold=threshold, leak=leak,
+        update=update, test=lif.spike_test, at_once=at_once, **limits,
     )  # fmt: skip
     return [*gains, *biases, *thresholds], run

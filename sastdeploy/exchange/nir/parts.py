@@ -10,7 +10,7 @@ import numpy as np
 from sastdeploy.errors import CompileError
 from sastdeploy.exchange import parts as p
 from sastdeploy.exchange.dialects import Dialect
-from sastdeploy.exchange.leaks import integrating, leaky
+from sastdeploy.exchange.leaks import integrating, leaky, leaky_with_current
 from sastdeploy.exchange.parts import Pair, floats
 
 Fields = dict[str, Any]
@@ -32,7 +32,6 @@ def part_of(name: str, node: Fields, rules: Dialect) -> p.Part:
 
 
 _UNKNOWN = {
-    "CubaLIF": "a CubaLIF neuron: its synaptic current is what no engine computes yet.",
     "CubaLI": "a CubaLI neuron: a readout that leaks is what no engine computes yet.",
     "LI": "an LI neuron: a readout that leaks is what no engine computes yet.",
     "I": "an I neuron: an integrator that sends no spikes is what no engine computes yet.",
@@ -115,6 +114,20 @@ def _lif(name: str, node: Fields, rules: Dialect) -> p.Part:
     )
 
 
+def _cuba_lif(name: str, node: Fields, rules: Dialect) -> p.Part:
+    return leaky_with_current(
+        name,
+        rules,
+        tau_syn=floats(node["tau_syn"]),
+        w_in=_optional(node, "w_in", 1.0),
+        tau_mem=floats(node["tau_mem"]),
+        r=_optional(node, "r", 1.0),
+        v_leak=_optional(node, "v_leak"),
+        v_threshold=floats(node["v_threshold"]),
+        v_reset=_optional(node, "v_reset"),
+    )
+
+
 def _optional(node: Fields, key: str, default: float = 0.0) -> p.Array:
     return floats(node.get(key, default))
 
@@ -145,4 +158,5 @@ _PARTS: dict[str, Callable[[str, Fields, Dialect], p.Part]] = {
     "Flatten": _flatten,
     "IF": _if,
     "LIF": _lif,
+    "CubaLIF": _cuba_lif,
 }

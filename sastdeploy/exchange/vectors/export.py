@@ -221,10 +221,13 @@ Multipliers, shifts, biases, thresholds and weights are in the program's ONNX fi
 
 
 def _lif_line(layer: Any) -> str:
-    lif = layer.lif
+    lif, current = layer.lif, ""
+    if lif.current is not None:
+        decay = f"i[t - 1] * {lif.current.multiplier} / 2^{lif.current.shift}, rounded {lif.current.rounding.value}"
+        current = f" a current i[t] = {decay}, plus the sum with its gain and bias, {lif.overflow.value}, takes their place;"
     when = "in the next step" if lif.reset_delay else "in the step of the spike"
     return (
-        f"- {_plain(layer.name)}: leak is u * {lif.leak_multiplier} / 2^{lif.leak_shift}, rounded {lif.leak_rounding.value}; membrane {lif.membrane}, "
+        f"- {_plain(layer.name)}:{current} leak is u * {lif.leak_multiplier} / 2^{lif.leak_shift}, rounded {lif.leak_rounding.value}; membrane {lif.membrane}, "
         f"{lif.overflow.value}; spike where v {lif.spike_test} threshold; reset {lif.reset}, {when}."
     )
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sastdeploy.program.records import Program
+from sastdeploy.program.layers.lif import drive
+from sastdeploy.program.records import Lif, Program
 from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator import engine
 
@@ -20,7 +21,8 @@ class Signal:
     """The integers of one kind.
 
     Args:
-        layer: ``input``, a layer's name, or ``scores``. kind: ``counts``, ``sums``, ``membranes``, ``spikes`` or ``scores``.
+        layer: ``input``, a layer's name, or ``scores``. kind: ``counts``, ``sums``, ``currents``, ``membranes``, ``spikes`` or
+            ``scores``.
         shape: of one step, ``(C, H, W)``; of scores ``(K,)``.
         bits: two's complement where ``signed``, enough for every value here and, for membranes, for the format.
         values: ``[N, T, values]``; of scores ``[N, K]``.
@@ -46,6 +48,10 @@ def signals(program: Program, frames: Frames) -> list[Signal]:
         sums = sums.reshape(*source.shape[:2], -1).astype(np.int32)
         recorded.append(Signal(layer.name, "sums", after, _bits(sums), True, sums))
         if layer.lif is not None:
+            if layer.lif.current is not None:
+                currents = np.array([_currents(layer.lif, recording, after) for recording in sums])
+                bits = max(layer.lif.membrane.bits, _bits(currents))
+                recorded.append(Signal(layer.name, "currents", after, bits, True, currents))
             trace = result.traces[layer.name]
             bits = max(layer.lif.membrane.bits, _bits(trace.membranes))
             recorded.append(Signal(layer.name, "membranes", after, bits, True, trace.membranes))
@@ -56,6 +62,14 @@ def signals(program: Program, frames: Frames) -> list[Signal]:
 
 def _sums(layer: object, steps: Integers, shape: tuple[int, int, int]) -> list[Integers]:
     return [layer.sums(step.reshape(shape).astype(np.int64)).reshape(-1) for step in steps]  # type: ignore[attr-defined]
+
+
+def _currents(lif: Lif, sums: Integers, shape: tuple[int, int, int]) -> Integers:
+    """Return the synaptic currents ``[T, values]`` of one recording's weighted sums."""
+    currents = [np.zeros(shape, np.int64)]
+    for step in sums:
+        currents.append(drive(lif, step.reshape(shape).astype(np.int64), currents[-1])[0])
+    return np.stack(currents[1:]).reshape(len(sums), -1).astype(np.int32)
 
 
 def words(signal: Signal, recording: int) -> Iterator[str]:

@@ -14,6 +14,7 @@ A new kind is a file here, a line in `KINDS`, its tables in `sastdeploy.simulato
 from __future__ import annotations
 
 from sastdeploy.program.layers.conv import ConvLif
+from sastdeploy.program.layers.current import SynapticCurrent
 from sastdeploy.program.layers.dense import DenseLif
 from sastdeploy.program.layers.lif import PER_CHANNEL, RESETS, SPIKE_TESTS, Lif
 from sastdeploy.program.layers.readout import Readout
@@ -21,6 +22,7 @@ from sastdeploy.program.layers.sum_pool import SumPool
 
 __all__ = [
     "KINDS", "PER_CHANNEL", "RESETS", "SPIKE_TESTS", "ConvLif", "DenseLif", "Lif", "ProgramLayer", "Readout", "SumPool",
+    "SynapticCurrent",
 ]  # fmt: skip
 
 ProgramLayer = DenseLif | ConvLif | SumPool

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
+from sastdeploy.program.layers.current import SynapticCurrent
 from sastdeploy.program.layers.weights import Stored, array_shapes, stored_arrays
 from sastdeploy.program.limits import (
     MAX_LEAK_SHIFT,
@@ -46,11 +47,13 @@ class Lif:
 
     With ``reset_delay = 0``: ``w = overflow(leak + I + bias)``, ``s[t] = test(w)``, and ``u[t]`` is ``w``,
     ``overflow(w - threshold * s[t])`` (subtract) or ``0`` where s[t] (zero). Every sequence starts at u = 0, s = 0.
+    With a synaptic current, ``i[t]`` stands where ``I + bias`` does (`SynapticCurrent`).
 
     Args:
         multiplier, shift: int32 [C]; ``0 < multiplier < 2^15``, ``0 <= shift <= 46``.
         bias, threshold: int32 [C], in membrane LSBs, inside the membrane's range; threshold at least 1.
         leak_multiplier: A = round(alpha * 2^k), ``0 <= A <= 2^k``. leak_shift: k, 0 to 15.
+        current: the synaptic current; None where sums reach the membrane at once.
     """
 
     multiplier: NDArray[np.int32]
@@ -65,6 +68,7 @@ class Lif:
     spike_test: str = ">="
     reset: str = "subtract"
     reset_delay: int = 1
+    current: SynapticCurrent | None = None
 
     def check(self, where: str, channels: int, sums: Array) -> None:
         """Accept neurons whose every number is in range, for weighted sums up to ``sums`` ``[channels]`` of either sign.
@@ -92,17 +96,27 @@ class Lif:
                 refuse(where, f"{name} is {short(getattr(self, name))}", ", ".join(allowed))
         if not is_int(self.reset_delay, 0, 1):
             refuse(where, f"reset_delay is {short(self.reset_delay)}", "0 or 1")
+        if self.current is not None:
+            if not isinstance(self.current, SynapticCurrent):
+                refuse(
+                    where, f"current is a {type(self.current).__name__}", "None or a SynapticCurrent record"
+                )
+            self.current.check(where)
         prove_int32(where, "the weighted sum", sums)
         prove_int32(where, "the membrane update", self.worst_updates(sums))
 
     def worst_updates(self, sums: Array) -> Array:
-        """Return the largest possible ``|leak| + |I| + |bias| + threshold`` of every channel."""
+        """Return the largest possible ``|leak| + |I| + |bias| + threshold`` of every channel.
+
+        It bounds a synaptic current's update too; a membrane behind one adds three numbers of 24 bits at most.
+        """
         # |leak| <= |u| because leak_multiplier <= 2^leak_shift.
         current = worst_gained(sums, self.multiplier, self.shift)
         return current - self.membrane.q_min + np.abs(self.bias.astype(np.int64)) + self.threshold
 
     def record(self) -> dict[str, Any]:
         """Return every field that is no array as plain values, for a file's manifest."""
+        current = {} if self.current is None else {"current": self.current.record()}
         return {
             "leak_multiplier": self.leak_multiplier,
             "leak_shift": self.leak_shift,
@@ -112,6 +126,7 @@ class Lif:
             "spike_test": self.spike_test,
             "reset": self.reset,
             "reset_delay": self.reset_delay,
+            **current,
         }
 
     @classmethod
@@ -127,6 +142,7 @@ class Lif:
             spike_test=record["spike_test"],
             reset=record["reset"],
             reset_delay=record["reset_delay"],
+            current=SynapticCurrent.from_record(record["current"]) if "current" in record else None,
         )
 
 
@@ -136,7 +152,10 @@ class LifLayer:
     weight: NDArray[np.int8]
     weight_bits: int
     lif: Lif
-    since_format: ClassVar[int] = 1
+
+    @property
+    def since_format(self) -> int:
+        return 1 if self.lif.current is None else 3
 
     def largest_output(self, largest: int) -> int:
         return 1
@@ -155,27 +174,40 @@ class LifLayer:
         return array_shapes(record, PER_CHANNEL)
 
 
-def lif_step(lif: Lif, acc: Array, u: Array, s: Array) -> tuple[Array, Array, int, int]:
-    """Return ``u[t]``, ``s[t]`` and how many updates overflowed below and above (equations: `Lif`).
+def drive(lif: Lif, acc: Array, i: Array) -> tuple[Array, int, int]:
+    """Return what drives the membranes in a step, and how many updates of currents overflowed below and above.
+
+    That is ``I + bias``, or the synaptic current ``i[t]`` where there is one (equations: `Lif`, `SynapticCurrent`).
 
     Args:
-        acc: weighted sums ``[C, H, W]``. u, s: membrane and spikes of the step before, same shape.
+        acc: weighted sums ``[C, H, W]``. i: the currents of the step before, same shape.
     """
-    multiplier, shift, bias, threshold = (
-        np.asarray(v, np.int64)[:, None, None] for v in (lif.multiplier, lif.shift, lif.bias, lif.threshold)
-    )
-    current = rounded_shift(acc * multiplier, shift)
+    multiplier, shift, bias = (_by_channel(v) for v in (lif.multiplier, lif.shift, lif.bias))
+    driven = rounded_shift(acc * multiplier, shift) + bias
+    if lif.current is None:
+        return driven, 0, 0
+    kept = rescale(i * int(lif.current.multiplier), lif.current.shift, lif.current.rounding)
+    return overflowed(kept + driven, lif.membrane, lif.overflow)
+
+
+def lif_step(lif: Lif, driven: Array, u: Array, s: Array) -> tuple[Array, Array, int, int]:
+    """Return ``u[t]``, ``s[t]`` and how many updates of membranes overflowed below and above (equations: `Lif`).
+
+    Args:
+        driven: what `drive` returns, ``[C, H, W]``. u, s: membrane and spikes of the step before, same shape.
+    """
+    threshold = _by_channel(lif.threshold)
     leak = rescale(u * int(lif.leak_multiplier), lif.leak_shift, lif.leak_rounding)
     if lif.reset_delay == 1:
         if lif.reset == "subtract":
-            v = leak + current + bias - threshold * s
+            v = leak + driven - threshold * s
         elif lif.reset == "zero":
-            v = np.where(s == 1, 0, leak) + current + bias
+            v = np.where(s == 1, 0, leak) + driven
         else:
-            v = leak + current + bias
+            v = leak + driven
         u, low, high = overflowed(v, lif.membrane, lif.overflow)
         return u, spike_test(u, threshold, lif.spike_test), low, high
-    w, low, high = overflowed(leak + current + bias, lif.membrane, lif.overflow)
+    w, low, high = overflowed(leak + driven, lif.membrane, lif.overflow)
     s = spike_test(w, threshold, lif.spike_test)
     if lif.reset == "subtract":
         # A spike means w >= threshold >= 1, so the difference lies in the format and cannot overflow again.
@@ -183,6 +215,10 @@ def lif_step(lif: Lif, acc: Array, u: Array, s: Array) -> tuple[Array, Array, in
     elif lif.reset == "zero":
         w = np.where(s == 1, 0, w)
     return w, s, low, high
+
+
+def _by_channel(values: NDArray[np.int32]) -> Array:
+    return np.asarray(values, np.int64)[:, None, None]
 
 
 def spike_test(u: Array, threshold: Array, test: str) -> Array:

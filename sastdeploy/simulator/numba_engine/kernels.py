@@ -142,8 +142,8 @@ def limited(v: Lanes, q_min: Lanes, q_max: Lanes, wrap: bool) -> Lanes:
 
 @kernel(inline="always")
 def lif_step(
-    step: Step, acc: Int32s, membrane: Int32s, begin: int, stop: int, pitch: int, width: int, active: Int32s, end: np.int64,
-    first: Int32s, row: int, start: int,
+    step: Step, acc: Int32s, membrane: Int32s, currents: Int32s, begin: int, stop: int, pitch: int, width: int,
+    active: Int32s, end: np.int64, first: Int32s, row: int, start: int,
 ) -> tuple[np.int64, np.int64, np.int64]:  # fmt: skip
     """Take one step for the neurons of positions ``begin`` up to ``stop``; return (new end, overflows below, above).
 
@@ -178,6 +178,22 @@ def lif_step(
             gained = sized(load(acc, sums + o, eighths), multiplier) * multiplier
             current = sized((gained + load(halves, gain, eighths)) >> load(shifts, gain, eighths), before)
             v = current + load(biases, o, eighths)
+            if len(step.synaptic) > 0:
+                v = v + leaked(
+                    load(currents, place, eighths),
+                    step.current_multiplier,
+                    step.current_shift,
+                    step.current_half,
+                    step.current_negative,
+                    step.wide_current,
+                )
+                i_min, i_max = spread(v, np.int32(step.q_min)), spread(v, np.int32(step.q_max))
+                beneath, above = bits(below(v, i_min)), bits(below(i_max, v))
+                if beneath | above != 0:
+                    low += population(beneath)
+                    high += population(above)
+                    v = limited(v, i_min, i_max, step.wrap)
+                put(v, currents, place)
             if step.delayed:
                 spiked = at_least(before, test)
                 leak = leak & ~(spiked & spread(spiked, np.int32(step.zero_before)))
@@ -270,8 +286,9 @@ def lif_layer(
     padded = step.bias.shape[0]
     positions, block, width = wiring.positions, wiring.block, wiring.width
     capacity = positions * width + emitted.slack
-    membrane, acc, rows, values, bounds = (
+    membrane, currents, acc, rows, values, bounds = (
         scratch.membrane,
+        scratch.current,
         scratch.acc,
         scratch.rows,
         scratch.values,
@@ -299,6 +316,7 @@ def lif_layer(
         for begin in range(0, positions, block):
             stop = min(begin + block, positions)
             membrane[:] = 0
+            currents[:] = 0
             for t in range(steps):
                 row = n * steps + t
                 start = source_starts[row]
@@ -325,7 +343,8 @@ def lif_layer(
                         acc,
                     )
                 end, below, above = lif_step(
-                    step, acc, membrane, begin, stop, weight.shape[1], width, fired, stops[row], first, row, starts[row]
+                    step, acc, membrane, currents, begin, stop, weight.shape[1], width, fired, stops[row], first, row,
+                    starts[row],
                 )  # fmt: skip
                 overflows[n, 0] += below
                 overflows[n, 1] += above

@@ -75,6 +75,7 @@ class LayerPlan:
             np.zeros(block * wiring.capacity + MOST_LANES, np.int32),
             np.zeros(block * wiring.capacity, np.int16),
             np.zeros(block + 1, np.int64),
+            aligned_zeros(block * padded if step.synaptic else 1, np.int32),
         )
 
 
@@ -314,11 +315,11 @@ def _step(lif: Lif, worst: int) -> Step:
     none = np.zeros_like(threshold)
     shift = lif.shift.astype(np.int64)
     delayed = lif.reset_delay == 1
-    k, a = lif.leak_shift, int(lif.leak_multiplier)
-    half = (1 << k) >> 1 if lif.leak_rounding == Rounding.NEAREST else 0
-    negative = (1 << k) - 1 if lif.leak_rounding == Rounding.TOWARD_ZERO else 0
     # A membrane is stored after its reset, so it can lie a threshold below the format's lower end.
-    farthest = max(abs(lif.membrane.q_min), abs(lif.membrane.q_max)) + int(np.abs(threshold).max(initial=0))
+    farthest = -lif.membrane.q_min + int(np.abs(threshold).max(initial=0))
+    leak = _decay(int(lif.leak_multiplier), lif.leak_shift, lif.leak_rounding, farthest)
+    own, none_kept = lif.current, (0, 0, 0, 0, False)
+    kept = _decay(own.multiplier, own.shift, own.rounding, -lif.membrane.q_min) if own else none_kept
 
     halves = np.left_shift(1, shift) >> 1
     fits = (
@@ -347,15 +348,32 @@ def _step(lif: Lif, worst: int) -> Step:
         zero_before=-1 if delayed and lif.reset == "zero" else 0,
         zero_after=-1 if not delayed and lif.reset == "zero" else 0,
         delayed=delayed,
-        leak_multiplier=a,
-        leak_shift=int(k),
-        leak_half=half,
-        leak_negative=negative,
+        leak_multiplier=leak[0],
+        leak_shift=leak[1],
+        leak_half=leak[2],
+        leak_negative=leak[3],
         # The same in the padding: nothing is added there, and a neuron at rest stays silent.
         gain_mask=_mask(lif.multiplier, lif.shift),
         threshold_mask=_mask(threshold) if threshold.min() > 0 else -1,
-        wide_leak=farthest * a + half + negative > np.iinfo(np.int32).max or k > 31,
+        wide_leak=leak[4],
         q_min=lif.membrane.q_min,
         q_max=lif.membrane.q_max,
         wrap=lif.overflow == Overflow.WRAP,
+        synaptic=(0,) if own else (),
+        current_multiplier=kept[0],
+        current_shift=kept[1],
+        current_half=kept[2],
+        current_negative=kept[3],
+        wide_current=kept[4],
     )
+
+
+def _decay(multiplier: int, shift: int, rounding: Rounding, farthest: int) -> tuple[int, int, int, int, bool]:
+    """Return A, k, what is added to every product and to negative ones, and whether a product can leave 32 bits.
+
+    farthest: the largest magnitude that is multiplied.
+    """
+    half = (1 << shift) >> 1 if rounding == Rounding.NEAREST else 0
+    negative = (1 << shift) - 1 if rounding == Rounding.TOWARD_ZERO else 0
+    wide = farthest * multiplier + half + negative > np.iinfo(np.int32).max or shift > 31
+    return multiplier, int(shift), half, negative, wide

@@ -71,6 +71,8 @@ class Step(NamedTuple):
         gain_mask, threshold_mask: 0 where all channels have the same gain (or thresholds), else -1.
         wide_leak: whether the leak's product can leave 32 bits.
         q_min, q_max: the membrane's range. wrap: wrap instead of saturate.
+        synaptic: one zero where a synaptic current stands before the membrane, else none: known when kernels are compiled.
+        current_multiplier to wide_current: its decay, as those of the leak.
     """
 
     eighths: tuple[int, ...]
@@ -94,12 +96,18 @@ class Step(NamedTuple):
     q_min: int
     q_max: int
     wrap: bool
+    synaptic: tuple[int, ...]
+    current_multiplier: int
+    current_shift: int
+    current_half: int
+    current_negative: int
+    wide_current: bool
 
 
 class Scratch(NamedTuple):
     """Working memory of one thread; int32 (values int16). pitch: W. acc: ``[block * W]``, weighted sums.
 
-    membrane: ``[block * N]``, N the padded neurons of `Step`.
+    membrane: ``[block * N]``, N the padded neurons of `Step`; current: the same where there are synaptic currents.
     rows, values: of the active inputs that the block's positions see, ``[block * capacity]`` and what is written at once.
     bounds: int64 ``[block + 1]``, where the positions' lists begin.
     """
@@ -110,6 +118,7 @@ class Scratch(NamedTuple):
     rows: NDArray[np.int32]
     values: NDArray[np.int16]
     bounds: NDArray[np.int64]
+    current: NDArray[np.int32]
 
 
 class Emitted(NamedTuple):

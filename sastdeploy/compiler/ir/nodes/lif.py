@@ -18,12 +18,14 @@ from sastdeploy.program.limits import MAX_LEAK_SHIFT
 class Lif:
     """``u_t = alpha u_{t-1} + I_t - theta s_{t-1}``, ``s_t = H(u_t - theta)``: leaky integrate and fire.
 
-    Written for reset ``subtract`` and ``reset_delay`` 1; `sastdeploy.program.records.Lif` gives all forms.
+    Written for reset ``subtract`` and ``reset_delay`` 1; `sastdeploy.program.records.Lif` gives all forms. With a synaptic
+    current, ``i_t = current_alpha i_{t-1} + I_t`` stands where ``I_t`` does; a reset leaves it alone.
 
     Args:
         alpha: leak factor in (0, 1]; 1 never leaks. threshold: theta > 0, per channel.
         spike_test: ``>=`` or ``>``. reset: ``subtract``, ``zero`` or ``none``. reset_delay: 1, or 0 for at once.
         leak_multiplier, leak_shift: ``A / 2^k ~ alpha``. threshold_q: in units of 2^-n.
+        current_alpha: decay of the synaptic current, in [0, 1]; None where there is none. current_multiplier: ``A / 2^k ~`` it.
     """
 
     kind: ClassVar[str] = "lif"
@@ -38,6 +40,8 @@ class Lif:
     leak_multiplier: int | None = None
     leak_shift: int | None = None
     threshold_q: NDArray[np.int32] | None = None
+    current_alpha: float | None = None
+    current_multiplier: int | None = None
 
     def output_shape(self, before: Shape) -> Shape:
         return before
@@ -60,6 +64,11 @@ class Lif:
         if a is not None and k is not None:
             fits = 0 <= k <= MAX_LEAK_SHIFT and 0 <= a <= 1 << k
             require(fits, self, f"leak {a} / 2^{k} is no factor from 0 to 1")
+        decay, kept = self.current_alpha, self.current_multiplier
+        require(decay is None or 0 <= decay <= 1, self, f"current_alpha {decay} outside [0, 1]")
+        if kept is not None:
+            fits = decay is not None and k is not None and 0 <= kept <= 1 << k
+            require(fits, self, f"current {kept} / 2^{k} is no factor from 0 to 1 of a synaptic current")
 
     def meaning(self, x: NDArray[Any]) -> tuple[Floats, Floats]:
         return run_lif(self, x)
@@ -79,13 +88,14 @@ def run_lif(node: Lif, current: Floats) -> tuple[Floats, Floats]:
     """Return spikes and membranes of LIF neurons driven by ``current [N, T, C, H, W]``, from rest."""
     theta = node.threshold.reshape(-1, 1, 1)
     u = np.zeros_like(current[:, 0])
-    s = np.zeros_like(u)
+    s, i = np.zeros_like(u), np.zeros_like(u)
     spikes, membranes = np.empty_like(current), np.empty_like(current)
     for t in range(current.shape[1]):
         leak = node.alpha * u
         if node.reset_delay == 1 and node.reset == "zero":
             leak = np.where(s > 0, 0.0, leak)
-        u = leak + current[:, t]
+        i = current[:, t] if node.current_alpha is None else node.current_alpha * i + current[:, t]
+        u = leak + i
         if node.reset_delay == 1 and node.reset == "subtract":
             u = u - theta * s
         s = (u >= theta if node.spike_test == ">=" else u > theta).astype(np.float64)

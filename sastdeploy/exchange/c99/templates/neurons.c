@@ -7,7 +7,7 @@ static void run@i@(@name@_state *state)
             const int32_t sum = state->@sums@[place * @channels@u + channel];
             const int32_t u = state->@membrane@[neuron];
             const int32_t threshold = @threshold@;
-            const int32_t current = @current@;
+            @current@
             const int32_t leak = @leak@;
             int32_t v = @update@;
             int32_t spike;
