@@ -47,6 +47,10 @@ from sastdeploy.cli.options import FORCE, JSON
     help="Factor of a leaky neuron's input, r dt/tau, 1, or 1 - alpha, where not the dialect's.",
 )  # fmt: skip
 @click.option(
+    "--readout", type=click.Choice(["last", "max"]), default=None,
+    help="Scores of a network that ends in LI, CubaLI or I: membranes at the last step, or their maximum.  [default: last]",
+)  # fmt: skip
+@click.option(
     "--dataset",
     default=None,
     help="Data set, or folder, that gives sensor and classes.  [default: not stated]",
@@ -73,8 +77,8 @@ from sastdeploy.cli.options import FORCE, JSON
 @JSON
 def command(
     file: str, out: str, dialect: str | None, dt: float | None, reset: str | None, reset_delay: int | None,
-    spikes_per_step: str | None, gain: str | None, dataset: str | None, time_bins: int, clip: int, divisor: float,
-    recorded: str | None, force: bool, as_json: bool,
+    spikes_per_step: str | None, gain: str | None, readout: str | None, dataset: str | None, time_bins: int, clip: int,
+    divisor: float, recorded: str | None, force: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Turn FILE, a network of another framework in NIR, into one that compile takes.
 
@@ -96,7 +100,7 @@ def command(
         raise InputError(f"{out}: exists. Choose another name, or replace it with --force.")
     network = from_nir(
         file, dialect=dialect, dt=dt, reset=reset, reset_delay=reset_delay, spikes_per_step=spikes_per_step, gain=gain,
-        framing=Framing(dataset, time_bins, clip=clip, divisor=divisor),
+        readout=readout, framing=Framing(dataset, time_bins, clip=clip, divisor=divisor),
     )  # fmt: skip
     checked = check_recorded(network, recorded) if recorded else None
     if checked:

@@ -10,6 +10,8 @@ from sastdeploy.cli.terminal import print_table
 from sastdeploy.compiler.imported import ImportedNetwork, network_hash
 from sastdeploy.compiler.ir.graph import shapes
 
+_READS = {"last": "at the last step", "max": "their largest over time"}
+
 
 def network_record(network: ImportedNetwork) -> dict[str, Any]:
     """Return what is known of a network as plain values."""
@@ -57,6 +59,10 @@ def print_network(network: ImportedNetwork, title: str) -> None:
         )
     for neuron in network.semantics.get("neurons", ()):
         click.echo(f"{neuron['name']}: {neuron['computed']}.")
+    if read := network.semantics.get("readout"):
+        click.echo(
+            f"{read['name']}: {read['computed']}; its membranes are the scores: {_READS[read['reads']]}."
+        )
     frames, divisor = network.preprocessing, network.graph.input.divisor
     click.echo(
         f"Recordings: {network.dataset}, frames {'x'.join(map(str, frames.frame_shape))} (P, H, W) in {frames.time_bins} time bins; the network "

@@ -167,12 +167,12 @@ def _leak_error(lif: Lif) -> float:
 
 
 def _warnings(start: Graph, steps: tuple[Stage, ...], profile: HardwareProfile) -> list[str]:
-    trained = next(step.lif for step in stages(start) if step.lif is not None)
+    trained = next((step.spiking for step in stages(start) if step.spiking), None)
     warnings = [
         f"{what.replace('_', ' ')}: trained with '{getattr(trained, what)}', {profile.name} does "
         f"'{getattr(profile, what)}'. The program follows the hardware; expect other spikes than in training."
         for what in ("spike_test", "reset", "reset_delay")
-        if getattr(trained, what) != getattr(profile, what)
+        if trained is not None and getattr(trained, what) != getattr(profile, what)
     ]
     for step in steps:
         warnings += _synapse_warnings(step.node, profile)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from sastdeploy.compiler.ir.graph import Graph, stages
-from sastdeploy.compiler.ir.nodes import Lif
+from sastdeploy.compiler.ir.nodes import Integrator, Lif
 from sastdeploy.errors import InputError
 from sastdeploy.exchange.parts import Array
 
@@ -57,8 +57,8 @@ def require_spikes(graph: Graph, x: Array, theirs: Sequence[Array], whose: str) 
 
 
 def lifs(graph: Graph) -> list[Lif]:
-    """Return the nodes of neurons, first to last."""
-    return [stage.lif for stage in stages(graph) if stage.lif is not None]
+    """Return the nodes of neurons that spike, first to last."""
+    return [stage.spiking for stage in stages(graph) if stage.spiking]
 
 
 def _run(graph: Graph, x: Array) -> tuple[list[Array], list[Array]]:
@@ -109,7 +109,7 @@ def _cause(graph: Graph, x: Array, theirs: Sequence[Array]) -> str:
     )
     for test, reset, delay in others:
         changes: dict[str, Any] = {"spike_test": test, "reset": reset, "reset_delay": delay}
-        other = graph.map({Lif: partial(replace, **changes)})
+        other = graph.map({Integrator: lambda node: node, Lif: partial(replace, **changes)})
         ours, _ = _run(other, x)
         if all(np.array_equal(a, b.reshape(a.shape)) for a, b in zip(ours, theirs)):
             return f"Spike test '{test}', reset '{reset}' and reset delay {delay} would agree."

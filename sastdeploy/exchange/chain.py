@@ -17,7 +17,9 @@ from sastdeploy.compiler.ir.nodes import (
     Counts,
     Dense,
     Input,
+    Integrator,
     Lif,
+    Membranes,
     Node,
     Readout,
     Shape,
@@ -32,12 +34,13 @@ from sastdeploy.exchange.parts import Array, Part
 MOST_CLASSES = 4096
 
 
-def graph_of(name: str, start: Input, parts: Sequence[Part]) -> Graph:
+def graph_of(name: str, start: Input, parts: Sequence[Part], reads: str | None = None) -> Graph:
     """Return the graph of parts in order of data flow.
 
     A factor folds into the weights beside it, two weighted layers without neurons between become one, neurons without
-    weights get an identity. Where it ends in neurons, their spike counts are the scores; where it ends in a weighted
-    layer, that layer's mean over time.
+    weights get an identity. Where it ends in neurons, their spike counts are the scores; where it ends in integrators,
+    their membranes as ``reads`` says, ``last`` (by default) or ``max``; where it ends in a weighted layer, that layer's mean
+    over time.
 
     Raises:
         CompileError: what no engine computes, all reasons, each with the part's name.
@@ -49,6 +52,7 @@ def graph_of(name: str, start: Input, parts: Sequence[Part]) -> Graph:
     reasons: list[str] = []
     for part in parts:
         try:
+            _require_spikes(chain, part)
             _STEPS[type(part)](chain, part)
         except CompileError as error:
             reasons += error.reasons
@@ -56,7 +60,7 @@ def graph_of(name: str, start: Input, parts: Sequence[Part]) -> Graph:
                 break
     if not reasons:
         try:
-            _finish(chain)
+            _finish(chain, reads)
         except CompileError as error:
             reasons += error.reasons
     if reasons:
@@ -105,6 +109,14 @@ class _Chain:
     def refuse(self, part: Any, reason: str) -> CompileError:
         self.lost = True
         return CompileError(f"{part.name}: {reason}")
+
+
+def _require_spikes(chain: _Chain, part: Part) -> None:
+    last = chain.nodes[-1]
+    if last.gives == "membranes":
+        raise chain.refuse(
+            part, f"follows {last.name}, which sends no spikes; membranes are read at the end."
+        )
 
 
 def clean(name: str) -> str:
@@ -190,12 +202,12 @@ def _flattening(chain: _Chain, part: p.Flattening) -> None:
         raise chain.refuse(part, f"flattens the currents of {chain.waiting.name}. Put it behind the neurons.")
 
 
-def _neurons(chain: _Chain, part: p.Neurons) -> None:
+def _neurons(chain: _Chain, part: p.Neurons | p.Integrators) -> None:
     node = chain.waiting or _identity(chain, part)
     shape = chain.shape
     values: dict[str, Array] = {}
     reasons: list[str] = []
-    for field in ("gain", "offset", "threshold"):
+    for field in ("gain", "offset", "threshold")[: 3 if isinstance(part, p.Neurons) else 2]:
         try:
             values[field] = per_channel(getattr(part, field), shape, part, field)
         except CompileError as error:
@@ -209,17 +221,22 @@ def _neurons(chain: _Chain, part: p.Neurons) -> None:
         weight = node.weight * gain.reshape(-1, *[1] * (node.weight.ndim - 1))
         _place_pool(chain)
         chain.nodes.append(replace(node, weight=weight, bias=node.bias * gain + values["offset"]))
-    lif = Lif(
-        f"{node.name}.lif", alpha or 1.0, values.get("threshold", np.ones(shape[0])), part.spike_test, part.reset,
-        part.reset_delay, current_alpha=current_alpha,
-    )  # fmt: skip
-    chain.nodes.append(lif)
+    threshold = values.get("threshold", np.ones(shape[0]))
+    if isinstance(part, p.Neurons):
+        rules = (part.spike_test, part.reset, part.reset_delay)
+        chain.nodes.append(
+            Lif(f"{node.name}.lif", alpha or 1.0, threshold, *rules, current_alpha=current_alpha)
+        )
+    else:
+        chain.nodes.append(
+            Integrator(f"{node.name}.li", alpha or 1.0, threshold, current_alpha=current_alpha)
+        )
     chain.pool, chain.flat = None, False
     if reasons:
         raise CompileError(*reasons)
 
 
-def _one_decay(part: p.Neurons, decays: Array | None, reasons: list[str]) -> float | None:
+def _one_decay(part: p.Neurons | p.Integrators, decays: Array | None, reasons: list[str]) -> float | None:
     """Return the decay of a whole layer, None where there is none; add to ``reasons`` where it differs between neurons."""
     if decays is None:
         return None
@@ -231,7 +248,7 @@ def _one_decay(part: p.Neurons, decays: Array | None, reasons: list[str]) -> flo
     return float(each[0])
 
 
-def _identity(chain: _Chain, part: p.Neurons) -> Synapses:
+def _identity(chain: _Chain, part: p.Neurons | p.Integrators) -> Synapses:
     """Return weights that hand values on as they are, or that pool them where a pool could not stand for itself."""
     channels, kernel, stride, padding, worth = chain.shape[0], (1, 1), (1, 1), (0, 0), 1.0
     if chain.flat:
@@ -270,8 +287,12 @@ def _place_pool(chain: _Chain) -> None:
     chain.pool = None
 
 
-def _finish(chain: _Chain) -> None:
+def _finish(chain: _Chain, reads: str | None) -> None:
     last = chain.nodes[-1]
+    if reads is not None and last.gives != "membranes":
+        raise CompileError(
+            f"readout '{reads}': the network ends in {last.name}, not in neurons whose membranes are read (I, LI, CubaLI). Leave it out."
+        )
     if not chain.spikes:
         raise CompileError("the network has no spiking neurons, so there is nothing to simulate.")
     node = chain.waiting
@@ -282,9 +303,12 @@ def _finish(chain: _Chain) -> None:
             )
         classes = prod(chain.shape)
         if classes > MOST_CLASSES:
-            raise CompileError(
-                f"{last.name}: {classes:,} outputs; at most {MOST_CLASSES:,} are read out by counting spikes."
+            raise CompileError(f"{last.name}: {classes:,} outputs; at most {MOST_CLASSES:,} are read out.")
+        if last.gives == "membranes":
+            chain.nodes.append(
+                Membranes("readout", np.eye(classes), np.zeros(classes), reads=reads or "last")
             )
+            return
         chain.nodes.append(Counts("readout", np.eye(classes), np.zeros(classes)))
         return
     if node.weight.ndim != 2:
@@ -344,4 +368,5 @@ _STEPS: dict[type, Callable[[_Chain, Any], None]] = {
     p.Pooling: _pooling,
     p.Flattening: _flattening,
     p.Neurons: _neurons,
+    p.Integrators: _neurons,
 }

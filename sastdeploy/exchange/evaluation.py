@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sastdeploy.compiler.imported import ImportedNetwork
+from sastdeploy.compiler.ir.graph import stages
 from sastdeploy.compiler.ir.interpreter import interpret
 from sastdeploy.errors import InputError
 from sastdeploy.recordings.frames import LabelledFrames, require_fit
@@ -41,12 +42,12 @@ def evaluate_network(network: ImportedNetwork, data: LabelledFrames) -> NetworkE
     require_fit(
         frames, start.shape, start.time_bins, "the network", "Load recordings of its form (--dataset)."
     )
-    correct, sums = 0, np.zeros(sum(hasattr(node, "alpha") for node in network.graph.nodes))
+    names = [stage.spiking.name for stage in stages(network.graph) if stage.spiking]
+    correct, sums = 0, np.zeros(len(names))
     for begin in range(0, len(data), _BATCH):
         outputs = interpret(network.graph, frames.select(slice(begin, begin + _BATCH)).dense())
         correct += int((outputs.scores.argmax(1) == data.labels[begin : begin + _BATCH]).sum())
         sums += [float(spikes.mean((1, 2, 3, 4)).sum()) for spikes in outputs.spikes]
-    names = [node.name for node in network.graph.nodes if hasattr(node, "alpha")]
     count = len(data)
     return NetworkEvaluation(
         count, correct / count, wilson_interval(correct, count), dict(zip(names, (sums / count).tolist()))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 from sastdeploy.compiler.imported import NOT_STATED, ImportedNetwork
-from sastdeploy.compiler.ir.nodes import Input
+from sastdeploy.compiler.ir.nodes import Input, Membranes
 from sastdeploy.errors import InputError
 from sastdeploy.exchange.chain import graph_of
-from sastdeploy.exchange.parts import Neurons, Part
+from sastdeploy.exchange.parts import Integrators, Neurons, Part
 from sastdeploy.recordings.preprocessing import LARGEST_CLIP, Preprocessing
 from sastdeploy.windows import Shape
 
@@ -34,8 +35,12 @@ class Framing:
     classes: tuple[str, ...] | None = None
 
 
-def network_of(name: str, parts: Sequence[Part], shape: tuple[int, ...], framing: Framing) -> ImportedNetwork:
+def network_of(
+    name: str, parts: Sequence[Part], shape: tuple[int, ...], framing: Framing, reads: str | None = None
+) -> ImportedNetwork:
     """Return the network of parts that take ``shape`` (``(N,)``, ``(C, L)`` or ``(C, H, W)``), with recordings as stated.
+
+    reads: as of `graph_of`.
 
     Raises:
         InputError: data set and network do not fit each other.
@@ -59,7 +64,9 @@ def network_of(name: str, parts: Sequence[Part], shape: tuple[int, ...], framing
         sensor, (frame[2], frame[1]), framing.time_bins, framing.clip,
         max(framing.divisor, float(framing.clip)), window_us=framing.window_us,
     )  # fmt: skip
-    graph = graph_of(name, Input("input", frame, framing.time_bins, framing.clip, framing.divisor), parts)
+    graph = graph_of(
+        name, Input("input", frame, framing.time_bins, framing.clip, framing.divisor), parts, reads
+    )
     outputs = len(graph.nodes[-1].weight)  # type: ignore[union-attr]  # a readout
     if classes is None:
         classes = tuple(map(str, range(outputs)))
@@ -68,9 +75,11 @@ def network_of(name: str, parts: Sequence[Part], shape: tuple[int, ...], framing
             f"{name}: has {outputs} outputs; {len(classes)} classes are named. Name one for each."
         )
     neurons = [{"name": part.name, "computed": part.computed} for part in parts if isinstance(part, Neurons)]
-    return ImportedNetwork(
-        graph, preprocessing, tuple(classes), framing.dataset or NOT_STATED, {"neurons": neurons}, {}
-    )
+    semantics: dict[str, Any] = {"neurons": neurons}
+    if isinstance(graph.nodes[-1], Membranes):
+        last = next(part for part in parts if isinstance(part, Integrators))
+        semantics["readout"] = {"name": last.name, "computed": last.computed, "reads": graph.nodes[-1].reads}
+    return ImportedNetwork(graph, preprocessing, tuple(classes), framing.dataset or NOT_STATED, semantics, {})
 
 
 def _frame(shape: tuple[int, ...]) -> Shape:

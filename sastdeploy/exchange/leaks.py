@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sastdeploy.errors import CompileError
 from sastdeploy.exchange.dialects import Dialect
-from sastdeploy.exchange.parts import Array, Neurons, floats
+from sastdeploy.exchange.parts import Array, Integrators, Neurons, floats
 
 _SINGLE = 2.0**-22
 """Four units in the last place of a float32 near 1: what a division and its reversal in float32 lose."""
@@ -69,6 +69,26 @@ def leaky_with_current(
         raise CompileError(*reasons)
     computed = f"{neurons.computed}, current decay = {formula} = {_span(kept)}, current gain = {_span(gain)}"
     return replace(neurons, gain=neurons.gain * gain, current_alpha=kept, computed=computed)
+
+
+def unread(rules: Dialect) -> Dialect:
+    """Return a dialect for neurons that neither spike nor are reset."""
+    return replace(rules, reset="none", spikes_per_step="one", clamp=None)
+
+
+def integrators(neurons: Neurons, rules: Dialect, v_leak: Array) -> Integrators:
+    """Return neurons, made with `unread` rules, as ones that are only read.
+
+    Raises:
+        CompileError: their start is elsewhere than 0, which is not in their scores.
+    """
+    if rules.initial == "v_leak" and v_leak.any():
+        raise CompileError(
+            f"{neurons.name}: starts at {_span(v_leak)} ({rules.name}: {rules.initial}); engines read membranes that start at 0."
+        )
+    return Integrators(
+        neurons.name, neurons.alpha, neurons.gain, neurons.offset, neurons.computed, neurons.current_alpha
+    )
 
 
 def _decay(name: str, rules: Dialect, tau: Array, what: str) -> tuple[Array, str]:

@@ -86,6 +86,18 @@ class Neurons:
 
 
 @dataclass(frozen=True)
+class Integrators:
+    """``u[t] = alpha u[t-1] + gain x + offset``, from u = 0, without spikes: read at the end. Fields as of `Neurons`."""
+
+    name: str
+    alpha: Array
+    gain: Array
+    offset: Array
+    computed: str = ""
+    current_alpha: Array | None = None
+
+
+@dataclass(frozen=True)
 class Refused:
     """A part that no engine computes."""
 
@@ -93,7 +105,7 @@ class Refused:
     reason: str
 
 
-Part = Linear | Convolution | Scale | Pooling | Flattening | Neurons | Refused
+Part = Linear | Convolution | Scale | Pooling | Flattening | Neurons | Integrators | Refused
 
 
 def floats(value: Any) -> Array:

@@ -29,7 +29,7 @@ def check_recorded(network: ImportedNetwork, path: Path | str) -> dict[str, Any]
     """
     path = Path(path)
     arrays = load_arrays(path)
-    sizes = [stage.after for stage in stages(network.graph) if stage.lif is not None]
+    sizes = [stage.after for stage in stages(network.graph) if stage.spiking]
     names = [str(neuron["name"]) for neuron in network.semantics["neurons"]]
     if set(arrays) != {INPUT, *names}:
         raise InputError(

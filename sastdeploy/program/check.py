@@ -39,6 +39,13 @@ def check_program(program: Program) -> None:
         layer.check(f"layer '{layer.name}'", shape, largest)
         shape, largest = layer.output_shape(shape), layer.largest_output(largest)
     program.readout.check(f"readout '{program.readout.name}'", shape, program.preprocessing.time_bins)
+    last = program.layers[-1].lif
+    if program.readout.reads != "counts" and (last is None or not last.silent):
+        refuse(
+            f"layer '{program.layers[-1].name}'",
+            "its membranes are read as scores and its neurons can spike",
+            "reset 'none', spike test '>' and thresholds at the membrane's upper end",
+        )
     _check_classes(program)
 
 

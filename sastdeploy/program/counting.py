@@ -28,7 +28,7 @@ def footprint_bytes(program: Program) -> dict[str, int]:
     Returns:
         ``weights`` (weight bits), ``parameters`` (bias and threshold at the membrane's width, 15-bit multiplier,
         6-bit shift, per channel), ``state`` (one membrane, one spike bit and, where there is one, one synaptic current
-        per neuron, the readout's spike counters), and ``total``.
+        per neuron, the readout's spike counters or largest membranes), and ``total``.
         Pools hold nothing; a layer's bits are rounded up to whole bytes.
     """
     weights = parameters = state = 0
@@ -41,11 +41,13 @@ def footprint_bytes(program: Program) -> dict[str, int]:
         currents = 0 if layer.lif.current is None else width
         state += _bytes(int(np.prod(shape)) * (width + currents + 1))
     readout = program.readout
-    largest = readout.summed(program.shapes()[-1], program.preprocessing.time_bins)
-    counters = readout.weight.shape[1] * largest.bit_length()
-    weights += _bytes(readout.weight.size * readout.weight_bits)
-    parameters += _bytes(len(readout.weight) * (32 + 15 + 6))
-    state += _bytes(counters)
+    if readout.reads == "counts":
+        largest = readout.summed(program.shapes()[-1], program.preprocessing.time_bins)
+        weights += _bytes(readout.weight.size * readout.weight_bits)
+        parameters += _bytes(len(readout.weight) * (32 + 15 + 6))
+        state += _bytes(readout.weight.shape[1] * largest.bit_length())
+    elif readout.reads == "max" and program.layers[-1].lif is not None:
+        state += _bytes(len(readout.weight) * program.layers[-1].lif.membrane.bits)
     return {
         "weights": weights,
         "parameters": parameters,

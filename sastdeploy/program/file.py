@@ -137,7 +137,7 @@ def program_model(program: Program, producer_version: str = __version__) -> Mode
 
 def format_version(program: Program) -> int:
     """Return the oldest format version that holds the program, in which it is written."""
-    return max(layer.since_format for layer in program.layers)
+    return max(part.since_format for part in (*program.layers, program.readout))
 
 
 def canonical_manifest(program: Program) -> str:

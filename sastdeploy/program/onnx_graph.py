@@ -85,7 +85,7 @@ def _main_graph(program: Program) -> GraphProto:
             add(
                 "ReduceSum", f"{layer.name}/{end}_steps", time, out=f"{layer.name}/overflow_{end}", keepdims=0
             )
-    program.readout.add_scores(add, f"{neurons[-1][0].name}/spikes_steps", time, steps)
+    program.readout.add_scores(add, neurons[-1][0].name, time, steps)
     classes = len(program.classes)
     return helper.make_graph(
         add.nodes,

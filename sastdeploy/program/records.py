@@ -47,7 +47,8 @@ File (format versions 1 to 3)
     ``[y, x]``, with ``stride`` and ``padding`` beside it.
 
     Version 3 adds synaptic currents: a layer's ``lif`` may hold ``current``, of ``multiplier``, ``shift`` and ``rounding``. Its
-    states in the Scan are u, s and i, and its local function ends in ``_current_<rounding>``. A program is written in
+    states in the Scan are u, s and i, and its local function ends in ``_current_<rounding>``. And it adds
+    readouts of membranes, ``reads`` ``last`` or ``max``, which take the last layer's membranes after the Scan. A program is written in
     the oldest version that holds it.
 """
 

@@ -43,7 +43,7 @@ def _run_one(program: Program, counts: Array, n: int, result: RunResult) -> None
     membranes = [np.zeros(shape, np.int64) for shape in shapes[1:]]
     spikes = [np.zeros(shape, np.int64) for shape in shapes[1:]]
     currents = [np.zeros(shape, np.int64) for shape in shapes[1:]]
-    output_counts = np.zeros(shapes[-1], np.int64)
+    read = np.zeros(shapes[-1], np.int64)
     for t, x in enumerate(counts):
         for position, layer in enumerate(program.layers):
             _count(result, n, position, layer, x)
@@ -59,8 +59,8 @@ def _run_one(program: Program, counts: Array, n: int, result: RunResult) -> None
                     result.traces[layer.name].spikes[n, t] = x.reshape(-1)
             result.neuron_spikes[position][:] += x.reshape(-1) != 0
         _count(result, n, len(program.layers), program.readout, x)
-        output_counts += x
-    scores = program.readout.scores(output_counts, len(counts))
+        read = program.readout.read(read, x, membranes[-1], t)
+    scores = program.readout.scores(read, len(counts))
     result.scores[n] = held_in_int32(scores, program.readout.name)
     result.predicted[n] = np.argmax(scores)
 

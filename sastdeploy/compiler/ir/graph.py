@@ -70,6 +70,11 @@ class Stage:
     after: Shape
     largest: int
 
+    @property
+    def spiking(self) -> Lif | None:
+        """The neurons behind it, where they send spikes."""
+        return self.lif if self.lif is not None and self.lif.gives == "spikes" else None
+
 
 def stages(graph: Graph) -> tuple[Stage, ...]:
     """Return every weighted node, first to last.

@@ -16,7 +16,7 @@ def check_neurons(graph: Graph, profile: HardwareProfile) -> Graph:
     reasons = lacking(graph, profile)
     for key in ("spike_test", "reset", "reset_delay"):
         offered = getattr(profile, key)
-        wanted = {getattr(stage.lif, key) for stage in stages(graph) if stage.lif is not None} - {offered}
+        wanted = {getattr(stage.spiking, key) for stage in stages(graph) if stage.spiking} - {offered}
         reasons += [
             f"{graph.name}: {key.replace('_', ' ')} '{value}'; {profile.name} does '{offered}' (neuron.{key})."
             for value in sorted(wanted, key=str)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sastdeploy.compiler.ir.graph import Graph
-from sastdeploy.compiler.ir.nodes import Lif
+from sastdeploy.compiler.ir.nodes import Integrator, Lif
 from sastdeploy.compiler.passes.check_neurons import lacking
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
@@ -26,19 +26,24 @@ def fit_leaks(graph: Graph, profile: HardwareProfile) -> Graph:
         raise CompileError(*reasons)
     k = profile.leak_shift
 
-    def fit(node: Lif) -> Lif:
+    def decays(node: Lif) -> Lif:
         decay = node.current_alpha
         return replace(
             node,
             leak_multiplier=_multiplier(node.alpha, k, profile.leak_form),
             leak_shift=k,
-            spike_test=profile.spike_test,
-            reset=profile.reset,
-            reset_delay=profile.reset_delay,
             current_multiplier=None if decay is None else _multiplier(decay, k, profile.leak_form),
         )
 
-    return graph.map({Lif: fit})
+    def fit(node: Lif) -> Lif:
+        return replace(
+            decays(node),
+            spike_test=profile.spike_test,
+            reset=profile.reset,
+            reset_delay=profile.reset_delay,
+        )
+
+    return graph.map({Integrator: decays, Lif: fit})
 
 
 def _multiplier(alpha: float, k: int, form: str) -> int:

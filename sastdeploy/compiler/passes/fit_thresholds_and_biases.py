@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.compiler.ir.graph import Graph
-from sastdeploy.compiler.ir.nodes import Lif, Readout, Synapses
+from sastdeploy.compiler.ir.nodes import Integrator, Lif, Readout, Synapses
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
 from sastdeploy.program.fixedpoint import FARTHEST, QFormat, to_integer, to_real
@@ -26,6 +26,7 @@ def fit_thresholds_and_biases(graph: Graph, profile: HardwareProfile) -> Graph:
     q = profile.membrane
     return graph.map(
         {
+            Integrator: lambda node: _beyond(node, q),
             Lif: lambda node: _fit_threshold(node, q),
             Synapses: lambda node: _fit_bias(node, q),
             Readout: lambda node: _fit_scores_bias(node, q),
@@ -38,6 +39,11 @@ def _fit_threshold(node: Lif, q: QFormat) -> Lif:
     _check_not_zero(node, codes, q)
     _check_range(node.name, "threshold", node.threshold, codes, q)
     return replace(node, threshold_q=codes.astype(np.int32))
+
+
+def _beyond(node: Integrator, q: QFormat) -> Integrator:
+    """Return integrators with thresholds at the format's upper end, which no membrane is above."""
+    return replace(node, threshold_q=np.full(len(node.threshold), q.q_max, np.int32))
 
 
 def _fit_bias(node: Synapses, q: QFormat) -> Synapses:

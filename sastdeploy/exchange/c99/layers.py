@@ -49,12 +49,19 @@ class LayerCode:
 
 
 def layer_code(
-    layer: ProgramLayer, number: int, shape: Shape, largest: int, name: str, shared: str
+    layer: ProgramLayer,
+    number: int,
+    shape: Shape,
+    largest: int,
+    name: str,
+    shared: str,
+    reads: str = "counts",
 ) -> LayerCode:
     """Return the C of layer ``number``, which reads values up to ``largest`` of ``shape``.
 
     Args:
         name: of the program in C. shared: the union that its sums lie in, of a layer with neurons.
+        reads: what becomes of its neurons: spikes that are sent, or ``last`` or ``max``, membranes that are the scores.
     """
     outputs = math.prod(layer.output_shape(shape))
     if layer.lif is None:
@@ -69,8 +76,18 @@ def layer_code(
     state = Field(f"membrane{number}", signed_type(membrane.q_min, membrane.q_max), outputs)
     kept = () if layer.lif.current is None else (Field(f"current{number}", state.type, outputs),)
     tables, add = _ADDS[layer.kind](layer, number, shape, sums, name)
-    more, run = _neurons(layer.lif, number, outputs // len(layer.weight), worst, (sums, state), name)
+    more, run = _neurons(
+        layer.lif, number, outputs // len(layer.weight), worst, (sums, state), name, _SENDS[reads]
+    )
     return LayerCode(_stored(layer.weight_bits), (*tables, *more), sums, (sums, state, *kept), add, run)
+
+
+_SENDS = {
+    "counts": "if (spike) {{\n    add{next}(state, neuron, 1);\n}}",
+    "last": "(void)spike;\nstate->class_sum[neuron] = v;",
+    "max": "(void)spike;\nif (state->steps == 0 || v > state->class_sum[neuron]) {{\n    state->class_sum[neuron] = v;\n}}",
+}
+"""What a neuron does at the end of its step."""
 
 
 def readout_code(readout: Readout, number: int, shape: Shape, steps: int, name: str) -> LayerCode:
@@ -82,6 +99,9 @@ def readout_code(readout: Readout, number: int, shape: Shape, steps: int, name: 
     pixels = shape[1] * shape[2] if readout.global_sum_pool else 1
     outputs = len(readout.weight)
     first = "input" if pixels == 1 else f"input / {pixels}u"
+    if readout.reads != "counts":
+        run = filled("scores.c", **values, gained="sum", bias="0")
+        return LayerCode(None, (), sums, (sums,), "", run)
     add = filled(
         "add_dense.c", **values, outputs=outputs, first=first, sums=sums.path, type=sums.type,
         weight=weight.replace("@", "first + n"),
@@ -187,7 +207,7 @@ def _limits(number: int, variable: str, membrane: QFormat, overflow: Overflow) -
 
 
 def _neurons(
-    lif: Lif, number: int, places: int, worst: Integers, fields: tuple[Field, Field], name: str
+    lif: Lif, number: int, places: int, worst: Integers, fields: tuple[Field, Field], name: str, send: str
 ) -> tuple[list[Table], str]:
     """Return the tables of the neurons, and ``runI``."""
     sums, state = fields
@@ -215,7 +235,7 @@ def _neurons(
         change = "v -= threshold;" if lif.reset == "subtract" else "v = 0;"
         at_once = f"\nif (spike) {{\n    {change}\n}}"
     run = filled(
-        "neurons.c", next=number + 1, name=name, NAME=name.upper(), channels=len(lif.bias), places=places,
+        "neurons.c", send=send.format(next=number + 1), name=name, NAME=name.upper(), channels=len(lif.bias), places=places,
         sums=sums.path, membrane=state.path, type=state.type, current=own, threshold=threshold, leak=leak,
         update=update, test=lif.spike_test, at_once=at_once, **limits,
     )  # fmt: skip

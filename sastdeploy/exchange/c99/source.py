@@ -82,7 +82,8 @@ def _parts(program: Program, name: str) -> tuple[LayerCode, ...]:
     parts, turn = [], 0
     for number, layer in enumerate(program.layers):
         # A layer's sums are read while the next ones' are filled: two places in turn are enough.
-        parts.append(layer_code(layer, number, shape, largest, name, ("even", "odd")[turn % 2]))
+        reads = program.readout.reads if number + 1 == len(program.layers) else "counts"
+        parts.append(layer_code(layer, number, shape, largest, name, ("even", "odd")[turn % 2], reads))
         turn += layer.lif is not None
         shape, largest = layer.output_shape(shape), layer.largest_output(largest)
     steps = program.preprocessing.time_bins

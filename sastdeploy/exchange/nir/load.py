@@ -28,6 +28,7 @@ def from_nir(
     reset_delay: int | None = None,
     spikes_per_step: str | None = None,
     gain: str | None = None,
+    readout: str | None = None,
     framing: Framing | None = None,
 ) -> ImportedNetwork:
     """Return the network of a NIR file, with the meaning that its framework gives it.
@@ -37,6 +38,8 @@ def from_nir(
             one that the file shows, where it leaves no doubt.
         dt: seconds of a step, of all neurons. reset, reset_delay, spikes_per_step, gain: where a network was not built
             with its framework's defaults (`sastdeploy.exchange.dialects.Dialect`).
+        readout: of a network that ends in neurons without spikes (I, LI, CubaLI): ``last``, by default, their membranes at
+            the last step are the scores; or ``max``, the largest of each over time.
         framing: data set, time bins, clip, classes; by default counts as they are, in 10 bins.
 
     Raises:
@@ -48,6 +51,8 @@ def from_nir(
         network = from_nir("trained.nir", dialect="snntorch")
         program = compile(network, "loihi_int8", neuron="profile").program
     """
+    if readout not in (None, "last", "max"):
+        raise InputError(f"readout '{readout}': unknown. Allowed: last, max.")
     content = read_nir(path)
     rules = _rules(content, str(shown(path)), dialect, dt, {
         "reset": reset, "reset_delay": reset_delay, "spikes_per_step": spikes_per_step, "gain": gain,
@@ -56,10 +61,10 @@ def from_nir(
         names, inputs = _order(content)
         parts = [part_of(name, content.nodes[name], rules) for name in names]
         shape = _input_shape(inputs, parts)
-        network = network_of(Path(path).stem, parts, shape, framing or Framing())
+        network = network_of(Path(path).stem, parts, shape, framing or Framing(), readout)
     except CompileError as error:
         raise CompileError(*(f"{shown(path)}: {reason}" for reason in error.reasons)) from error
-    semantics = {"dialect": rules.to_dict(), "neurons": network.semantics["neurons"]}
+    semantics = {"dialect": rules.to_dict(), **network.semantics}
     provenance = {"format": "NIR", "nir_version": content.version, "versions": versions("numpy", "h5py")}
     return ImportedNetwork(
         network.graph, network.preprocessing, network.classes, network.dataset, semantics, provenance

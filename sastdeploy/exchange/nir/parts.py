@@ -10,7 +10,7 @@ import numpy as np
 from sastdeploy.errors import CompileError
 from sastdeploy.exchange import parts as p
 from sastdeploy.exchange.dialects import Dialect
-from sastdeploy.exchange.leaks import integrating, leaky, leaky_with_current
+from sastdeploy.exchange.leaks import integrating, integrators, leaky, leaky_with_current, unread
 from sastdeploy.exchange.parts import Pair, floats
 
 Fields = dict[str, Any]
@@ -32,9 +32,6 @@ def part_of(name: str, node: Fields, rules: Dialect) -> p.Part:
 
 
 _UNKNOWN = {
-    "CubaLI": "a CubaLI neuron: a readout that leaks is what no engine computes yet.",
-    "LI": "an LI neuron: a readout that leaks is what no engine computes yet.",
-    "I": "an I neuron: an integrator that sends no spikes is what no engine computes yet.",
     "Delay": "a delay, which no engine computes yet.",
     "Threshold": "a threshold without a membrane, which no engine computes yet.",
 }
@@ -128,6 +125,45 @@ def _cuba_lif(name: str, node: Fields, rules: Dialect) -> p.Part:
     )
 
 
+_NEVER, _ZERO = np.full(1, np.inf), np.zeros(1)
+"""A threshold that nothing reaches, and a start."""
+
+
+def _i(name: str, node: Fields, rules: Dialect) -> p.Part:
+    made = integrating(name, unread(rules), r=floats(node["r"]), v_threshold=_NEVER, v_reset=_ZERO)
+    return integrators(made, rules, _ZERO)
+
+
+def _li(name: str, node: Fields, rules: Dialect) -> p.Part:
+    v_leak = _optional(node, "v_leak")
+    made = leaky(
+        name,
+        unread(rules),
+        tau=floats(node["tau"]),
+        r=_optional(node, "r", 1.0),
+        v_leak=v_leak,
+        v_threshold=_NEVER,
+        v_reset=_ZERO,
+    )
+    return integrators(made, rules, v_leak)
+
+
+def _cuba_li(name: str, node: Fields, rules: Dialect) -> p.Part:
+    v_leak = _optional(node, "v_leak")
+    made = leaky_with_current(
+        name,
+        unread(rules),
+        tau_syn=floats(node["tau_syn"]),
+        w_in=_optional(node, "w_in", 1.0),
+        tau_mem=floats(node["tau_mem"]),
+        r=_optional(node, "r", 1.0),
+        v_leak=v_leak,
+        v_threshold=_NEVER,
+        v_reset=_ZERO,
+    )
+    return integrators(made, rules, v_leak)
+
+
 def _optional(node: Fields, key: str, default: float = 0.0) -> p.Array:
     return floats(node.get(key, default))
 
@@ -159,4 +195,7 @@ _PARTS: dict[str, Callable[[str, Fields, Dialect], p.Part]] = {
     "IF": _if,
     "LIF": _lif,
     "CubaLIF": _cuba_lif,
+    "I": _i,
+    "LI": _li,
+    "CubaLI": _cuba_li,
 }

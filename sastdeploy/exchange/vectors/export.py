@@ -192,6 +192,10 @@ def _readme(program: Program, recordings: int, recorded: list[Signal]) -> str:
     own = program.preprocessing
     lines = (_lif_line(layer) for layer in program.layers if layer.lif is not None)
     readout = program.readout
+    read = f"scores from the spikes of all steps, {'summed over positions, ' if readout.global_sum_pool else ''}with weights of {readout.weight_bits} bits."
+    if readout.reads != "counts":
+        when = "at the last step" if readout.reads == "last" else "at their largest over time"
+        read = f"the scores are the membranes of {_plain(program.layers[-1].name)} {when}."
     return f"""# Test vectors
 
 What the program computes, integer by integer, on {recordings} recordings of {own.time_bins} steps each. Written by sastdeploy {sastdeploy.__version__}; program hash
@@ -214,7 +218,7 @@ Every membrane is 0 and no neuron has fired when a recording begins. A step of a
     v = leak(u[t - 1]) + ((sum * multiplier + half) >> shift) + bias        half = 2^(shift - 1), or 0 where shift is 0
 
 {chr(10).join(lines)}
-- {_plain(readout.name)}: scores from the spikes of all steps, {"summed over positions, " if readout.global_sum_pool else ""}with weights of {readout.weight_bits} bits.
+- {_plain(readout.name)}: {read}
 
 Multipliers, shifts, biases, thresholds and weights are in the program's ONNX file; docs/arithmetic.md of sastdeploy gives every operation.
 """

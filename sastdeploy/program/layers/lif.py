@@ -114,6 +114,12 @@ class Lif:
         current = worst_gained(sums, self.multiplier, self.shift)
         return current - self.membrane.q_min + np.abs(self.bias.astype(np.int64)) + self.threshold
 
+    @property
+    def silent(self) -> bool:
+        """Whether no membrane can pass its threshold, nor is reset: neurons that are only read."""
+        at_end = bool((self.threshold == self.membrane.q_max).all())
+        return at_end and self.spike_test == ">" and self.reset == "none"
+
     def record(self) -> dict[str, Any]:
         """Return every field that is no array as plain values, for a file's manifest."""
         current = {} if self.current is None else {"current": self.current.record()}

@@ -1,4 +1,4 @@
-"""The classifier on the last layer's spike counts."""
+"""The classifier on the last layer's spike counts, or its membranes themselves as scores."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ from sastdeploy.program.limits import (
 )
 from sastdeploy.program.onnx_nodes import DOMAIN, Nodes
 
+READS = ("counts", "last", "max")
 _PER_CLASS = PER_CHANNEL[:3]
+LARGEST_MEMBRANE = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,9 @@ class Readout:
     ``c`` counts the last layer's spikes over time, flattened in C order; with ``global_sum_pool`` they are summed
     per channel first (the mean's divisor lies in the gain). The predicted class is the largest score, ties to the
     lowest index. weight: int8 [K, J]; multiplier, shift, bias: int32 [K]; scores have ``fraction_bits`` + log2(T).
+
+    reads: ``counts``; or ``last`` or ``max``, and then the scores are the last layer's membranes u[T], or the largest of each
+    over time: the weight is the identity, the gain 1, the bias 0, and those neurons never spike (`Lif.silent`).
     """
 
     name: str
@@ -49,10 +54,13 @@ class Readout:
     bias: NDArray[np.int32]
     fraction_bits: int
     global_sum_pool: bool
+    reads: str = "counts"
     kind: str = field(default="readout", init=False)
 
     def summed(self, shape: Shape, steps: int) -> int:
-        """Return the largest count that one input of the weighted sum can reach."""
+        """Return the largest count, or size of a membrane, that one input of the weighted sum can reach."""
+        if self.reads != "counts":
+            return LARGEST_MEMBRANE
         return steps * (shape[1] * shape[2] if self.global_sum_pool else 1)
 
     def check(self, where: str, shape: Shape, steps: int) -> None:
@@ -71,13 +79,40 @@ class Readout:
         check_channels(where, "bias", self.bias, rows, -INT32_END, INT32_END - 1)
         if not is_int(self.fraction_bits, 0, 31):
             refuse(where, f"fraction_bits is {short(self.fraction_bits)}", "a whole number, 0 to 31")
+        if self.reads not in READS:
+            refuse(where, f"reads is {short(self.reads)}", ", ".join(READS))
+        if self.reads != "counts":
+            self._check_identity(where)
         sums = worst_sums(self.weight, self.summed(shape, steps))
         prove_int32(where, "the weighted sum", sums)
         scores = worst_gained(sums, self.multiplier, self.shift)
         prove_int32(where, "the score", scores + steps * np.abs(self.bias.astype(np.int64)))
 
+    def _check_identity(self, where: str) -> None:
+        """Accept a readout whose scores are what it reads, one for each class."""
+        same = (
+            np.array_equal(self.weight, np.eye(*self.weight.shape))
+            and len(self.weight) == self.weight.shape[1]
+        )
+        plain = (self.multiplier == 1).all() and not self.shift.any() and not self.bias.any()
+        if not (same and plain and not self.global_sum_pool):
+            allowed = (
+                "the identity, multiplier 1, shift 0, bias 0 and no pool, as membranes are scores themselves"
+            )
+            refuse(where, f"reads '{self.reads}' through a weight, gain, bias or pool", allowed)
+
+    @property
+    def since_format(self) -> int:
+        return 1 if self.reads == "counts" else 3
+
+    def read(self, before: Array, spikes: Array, membranes: Array, step: int) -> Array:
+        """Return what is read after a step ``[C, H, W]``: ``before``, which is 0 at the start, and the step's own."""
+        if self.reads == "counts":
+            return before + spikes
+        return np.maximum(before, membranes) if self.reads == "max" and step > 0 else membranes
+
     def scores(self, counts: Array, steps: int) -> Array:
-        """Return the scores int64 ``[K]`` for the last layer's spike counts ``[C, H, W]`` over ``steps`` steps."""
+        """Return the scores int64 ``[K]`` for what was read of the last layer ``[C, H, W]`` over ``steps`` steps."""
         inputs = counts.sum(axis=(1, 2)) if self.global_sum_pool else counts.reshape(-1)
         acc = self.weight.astype(np.int64) @ inputs
         gained = rounded_shift(acc * self.multiplier.astype(np.int64), self.shift.astype(np.int64))
@@ -98,10 +133,18 @@ class Readout:
         classes, nonzero = len(self.weight), (self.weight != 0).sum(axis=0)
         return int(classes * active.sum()), int(classes * x.sum()), int(nonzero @ active.reshape(-1))
 
-    def add_scores(self, add: Nodes, spikes: str, time: str, steps: int) -> None:
-        """Add ``scores`` int32 [N, K] and ``predicted`` int64 [N] (ties to the lowest index)."""
+    def add_scores(self, add: Nodes, layer: str, time: str, steps: int) -> None:
+        """Add ``scores`` int32 [N, K] and ``predicted`` int64 [N] (ties to the lowest index); ``layer`` is the last one's name."""
         name = self.name
-        counts = add("ReduceSum", add.cast(spikes, "INT32"), time, out=f"{name}/counts", keepdims=0)
+        if self.reads == "counts":
+            spikes = add.cast(f"{layer}/spikes_steps", "INT32")
+            counts = add("ReduceSum", spikes, time, out=f"{name}/counts", keepdims=0)
+        elif self.reads == "max":
+            membranes = f"{layer}/membrane_steps"
+            counts = add("ReduceMax", membranes, time, out=f"{name}/membranes", keepdims=0)
+        else:
+            end = add.constant(steps - 1)
+            counts = add("Gather", f"{layer}/membrane_steps", end, out=f"{name}/membranes", axis=0)
         if self.global_sum_pool:
             counts = add("ReduceSum", counts, add.constant([2, 3]), keepdims=0)
         else:
@@ -117,7 +160,10 @@ class Readout:
     def record(self) -> dict[str, Any]:
         """Return every field that is no array as plain values, for a file's manifest."""
         fields = weight_record(self.kind, self.name, self.weight, self.weight_bits)
-        return {**fields, "fraction_bits": self.fraction_bits, "global_sum_pool": self.global_sum_pool}
+        reads = {} if self.reads == "counts" else {"reads": self.reads}
+        return {
+            **fields, "fraction_bits": self.fraction_bits, "global_sum_pool": self.global_sum_pool, **reads,
+        }  # fmt: skip
 
     def arrays(self) -> Stored:
         return stored_arrays(self.weight, self.weight_bits, _PER_CLASS, self)
@@ -135,4 +181,5 @@ class Readout:
             **{part: arrays[part] for part in _PER_CLASS},
             fraction_bits=record["fraction_bits"],
             global_sum_pool=record["global_sum_pool"],
+            reads=record.get("reads", "counts"),
         )

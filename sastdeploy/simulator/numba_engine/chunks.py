@@ -60,7 +60,9 @@ class Chunks:
             (plan.fan_out, plan.fan_out_nonzero),
         ]
         self._fans = [(fan, nonzero, fan.size > 0 and bool((fan == fan[0]).all())) for fan, nonzero in fans]
-        self._readout_weight = _exact_columns(plan.readout_weight, self._steps * plan.summed)
+        largest = program.readout.summed(program.shapes()[-1], self._steps)
+        self._readout_weight = _exact_columns(plan.readout_weight, largest)
+        self._read = plan.layers[-1].name if program.readout.reads != "counts" else None
         self._lock = threading.Lock()
         self._own = threading.local()
         self.stages = dict.fromkeys(("input", *result.layers, "tally", "readout"), 0.0)
@@ -88,6 +90,7 @@ class Chunks:
         n, steps, result = stop - start, self._steps, self._result
         clock = _Clock()
         source, counts = self._input_rows(start, stop), None
+        membrane = _NO_MEMBRANE
         clock.stop("input")
         for position, layer in enumerate(self._plan.layers):
             self._tally(source, counts, position, start, stop)
@@ -96,7 +99,7 @@ class Chunks:
             if layer.windows is not None:
                 pool_layer(source, steps, layer.windows, np.zeros(layer.outputs, np.int32), emitted)
             elif scratch is not None:
-                self._lif(layer, source, emitted, scratch, start, stop)
+                membrane = self._lif(layer, source, emitted, scratch, start, stop)
             result.overflow_low[start:stop, position] = emitted.overflows[:, 0]
             result.overflow_high[start:stop, position] = emitted.overflows[:, 1]
             with self._lock:
@@ -113,7 +116,8 @@ class Chunks:
             clock.stop(layer.name)
         self._tally(source, counts, len(self._plan.layers), start, stop)
         clock.stop("tally")
-        scores = held_in_int32(self._scores(emitted.counts), self._program.readout.name)
+        read = emitted.counts if self._read is None else self._membranes(membrane)
+        scores = held_in_int32(self._scores(read), self._program.readout.name)
         result.scores[start:stop], result.predicted[start:stop] = scores, scores.argmax(axis=1)
         clock.stop("readout")
         with self._lock:
@@ -123,19 +127,27 @@ class Chunks:
 
     def _lif(
         self, layer: LayerPlan, source: Rows, emitted: Emitted, scratch: Scratch, start: int, stop: int
-    ) -> None:
+    ) -> NDArray[np.int32]:
+        """Run a layer; return its membranes ``[n, T, outputs]`` where they are recorded or read."""
         wiring, step = layer.neurons()
         trace = self._result.traces.get(layer.name)
-        if trace is None:
+        if trace is None and layer.name != self._read:
             lif_layer(
                 source, self._steps, wiring, step, scratch, emitted, False, _NO_MEMBRANE, _NO_SPIKES,
             )  # fmt: skip
-            return
+            return _NO_MEMBRANE
         membrane = np.zeros((stop - start, self._steps, layer.outputs), np.int32)
         spikes = np.zeros(membrane.shape, np.uint8)
         lif_layer(source, self._steps, wiring, step, scratch, emitted, True, membrane, spikes)
-        trace.membranes[start:stop, :, layer.c_order] = membrane
-        trace.spikes[start:stop, :, layer.c_order] = spikes
+        if trace is not None:
+            trace.membranes[start:stop, :, layer.c_order] = membrane
+            trace.spikes[start:stop, :, layer.c_order] = spikes
+        return membrane
+
+    def _membranes(self, membrane: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return what a readout of membranes reads, ``[n, outputs]``."""
+        last: NDArray[np.int32] = membrane[:, -1]
+        return membrane.max(axis=1) if self._program.readout.reads == "max" else last
 
     def _buffers(self, position: int, n: int) -> tuple[Emitted, Scratch | None]:
         """Return a layer's output buffers for n recordings and its working memory, kept by each thread from call to call."""

@@ -19,18 +19,19 @@ from __future__ import annotations
 
 from sastdeploy.compiler.ir.nodes.checks import Shape, require
 from sastdeploy.compiler.ir.nodes.input import Input
-from sastdeploy.compiler.ir.nodes.lif import Lif, run_lif
+from sastdeploy.compiler.ir.nodes.lif import Integrator, Lif, run_lif
 from sastdeploy.compiler.ir.nodes.pools import AvgPool, Pool, SumPool
-from sastdeploy.compiler.ir.nodes.readout import Counts, Readout
+from sastdeploy.compiler.ir.nodes.readout import Counts, Membranes, Readout
 from sastdeploy.compiler.ir.nodes.synapses import Conv2d, Dense, Synapses
 
 __all__ = [
-    "NODES", "AvgPool", "Conv2d", "Counts", "Dense", "Input", "Lif", "Node", "Pool", "Readout", "Shape", "SumPool", "Synapses",
+    "NODES", "AvgPool", "Conv2d", "Counts", "Dense", "Input", "Integrator", "Lif", "Membranes", "Node", "Pool", "Readout", "Shape", "SumPool", "Synapses",
     "require", "run_lif",
 ]  # fmt: skip
 
 Node = Input | Synapses | Lif | Pool
 NODES: dict[str, type[Node]] = {
-    kind.kind: kind for kind in (Input, Dense, Conv2d, Lif, AvgPool, SumPool, Readout, Counts)
+    kind.kind: kind
+    for kind in (Input, Dense, Conv2d, Lif, AvgPool, SumPool, Readout, Counts, Integrator, Membranes)
 }
 """Every kind of node by its name in a graph's text."""

@@ -84,6 +84,26 @@ class Lif:
         return ()
 
 
+@dataclass(frozen=True, eq=False)
+class Integrator(Lif):
+    """``u_t = alpha u_{t-1} + I_t`` (behind a synaptic current: ``i_t``): neurons without spikes, whose membranes are read.
+
+    No membrane passes the threshold, whatever it is.
+    """
+
+    kind: ClassVar[str] = "integrator"
+    gives: ClassVar[str] = "membranes"
+    spike_test: str = ">"
+    reset: str = "none"
+
+    def check(self, after: Shape) -> None:
+        super().check(after)
+        require(self.reset == "none" and self.spike_test == ">", self, "has neither spikes nor a reset")
+
+    def meaning(self, x: NDArray[Any]) -> tuple[Floats, None]:  # type: ignore[override]  # no spikes, so no trace of them
+        return run_lif(self, x)[1], None
+
+
 def run_lif(node: Lif, current: Floats) -> tuple[Floats, Floats]:
     """Return spikes and membranes of LIF neurons driven by ``current [N, T, C, H, W]``, from rest."""
     theta = node.threshold.reshape(-1, 1, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from sastdeploy.compiler.ir.nodes.checks import Assembled, Floats, Shape, known,
 from sastdeploy.compiler.ir.nodes.synapses import Synapses
 from sastdeploy.program.layers import Lif as ProgramLif
 from sastdeploy.program.layers import Readout as ProgramReadout
+from sastdeploy.program.layers.readout import LARGEST_MEMBRANE, READS
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,3 +84,28 @@ class Counts(Readout):
         super().check(after)
         identity = np.array_equal(self.weight, np.eye(after[0])) and not self.bias.any() and self.gain == 1.0
         require(identity and self.pool == "none", self, "must be the identity, without bias, gain and pool")
+
+
+@dataclass(frozen=True, eq=False)
+class Membranes(Counts):
+    """``y_k = u_T[k]`` (``last``) or ``max_t u_t[k]`` (``max``): the membranes of integrators are the scores."""
+
+    kind: ClassVar[str] = "membranes"
+    takes: ClassVar[tuple[str, ...]] = ("membranes",)
+    reads: str = "last"
+
+    def check(self, after: Shape) -> None:
+        super().check(after)
+        require(self.reads in READS[1:], self, f"reads '{self.reads}'; allowed: {', '.join(READS[1:])}")
+
+    def sums(self, x: NDArray[Any]) -> Floats:
+        """Return what is read of membranes ``[N, T, C, H, W]`` as ``[N, K]``."""
+        read: Floats = x[:, -1] if self.reads == "last" else x.max(1)
+        return read.reshape(len(x), -1)
+
+    def largest_input(self, largest: int, before: Shape, time_bins: int) -> int:
+        return LARGEST_MEMBRANE
+
+    def assembled(self, lif: ProgramLif | None) -> Assembled:
+        (record,) = super().assembled(lif)
+        return (replace(cast(ProgramReadout, record), reads=self.reads),)

@@ -20,9 +20,7 @@ static void run@i@(@name@_state *state)
             spike = v @test@ threshold;@at_once@
             state->@membrane@[neuron] = (@type@)v;
             @NAME@_TRACE(@i@, neuron, v, spike);
-            if (spike) {
-                add@next@(state, neuron, 1);
-            }
+            @send@
         }
     }
 }
