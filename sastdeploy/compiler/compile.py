@@ -16,7 +16,7 @@ from sastdeploy.compiler.ir.importer import graph_from_checkpoint
 from sastdeploy.compiler.ir.text import print_graph
 from sastdeploy.compiler.passes.assemble import assemble
 from sastdeploy.compiler.passes.check_limits import check_limits
-from sastdeploy.compiler.passes.check_neurons import check_neurons
+from sastdeploy.compiler.passes.check_neurons import check_neurons, with_its_spike_test
 from sastdeploy.compiler.passes.fit_gains import fit_gains
 from sastdeploy.compiler.passes.fit_leaks import fit_leaks
 from sastdeploy.compiler.passes.fit_thresholds_and_biases import fit_thresholds_and_biases
@@ -128,9 +128,11 @@ def _facts(network: Checkpoint | ImportedNetwork, provenance: dict[str, Any]) ->
 def _compile_imported(
     network: ImportedNetwork, profile: HardwareProfile, neuron: str, dump: Path | None, force: bool
 ) -> Compilation:
+    start = network.graph
     if neuron == "network":
-        check_neurons(network.graph, profile)
-    graph = run_passes(network.graph, profile, PASSES, dump, force)
+        start = with_its_spike_test(start, profile)
+        check_neurons(start, profile)
+    graph = run_passes(start, profile, PASSES, dump, force)
     provenance = {
         "network_hash": network_hash(network),
         "semantics": network.semantics,
@@ -138,7 +140,7 @@ def _compile_imported(
         "versions": versions("numpy", "onnx"),
     }
     program = assemble(graph, profile, _facts(network, provenance))
-    report = porting_report(network.graph, graph, profile, program)
+    report = porting_report(start, graph, profile, program)
     return Compilation(replace(program, costs=report.to_dict()), report)
 
 

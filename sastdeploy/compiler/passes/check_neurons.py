@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sastdeploy.compiler.ir.graph import Graph, stages
+from sastdeploy.compiler.ir.nodes import Integrator, Lif
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
 
@@ -25,6 +28,22 @@ def check_neurons(graph: Graph, profile: HardwareProfile) -> Graph:
         advice = "Use a profile with the network's neuron, or follow the hardware and its other spikes (--neuron profile)."
         raise CompileError(*reasons, advice)
     return graph
+
+
+def with_its_spike_test(graph: Graph, profile: HardwareProfile) -> Graph:
+    """Return the graph with the hardware's spike test, wherever integers can hold the network's own exactly.
+
+    ``u > theta`` is ``u >= theta + 1``, unless a reset subtracts theta.
+    """
+
+    def match(node: Lif) -> Lif:
+        same = node.spike_test == profile.spike_test
+        if same or node.reset == "subtract" or node.reset != profile.reset:
+            return node
+        step = 1 if profile.spike_test == ">=" else -1
+        return replace(node, spike_test=profile.spike_test, threshold_step=step)
+
+    return graph.map({Integrator: lambda node: node, Lif: match})
 
 
 def lacking(graph: Graph, profile: HardwareProfile) -> list[str]:

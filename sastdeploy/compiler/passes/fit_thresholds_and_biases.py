@@ -35,7 +35,7 @@ def fit_thresholds_and_biases(graph: Graph, profile: HardwareProfile) -> Graph:
 
 
 def _fit_threshold(node: Lif, q: QFormat) -> Lif:
-    codes = to_integer(node.threshold, q.fraction_bits)
+    codes = to_integer(node.threshold, q.fraction_bits) + node.threshold_step
     _check_not_zero(node, codes, q)
     _check_range(node.name, "threshold", node.threshold, codes, q)
     return replace(node, threshold_q=codes.astype(np.int32))

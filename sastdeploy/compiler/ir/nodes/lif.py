@@ -26,6 +26,8 @@ class Lif:
         spike_test: ``>=`` or ``>``. reset: ``subtract``, ``zero`` or ``none``. reset_delay: 1, or 0 for at once.
         leak_multiplier, leak_shift: ``A / 2^k ~ alpha``. threshold_q: in units of 2^-n.
         current_alpha: decay of the synaptic current, in [0, 1]; None where there is none. current_multiplier: ``A / 2^k ~`` it.
+        threshold_step: 1 where integers test ``>=`` one step above the threshold, which is ``>`` at it; -1 the other way round.
+            The node still means the test at the threshold.
     """
 
     kind: ClassVar[str] = "lif"
@@ -42,6 +44,12 @@ class Lif:
     threshold_q: NDArray[np.int32] | None = None
     current_alpha: float | None = None
     current_multiplier: int | None = None
+    threshold_step: int = 0
+
+    @property
+    def meant_test(self) -> str:
+        """The spike test at the threshold itself."""
+        return self.spike_test if self.threshold_step == 0 else {">=": ">", ">": ">="}[self.spike_test]
 
     def output_shape(self, before: Shape) -> Shape:
         return before
@@ -58,6 +66,9 @@ class Lif:
         require(self.spike_test in SPIKE_TESTS, self, f"spike test '{self.spike_test}'")
         require(self.reset in RESETS, self, f"reset '{self.reset}'")
         require(self.reset_delay in (0, 1), self, f"reset delay {self.reset_delay}")
+        # A reset by subtraction takes the threshold itself, so that must stay where it is.
+        step = 0 if self.reset == "subtract" else {">=": 1, ">": -1}[self.spike_test]
+        require(self.threshold_step in (0, step), self, f"threshold step {self.threshold_step}")
         check_codes(self, "threshold_q", self.threshold_q, len(self.threshold), 1, (1 << 23) - 1)
         a, k = self.leak_multiplier, self.leak_shift
         require((a is None) == (k is None), self, "leak_multiplier and leak_shift go together")
@@ -118,7 +129,7 @@ def run_lif(node: Lif, current: Floats) -> tuple[Floats, Floats]:
         u = leak + i
         if node.reset_delay == 1 and node.reset == "subtract":
             u = u - theta * s
-        s = (u >= theta if node.spike_test == ">=" else u > theta).astype(np.float64)
+        s = (u >= theta if node.meant_test == ">=" else u > theta).astype(np.float64)
         if node.reset_delay == 0 and node.reset == "subtract":
             u = u - theta * s
         if node.reset_delay == 0 and node.reset == "zero":
