@@ -106,7 +106,14 @@ def test_networks_with_synaptic_currents_spike_as_in_their_frameworks(tmp_path, 
     """Files and spikes that snnTorch 1.0.0 (Synaptic), SpikingJelly 2.0.0 (CUBALIFNode) and Norse 1.1.0 (LIFCell) wrote."""
     network = from_nir(written_by(file, tmp_path), dialect=dialect, framing=Framing(time_bins=12))
     checked = check_recorded(network, FIXTURES / f"{file}.npz")
-    assert checked == {"layers": 2, "recordings": 3, "steps": 12, "spikes": spikes, "differences": 0}
+    assert checked == {
+        "layers": 2,
+        "recordings": 3,
+        "steps": 12,
+        "spikes": spikes,
+        "differences": 0,
+        "ties": 0,
+    }
 
 
 def test_snntorchs_reset_to_zero_behind_a_current_is_refused(tmp_path):
@@ -458,3 +465,29 @@ def test_recorded_spikes_that_do_not_fit_are_named(tmp_path, changes, message):
     done, out = imported(tmp_path, path := recorded(tmp_path / "own.npz", **changes))
     assert type(done.exception) is InputError and not out.exists()
     assert str(done.exception) == f"{path}: {message}"
+
+
+def test_a_tie_that_rounding_decides_is_counted_and_more_than_rounding_is_an_error(tmp_path):
+    # m = m/2 + x - 2 s[t-1], s = m > 2: 2 at step 0 is a tie, and a spike there takes 2 from step 1: 1 + 3 - 2 = 2, again one.
+    values, spikes = (np.array([row] * 2)[..., None] for row in ([2, 3, 4], [1, 0, 1]))
+    path = recorded(tmp_path / "own.npz", input=values, n=spikes)
+    done, out = imported(tmp_path, path)
+    assert done.exit_code == 0, done.exception
+    assert "2 x 3 steps, all equal, 2 of them decided by rounding, at the threshold." in done.output
+    assert load_network(out).provenance["checked"]["ties"] == 2
+    near = recorded(tmp_path / "near.npz", input=values - 1e-4, n=spikes)
+    done, out = imported(tmp_path, near, "--force")
+    assert str(done.exception).startswith(
+        "w.lif: the first difference is at step 0, neuron [0, 0, 0]: the graph sends 0 with a "
+    )
+
+
+def test_ties_that_the_other_spike_test_explains_are_a_wrong_spike_test(tmp_path):
+    # Of `>=`, which snnTorch has not: 2 spikes, and 1 + 1 - 2 = 0 follows. Four may be rounding, five are not.
+    for times, message in (
+        (4, None),
+        (5, "Spike test '>=', reset 'subtract' and reset delay 1 would agree."),
+    ):
+        values, spikes = (np.array([row * times])[..., None] for row in ([2, 1], [1, 0]))
+        done, _ = imported(tmp_path, recorded(tmp_path / "own.npz", input=values, n=spikes), "--force")
+        assert (done.exit_code == 0) if message is None else str(done.exception).endswith(message)

@@ -111,8 +111,9 @@ def command(
         return
     print_network(network, file)
     if checked:
+        ties = f", {checked['ties']} of them decided by rounding, at the threshold" if checked["ties"] else ""
         click.echo(
             f"Compared with {recorded}: {checked['spikes']:,} spikes of {checked['layers']} layers in {checked['recordings']} x "
-            f"{checked['steps']} steps, all equal."
+            f"{checked['steps']} steps, all equal{ties}."
         )
     click.echo(f"Wrote {out}.\nNext: sastdeploy compile {shlex.quote(out)}")

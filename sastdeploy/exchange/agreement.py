@@ -14,17 +14,20 @@ import torch
 from torch import nn
 
 from sastdeploy.compiler.ir.graph import Graph, stages
-from sastdeploy.compiler.ir.nodes import Integrator, Lif
+from sastdeploy.compiler.ir.nodes import Integrator, Lif, Told, run_lif
 from sastdeploy.errors import InputError
 from sastdeploy.exchange.parts import Array
 
 _STEPS, _SAMPLES = 12, 4
+DOUBLE, SINGLE, NO_TIES = 2.0**-40, 2.0**-20, -1.0
+"""Shares of threshold and largest current within which float64, or float32, may take a membrane to either side."""
+SUSPICIOUS = 5
 
 
 def require_agreement(
     graph: Graph, net: nn.Module, neurons: Sequence[nn.Module], shape: tuple[int, ...]
 ) -> dict[str, Any]:
-    """Return how many spikes of how many layers were compared; all agree.
+    """Return how many spikes of how many layers were compared; all agree, ties aside.
 
     Both run in float64 on the same random values from 0 to 3, the module as a copy in evaluation mode.
 
@@ -32,13 +35,22 @@ def require_agreement(
         InputError: the first difference: layer, step, neuron, both values, the membrane, and the likely cause.
     """
     x = np.random.default_rng(0).integers(0, 4, (_SAMPLES, _STEPS, *shape)).astype(np.float64)
-    return require_spikes(graph, x, _spikes_of(net, neurons, x), "the module")
+    return require_spikes(graph, x, _spikes_of(net, neurons, x), "the module", DOUBLE)
 
 
-def require_spikes(graph: Graph, x: Array, theirs: Sequence[Array], whose: str) -> dict[str, Any]:
-    """As `require_agreement`, with the spikes ``[N, T, ...]`` that every layer sent for the values ``x [N, T, ...]``."""
+def require_spikes(
+    graph: Graph, x: Array, theirs: Sequence[Array], whose: str, rounding: float = SINGLE
+) -> dict[str, Any]:
+    """As `require_agreement`, with the spikes ``[N, T, ...]`` that every layer sent for the values ``x [N, T, ...]``.
+
+    Where a membrane lies nearer to its threshold than ``rounding`` of threshold and largest current, either spike is right: a tie,
+    which is counted, and decided as they did. From `SUSPICIOUS` ties on, those that the other spike test explains to the last
+    are differences: rounding would take some to the other side.
+    """
     names = [neurons.name for neurons in lifs(graph)]
-    ours, membranes = _run(graph, x)
+    ours, membranes, ties = _run(graph, x, theirs, rounding)
+    if ties >= SUSPICIOUS and _agrees(_with_other_test(graph), x, theirs):
+        ours, membranes, ties = _run(graph, x, theirs, NO_TIES)
     for name, spikes, membrane, wanted in zip(names, ours, membranes, theirs):
         wanted = wanted.reshape(spikes.shape)
         if np.array_equal(spikes, wanted):
@@ -53,6 +65,7 @@ def require_spikes(graph: Graph, x: Array, theirs: Sequence[Array], whose: str) 
     total = int(sum(spikes.sum() for spikes in ours))
     return {
         "layers": len(names), "recordings": x.shape[0], "steps": x.shape[1], "spikes": total, "differences": 0,
+        "ties": ties,
     }  # fmt: skip
 
 
@@ -61,16 +74,25 @@ def lifs(graph: Graph) -> list[Lif]:
     return [stage.spiking for stage in stages(graph) if stage.spiking]
 
 
-def _run(graph: Graph, x: Array) -> tuple[list[Array], list[Array]]:
-    """Return spikes and membranes of every LIF node for values that stand behind the input node."""
+def _run(
+    graph: Graph, x: Array, theirs: Sequence[Array], rounding: float
+) -> tuple[list[Array], list[Array], int]:
+    """Return spikes and membranes of every LIF node for values that stand behind the input node, and how many ties."""
     values: Any = x.reshape(*x.shape[:2], *graph.input.shape)
-    spikes, membranes = [], []
+    spikes: list[Array] = []
+    membranes: list[Array] = []
+    ties = 0
     for node in graph.nodes[1:]:
-        values, membrane = node.meaning(values)
-        if membrane is not None:
-            spikes.append(values)
-            membranes.append(membrane)
-    return spikes, membranes
+        if not isinstance(node, Lif) or node.gives != "spikes":
+            values, _ = node.meaning(values)
+            continue
+        margin = rounding * float(node.threshold.max() + np.abs(values).max(initial=0.0))
+        told = Told(theirs[len(spikes)].reshape(values.shape), margin)
+        values, membrane = run_lif(node, values, told)
+        spikes.append(values)
+        membranes.append(membrane)
+        ties += told.ties
+    return spikes, membranes, ties
 
 
 def _spikes_of(net: nn.Module, neurons: Sequence[nn.Module], x: Array) -> list[Array]:
@@ -100,6 +122,19 @@ def _spikes_of(net: nn.Module, neurons: Sequence[nn.Module], x: Array) -> list[A
     return [np.stack(rows, 1) for rows in sent]
 
 
+def _agrees(graph: Graph, x: Array, theirs: Sequence[Array]) -> bool:
+    """Return whether the graph sends their spikes, without a tie."""
+    ours, _, _ = _run(graph, x, theirs, NO_TIES)
+    return all(np.array_equal(a, b.reshape(a.shape)) for a, b in zip(ours, theirs))
+
+
+def _with_other_test(graph: Graph) -> Graph:
+    def other(node: Lif) -> Lif:
+        return replace(node, spike_test=">" if node.spike_test == ">=" else ">=")
+
+    return graph.map({Integrator: lambda node: node, Lif: other})
+
+
 def _cause(graph: Graph, x: Array, theirs: Sequence[Array]) -> str:
     """Return which other neuron would have sent their spikes, if one would: the one that differs least."""
     own = lifs(graph)[0]
@@ -110,7 +145,6 @@ def _cause(graph: Graph, x: Array, theirs: Sequence[Array]) -> str:
     for test, reset, delay in others:
         changes: dict[str, Any] = {"spike_test": test, "reset": reset, "reset_delay": delay}
         other = graph.map({Integrator: lambda node: node, Lif: partial(replace, **changes)})
-        ours, _ = _run(other, x)
-        if all(np.array_equal(a, b.reshape(a.shape)) for a, b in zip(ours, theirs)):
+        if _agrees(other, x, theirs):
             return f"Spike test '{test}', reset '{reset}' and reset delay {delay} would agree."
     return "No other spike test, reset or delay agrees: look at decay, gain and threshold."

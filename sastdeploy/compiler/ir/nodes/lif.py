@@ -115,7 +115,25 @@ class Integrator(Lif):
         return run_lif(self, x)[1], None
 
 
-def run_lif(node: Lif, current: Floats) -> tuple[Floats, Floats]:
+@dataclass
+class Told:
+    """Spikes ``[N, T, C, H, W]`` that decide wherever a membrane lies within ``margin`` of its threshold.
+
+    ties: how many spikes they decided otherwise than the membrane would have.
+    """
+
+    spikes: Floats
+    margin: float
+    ties: int = 0
+
+    def settle(self, t: int, distance: Floats, s: Floats) -> Floats:
+        """Return step t's spikes, of membranes at ``distance`` from their thresholds that would send ``s``."""
+        settled = np.where(np.abs(distance) <= self.margin, self.spikes[:, t], s)
+        self.ties += int((settled != s).sum())
+        return settled
+
+
+def run_lif(node: Lif, current: Floats, told: Told | None = None) -> tuple[Floats, Floats]:
     """Return spikes and membranes of LIF neurons driven by ``current [N, T, C, H, W]``, from rest."""
     theta = node.threshold.reshape(-1, 1, 1)
     u = np.zeros_like(current[:, 0])
@@ -130,6 +148,8 @@ def run_lif(node: Lif, current: Floats) -> tuple[Floats, Floats]:
         if node.reset_delay == 1 and node.reset == "subtract":
             u = u - theta * s
         s = (u >= theta if node.meant_test == ">=" else u > theta).astype(np.float64)
+        if told is not None:
+            s = told.settle(t, u - theta, s)
         if node.reset_delay == 0 and node.reset == "subtract":
             u = u - theta * s
         if node.reset_delay == 0 and node.reset == "zero":
