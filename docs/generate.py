@@ -11,10 +11,11 @@ import sys
 from pathlib import Path
 
 from command_line import command_line
+from compatibility import import_page
 from python_api import python_api
 
 HERE = Path(__file__).parent
-PAGES = {"python-api.md": python_api, "command-line.md": command_line}
+PAGES = {"python-api.md": python_api, "command-line.md": command_line, "import.md": import_page}
 
 
 def main() -> None:

@@ -81,14 +81,15 @@ def _run(
     values: Any = x.reshape(*x.shape[:2], *graph.input.shape)
     spikes: list[Array] = []
     membranes: list[Array] = []
-    ties = 0
+    ties, by_name = 0, {neurons.name: neurons for neurons in lifs(graph)}
     for node in graph.nodes[1:]:
-        if not isinstance(node, Lif) or node.gives != "spikes":
+        neurons = by_name.get(node.name)
+        if neurons is None:
             values, _ = node.meaning(values)
             continue
-        margin = rounding * float(node.threshold.max() + np.abs(values).max(initial=0.0))
+        margin = rounding * float(neurons.threshold.max() + np.abs(values).max(initial=0.0))
         told = Told(theirs[len(spikes)].reshape(values.shape), margin)
-        values, membrane = run_lif(node, values, told)
+        values, membrane = run_lif(neurons, values, told)
         spikes.append(values)
         membranes.append(membrane)
         ties += told.ties

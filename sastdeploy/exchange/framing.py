@@ -8,7 +8,7 @@ from math import prod
 from typing import Any
 
 from sastdeploy.compiler.imported import NOT_STATED, ImportedNetwork
-from sastdeploy.compiler.ir.nodes import Input, Membranes
+from sastdeploy.compiler.ir.nodes import Input
 from sastdeploy.errors import InputError
 from sastdeploy.exchange.chain import graph_of
 from sastdeploy.exchange.parts import Integrators, Neurons, Part
@@ -76,9 +76,9 @@ def network_of(
         )
     neurons = [{"name": part.name, "computed": part.computed} for part in parts if isinstance(part, Neurons)]
     semantics: dict[str, Any] = {"neurons": neurons}
-    if isinstance(graph.nodes[-1], Membranes):
-        last = next(part for part in parts if isinstance(part, Integrators))
-        semantics["readout"] = {"name": last.name, "computed": last.computed, "reads": graph.nodes[-1].reads}
+    # Only the last part can be one.
+    for last in (part for part in parts if isinstance(part, Integrators)):
+        semantics["readout"] = {"name": last.name, "computed": last.computed, "reads": reads or "last"}
     return ImportedNetwork(graph, preprocessing, tuple(classes), framing.dataset or NOT_STATED, semantics, {})
 
 

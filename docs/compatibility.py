@@ -1,0 +1,83 @@
+"""The table of docs/import.md: files and spikes that frameworks wrote themselves, read here and compared spike by spike."""
+
+from __future__ import annotations
+
+import gzip
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from sastdeploy import Framing, from_nir
+from sastdeploy.exchange.recorded import check_recorded
+
+FILES = Path(__file__).parents[1] / "tests" / "fixtures" / "nir"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One file of a framework. lost: what of its network no file holds, so that the dialect supplies it."""
+
+    file: str
+    framework: str
+    neurons: str
+    dialect: str
+    lost: str
+
+
+_SNNTORCH = "dt, spike test, reset and its delay"
+_NORSE = "dt, spike test, v_reset"
+ROWS = (
+    Row("snntorch_leaky", "snnTorch 1.0.0", "`Leaky`", "snntorch", _SNNTORCH),
+    Row("snntorch_synaptic", "snnTorch 1.0.0", "`Synaptic`", "snntorch", _SNNTORCH),
+    Row(
+        "spikingjelly_lif",
+        "SpikingJelly 2.0.0",
+        "`IFNode`, `LIFNode`, `ParametricLIFNode`",
+        "spikingjelly",
+        "dt, spike test",
+    ),
+    Row("spikingjelly_cuba", "SpikingJelly 2.0.0", "`CUBALIFNode`", "spikingjelly", "dt, spike test"),
+    Row("norse_box", "Norse 1.1.0", "`LIFBoxCell`, `IAFCell`", "norse", _NORSE),
+    Row("norse_lif", "Norse 1.1.0", "`LIFCell`", "norse", f"{_NORSE}, gain of the current"),
+    Row(
+        "sinabs_lif",
+        "sinabs 3.1.3",
+        "`LIF`, `IAF` (`SingleSpike`)",
+        "sinabs",
+        "spike test, reset, spikes a step, `min_v_mem`, `norm_input`",
+    ),
+)
+
+
+def compatibility() -> str:
+    """Return the table in Markdown, from running every file."""
+    lines = [
+        "| framework | neurons | written by nir | layers | spikes | equal | ties | what the file does not hold |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        for row in ROWS:
+            path = Path(folder) / f"{row.file}.nir"
+            path.write_bytes(gzip.decompress((FILES / f"{row.file}.nir.gz").read_bytes()))
+            framing = Framing(time_bins=12)
+            network = from_nir(path, dialect=row.dialect, spikes_per_step="one", framing=framing)
+            checked = check_recorded(network, FILES / f"{row.file}.npz")
+            version = network.provenance["nir_version"]
+            lines.append(
+                f"| {row.framework} | {row.neurons} | {version} | {checked['layers']} | {checked['spikes']} | all | "
+                f"{checked['ties']} | {row.lost} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def import_page() -> str:
+    """Return docs/import.md with the table as it is now; unchanged where h5py, which reads the files, is missing."""
+    text = (Path(__file__).parent / "import.md").read_text("utf-8")
+    try:
+        import h5py  # noqa: F401
+    except ImportError:
+        return text
+    begin, end = "<!-- compatibility: docs/generate.py -->\n", "<!-- end -->\n"
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n{compatibility()}\n{end}{after}"
