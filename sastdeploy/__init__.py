@@ -40,6 +40,8 @@ Integer programs
     CExport             what was written, and the bytes that it takes
     export_vectors      a program's integers at every step, as files
     VectorsExport       what was written
+    export_verilog      a program as a synthesizable core
+    VerilogExport       what was written, and the clocks and bits that it takes
     verify              every engine on a program, compared integer by integer
     Verification        what was compared, and the first difference
 
@@ -101,7 +103,9 @@ _HOMES = {
     "export_c": "exchange.c99.export",
     "CExport": "exchange.c99.export",
     "export_vectors": "exchange.vectors.export",
+    "export_verilog": "exchange.verilog.export",
     "VectorsExport": "exchange.vectors.export",
+    "VerilogExport": "exchange.verilog.export",
     "verify": "verification.verify",
     "Verification": "verification.verify",
     "SastdeployError": "errors",
@@ -121,6 +125,7 @@ if TYPE_CHECKING:
     from sastdeploy.exchange.nir.load import from_nir
     from sastdeploy.exchange.torch_modules import from_module
     from sastdeploy.exchange.vectors.export import VectorsExport, export_vectors
+    from sastdeploy.exchange.verilog.export import VerilogExport, export_verilog
     from sastdeploy.networks.architecture import Architecture
     from sastdeploy.networks.builtin import load_architecture
     from sastdeploy.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -172,11 +177,13 @@ __all__ = [
     "TrainingSettings",
     "VectorsExport",
     "Verification",
+    "VerilogExport",
     "bin_events",
     "compile",
     "evaluate",
     "export_c",
     "export_vectors",
+    "export_verilog",
     "fit",
     "from_module",
     "from_nir",

@@ -19,6 +19,7 @@ from sastdeploy import InputError, compile, export_c, load_program, save_program
 from sastdeploy.cli import main as main_module
 from sastdeploy.exchange.c99 import export as export_module
 from sastdeploy.exchange.c99.source import write_source
+from sastdeploy.exchange.names import default_name
 from sastdeploy.program.records import DenseLif
 from sastdeploy.simulator import engine
 
@@ -432,7 +433,7 @@ def test_a_failure_leaves_nothing(program, tmp_path, monkeypatch):
     ],
 )
 def test_a_programs_name_becomes_an_identifier(name, identifier):
-    assert export_module._default_name(name) == identifier
+    assert default_name(name, export_module._TAKEN) == identifier
 
 
 @pytest.mark.parametrize("name", ["", "8bit", "_x", "a b", "a" * 49, "é"])

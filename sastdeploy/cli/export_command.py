@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 @click.option(
     "--to",
     "form",
-    type=click.Choice(["c", "vectors"]),
+    type=click.Choice(["c", "verilog", "vectors"]),
     required=True,
-    help="What to write: c is C99 source, vectors are the integers of every step.",
+    help="What to write: c is C99 source, verilog a synthesizable core, vectors are the integers of every step.",
 )
 @click.option("--out", type=click.Path(), required=True, help="Folder to write.")
 @click.option(
     "--name",
     default=None,
-    help="What functions, types and files begin with (c).  [default: the program's name]",
+    help="What functions, types, modules and files begin with (c, verilog).  [default: the program's name]",
 )
 @click.option(
     "--dataset",
@@ -41,20 +41,23 @@ if TYPE_CHECKING:
 @JSON
 def command(program: str, form: str, out: str, name: str | None, dataset: str | None, limit: int | None,
             data: str | None, force: bool, as_json: bool) -> None:  # fmt: skip
-    """Write PROGRAM in another form: integer C99 source, or test vectors for whoever builds it in hardware.
+    """Write PROGRAM in another form: integer C99 source, a Verilog core, or test vectors for whoever builds it in hardware.
 
     The same program gives the same bytes. For C, prints what the tables take in flash and the state in RAM; code comes on top.
+    For Verilog, prints clocks of a recording and bits of memory.
     """
     from sastdeploy import load_program
 
     if form == "vectors" and name is not None:
-        raise click.UsageError("--name is for --to c; leave it out.")
+        raise click.UsageError("--name is for --to c and --to verilog; leave it out.")
     if limit and not dataset:
         raise click.UsageError("--limit chooses recordings of a data set; name one with --dataset.")
     loaded = load_program(program)
     recordings = None if dataset is None else _recordings(loaded, dataset, limit or 3, data)
     if form == "c":
         _c(loaded, out, recordings, name, force, as_json)
+    elif form == "verilog":
+        _verilog(loaded, out, recordings, name, force, as_json)
     else:
         _vectors(loaded, out, recordings, force, as_json)
 
@@ -96,6 +99,31 @@ def _c(
     click.echo(
         f"Flash: {export.table_bytes:,} bytes of constant tables. RAM: {export.state_bytes:,} bytes of state, "
         f"{export.shared_bytes:,} of them sums that layers share.\n"
+        f"Wrote {out}: {', '.join(export.files)}.\n"
+        f"Next: make -C {shlex.quote(out)} check"
+    )
+
+
+def _verilog(
+    program: Program,
+    out: str,
+    recordings: LabelledFrames | None,
+    name: str | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    import json
+    import shlex
+
+    from sastdeploy import export_verilog
+
+    export = export_verilog(program, out, recordings, name=name, force=force)
+    if as_json:
+        click.echo(json.dumps(export.to_dict(), indent=2))
+        return
+    click.echo(
+        f"{export.name}: {export.clocks:,} clocks for a recording. ROM: {export.rom_bits:,} bits of weights and numbers per channel. "
+        f"RAM: {export.state_bits:,} bits of membranes and sums, and the layers' outputs.\n"
         f"Wrote {out}: {', '.join(export.files)}.\n"
         f"Next: make -C {shlex.quote(out)} check"
     )

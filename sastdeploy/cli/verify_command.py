@@ -36,15 +36,22 @@ from sastdeploy.cli.options import DATA, JSON, SKIP_BAD
     help="How many random recordings.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the made recordings.")
+@click.option(
+    "--verilog-clocks",
+    type=click.IntRange(0),
+    default=25_000,
+    show_default=True,
+    help="Simulate the Verilog where a recording takes no more clocks; 0 leaves it out.",
+)
 @DATA
 @SKIP_BAD
 @JSON
-def command(program: str, dataset: str | None, split: str, limit: int, random: int, seed: int, data: str | None,
-            skip_bad: bool, as_json: bool) -> None:  # fmt: skip
+def command(program: str, dataset: str | None, split: str, limit: int, random: int, seed: int, verilog_clocks: int,
+            data: str | None, skip_bad: bool, as_json: bool) -> None:  # fmt: skip
     """Compare every engine on PROGRAM: every membrane, spike, score, operation and overflow must be equal.
 
-    Numba in all its choices, ONNX Runtime, and the exported C, compiled here, against the reference engine; on random
-    recordings, adversarial ones and those of a data set. Exit code 5, and the first difference, where one differs.
+    Numba in all its choices, ONNX Runtime, the exported C, compiled here, and the exported Verilog under Icarus, against the
+    reference engine; on random recordings, adversarial ones and those of a data set. Exit code 5, and the first difference, where one differs.
     """
     import json
 
@@ -62,7 +69,9 @@ def command(program: str, dataset: str | None, split: str, limit: int, random: i
         frames = load_data(name, split, data, **loaded.preprocessing.bins, limit=limit, skip_bad=skip_bad)
         own = {name: frames}
     with progress_of("comparing") as show:
-        verification = verify(loaded, own, random=random, seed=seed, progress=show)
+        verification = verify(
+            loaded, own, random=random, seed=seed, verilog_clocks=verilog_clocks, progress=show
+        )
     if as_json:
         click.echo(json.dumps(verification.to_dict(), indent=2))
     else:

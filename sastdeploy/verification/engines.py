@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy._kernels.vectors import aligned_zeros
+from sastdeploy.errors import InputError
+from sastdeploy.exchange.verilog import source as verilog
 from sastdeploy.program.records import Program
 from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator import engine
 from sastdeploy.simulator.result import RunResult, empty_result
 from sastdeploy.verification.compiled_c import FIELDS, CompiledC, compiler
+from sastdeploy.verification.simulated_verilog import FIELDS as VERILOG_FIELDS
+from sastdeploy.verification.simulated_verilog import SimulatedVerilog, simulator
 
 Run = Callable[[Program, Frames, tuple[str, ...]], RunResult]
 ALL_FIELDS = tuple(
@@ -23,6 +27,7 @@ ALL_FIELDS = tuple(
     if field.name not in ("layers", "engine", "threads", "seconds", "stages")
 )
 UNTRACED = tuple(name for name in ALL_FIELDS if name != "traces")
+NO_ICARUS = "not run: no Icarus Verilog on this machine (iverilog, vvp)"
 NO_COMPILER = "not run: no C compiler on this machine (cc, gcc, clang, or the environment variable CC)"
 
 
@@ -37,27 +42,46 @@ class Engine:
 
 
 @contextmanager
-def all_engines(program: Program) -> Iterator[tuple[Engine, ...]]:
+def all_engines(program: Program, verilog_clocks: int) -> Iterator[tuple[Engine, ...]]:
     """Yield every engine but the reference, to which they are compared.
 
     Numba: one thread, several of one recording each, without traces, and with the widths that its proofs would spare it.
+    Verilog: where a recording takes no more than ``verilog_clocks``.
 
     Raises:
-        SimulationError: the C compiler refuses the exported source.
+        SimulationError: a compiler refuses the exported source.
     """
-    made = [
+    made = (
         Engine("numba", _numba(threads=1)),
         Engine("numba, threads", _numba(threads=2, chunk=1)),
         Engine("numba, no traces", lambda program, frames, trace: _numba()(program, frames, ()), UNTRACED),
         Engine("numba, wide", run_wide),
         Engine("onnxruntime", _onnxruntime),
-    ]
+    )
+    with ExitStack() as opened:
+        yield (*made, _c(program, opened), _verilog(program, verilog_clocks, opened))
+
+
+def _c(program: Program, opened: ExitStack) -> Engine:
     command = compiler()
     if command is None:
-        yield (*made, Engine("c", _numba(), absent=NO_COMPILER))
-        return
-    with closing(CompiledC(program, command)) as compiled:
-        yield (*made, Engine("c", compiled.run, FIELDS))
+        return Engine("c", _numba(), absent=NO_COMPILER)
+    return Engine("c", opened.enter_context(closing(CompiledC(program, command))).run, FIELDS)
+
+
+def _verilog(program: Program, most_clocks: int, opened: ExitStack) -> Engine:
+    command = simulator()
+    if command is None:
+        return Engine("verilog", _numba(), absent=NO_ICARUS)
+    try:
+        source = verilog.write_verilog(program, "net")
+    except InputError as error:
+        return Engine("verilog", _numba(), absent=f"not run: {error}")
+    if source.clocks > most_clocks:
+        absent = f"not run: a recording takes {source.clocks:,} clocks (--verilog-clocks: {most_clocks:,})"
+        return Engine("verilog", _numba(), absent=absent)
+    core = opened.enter_context(closing(SimulatedVerilog(program, source, command)))
+    return Engine("verilog", core.run, VERILOG_FIELDS)
 
 
 def reference(program: Program, frames: Frames, trace: tuple[str, ...]) -> RunResult:

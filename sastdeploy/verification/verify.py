@@ -20,6 +20,8 @@ from sastdeploy.verification.engines import Engine, all_engines, reference
 from sastdeploy.verification.inputs import made_inputs, ties, traced
 
 SCHEMA = "sastdeploy.verification/1"
+VERILOG_CLOCKS = 25_000
+"""Of one recording: Icarus simulates some ten thousand clocks of a core in a second."""
 TRACE_BYTES = 64 << 20
 """Memory that the traces of the recordings compared together may take, per engine."""
 
@@ -108,17 +110,20 @@ def verify(
     *,
     random: int = 8,
     seed: int = 0,
+    verilog_clocks: int = VERILOG_CLOCKS,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Verification:
     """Compare every membrane, spike, score, operation and overflow of a program on every engine with the reference engine.
 
     Engines: Numba (one thread, several, without traces, widest arithmetic), ONNX Runtime, and the exported C, compiled
-    here, where a C compiler is found. Inputs: random ones, adversarial ones (empty, all ones, saturating, single
+    here, where a C compiler is found, and the exported Verilog where Icarus is. Inputs: random ones, adversarial ones (empty, all ones, saturating, single
     events), random ones chosen for membranes that meet their threshold exactly, and ``recordings``.
 
     Args:
         recordings: of your own: frames, counts ``[N, T, P, H, W]``, or several of them by name.
-        random: how many random recordings, 1 to 10,000. seed: of the made ones. progress: called with (recordings compared, in all).
+        random: how many random recordings, 1 to 10,000. seed: of the made ones.
+        verilog_clocks: simulate the Verilog where a recording takes no more; 0 leaves it out.
+        progress: called with (recordings compared, in all).
 
     Returns:
         One row per engine, with the first difference where there is one.
@@ -138,7 +143,7 @@ def verify(
     own = {} if recordings is None else recordings if isinstance(recordings, Mapping) else {"own": recordings}
     inputs = made_inputs(program, random, seed)
     inputs |= {name: _fitting(program, name, value) for name, value in own.items()}
-    with all_engines(program) as engines:
+    with all_engines(program, verilog_clocks) as engines:
         return _compared(program, inputs, engines, progress)
 
 

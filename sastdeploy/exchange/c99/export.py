@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import sastdeploy
-from sastdeploy._files.atomic import replacing_folder
-from sastdeploy._files.reading import shown
 from sastdeploy.errors import InputError
-from sastdeploy.exchange.c99.source import Source, index_type, plain, write_source
+from sastdeploy.exchange.c99.source import Source, index_type, write_source
 from sastdeploy.exchange.c99.tables import filled
+from sastdeploy.exchange.folder import check_folder, write_folder
+from sastdeploy.exchange.names import checked_name, default_name, plain
 from sastdeploy.exchange.recordings import Recordings, chosen_frames
 from sastdeploy.program.check import check_program
 from sastdeploy.program.file import program_hash
@@ -34,8 +32,6 @@ _WRITTEN = ("main.c", "cortex_m.c", "cortex_m.ld", "Makefile", "README.md")
 _RECORDINGS, _LINES = "recordings.bin", "expected.txt"
 _MADE = ("example", "cortex_m.elf", "cortex_m.o", "cortex_m.txt")
 """What ``make`` adds beside the object file under the program's name."""
-_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_MOST_LETTERS = 48
 _TAKEN = ("main", "cortex_m", "string", "stdint", "stdio")
 """Names whose files would take the place of others."""
 
@@ -105,23 +101,16 @@ def export_c(
         print(export.table_bytes, export.state_bytes)
     """
     check_program(program)
-    identifier = _default_name(program.name) if name is None else _checked_name(name)
+    identifier = default_name(program.name, _TAKEN) if name is None else _checked_name(name)
     files = (f"{identifier}.h", f"{identifier}.c", *_WRITTEN, _RECORDINGS, _LINES)
     target = Path(folder)
-    _check_folder(target, files, identifier)
+    check_folder(target, files, (*_MADE, f"{identifier}.o"), identifier)
     _check_size(program)
     source = write_source(program, identifier)
     frames = chosen_frames(program, recordings, CHECK_BYTES)
     _check_recordings(program, frames)
     contents = dict(zip(files, _contents(program, identifier, source, frames)))
-    if not (target.is_dir() and _equal(target, contents)):
-        if not force and target.is_dir() and any(target.iterdir()):
-            raise InputError(
-                f"{shown(target)}: holds another export. Choose another folder with --out, or replace it with --force."
-            )
-        with replacing_folder(target, force=force) as fresh:
-            for file, content in contents.items():
-                (fresh / file).write_bytes(content)
+    write_folder(target, contents, force)
     return CExport(
         name=identifier,
         folder=target,
@@ -134,39 +123,13 @@ def export_c(
     )
 
 
-def _default_name(name: str) -> str:
-    """Return a program's name as an identifier."""
-    letters = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")[:_MOST_LETTERS].rstrip("_")
-    if not _IDENTIFIER.fullmatch(letters) or letters.lower() in _TAKEN:
-        letters = f"network_{letters}"[:_MOST_LETTERS].rstrip("_")
-    return letters
-
-
 def _checked_name(name: str) -> str:
-    if not _IDENTIFIER.fullmatch(name) or len(name) > _MOST_LETTERS:
-        raise InputError(
-            f"name '{plain(name[:_MOST_LETTERS])}': is no name for C. Allowed: 1 to {_MOST_LETTERS} letters, digits and _, "
-            "a letter first. Choose another with --name."
-        )
+    checked_name(name, "C")
     if name.lower() in _TAKEN:
         raise InputError(
             f"name '{name}': {name.lower()}.c or {name.lower()}.h is another file. Choose another name with --name."
         )
     return name
-
-
-def _check_folder(folder: Path, files: Iterable[str], name: str) -> None:
-    """Accept a new or empty folder, and one with nothing but an export under this name and what ``make`` adds."""
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise InputError(f"{shown(folder)}: is a file. Choose a folder with --out DIR.")
-    foreign = sorted({entry.name for entry in folder.iterdir()} - {*files, *_MADE, f"{name}.o"})
-    if foreign:
-        raise InputError(
-            f"{shown(folder)}: holds '{foreign[0]}', which is no part of an export of {name}; nothing was written. "
-            "Choose a new folder with --out DIR."
-        )
 
 
 def _check_size(program: Program) -> None:
@@ -186,14 +149,6 @@ def _check_recordings(program: Program, frames: Frames) -> None:
             f"program {program.name}: {len(frames):,} recordings take {each * len(frames):,} bytes. Allowed: up to "
             f"{MOST_RECORDING_BYTES:,}. Use --limit {max(1, MOST_RECORDING_BYTES // each)} or less."
         )
-
-
-def _equal(folder: Path, contents: dict[str, bytes]) -> bool:
-    """Return whether the folder holds this export already."""
-    paths = [folder / file for file in contents]
-    return all(path.is_file() and path.stat().st_size == len(contents[path.name]) for path in paths) and all(
-        path.read_bytes() == contents[path.name] for path in paths
-    )
 
 
 def _contents(program: Program, name: str, source: Source, frames: Frames) -> list[bytes]:

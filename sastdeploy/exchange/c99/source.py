@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import sastdeploy
 from sastdeploy.exchange.c99.layers import LayerCode, layer_code, readout_code
 from sastdeploy.exchange.c99.tables import State, filled
+from sastdeploy.exchange.names import plain
 from sastdeploy.program.file import program_hash
 from sastdeploy.program.records import Program, ProgramLayer, Readout
 
 _HELPER = re.compile(r"(?ms)(^/\*.*?^static \w+ (\w+)\(.*?^}\n)")
-_PLAIN = re.compile(r"[^A-Za-z0-9_.,:;()+ -]")
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,6 @@ class Source:
     @property
     def table_bytes(self) -> int:
         return sum(table.bytes for part in self.parts for table in part.tables)
-
-
-def plain(text: str) -> str:
-    """Return a text from a program as it can stand in a comment: neither ends it nor means anything to C."""
-    return _PLAIN.sub("_", text)
 
 
 def index_type(inputs: int) -> str:

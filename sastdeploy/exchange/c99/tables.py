@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,24 +9,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sastdeploy.exchange import templates
+
 Integers = NDArray[np.integer]
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_MARK = re.compile(r"@([A-Za-z_]+)@")
 _PER_LINE = 20
 _WIDTHS = {"int8_t": 1, "uint8_t": 1, "int16_t": 2, "uint16_t": 2, "int32_t": 4, "uint32_t": 4}
 
 
 def filled(template: str, **values: object) -> str:
-    """Return the text of a file in ``templates/`` with every ``@name@`` replaced; the value's further lines are indented as its first."""
-    text = (_TEMPLATES / template).read_text("utf-8")
-
-    def value_of(mark: re.Match[str]) -> str:
-        line = text[text.rfind("\n", 0, mark.start()) + 1 :]
-        indent = line[: len(line) - len(line.lstrip(" "))]
-        return re.sub(r"\n(?=.)", "\n" + indent, str(values[mark[1]]))
-
-    return _MARK.sub(value_of, text)
+    """Return the text of a file in ``templates/`` with every ``@name@`` replaced."""
+    return templates.filled(_TEMPLATES / template, **values)
 
 
 def signed_type(low: int, high: int) -> str:

@@ -1,0 +1,52 @@
+"""The folder of an export: it appears whole or not at all, and nothing else is ever touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from sastdeploy._files.atomic import replacing_folder
+from sastdeploy._files.reading import shown
+from sastdeploy.errors import InputError
+
+
+def check_folder(folder: Path, files: Iterable[str], made: Iterable[str], name: str) -> None:
+    """Accept a new or empty folder, and one with nothing but an export's ``files`` under this name and what ``make`` adds.
+
+    Raises:
+        InputError: it is a file, or holds anything else.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise InputError(f"{shown(folder)}: is a file. Choose a folder with --out DIR.")
+    foreign = sorted({entry.name for entry in folder.iterdir()} - {*files, *made})
+    if foreign:
+        raise InputError(
+            f"{shown(folder)}: holds '{foreign[0]}', which is no part of an export of {name}; nothing was written. "
+            "Choose a new folder with --out DIR."
+        )
+
+
+def write_folder(folder: Path, contents: dict[str, bytes], force: bool) -> None:
+    """Write the files, unless the folder holds the same already; one that `check_folder` accepted is replaced with ``force``.
+
+    Raises:
+        InputError: it holds another export, and ``force`` is not given.
+    """
+    if folder.is_dir() and _equal(folder, contents):
+        return
+    if not force and folder.is_dir() and any(folder.iterdir()):
+        raise InputError(
+            f"{shown(folder)}: holds another export. Choose another folder with --out, or replace it with --force."
+        )
+    with replacing_folder(folder, force=force) as fresh:
+        for file, content in contents.items():
+            (fresh / file).write_bytes(content)
+
+
+def _equal(folder: Path, contents: dict[str, bytes]) -> bool:
+    paths = [folder / file for file in contents]
+    return all(path.is_file() and path.stat().st_size == len(contents[path.name]) for path in paths) and all(
+        path.read_bytes() == contents[path.name] for path in paths
+    )
