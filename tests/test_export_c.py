@@ -521,8 +521,8 @@ def test_the_command_prints_json(typed):
 
 
 def test_what_is_typed_wrongly_is_told(typed, tmp_path):
-    code, out, err = typed("export", "program.onnx", "--to", "verilog", "--out", "c")
-    assert (code, out) == (2, "") and "Invalid value for '--to': 'verilog' is not" in err
+    code, out, err = typed("export", "program.onnx", "--to", "vhdl", "--out", "c")
+    assert (code, out) == (2, "") and "Invalid value for '--to': 'vhdl' is not" in err
     code, _, err = typed("export", "program.onnx", "--to", "c")
     assert code == 2 and "Missing option '--out'" in err
     (tmp_path / "text.onnx").write_text("no program")

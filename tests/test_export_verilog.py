@@ -243,7 +243,7 @@ def test_what_is_too_large_and_wrong_names_are_refused(program, tmp_path, monkey
     with pytest.raises(InputError) as error:
         export_verilog(program, tmp_path / "v", np.zeros((3, 6, 1, 8, 8), np.uint8))
     assert str(error.value) == (
-        "program tiny_pool.aggressive_int4: 3 recordings make 4,428 values. Allowed: up to 3,000. Use --limit 2 or less."
+        "program tiny_pool.aggressive_int4: 3 recordings make 4,464 values. Allowed: up to 3,000. Use --limit 2 or less."
     )
     monkeypatch.setattr(export_module, "MOST_WEIGHTS", 300)
     with pytest.raises(InputError) as error:

@@ -21,6 +21,12 @@ NUMBA = ("numba", "numba, threads", "numba, no traces", "numba, wide")
 needs_compiler = pytest.mark.skipif(compiled_c.compiler() is None, reason="no C compiler")
 
 
+@pytest.fixture(autouse=True)
+def without_verilog(monkeypatch):
+    """Its simulation is slow; tests/test_export_verilog.py runs it and plants faults into it."""
+    monkeypatch.setattr(engines, "simulator", lambda: None)
+
+
 @pytest.fixture(scope="module")
 def program():
     return compile(checkpoint_of(POOL), "aggressive_int4").program

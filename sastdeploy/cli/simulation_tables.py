@@ -95,11 +95,35 @@ def print_summary(summary: dict[str, Any]) -> None:
     print_table(
         ("true \\ predicted", *classes), [(name, *row) for name, row in zip(classes, summary["confusion"])]
     )
+    _print_definitions(summary)
     if summary["energy"]:
         click.echo(
             f"energy {summary['energy']['total_pj'] / 1000:,.4g} nJ per recording, from the profile's figures"
         )
     print_speed(summary)
+
+
+def _print_definitions(summary: dict[str, Any]) -> None:
+    """Print NeuroBench's metrics, and operations beside those of other definitions, per recording."""
+    own, others = summary["neurobench"], summary["synops_by_definition"]
+    operations = own["synaptic_operations"]
+    updates = own["membrane_updates"]
+    print_table(
+        ("NeuroBench's metrics", "per recording"),
+        [
+            ("footprint, bytes", f"{own['footprint_bytes']:,}"),
+            ("connection sparsity", f"{own['connection_sparsity']:.4f}"),
+            ("activation sparsity", f"{own['activation_sparsity']:.4f}"),
+            ("effective ACs", f"{operations['effective_acs']:,.1f}"),
+            ("effective MACs", f"{operations['effective_macs']:,.1f}"),
+            ("dense operations", f"{operations['dense']:,.1f}"),
+            ("membrane updates", f"at most {own['membranes_times_steps']:,}" if updates is None else f"{updates:,.1f}"),
+        ],
+    )  # fmt: skip
+    click.echo(
+        f"synaptic operations as sinabs counts them: {others['sinabs']:,.1f} per recording; as NeuroBench does: "
+        f"{others['neurobench']:,.1f}"
+    )
 
 
 def print_speed(answer: dict[str, Any]) -> None:

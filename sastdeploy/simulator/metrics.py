@@ -12,6 +12,7 @@ from sastdeploy import __version__
 from sastdeploy.errors import InputError
 from sastdeploy.program.counting import footprint_bytes, largest_synops
 from sastdeploy.program.records import Program
+from sastdeploy.simulator.neurobench import activation_sparsity, neurobench, synops_by_definition
 from sastdeploy.simulator.result import RunResult
 from sastdeploy.statistics import wilson_interval
 
@@ -54,20 +55,6 @@ def confusion_matrix(
     return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 
-def activation_sparsity(program: Program, result: RunResult) -> float | None:
-    """Return the share of (LIF output, step, recording) without a spike; None without recordings.
-
-    References:
-        NeuroBench, ``ActivationSparsity``: zeros over all values of all layers, steps and samples.
-    """
-    slots = spikes = 0
-    for layer, shape, counts in zip(program.layers, program.shapes()[1:], result.neuron_spikes):
-        if layer.lif is not None:
-            slots += int(np.prod(shape)) * program.preprocessing.time_bins * len(result)
-            spikes += int(counts.sum())
-    return 1.0 - spikes / slots if slots else None
-
-
 def energy(program: Program, result: RunResult) -> dict[str, Any] | None:
     """Return picojoules per recording, each term apart, from the profile's figures; None where it has none.
 
@@ -104,7 +91,8 @@ def summarise(
     """Return every figure of a run as plain JSON values, under ``"schema": "sastdeploy.simulation/1"``.
 
     ``accuracy`` and ``confusion`` are None without labels. ``ksynops`` are means per recording / 1000, each beside
-    the architecture's ``maximum``; rates and shares are None without recordings. ``recorded_seconds`` is how long all
+    the architecture's ``maximum``; rates and shares are None without recordings. ``neurobench`` and ``synops_by_definition`` are
+    explained in `sastdeploy.simulator.neurobench`. ``recorded_seconds`` is how long all
     recordings together lasted at the sensor; the real-time factor is that over the seconds of simulation.
 
     Raises:
@@ -126,9 +114,11 @@ def summarise(
         "accuracy": None if labels is None else accuracy(labels, result.predicted),
         "confusion": None if labels is None else confusion_matrix(labels, result.predicted, classes).tolist(),
         "ksynops": _ksynops(program, result),
+        "synops_by_definition": synops_by_definition(program, result),
         "layers": _layers(program, result),
         "activation_sparsity": activation_sparsity(program, result),
         "footprint_bytes": footprint_bytes(program),
+        "neurobench": neurobench(program, result),
         "energy": energy(program, result),
         "speed": speed(result, recorded_seconds),
         "provenance": {

@@ -1,0 +1,111 @@
+"""NeuroBench's metrics of a run, and synaptic operations as others define them; from what every run counts anyway.
+
+References:
+    NeuroBench 2.3.0, ``neurobench.metrics``: Footprint, ConnectionSparsity, ActivationSparsity, SynapticOperations,
+    MembraneUpdates. sinabs 3.1, ``synopcounter.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sastdeploy.program.counting import footprint_bytes, largest_synops
+from sastdeploy.program.records import Program
+from sastdeploy.simulator.result import RunResult
+
+
+def activation_sparsity(program: Program, result: RunResult) -> float | None:
+    """Return the share of (LIF output, step, recording) without a spike; None without recordings.
+
+    References:
+        NeuroBench, ``ActivationSparsity``: zeros over all values of all layers, steps and samples.
+    """
+    slots = spikes = 0
+    for layer, shape, counts in zip(program.layers, program.shapes()[1:], result.neuron_spikes):
+        if layer.lif is not None:
+            slots += int(np.prod(shape)) * program.preprocessing.time_bins * len(result)
+            spikes += int(counts.sum())
+    return 1.0 - spikes / slots if slots else None
+
+
+def connection_sparsity(program: Program) -> float:
+    """Return the share of weights that are 0, of all layers and the readout."""
+    weights = _weights(program)
+    return 1.0 - sum(int(np.count_nonzero(weight)) for weight in weights) / sum(w.size for w in weights)
+
+
+def neurobench(program: Program, result: RunResult) -> dict[str, Any]:
+    """Return NeuroBench's metrics as plain values; those of activity are per recording, None without recordings.
+
+    ``footprint_bytes`` is packed as on the device, ``footprint_float32_bytes`` that of the weights and biases in float32.
+    Of the ``synaptic_operations``, ``effective`` ones meet a value and a weight that are not 0: accumulations (``acs``) where a
+    source sent nothing but ones in that recording, else multiplications (``macs``); NeuroBench decides this for each step of
+    each batch. ``dense``: with every value and weight. Operations into pools, which have no weights, are none of these.
+    ``membrane_updates``: membranes that a step changed, and all in the first step; None unless every layer with neurons was traced.
+    ``membranes_times_steps`` is its upper bound.
+    """
+    weighted = _weighted(program)
+    recordings, steps = len(result), program.preprocessing.time_bins
+    neurons = sum(
+        int(np.prod(shape))
+        for layer, shape in zip(program.layers, program.shapes()[1:])
+        if layer.lif is not None
+    )
+    ones = result.active == result.events
+    effective = result.synops_nonzero * weighted
+    parameters = sum(weight.size + len(weight) for weight in _weights(program))
+    return {
+        "footprint_bytes": footprint_bytes(program)["total"],
+        "footprint_float32_bytes": 4 * parameters,
+        "connection_sparsity": connection_sparsity(program),
+        "activation_sparsity": activation_sparsity(program, result),
+        "synaptic_operations": {
+            "effective_acs": _mean((effective * ones).sum(), recordings),
+            "effective_macs": _mean((effective * ~ones).sum(), recordings),
+            "dense": float((largest_synops(program)[0] * weighted).sum()) if recordings else None,
+        },
+        "membrane_updates": _membrane_updates(program, result),
+        "membranes_times_steps": neurons * steps,
+    }
+
+
+def synops_by_definition(program: Program, result: RunResult) -> dict[str, float | None]:
+    """Return synaptic operations per recording under each definition; None without recordings.
+
+    ``sastdeploy``: one for each synapse of every value that is not 0. ``neurobench``: of these, those into layers with weights,
+    without the synapses of weight 0. ``sinabs``: values times fan-out into layers with weights, zero weights included.
+    """
+    weighted, recordings = _weighted(program), len(result)
+    return {
+        "sastdeploy": _mean(result.synops.sum(), recordings),
+        "neurobench": _mean((result.synops_nonzero * weighted).sum(), recordings),
+        "sinabs": _mean((result.synops_events * weighted).sum(), recordings),
+    }
+
+
+def _membrane_updates(program: Program, result: RunResult) -> float | None:
+    names = [layer.name for layer in program.layers if layer.lif is not None]
+    if not len(result) or any(name not in result.traces for name in names):
+        return None
+    changed = 0
+    for name in names:
+        membranes = result.traces[name].membranes
+        changed += membranes[:, 0].size + int(np.count_nonzero(np.diff(membranes, axis=1)))
+    return changed / len(result)
+
+
+def _weights(program: Program) -> list[NDArray[np.int8]]:
+    layers = [layer.weight for layer in program.layers if layer.lif is not None]
+    return [*layers, program.readout.weight]
+
+
+def _weighted(program: Program) -> NDArray[np.bool_]:
+    """Return bool ``[L + 1]``: whether a source's operations happen in a layer with weights."""
+    return np.array([*(layer.lif is not None for layer in program.layers), True])
+
+
+def _mean(operations: np.int64, recordings: int) -> float | None:
+    return float(operations) / recordings if recordings else None
