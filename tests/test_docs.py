@@ -42,7 +42,7 @@ def scripts(name):
             lines = [
                 line.removeprefix("$ ")
                 for line in content.splitlines()
-                if line.startswith(("$ sastdeploy ", "$ python examples/"))
+                if line.startswith(("$ sastdeploy ", "$ python docs/"))
             ]
             text = "\n".join(lines)
             for full, small in SMALLER.items():
@@ -65,7 +65,8 @@ def data(tmp_path_factory):
 def test_what_a_page_shows_runs(name, data, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SASTDEPLOY_DATA", str(data))
-    (tmp_path / "examples").symlink_to(HOME / "examples")
+    for folder in ("examples", "docs"):
+        (tmp_path / folder).symlink_to(HOME / folder)
     for language, content in scripts(name):
         # The recording that pages name: one of the simulated set, once a page has made it.
         for recording in sorted((data / "nmnist-sim" / "Test").rglob("*.bin"))[:1]:

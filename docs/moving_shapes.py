@@ -1,4 +1,4 @@
-"""A folder of recordings of one's own: python examples/moving_shapes.py shapes --count 60
+"""A folder of recordings of one's own: python docs/moving_shapes.py shapes --count 60
 
 Four shapes move over a simulated event camera of 64 x 64 pixels, each recording in its own direction, for 100 ms.
 """
