@@ -33,7 +33,7 @@ $(READY): pyproject.toml .ci/constraints.txt
 	touch $@
 
 $(VENV)/.ready-dev: $(READY)
-	$(BIN)/python -m pip install --quiet -c .ci/constraints.txt -e '.[test,dev,tonic]'
+	$(BIN)/python -m pip install --quiet -c .ci/constraints.txt -e '.[test,dev,tonic,aedat4]'
 	touch $@
 
 .venv-oldest/.ready: pyproject.toml .ci/constraints-oldest.txt
