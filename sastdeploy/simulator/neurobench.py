@@ -32,7 +32,7 @@ def activation_sparsity(program: Program, result: RunResult) -> float | None:
 
 
 def connection_sparsity(program: Program) -> float:
-    """Return the share of weights that are 0, of all layers and the readout."""
+    """Return the share of weights that are 0, of all layers and of a readout that has weights of its own."""
     weights = _weights(program)
     return 1.0 - sum(int(np.count_nonzero(weight)) for weight in weights) / sum(w.size for w in weights)
 
@@ -99,12 +99,13 @@ def _membrane_updates(program: Program, result: RunResult) -> float | None:
 
 def _weights(program: Program) -> list[NDArray[np.int8]]:
     layers = [layer.weight for layer in program.layers if layer.lif is not None]
-    return [*layers, program.readout.weight]
+    return [*layers, program.readout.weight] if program.readout.reads == "counts" else layers
 
 
 def _weighted(program: Program) -> NDArray[np.bool_]:
     """Return bool ``[L + 1]``: whether a source's operations happen in a layer with weights."""
-    return np.array([*(layer.lif is not None for layer in program.layers), True])
+    readout = program.readout.reads == "counts"
+    return np.array([*(layer.lif is not None for layer in program.layers), readout])
 
 
 def _mean(operations: np.int64, recordings: int) -> float | None:

@@ -19,11 +19,15 @@ from sastdeploy.windows import Shape, Window
 Integers = NDArray[np.integer]
 _ROUNDINGS = (Rounding.FLOOR, Rounding.NEAREST, Rounding.TOWARD_ZERO)
 _RESETS = ("none", "subtract", "zero")
-_WRITTEN = frozenset({
+_NEURONS = frozenset({
     "multiplier", "shift", "bias", "threshold", "leak_multiplier", "leak_shift", "leak_rounding", "membrane", "overflow",
     "spike_test", "reset", "reset_delay",
 })  # fmt: skip
 """What of `Lif` the core's neurons have."""
+_READOUT = frozenset({
+    "name", "kind", "weight", "weight_bits", "multiplier", "shift", "bias", "fraction_bits", "global_sum_pool",
+})  # fmt: skip
+"""What of `Readout` it has: the counts of spikes."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def layer_core(layer: ProgramLayer, shape: Shape, largest: int) -> LayerCore:
         sums = {"NEURONS": 0, "POOL": 1, "SUM_BITS": y_bits + 1, "WEIGHT_BITS": 2}
         return _core({**common, **sums}, None, None, outputs, 0)
     lif, name = layer.lif, layer.name
-    _check_neurons(name, lif)
+    _check_known(name, lif, _NEURONS)
     worst, bits = worst_sums(layer.weight, largest), lif.membrane.bits
     update_bits = max(_signed_bits(int(lif.worst_updates(worst).max())), bits + 1)
     neurons = {
@@ -89,7 +93,12 @@ def layer_core(layer: ProgramLayer, shape: Shape, largest: int) -> LayerCore:
 
 
 def readout_core(readout: Readout, shape: Shape, steps: int) -> LayerCore:
-    """Return the core's form of the readout; the biases are those of all steps together."""
+    """Return the core's form of the readout; the biases are those of all steps together.
+
+    Raises:
+        InputError: it reads anything but counts of spikes.
+    """
+    _check_known(readout.name, readout, _READOUT)
     worst = worst_sums(readout.weight, readout.summed(shape, steps))
     classes, bits = len(readout.weight), _signed_bits(int(worst.max()))
     channels, rows, columns = shape if readout.global_sum_pool else (math.prod(shape), 1, 1)
@@ -103,16 +112,17 @@ def readout_core(readout: Readout, shape: Shape, steps: int) -> LayerCore:
     return _core(parameters, readout.weight, words, classes, classes * bits)
 
 
-def _check_neurons(name: str, lif: Lif) -> None:
-    others = [
-        field for field in fields(lif)
-        if field.name not in _WRITTEN and getattr(lif, field.name) != field.default
-    ]  # fmt: skip
-    if others:
-        raise InputError(
-            f"layer {name}: its neurons have {others[0].name} = {getattr(lif, others[0].name)}, which the Verilog core has not. "
-            "Export it with --to c."
-        )
+def _check_known(where: str, part: Lif | Readout, written: frozenset[str]) -> None:
+    """Accept what has nothing beyond the ``written`` fields, or the others' defaults.
+
+    Raises:
+        InputError: names layer and field.
+    """
+    for field in fields(part):
+        if field.name not in written and getattr(part, field.name) != field.default:
+            raise InputError(
+                f"layer {where}: the Verilog core has no {field.name} other than {field.default}. Export it with --to c."
+            )
 
 
 def _core(
