@@ -20,6 +20,7 @@ from sastdeploy.exchange.verilog import export as export_module
 from sastdeploy.exchange.verilog import layers as layers_module
 from sastdeploy.exchange.verilog import source as verilog
 from sastdeploy.exchange.verilog.source import write_verilog
+from sastdeploy.program.check import check_program
 from sastdeploy.program.fixedpoint import Rounding
 from sastdeploy.program.records import SynapticCurrent
 from sastdeploy.simulator import engine
@@ -57,6 +58,16 @@ def difference(program, frames):
         core.close()
 
 
+def without_currents(drawn):
+    """Return the program without synaptic currents, which the core has not."""
+    layers = (
+        layer if layer.lif is None else replace(layer, lif=replace(layer.lif, current=None)) for layer in drawn.layers
+    )  # fmt: skip
+    drawn = replace(drawn, layers=tuple(layers))
+    check_program(drawn)
+    return drawn
+
+
 @needs_icarus
 def test_random_programs_of_every_kind_are_equal():
     kinds, choices, compared = set(), set(), 0
@@ -68,12 +79,9 @@ def test_random_programs_of_every_kind_are_equal():
     @given(st.data())
     def draw(data):
         nonlocal compared
-        drawn = data.draw(programs())
+        drawn = without_currents(data.draw(programs(largest_side=5, most_layers=3)))
         frames = data.draw(frames_for(drawn, most=2))
-        try:
-            if write_verilog(drawn, "net").clocks > 4_000:
-                return
-        except InputError:
+        if drawn.readout.reads != "counts" or write_verilog(drawn, "net").clocks > 6_000:
             return
         assert difference(drawn, frames) is None
         compared += 1
