@@ -184,7 +184,10 @@ def test_a_network_that_is_read_compiles_and_evaluates(tmp_path):
         compilation.program, Frames.from_dense(np.array([2, 2, 0, 0]).reshape(1, 4, 1, 1, 1))
     )
     assert result.scores.tolist() == [[int(2.5 * 2**16)]]
-    assert [layer.kind for layer in compilation.report.layers] == ["dense", "dense", "readout"]
+    report = compilation.report
+    assert [layer.kind for layer in report.layers] == ["dense", "dense", "readout"]
+    assert (report.warnings, report.layers[-1].largest_ksynops) == ((), 0.0)
+    assert compilation.program.readout.fraction_bits == 16
     frames = LabelledFrames.from_dense(np.array([2, 2, 0, 0], np.uint8).reshape(1, 4, 1, 1, 1), [0], ("0",))
     assert evaluate_network(network, frames).rates == {"w.lif": 0.5}
 

@@ -18,7 +18,9 @@ def largest_synops(program: Program) -> NDArray[np.int64]:
     for shape, layer in zip(shapes, program.layers):
         columns.append(layer.synops(np.full(shape, largest, np.int64)))
         largest = layer.largest_output(largest)
-    columns.append(program.readout.synops(np.full(shapes[-1], largest, np.int64)))
+    # Neurons whose membranes are read send nothing.
+    sent = largest if program.readout.reads == "counts" else 0
+    columns.append(program.readout.synops(np.full(shapes[-1], sent, np.int64)))
     return np.array(columns, np.int64).T * program.preprocessing.time_bins
 
 

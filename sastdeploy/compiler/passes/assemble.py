@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 from sastdeploy.compiler.ir.graph import Graph, Stage, stages
@@ -22,11 +23,14 @@ def assemble(graph: Graph, profile: HardwareProfile, facts: dict[str, Any]) -> p
     parts: list[p.ProgramLayer | p.Readout] = []
     for node in graph.nodes:
         parts += node.assembled(_neurons(by_name.get(node.name), profile))
-    *layers, readout = parts
+    *layers, last = parts
+    readout = cast(p.Readout, last)
+    if readout.reads != "counts":
+        readout = replace(readout, fraction_bits=profile.membrane.fraction_bits)
     result = p.Program(
         name=f"{graph.name}.{profile.name}",
         layers=cast(tuple[p.ProgramLayer, ...], tuple(layers)),
-        readout=cast(p.Readout, readout),
+        readout=readout,
         profile=profile.record,
         **facts,
     )

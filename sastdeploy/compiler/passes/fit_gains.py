@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeVar
 
 import numpy as np
 
 from sastdeploy.compiler.ir.graph import Graph, stages
-from sastdeploy.compiler.ir.nodes import Counts, Membranes, Synapses
+from sastdeploy.compiler.ir.nodes import Counts, Synapses
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
 from sastdeploy.program.fixedpoint import to_integer
 from sastdeploy.program.limits import MAX_MULTIPLIER, MAX_SHIFT
-
-Whole = TypeVar("Whole", bound=Counts)
 
 
 def fit_gains(graph: Graph, profile: HardwareProfile) -> Graph:
@@ -30,24 +27,13 @@ def fit_gains(graph: Graph, profile: HardwareProfile) -> Graph:
     for stage in stages(graph):
         if stage.node.weight_q is None:
             raise _not_quantized(stage.node)
-    return graph.map(
-        {
-            Membranes: lambda node: _as_is(node, profile),
-            Counts: _whole,
-            Synapses: lambda node: _fit(node, profile),
-        }
-    )
+    return graph.map({Counts: _whole, Synapses: lambda node: _fit(node, profile)})
 
 
-def _whole(node: Whole) -> Whole:
-    """Return spike counts as scores without a fraction: M = 1, r = 0."""
+def _whole(node: Counts) -> Counts:
+    """Return spike counts, or membranes in their LSBs, as the scores: M = 1, r = 0."""
     ones, zeros = np.ones(len(node.weight), np.int32), np.zeros(len(node.weight), np.int32)
     return replace(node, fraction_bits=0, multiplier=ones, shift=zeros)
-
-
-def _as_is(node: Membranes, profile: HardwareProfile) -> Membranes:
-    """Return membranes as scores, in their own LSBs."""
-    return replace(_whole(node), fraction_bits=profile.membrane.fraction_bits)
 
 
 def _not_quantized(node: Synapses) -> CompileError:
