@@ -1,12 +1,15 @@
 """Formats of other makers' cameras: read as other readers read them, and refused in one line where they are damaged."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sastdeploy.cli.main import cli
 from sastdeploy.errors import InputError
 from sastdeploy.recordings.aedat2 import parse_aedat2
 from sastdeploy.recordings.catalog import dataset
@@ -162,6 +165,20 @@ def test_a_folder_of_such_files_is_a_data_set(form):
     Path("mine/left/0" + suffix).write_bytes(b"junk")
     assert [file.bad for file in open_folder("mine").scanned if file.bad]
     assert len(load_dataset("mine", "train", skip_bad=True)) + len(load_dataset("mine", "test", skip_bad=True)) + len(load_dataset("mine", "validation", skip_bad=True)) == 7  # fmt: skip
+
+
+def test_show_takes_the_sensor_that_a_file_states():
+    made_ = made(1, 30, (300, 240))
+    for name, content, size in (
+        ("a.raw", evt3_bytes(made_), 304 * 240),
+        ("b.dat", dat_bytes(made_, b"% x\n"), 0),
+    ):
+        Path(name).write_bytes(content)
+        result = CliRunner().invoke(cli, ["data", "show", name, "--json"], catch_exceptions=False)
+        facts = json.loads(result.stdout)
+        size = size or (int(made_["x"].max()) + 1) * (int(made_["y"].max()) + 1)
+        assert facts["events"] == 30 and facts["unit"] == "us" and Path(facts["picture"]).exists()
+        assert facts["share_active"] == pytest.approx(np.mean(facts["active_inputs_per_bin"]) / (2 * size))
 
 
 # The same as other readers
