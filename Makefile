@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+JOBS ?= 2
 OLDEST_TESTS := tests/test_frames_record.py tests/test_checkpoint.py tests/test_fixedpoint.py tests/test_program_file.py \
 	tests/test_simulator_equality.py tests/test_training_loop.py tests/test_cli_road.py
 
@@ -15,8 +16,8 @@ help:  ## list the targets
 quickstart: $(READY)  ## simulate recordings, train, compile, simulate the programs, compare (about 2 minutes)
 	$(BIN)/sastdeploy quickstart
 
-test: $(READY)  ## the whole test suite
-	$(BIN)/python -m pytest
+test: $(READY)  ## the whole test suite, with JOBS processes (2)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 test-oldest: .venv-oldest/.ready  ## a fast part of the tests with the oldest versions that pyproject.toml allows
 	SASTDEPLOY_PROGRAMS=10 .venv-oldest/bin/python -m pytest -q $(OLDEST_TESTS)
