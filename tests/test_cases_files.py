@@ -10,17 +10,22 @@ import subprocess
 import sys
 import time
 import zipfile
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from test_cli_simulate import digits_program
 from tiny_programs import one_neuron, tiny_program, tiny_readout
 
+from sastdeploy._files.atomic import replacing_folder
 from sastdeploy.cli import main as main_module
 from sastdeploy.compiler.profiles import builtin_profiles
 from sastdeploy.errors import InputError
+from sastdeploy.exchange import folder as export_folder
+from sastdeploy.exchange.vectors import export as vectors_export
 from sastdeploy.networks.architecture import Architecture, Conv, Readout
 from sastdeploy.networks.builtin import describe
 from sastdeploy.networks.checkpoint import load_checkpoint, save_checkpoint
@@ -29,6 +34,8 @@ from sastdeploy.synthesis.mnist import load_digits
 from sastdeploy.training import loop, outputs
 from sastdeploy.training.run import Standing
 from sastdeploy.training.settings import TrainingSettings
+from tests.nir_files import lif
+from tests.nir_files import one_neuron as one_neuron_file
 from tests.small_networks import DENSE, checkpoint_of, labelled
 
 PROFILE = builtin_profiles()["loihi_int8"].read_text("utf-8")
@@ -159,17 +166,43 @@ def test_a_wide_network_is_described_without_its_size_times_its_outputs():
     assert readout.largest_synops == 10 * 2 * 40_000 * 400
 
 
-def test_a_recording_in_more_bins_than_memory_holds_is_refused_with_the_figure(here, call):
+def wide_program():
+    """Return a program of 4096 x 4096 inputs in 1,000 bins, whose file is small."""
     layers = [replace(one_neuron().layers[0])]
     program = tiny_program(layers, tiny_readout(), time_bins=5)
     large = replace(
         program.preprocessing, time_bins=1000, sensor_size=(4096, 4096, 1), frame_size=(4096, 4096)
     )
     weight = np.zeros((1, 4096 * 4096), np.int8)
-    save_program("x.onnx", replace(program, preprocessing=large, layers=(replace(layers[0], weight=weight),)))
+    return replace(program, preprocessing=large, layers=(replace(layers[0], weight=weight),))
+
+
+def test_recordings_of_more_bins_than_memory_holds_are_refused_with_the_figure(here, call):
+    save_program("x.onnx", wide_program())
     Path("r.bin").write_bytes(bytes([1, 1, 0, 0, 9]))
     code, out, err = call("simulate", "x.onnx", "--recording", "r.bin")
     assert (code, out) == (3, "") and "would take 125.0 GiB; at most 2 GiB are allowed." in err
+    assert call("verify", "x.onnx") == (
+        3, "", "Error: program tiny.test: 16 made recordings of 1,000 bins of 1 x 4096 x 4096 inputs would take 250.0 GiB; "
+        "at most 512 MiB are allowed. Train with fewer bins or smaller frames.\n",
+    )  # fmt: skip
+    code, out, err = call("export", "x.onnx", "--to", "vectors", "--out", "v")
+    assert (code, out) == (3, "") and err.startswith(
+        "Error: program tiny.test: vectors of one recording would hold 5"
+    )
+    assert err.endswith(
+        " integers; at most 20,000,000 are allowed. Train with fewer bins or smaller frames.\n"
+    )
+    assert not Path("v").exists()
+
+
+def test_more_random_recordings_than_memory_holds_are_refused_with_the_number_that_fits(here, call):
+    program = digits_program(2, "dvsgesture-sim", (2, 48, 48), 11)
+    save_program("x.onnx", replace(program, preprocessing=replace(program.preprocessing, time_bins=100)))
+    code, out, err = call("verify", "x.onnx", "--random", "10000")
+    assert (code, out) == (3, "") and err.endswith(
+        "at most 512 MiB are allowed. Use --random 1,165 or less.\n"
+    )
 
 
 def test_more_trials_than_anybody_could_train_are_counted_not_made(here, call):
@@ -289,6 +322,44 @@ def test_an_empty_text_is_not_taken_for_none(call, line):
     assert (code, out) == (2, "") and "is empty. Give a value, or leave it out." in err
 
 
+@pytest.mark.parametrize(
+    ("line", "option"),
+    [
+        ("compile x.pt --profile loihi_int8 --profile aggressive_int4", "--profile"),
+        ("simulate x.onnx --recording a.bin --recording b.bin", "--recording"),
+        ("sweep run e.yaml --work a --work=b", "--work"),
+        ("train --dataset nmnist --dataset nmnist", "--dataset"),
+        ("data show a.bin --unit us --unit ms", "--unit"),
+        ("import x.nir -o a.pt --out b.pt", "--out"),
+    ],
+)
+def test_an_option_that_holds_one_value_is_given_once(here, call, line, option):
+    code, out, err = call(*line.split())
+    assert (code, out) == (2, "") and err.endswith(
+        f"Error: Option '{option}' is given 2 times. Give it once.\n"
+    )
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("inspect x.pt --dataset nmnist", "--dataset and --time-bins are for --arch; a checkpoint has its own. Leave them out."),
+        ("inspect x.pt --time-bins 10", "--dataset and --time-bins are for --arch; a checkpoint has its own. Leave them out."),
+        ("compile x.pt --all-profiles --profile loihi_int8", "--all-profiles takes every built-in profile; leave out --profile."),
+        ("simulate x.onnx --recording r.bin --split test", "--split, --limit and --skip-bad choose recordings of a data set; leave them out with --recording."),
+        ("verify x.onnx --limit 3", "--split, --limit and --skip-bad choose recordings of a data set; name one with --dataset."),
+        ("analyse x.pt --seed 0", "--seed is for --bounds; leave it out."),
+        ("data make nmnist-sim --lightings 3", "--performers, --lightings and --duration are for dvsgesture-sim; leave them out."),
+        ("data make dvsgesture-sim --test 3", "--train, --test and --images are for nmnist-sim; leave them out."),
+    ],
+)  # fmt: skip
+def test_an_option_without_effect_is_refused(here, call, line, message):
+    code, out, err = call(*line.split())
+    assert (code, out) == (2, "") and err.endswith(f"Error: {message}\n")
+    assert list(here.iterdir()) == []
+
+
 @pytest.mark.parametrize("line", [("inspect", "--arch"), ("profiles", "show"), ("compile", "x.pt", "--profile")], ids=" ".join)  # fmt: skip
 def test_a_name_of_300_characters_that_may_be_a_file(here, call, line):
     save_checkpoint("x.pt", checkpoint_of())
@@ -392,6 +463,66 @@ def test_a_new_profile_never_replaces_its_source(here, call):
         and "p.yaml: is itself what this command reads." in err
         and Path("p.yaml").read_text() == PROFILE
     )
+
+
+def test_a_recording_is_never_the_place_of_its_trace_or_result(here, call):
+    save_program("x.onnx", digits_program())
+    events = {"x": [1, 1], "y": [1, 1], "p": [0, 1], "t": [0, 9000]}
+    np.savez("trace.fc1.npz", **{name: np.array(values) for name, values in events.items()})
+    before = Path("trace.fc1.npz").read_bytes()
+    line = ("simulate", "x.onnx", "--unit", "us", "--force", "--recording")
+    assert call(*line, "trace.fc1.npz", "--out", "res", "--trace", "fc1")[0] == 0
+    assert call(*line, "trace.fc1.npz", "--trace", "fc1") == (
+        3, "", "Error: trace.fc1.npz: is itself what this command reads. Choose another name for the output.\n",
+    )  # fmt: skip
+    os.replace("trace.fc1.npz", "res/trace.fc1.npz")
+    code, out, err = call(*line, "res/trace.fc1.npz", "--out", "res")
+    assert (code, out) == (3, "") and err.startswith(
+        "Error: res/trace.fc1.npz: is itself what this command reads."
+    )
+    assert Path("res/trace.fc1.npz").read_bytes() == before
+
+
+def test_an_imported_network_never_replaces_what_it_was_compared_with(here, call):
+    one_neuron_file("n.nir", lif())
+    Path("spikes.npz").write_text("mine")
+    line = ("import", "n.nir", "--dialect", "norse", "--check", "spikes.npz", "-o", "spikes.npz", "--force")
+    assert call(*line) == (
+        3, "", "Error: spikes.npz: is itself what this command reads. Choose another name for the output.\n",
+    )  # fmt: skip
+    assert Path("spikes.npz").read_text() == "mine"
+
+
+@pytest.mark.parametrize("form", ["c", "verilog", "vectors"])
+def test_of_two_exports_into_one_folder_the_later_is_refused(here, call, monkeypatch, form):
+    save_program("x.onnx", digits_program())
+
+    @contextmanager
+    def overtaken(folder, force):
+        with replacing_folder(folder, force=force) as fresh:
+            yield fresh
+            Path(folder).mkdir()
+            Path(folder, "README.md").write_text("the other's")
+            if form == "vectors":
+                Path(folder, "vectors.json").write_text(
+                    json.dumps({"schema": vectors_export.SCHEMA, "files": ["README.md", "vectors.json"]})
+                )
+
+    for module in (export_folder, vectors_export):
+        monkeypatch.setattr(module, "replacing_folder", overtaken)
+    code, out, err = call("export", "x.onnx", "--to", form, "--out", "exported")
+    words = "other vectors" if form == "vectors" else "another export"
+    assert (code, out) == (3, "") and err.startswith(f"Error: exported: holds {words}. Choose another folder")
+    assert Path("exported/README.md").read_text() == "the other's"
+
+
+def test_a_fifo_in_the_place_of_an_earlier_export_is_told(here, call):
+    save_program("x.onnx", digits_program())
+    line = ("export", "x.onnx", "--to", "vectors", "--out", "exported")
+    assert call(*line)[0] == 0
+    os.unlink("exported/README.md")
+    os.mkfifo("exported/README.md")
+    assert call(*line) == (3, "", "Error: exported/README.md: is not a regular file. Name a file.\n")
 
 
 def test_a_quickstarts_settings_that_are_no_text(here, call):

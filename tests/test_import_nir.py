@@ -237,6 +237,8 @@ def test_files_of_frameworks(tmp_path):
 def test_a_file_reads_back_equal_and_compiles(tmp_path):
     network = from_nir(written_by("spikingjelly", tmp_path), framing=Framing(time_bins=4, clip=3))
     save_network(tmp_path / "n.pt", network)
+    with pytest.raises(InputError, match=r"n\.pt: exists"):
+        save_network(tmp_path / "n.pt", replace(network, provenance={}), force=False)
     again = load_network(tmp_path / "n.pt")
     assert again.graph == network.graph and again.semantics == network.semantics
     with pytest.raises(CompileError, match=r"reset 'zero'; loihi_int8 does 'subtract' \(neuron.reset\)"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from sastdeploy.cli.arguments import folder, stated
 from sastdeploy.cli.options import DATA, DATASET, FORCE, JSON, LIMIT, SKIP_BAD
 
 
@@ -49,10 +50,11 @@ def command(checkpoint: str, dataset: str | None, split: str, limit: int | None,
     from typing import Any
 
     from sastdeploy._files.reading import shown
-    from sastdeploy.cli.arguments import folder
     from sastdeploy.cli.options import load_data_for
     from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
 
+    if not with_bounds and stated("seed"):
+        raise click.UsageError("--seed is for --bounds; leave it out.")
     if figures:
         folder(figures, "--figures")
     trained = load_checkpoint(checkpoint)

@@ -1,13 +1,15 @@
-"""What holds for every text and path on the command line: it is not empty, and a path is a name that a file can have."""
+"""What holds for every command line: no text is empty, a path is a name that a file can have, no option takes another's place."""
 
 from __future__ import annotations
 
 import errno
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from sastdeploy.errors import InputError
@@ -40,13 +42,42 @@ class _Given(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
 
 
 def checked(command: click.Command) -> click.Command:
-    """Return the command; from now on it, and every command below it, refuses empty texts and impossible paths."""
+    """Return the command; from now on it, and every command below it, refuses empty texts, impossible paths and repeated options."""
     for param in command.params:
         if isinstance(param.type, (click.Path, type(click.STRING))):
             param.type = _Given(param.type)
+    _refuse_repeats(command)
     for below in command.commands.values() if isinstance(command, click.Group) else ():
         checked(below)
     return command
+
+
+def _refuse_repeats(command: click.Command) -> None:
+    make_parser = command.make_parser
+
+    def make_strict_parser(context: click.Context) -> Any:
+        parser = make_parser(context)
+        parse = parser.parse_args
+
+        def parse_once(args: list[str]) -> Any:
+            values, rest, order = parse(args)
+            for param, count in Counter(order).items():
+                if isinstance(param, click.Option) and count > 1 and not (param.multiple or param.is_flag):
+                    raise click.UsageError(
+                        f"Option '{param.opts[-1]}' is given {count} times. Give it once.", context
+                    )
+            return values, rest, order
+
+        parser.parse_args = parse_once  # type: ignore[method-assign]
+        return parser
+
+    command.make_parser = make_strict_parser  # type: ignore[method-assign,assignment]
+
+
+def stated(*names: str) -> bool:
+    """Return whether one of these parameters of the running command stands on its command line."""
+    context = click.get_current_context()
+    return any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in names)
 
 
 def folder(path: str, option: str) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sastdeploy.cli.arguments import folder, stated
 from sastdeploy.cli.options import DATA, FORCE, JSON
 
 if TYPE_CHECKING:
@@ -70,7 +71,6 @@ def command(
 
     from sastdeploy import compile, load_network, load_profile, save_program
     from sastdeploy._files import atomic
-    from sastdeploy.cli.arguments import folder
     from sastdeploy.cli.terminal import print_table
     from sastdeploy.compiler.imported import NOT_STATED
     from sastdeploy.program.file import meaning_hash, program_hash
@@ -78,6 +78,8 @@ def command(
     if all_profiles:
         if out or dump_passes:
             raise click.UsageError("--all-profiles writes no program; leave out --out and --dump-passes.")
+        if stated("profile"):
+            raise click.UsageError("--all-profiles takes every built-in profile; leave out --profile.")
         _all_profiles(checkpoint, neuron, dataset, limit, data, as_json)
         return
     if dataset or limit:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sastdeploy.cli.arguments import stated
 from sastdeploy.cli.options import (
     BEGIN,
     COLUMNS,
@@ -148,6 +149,12 @@ def make(name: str, data: str | None, seed: int, train: int | None, test: int | 
     """Make the simulated data set NAME in the official format; goes on where an interruption stopped it."""
     from sastdeploy.cli.terminal import progress
 
+    if name == "nmnist-sim" and stated("performers", "lightings", "duration"):
+        raise click.UsageError(
+            "--performers, --lightings and --duration are for dvsgesture-sim; leave them out."
+        )
+    if name == "dvsgesture-sim" and stated("train", "test", "images"):
+        raise click.UsageError("--train, --test and --images are for nmnist-sim; leave them out.")
     root = data_folder(data)
     with progress() as bar:
         task = bar.add_task(f"simulating {name}", total=None)

@@ -95,7 +95,7 @@ def command(
     from sastdeploy.errors import InputError
     from sastdeploy.exchange.recorded import check_recorded
 
-    atomic.check_writable(Path(out), inputs=(file,))
+    atomic.check_writable(Path(out), inputs=(file, recorded) if recorded else (file,))
     if exists(out) and not force:
         raise InputError(f"{out}: exists. Choose another name, or replace it with --force.")
     network = from_nir(
@@ -105,7 +105,7 @@ def command(
     checked = check_recorded(network, recorded) if recorded else None
     if checked:
         network = replace(network, provenance={**network.provenance, "checked": checked})
-    save_network(out, network)
+    save_network(out, network, force=force)
     if as_json:
         click.echo(json.dumps({"file": file, "out": out, **network_record(network)}, indent=2))
         return

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from sastdeploy.cli.arguments import stated
 from sastdeploy.cli.options import JSON
 
 
@@ -38,6 +39,10 @@ def command(checkpoint: str | None, arch: str | None, dataset: str, time_bins: i
 
     if (checkpoint is None) == (arch is None):
         raise click.UsageError("Name a checkpoint, or an architecture with --arch.")
+    if checkpoint is not None and stated("dataset", "time_bins"):
+        raise click.UsageError(
+            "--dataset and --time-bins are for --arch; a checkpoint has its own. Leave them out."
+        )
     facts: dict[str, Any] = {}
     if checkpoint is not None:
         from sastdeploy.compiler.imported import ImportedNetwork, load_network

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sastdeploy.cli.arguments import stated
 from sastdeploy.cli.options import BEGIN, COLUMNS, DATA, FORCE, JSON, SKIP_BAD, UNIT, window_option, window_us
 
 if TYPE_CHECKING:
@@ -106,12 +107,13 @@ def command(
 
     Without PROGRAM, the one compiled program (.onnx) in the working folder that fits the data is taken.
     """
+    from sastdeploy._files.atomic import check_writable
     from sastdeploy.program.file import program_hash
     from sastdeploy.simulator.result_folder import check_folder
 
-    if recording and (limit is not None or skip_bad):
+    if recording and stated("split", "limit", "skip_bad"):
         raise click.UsageError(
-            "--limit and --skip-bad choose recordings of a data set; leave them out with --recording."
+            "--split, --limit and --skip-bad choose recordings of a data set; leave them out with --recording."
         )
     if not recording and (unit or columns or begin or window):
         raise click.UsageError(
@@ -128,6 +130,10 @@ def command(
         check_folder(folder)
     from sastdeploy.cli.options import dataset_facts
 
+    if recording:
+        names = [f"trace.{layer}.npz" for layer in traces]
+        for path in [folder / Path(recording).name] if folder else names:
+            check_writable(path, inputs=[recording])
     dataset = dataset_facts(dataset).name if dataset else None
     loaded = _program(program, dataset, recording)
     if not dataset and not recording:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from sastdeploy.cli.arguments import stated
 from sastdeploy.cli.options import DATA, JSON, SKIP_BAD
 
 
@@ -60,6 +61,10 @@ def command(program: str, dataset: str | None, split: str, limit: int, random: i
     from sastdeploy.errors import SimulationError
     from sastdeploy.simulator.simulate import check_fit
 
+    if dataset is None and stated("split", "limit", "skip_bad"):
+        raise click.UsageError(
+            "--split, --limit and --skip-bad choose recordings of a data set; name one with --dataset."
+        )
     loaded = load_program(program)
     own = {}
     if dataset is not None:

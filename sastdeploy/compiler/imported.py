@@ -74,18 +74,22 @@ class ImportedNetwork:
             )
 
 
-def save_network(path: Path | str, network: ImportedNetwork) -> None:
+def save_network(path: Path | str, network: ImportedNetwork, *, force: bool = True) -> None:
     """Write a network in one step, for `load_network`.
 
+    Args:
+        force: replace a file that is there.
+
     Raises:
-        InputError: the path cannot be written.
+        InputError: the path cannot be written, or a file is there without ``force``.
 
     Example::
 
         save_network("net.pt", from_nir("trained.nir", dialect="snntorch"))
     """
     manifest, tensors = _manifest(network)
-    save_arrays(path, {"format": FORMAT, "format_version": FORMAT_VERSION, "manifest": manifest}, tensors)
+    content = {"format": FORMAT, "format_version": FORMAT_VERSION, "manifest": manifest}
+    save_arrays(path, content, tensors, force=force)
 
 
 def load_network(path: Path | str) -> Checkpoint | ImportedNetwork:

@@ -37,12 +37,18 @@ def write_folder(folder: Path, contents: dict[str, bytes], force: bool) -> None:
     if folder.is_dir() and _equal(folder, contents):
         return
     if not force and folder.is_dir() and any(folder.iterdir()):
-        raise InputError(
-            f"{shown(folder)}: holds another export. Choose another folder with --out, or replace it with --force."
-        )
+        raise _in_the_way(folder)
     with replacing_folder(folder, force=force) as fresh:
         for file, content in contents.items():
             (fresh / file).write_bytes(content)
+    if not force and not _equal(folder, contents):  # Another process was quicker.
+        raise _in_the_way(folder)
+
+
+def _in_the_way(folder: Path) -> InputError:
+    return InputError(
+        f"{shown(folder)}: holds another export. Choose another folder with --out, or replace it with --force."
+    )
 
 
 def _equal(folder: Path, contents: dict[str, bytes]) -> bool:

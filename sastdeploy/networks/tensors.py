@@ -14,27 +14,29 @@ from sastdeploy._files.reading import bounded, open_regular
 from sastdeploy.errors import InputError
 
 
-def save_arrays(path: Path | str, content: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+def save_arrays(
+    path: Path | str, content: dict[str, Any], arrays: dict[str, NDArray[Any]], *, force: bool = True
+) -> None:
     """Write what `load_tensors` reads: plain values, and arrays by name under ``parameters``.
 
     Raises:
-        InputError: the path cannot be written, or the disk is full.
+        InputError: the path cannot be written, the disk is full, or a file is there without ``force``.
     """
     import torch
 
     parameters = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
-    save_tensors(path, {**content, "parameters": parameters})
+    save_tensors(path, {**content, "parameters": parameters}, force=force)
 
 
-def save_tensors(path: Path | str, content: dict[str, Any]) -> None:
+def save_tensors(path: Path | str, content: dict[str, Any], *, force: bool = True) -> None:
     """Write what `load_tensors` reads, in one step.
 
     Raises:
-        InputError: the path cannot be written, or the disk is full.
+        InputError: the path cannot be written, the disk is full, or a file is there without ``force``.
     """
     import torch
 
-    with atomic.replacing(path) as temporary:
+    with atomic.replacing(path, force=force) as temporary:
         try:
             torch.save(content, temporary)
         except RuntimeError as error:  # What torch makes of a full disk.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sastdeploy.errors import InputError
 from sastdeploy.program.records import Program
 from sastdeploy.recordings.frames import LARGEST_COUNT, Frames
 from sastdeploy.simulator import engine
@@ -14,6 +15,31 @@ Counts = NDArray[np.uint8]
 DENSITIES = (0.02, 0.1, 0.3, 0.8)
 CANDIDATES = 16
 """Random recordings of which those with most ties are kept."""
+MOST_COUNTS = 512 << 20
+"""Counts that are made of a kind, in bytes."""
+
+
+def check_size(program: Program, random: int) -> None:
+    """Accept so many random recordings of a program as fit into memory.
+
+    Raises:
+        InputError: they take more than `MOST_COUNTS`, or even `CANDIDATES` do.
+    """
+    shape = _shape(program)
+    each = int(np.prod(shape, dtype=object))
+    if each * max(random, CANDIDATES) <= MOST_COUNTS:
+        return
+    most = MOST_COUNTS // each
+    raise InputError(
+        f"program {program.name}: {max(random, CANDIDATES):,} made recordings of {shape[0]:,} bins of "
+        f"{' x '.join(map(str, shape[1:]))} inputs would take {each * max(random, CANDIDATES) / 2**30:,.1f} GiB; at most "
+        f"{MOST_COUNTS >> 20} MiB are allowed. "
+        + (
+            f"Use --random {most:,} or less."
+            if most >= CANDIDATES
+            else "Train with fewer bins or smaller frames."
+        )
+    )
 
 
 def random_counts(program: Program, recordings: int, rng: np.random.Generator) -> Counts:

@@ -17,7 +17,7 @@ from sastdeploy.program.records import Program
 from sastdeploy.recordings.frames import Frames, LabelledFrames, frames_of, require_fit
 from sastdeploy.simulator.result import RunResult
 from sastdeploy.verification.engines import Engine, all_engines, reference
-from sastdeploy.verification.inputs import made_inputs, ties, traced
+from sastdeploy.verification.inputs import check_size, made_inputs, ties, traced
 
 SCHEMA = "sastdeploy.verification/1"
 VERILOG_CLOCKS = 25_000
@@ -129,7 +129,7 @@ def verify(
         One row per engine, with the first difference where there is one.
 
     Raises:
-        InputError: the program is invalid, or recordings do not fit it.
+        InputError: the program is invalid, recordings do not fit it, or those to be made would take too much memory.
         SimulationError: an engine cannot run the program at all.
 
     Example::
@@ -140,6 +140,7 @@ def verify(
     check_program(program)
     if not 1 <= random <= 10_000:
         raise InputError(f"random {random}: outside 1 to 10,000. Choose how many random recordings to make.")
+    check_size(program, random)
     own = {} if recordings is None else recordings if isinstance(recordings, Mapping) else {"own": recordings}
     inputs = made_inputs(program, random, seed)
     inputs |= {name: _fitting(program, name, value) for name, value in own.items()}

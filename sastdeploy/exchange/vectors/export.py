@@ -13,7 +13,7 @@ import numpy as np
 
 import sastdeploy
 from sastdeploy._files.atomic import replacing_folder
-from sastdeploy._files.reading import parsing, read_text, shown
+from sastdeploy._files.reading import parsing, read_bytes, read_text, shown
 from sastdeploy.errors import InputError
 from sastdeploy.exchange.recordings import Recordings, chosen_frames
 from sastdeploy.exchange.vectors.values import Signal, signals, words
@@ -26,6 +26,8 @@ SCHEMA = "sastdeploy.vectors/1"
 MOST_VALUES = 20_000_000
 """Of all signals and recordings together: as text they take some hundred megabytes."""
 _INDEX = "vectors.json"
+_LARGEST = 1 << 30
+"""Of a file of earlier vectors, in bytes: an integer takes up to 12 as text."""
 
 
 @dataclass(frozen=True)
@@ -80,19 +82,30 @@ def export_vectors(
     earlier = _earlier(target)
     if earlier != contents:
         if earlier and not force:
-            raise InputError(
-                f"{shown(target)}: holds other vectors. Choose another folder with --out, or replace them with --force."
-            )
+            raise _in_the_way(target)
         with replacing_folder(target, force=force) as fresh:
             for name, content in contents.items():
                 (fresh / name).write_bytes(content)
+        if not force and _earlier(target) != contents:  # Another process was quicker.
+            raise _in_the_way(target)
     values = sum(signal.values.size for signal in recorded)
     return VectorsExport(target, tuple(contents), len(frames), values, tuple(map(_facts, recorded)))
+
+
+def _in_the_way(folder: Path) -> InputError:
+    return InputError(
+        f"{shown(folder)}: holds other vectors. Choose another folder with --out, or replace them with --force."
+    )
 
 
 def _check_size(program: Program, frames: Frames) -> None:
     per_step = sum(int(np.prod(shape)) * 3 for shape in program.shapes())
     each = per_step * program.preprocessing.time_bins
+    if each > MOST_VALUES:
+        raise InputError(
+            f"program {program.name}: vectors of one recording would hold {each:,} integers; at most {MOST_VALUES:,} are allowed. "
+            "Train with fewer bins or smaller frames."
+        )
     if len(frames) == 0 or each * len(frames) > MOST_VALUES:
         raise InputError(
             f"program {program.name}: vectors of {len(frames):,} recordings would hold {each * len(frames):,} integers. "
@@ -123,7 +136,7 @@ def _earlier(folder: Path) -> dict[str, bytes]:
             f"{shown(folder)}: holds '{foreign[0]}', which is no part of vectors; nothing was written. "
             "Choose a new folder with --out DIR."
         )
-    return {name: (folder / name).read_bytes() for name in names}
+    return {name: read_bytes(folder / name, limit=_LARGEST) for name in names}
 
 
 def _facts(signal: Signal) -> dict[str, Any]:
