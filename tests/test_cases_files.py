@@ -493,6 +493,14 @@ def test_an_imported_network_never_replaces_what_it_was_compared_with(here, call
     assert Path("spikes.npz").read_text() == "mine"
 
 
+@pytest.mark.parametrize("dt", ["1e308", "1e-320", "nan", "-1"])
+def test_a_dt_that_no_arithmetic_holds_is_refused(here, call, dt):
+    one_neuron_file("n.nir", lif())
+    assert call("import", "n.nir", "--dialect", "norse", "-o", "n.pt", "--dt", dt) == (
+        3, "", f"Error: dt {float(dt)}: outside 1e-12 to 1e+06 seconds. Give the dt that the network was trained with.\n",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("form", ["c", "verilog", "vectors"])
 def test_of_two_exports_into_one_folder_the_later_is_refused(here, call, monkeypatch, form):
     save_program("x.onnx", digits_program())

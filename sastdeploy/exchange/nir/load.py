@@ -80,8 +80,10 @@ def _rules(
             f"{where}: does not say which framework wrote it, and a NIR file holds neither spike test nor reset nor dt. Name its "
             f"dialect (--dialect): {', '.join(DIALECTS)}."
         )
-    if dt is not None and not (np.isfinite(dt) and dt > 0):
-        raise InputError(f"dt {dt}: must be positive, in seconds.")
+    if dt is not None and not 1e-12 <= dt <= 1e6:
+        raise InputError(
+            f"dt {dt}: outside 1e-12 to 1e+06 seconds. Give the dt that the network was trained with."
+        )
     return dialect(name, dt=dt, dt_if=dt, **changes)
 
 
