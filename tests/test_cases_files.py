@@ -302,7 +302,9 @@ def test_images_packed_by_xz_or_gzip_are_read_and_a_fifo_is_not(here):
         ("simulate", "{}"), ("simulate", "x.onnx", "--recording", "{}"), ("simulate", "x.onnx", "--out", "{}"),
         ("sweep", "run", "{}"), ("sweep", "run", "e.yaml", "--work", "{}"), ("sweep", "report", "e.yaml", "--out", "{}"),
         ("quickstart", "--out", "{}"), ("robustness", "x.pt", "--figures", "{}"), ("data", "make", "nmnist-sim", "--images", "{}"),
-        ("profiles", "new", "p", "--out", "{}"),
+        ("profiles", "new", "p", "--out", "{}"), ("import", "{}", "-o", "n.pt"), ("import", "n.nir", "-o", "{}"),
+        ("import", "n.nir", "-o", "n.pt", "--check", "{}"), ("verify", "{}"), ("export", "{}", "--to", "c", "--out", "x"),
+        ("export", "x.onnx", "--to", "c", "--out", "{}"), ("data", "describe", "{}"),
     ],
     ids=" ".join,
 )  # fmt: skip
