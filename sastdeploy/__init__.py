@@ -38,6 +38,8 @@ Integer programs
     summarise           accuracy, operations, rates and speed of a run as plain values
     export_c            a program as C99 source
     CExport             what was written, and the bytes that it takes
+    export_nir          a program's real values as a NIR file
+    NirExport           what was written, what is lost, and the spikes that differ
     export_vectors      a program's integers at every step, as files
     VectorsExport       what was written
     export_verilog      a program as a synthesizable core
@@ -102,6 +104,8 @@ _HOMES = {
     "summarise": "simulator.metrics",
     "export_c": "exchange.c99.export",
     "CExport": "exchange.c99.export",
+    "export_nir": "exchange.nir.export",
+    "NirExport": "exchange.nir.export",
     "export_vectors": "exchange.vectors.export",
     "export_verilog": "exchange.verilog.export",
     "VectorsExport": "exchange.vectors.export",
@@ -122,6 +126,7 @@ if TYPE_CHECKING:
     from sastdeploy.errors import CompileError, InputError, SastdeployError, SimulationError
     from sastdeploy.exchange.c99.export import CExport, export_c
     from sastdeploy.exchange.framing import Framing
+    from sastdeploy.exchange.nir.export import NirExport, export_nir
     from sastdeploy.exchange.nir.load import from_nir
     from sastdeploy.exchange.torch_modules import from_module
     from sastdeploy.exchange.vectors.export import VectorsExport, export_vectors
@@ -169,6 +174,7 @@ __all__ = [
     "ImportedNetwork",
     "InputError",
     "LabelledFrames",
+    "NirExport",
     "Preprocessing",
     "Program",
     "RunResult",
@@ -182,6 +188,7 @@ __all__ = [
     "compile",
     "evaluate",
     "export_c",
+    "export_nir",
     "export_vectors",
     "export_verilog",
     "fit",

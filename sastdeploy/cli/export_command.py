@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 @click.option(
     "--to",
     "form",
-    type=click.Choice(["c", "verilog", "vectors"]),
+    type=click.Choice(["c", "verilog", "vectors", "nir"]),
     required=True,
-    help="What to write: c is C99 source, verilog a synthesizable core, vectors are the integers of every step.",
+    help="What to write: c is C99 source, verilog a synthesizable core, vectors are the integers of every step, nir is a NIR file of floats.",
 )
-@click.option("--out", type=click.Path(), required=True, help="Folder to write.")
+@click.option("--out", type=click.Path(), required=True, help="Folder to write; a file with --to nir.")
 @click.option(
     "--name",
     default=None,
@@ -41,14 +41,15 @@ if TYPE_CHECKING:
 @JSON
 def command(program: str, form: str, out: str, name: str | None, dataset: str | None, limit: int | None,
             data: str | None, force: bool, as_json: bool) -> None:  # fmt: skip
-    """Write PROGRAM in another form: integer C99 source, a Verilog core, or test vectors for whoever builds it in hardware.
+    """Write PROGRAM in another form: integer C99 source, a Verilog core, test vectors for whoever builds it in hardware, or NIR.
 
     The same program gives the same bytes. For C, prints what the tables take in flash and the state in RAM; code comes on top.
-    For Verilog, prints clocks of a recording and bits of memory.
+    For Verilog, prints clocks of a recording and bits of memory. For NIR, prints what its floats leave out, and how many spikes
+    that changes.
     """
     from sastdeploy import load_program
 
-    if form == "vectors" and name is not None:
+    if form in ("vectors", "nir") and name is not None:
         raise click.UsageError("--name is for --to c and --to verilog; leave it out.")
     if limit and not dataset:
         raise click.UsageError("--limit chooses recordings of a data set; name one with --dataset.")
@@ -58,6 +59,8 @@ def command(program: str, form: str, out: str, name: str | None, dataset: str | 
         _c(loaded, out, recordings, name, force, as_json)
     elif form == "verilog":
         _verilog(loaded, out, recordings, name, force, as_json)
+    elif form == "nir":
+        _nir(loaded, out, recordings, force, as_json)
     else:
         _vectors(loaded, out, recordings, force, as_json)
 
@@ -126,6 +129,23 @@ def _verilog(
         f"RAM: {export.state_bits:,} bits of membranes and sums, and the layers' outputs.\n"
         f"Wrote {out}: {', '.join(export.files)}.\n"
         f"Next: make -C {shlex.quote(out)} check"
+    )
+
+
+def _nir(program: Program, out: str, recordings: LabelledFrames | None, force: bool, as_json: bool) -> None:
+    import json
+
+    from sastdeploy import export_nir
+
+    export = export_nir(program, out, recordings, force=force)
+    if as_json:
+        click.echo(json.dumps(export.to_dict(), indent=2))
+        return
+    for line in export.lost:
+        click.echo(f"lost: {line}")
+    click.echo(
+        f"Of {export.spikes:,} spikes in {export.recordings} recordings, {export.differing:,} are added or missing in float64.\n"
+        f"Wrote {out}: {export.nodes} nodes. Next: sastdeploy import {out} -o net.pt"
     )
 
 

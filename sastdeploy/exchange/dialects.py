@@ -62,9 +62,10 @@ DIALECTS: dict[str, Dialect] = {
         ),
         Dialect("lava", ">", "zero", 0, 1e-4, 1e-4),
         Dialect("nir", ">", "zero", 0, 1e-4, 1e-4),
+        Dialect("sastdeploy", ">=", "subtract", 1, 1e-4, 1e-4),
     )
 }  # fmt: skip
-"""Every dialect by its name. ``nir`` is the text of NIR itself, in Euler steps."""
+"""Every dialect by its name. ``nir`` is the text of NIR itself, in Euler steps; of files that `sastdeploy.export_nir` wrote, spike test and reset stand in the file."""
 
 
 def dialect(name: str, **changes: Any) -> Dialect:

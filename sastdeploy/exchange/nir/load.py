@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from sastdeploy._files.reading import shown
+from sastdeploy._files.reading import brief, shown
 from sastdeploy.compiler.imported import ImportedNetwork
 from sastdeploy.errors import CompileError, InputError
 from sastdeploy.exchange.dialects import DIALECTS, Dialect, dialect
 from sastdeploy.exchange.framing import Framing, network_of
 from sastdeploy.exchange.nir.parts import part_of
-from sastdeploy.exchange.nir.read import NirFile, read_nir
+from sastdeploy.exchange.nir.read import OWN_KEY, NirFile, read_nir
 from sastdeploy.exchange.parts import Convolution, Linear, Part
 from sastdeploy.exchange.recognition import recognised
+from sastdeploy.program.records import RESETS, SPIKE_TESTS
 from sastdeploy.provenance import versions
 
 
@@ -74,6 +75,11 @@ def from_nir(
 def _rules(
     content: NirFile, where: str, name: str | None, dt: float | None, changes: dict[str, Any]
 ) -> Dialect:
+    if content.own and name in (None, OWN_KEY):
+        name, changes = (
+            OWN_KEY,
+            {**_stated(content.own, where), **{k: v for k, v in changes.items() if v is not None}},
+        )
     name = name or recognised(content.nodes)
     if name is None:
         raise InputError(
@@ -85,6 +91,23 @@ def _rules(
             f"dt {dt}: outside 1e-12 to 1e+06 seconds. Give the dt that the network was trained with."
         )
     return dialect(name, dt=dt, dt_if=dt, **changes)
+
+
+def _stated(own: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return spike test, reset and its delay as a file of our own says them."""
+    allowed: dict[str, tuple[Any, ...]] = {
+        "spike_test": SPIKE_TESTS,
+        "reset": RESETS,
+        "reset_delay": (0, 1),
+    }
+    for key, values in allowed.items():
+        value = own.get(key)
+        if type(value) is not type(values[0]) or value not in values:
+            raise InputError(
+                f"{where}: its metadata say {key} = {brief(value)}. Allowed: {', '.join(map(str, values))}. Write it again with "
+                "'sastdeploy export --to nir', or name its dialect (--dialect)."
+            )
+    return {key: own[key] for key in allowed}
 
 
 def _order(content: NirFile) -> tuple[list[str], Any]:

@@ -6,6 +6,7 @@ The HDF5 library can loop for ever, or end the process, on a damaged file. So a 
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ from sastdeploy.errors import InputError
 MAX_BYTES = 2048 * MIB
 MOST_NODES, MOST_DEPTH, MOST_VALUES = 10_000, 16, 1 << 29
 """Of one file; values are counted as declared, before anything is unpacked."""
+OWN_KEY = "sastdeploy"
+"""Under which a graph's metadata hold what `export_nir` says of a program, as JSON."""
 _ADVICE = "Write it again, with nir.write."
 
 
@@ -29,12 +32,13 @@ class NirFile:
 
     Args:
         nodes: type and fields of every node by its name; names of nested graphs come before those of their nodes, with a dot.
-        edges: from, to. version: of the library that wrote it.
+        edges: from, to. version: of the library that wrote it. own: what `export_nir` wrote of a program; nothing in other files.
     """
 
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
     edges: list[tuple[str, str]] = field(default_factory=list)
     version: str = "not stated"
+    own: dict[str, Any] = field(default_factory=dict)
 
 
 def read_nir(path: Path | str) -> NirFile:
@@ -68,6 +72,11 @@ def _read(path: Path | str, h5py: Any) -> NirFile:
         if "version" in content:
             reader.file.version = str(reader.value(content["version"]))[:40]
         reader.graph(content["node"], "", 0)
+        if OWN_KEY in content["node"].get("metadata", ()):
+            own = json.loads(reader.value(reader.child(reader.child(content["node"], "metadata"), OWN_KEY)))
+            if not isinstance(own, dict):
+                raise ValueError(f"metadata '{OWN_KEY}' is no object")
+            reader.file.own = own
         return reader.file
 
 

@@ -1,0 +1,264 @@
+"""Export to NIR: the real values of a program's integers, its semantics as metadata, and what is lost on the way, counted."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import sastdeploy
+from sastdeploy._files.atomic import write_bytes
+from sastdeploy._files.reading import shown
+from sastdeploy.compiler.ir.interpreter import interpret
+from sastdeploy.errors import InputError
+from sastdeploy.exchange.dialects import DIALECTS
+from sastdeploy.exchange.framing import Framing
+from sastdeploy.exchange.nir.load import from_nir
+from sastdeploy.exchange.nir.read import OWN_KEY
+from sastdeploy.exchange.recordings import Recordings, chosen_frames
+from sastdeploy.program.check import check_program
+from sastdeploy.program.file import program_hash
+from sastdeploy.program.records import ConvLif, Lif, Program, SumPool
+from sastdeploy.recordings.frames import Frames
+from sastdeploy.simulator import engine
+
+SCHEMA = "sastdeploy.nir_export/1"
+VERSION = "1.0.8"
+"""Of NIR, whose form the file has."""
+CHECK_VALUES = 2_000_000
+"""Counts of the recordings on which the loss is counted."""
+_SEMANTICS = ("spike_test", "reset", "reset_delay")
+Node = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class NirExport:
+    """A program as a NIR file.
+
+    Args:
+        nodes: how many. lost: what the file's floats leave out.
+        recordings: on how many the two were compared. spikes: of the program there. differing: outputs of neurons, over all
+            steps, in which the file's network, in float64, differs from the program.
+    """
+
+    path: Path
+    nodes: int
+    lost: tuple[str, ...]
+    recordings: int
+    spikes: int
+    differing: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-ready values."""
+        return {"schema": SCHEMA, **asdict(self), "path": str(self.path)}
+
+
+def export_nir(
+    program: Program, path: Path | str, recordings: Recordings | None = None, *, force: bool = False
+) -> NirExport:
+    """Write the program's real values as a NIR file, and count where its spikes differ from the program's.
+
+    The file holds weights times their gain, biases, thresholds and leaks as float64, in the membrane's unit. Rounding and overflow
+    of the integers, which NIR cannot say, stand in its metadata beside spike test, reset and its delay, by which `from_nir`
+    reads the file without being told a dialect.
+
+    Args:
+        recordings: to count on, frames or counts ``[N, T, P, H, W]``; by default three random ones.
+        force: replace another file.
+
+    Raises:
+        InputError: the program is invalid, has neurons or a readout that NIR cannot say, recordings do not fit it, h5py is
+            not installed, or the path is another file and ``force`` is not given.
+
+    Example::
+
+        export = export_nir(program, "network.nir")
+        print(export.differing, "of", export.spikes)
+    """
+    check_program(program)
+    rules = _rules(program)
+    frames = chosen_frames(program, recordings, CHECK_VALUES)
+    nodes = _nodes(program)
+    lost = _lost(program)
+    metadata = {
+        **rules, "format": "sastdeploy", "version": sastdeploy.__version__, "program": program.name,
+        "program_hash": program_hash(program), "dt": DIALECTS["sastdeploy"].dt, "time_bins": program.preprocessing.time_bins,
+        "c_clip": program.preprocessing.c_clip, "classes": list(program.classes), "lost": list(lost),
+        "layers": [{"name": layer.name, **layer.lif.record()} for layer in program.layers if layer.lif is not None],
+    }  # fmt: skip
+    write_bytes(path, _hdf5(nodes, metadata, path), force=force)
+    spikes, differing = _compared(program, path, frames)
+    return NirExport(Path(path), len(nodes), lost, len(frames), spikes, differing)
+
+
+def _rules(program: Program) -> dict[str, Any]:
+    """Return spike test, reset and its delay, which all neurons of a NIR file share.
+
+    Raises:
+        InputError: they differ between layers, or the program has what no NIR node says.
+    """
+    neurons = [(layer.name, layer.lif) for layer in program.layers if layer.lif is not None]
+    if program.readout.reads != "counts":
+        raise InputError(
+            f"layer {program.readout.name}: reads membranes ({program.readout.reads}); NIR is written for readouts of spikes only. "
+            "Export it with --to c."
+        )
+    for name, lif in neurons:
+        if lif.current is not None:
+            raise InputError(
+                f"layer {name}: has a synaptic current; NIR is written for neurons without one only. Export it with --to c."
+            )
+        if lif.leak_multiplier == 0:
+            raise InputError(
+                f"layer {name}: its membranes keep nothing (leak 0), which no time constant says. Export it with --to c."
+            )
+    first_name, first = neurons[0]
+    for name, lif in neurons:
+        for field in _SEMANTICS:
+            if getattr(lif, field) != getattr(first, field):
+                raise InputError(
+                    f"layer {name}: {field} is {getattr(lif, field)}, and {getattr(first, field)} in {first_name}; all neurons of a NIR "
+                    "file share it. Export the program with --to c."
+                )
+    return {field: getattr(first, field) for field in _SEMANTICS}
+
+
+def _nodes(program: Program) -> dict[str, Node]:
+    shape: tuple[int, ...] = program.preprocessing.frame_shape
+    nodes: dict[str, Node] = {"input": {"type": "Input", "shape": np.array(shape)}}
+    for layer, output in zip(program.layers, program.shapes()[1:]):
+        after: tuple[int, ...] = output
+        if isinstance(layer, SumPool):
+            window = layer.window
+            nodes[layer.name] = {
+                "type": "SumPool2d", "kernel_size": np.array(window.kernel), "stride": np.array(window.stride),
+                "padding": np.array(window.padding),
+            }  # fmt: skip
+        else:
+            lsb = layer.lif.membrane.lsb
+            values = {"weight": _real(layer.weight, layer.lif, lsb), "bias": layer.lif.bias * lsb}
+            if isinstance(layer, ConvLif):
+                nodes[layer.name] = {
+                    "type": "Conv2d", **values, "input_shape": np.array(shape[1:]), "stride": np.array(layer.stride),
+                    "padding": np.array(layer.padding), "dilation": np.array((1, 1)), "groups": np.array(1),
+                }  # fmt: skip
+            else:
+                _flatten(nodes, f"{layer.name}.flatten", shape)
+                nodes[layer.name] = {"type": "Affine", **values}
+                after = (math.prod(output),)
+            nodes[f"{layer.name}.lif"] = _neurons(layer.lif, after, lsb)
+        shape = after
+    readout = program.readout
+    if readout.global_sum_pool:
+        whole, none = np.array(shape[1:]), np.array((0, 0))
+        nodes["readout.pool"] = {"type": "SumPool2d", "kernel_size": whole, "stride": whole, "padding": none}
+        shape = (shape[0], 1, 1)
+    _flatten(nodes, "readout.flatten", shape)
+    lsb = 2.0**-readout.fraction_bits
+    nodes["readout"] = {
+        "type": "Affine",
+        "weight": _real(readout.weight, readout, lsb),
+        "bias": readout.bias * lsb,
+    }
+    nodes["output"] = {"type": "Output", "shape": np.array([len(program.classes)])}
+    return nodes
+
+
+def _flatten(nodes: dict[str, Node], name: str, shape: tuple[int, ...]) -> None:
+    if len(shape) > 1:
+        # Axes are those of one step, without a batch.
+        nodes[name] = {
+            "type": "Flatten",
+            "input_type": np.array(shape),
+            "start_dim": np.array(0),
+            "end_dim": np.array(-1),
+        }
+
+
+def _real(weight: NDArray[np.int8], part: Any, lsb: float) -> NDArray[np.float64]:
+    gain = part.multiplier * np.exp2(-part.shift.astype(np.float64)) * lsb
+    real: NDArray[np.float64] = weight * gain.reshape(-1, *[1] * (weight.ndim - 1))
+    return real
+
+
+def _neurons(lif: Lif, shape: tuple[int, ...], lsb: float) -> Node:
+    def every(values: Any) -> NDArray[np.float64]:
+        columns = np.asarray(values, np.float64).reshape(-1, *[1] * (len(shape) - 1))
+        return np.ascontiguousarray(np.broadcast_to(columns, shape))
+
+    dt, alpha = DIALECTS["sastdeploy"].dt, lif.leak_multiplier / 2.0**lif.leak_shift
+    common = {"v_threshold": every(lif.threshold * lsb), "v_reset": every(0.0)}
+    if alpha == 1:
+        return {"type": "IF", "r": every(1 / dt), **common}
+    # One Euler step keeps 1 - dt / tau, and adds r dt / tau of the input.
+    tau = dt / (1 - alpha)
+    return {"type": "LIF", "tau": every(tau), "r": every(tau / dt), "v_leak": every(0.0), **common}
+
+
+def _lost(program: Program) -> tuple[str, ...]:
+    """Return what the integers do and the file's floats do not."""
+    lost = []
+    for layer in program.layers:
+        if layer.lif is None:
+            continue
+        lif = layer.lif
+        lost.append(
+            f"{layer.name}: membranes rounded to {lif.membrane.lsb:g} "
+            f"(leak {lif.leak_rounding.value}, weighted sum half up), {lif.overflow.value} beyond {lif.membrane}"
+        )
+    return (
+        *lost,
+        f"{program.readout.name}: scores rounded to {2.0**-program.readout.fraction_bits:g}",
+        f"counts above {program.preprocessing.c_clip} are clipped before the network",
+    )
+
+
+def _hdf5(nodes: dict[str, Node], metadata: dict[str, Any], path: Path | str) -> bytes:
+    try:
+        import h5py
+    except ImportError as error:
+        raise InputError(
+            f"{shown(path)}: NIR files are HDF5, which h5py writes. Install it: pip install 'sastdeploy[nir]'."
+        ) from error
+    content = io.BytesIO()
+    text = h5py.string_dtype()
+    with h5py.File(content, "w") as file:
+        file.create_dataset("version", data=VERSION, dtype=text)
+        root = file.create_group("node")
+        root.create_dataset("type", data="NIRGraph", dtype=text)
+        root.create_group("metadata").create_dataset(
+            OWN_KEY, data=json.dumps(metadata, sort_keys=True), dtype=text
+        )
+        inside = root.create_group("nodes")
+        for name, node in nodes.items():
+            group = inside.create_group(name)
+            for key, value in node.items():
+                group.create_dataset(key, data=value, dtype=text if isinstance(value, str) else None)
+        names = list(nodes)
+        edges = np.array(list(pairwise(names)), dtype=object)
+        root.create_dataset("edges", data=edges, dtype=text)
+    return content.getvalue()
+
+
+def _compared(program: Program, path: Path | str, frames: Frames) -> tuple[int, int]:
+    """Return the program's spikes on the frames, and in how many places the file's network differs."""
+    own = program.preprocessing
+    framing = Framing(time_bins=own.time_bins, clip=own.c_clip, classes=program.classes)
+    graph = from_nir(path, framing=framing).graph
+    names = tuple(layer.name for layer in program.layers if layer.lif is not None)
+    result = engine.run(program, frames, engine="reference", trace=names)
+    spikes = differing = 0
+    for n in range(len(frames)):
+        read = interpret(graph, frames.select(slice(n, n + 1)).dense()).spikes
+        for name, theirs in zip(names, read):
+            ours = result.traces[name].spikes[n]
+            spikes += int(ours.sum())
+            differing += int((ours != theirs.reshape(ours.shape)).sum())
+    return spikes, differing
