@@ -15,6 +15,7 @@ from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
 from tests.interrupts import heed_interrupts
 
 TRAIN = "train --dataset nmnist-sim --arch 'my net.yaml' --method sast --rho 0.1 --epochs 40 --batch-size 32 --seed 3 --threads 1 --threshold 0.2"
+QUICK = TRAIN.replace("--epochs 40", "--epochs 1")
 NETWORK = "name: road\nlayers:\n  - {kind: conv, channels: 4, kernel: 5, stride: 3, padding: 1}\n  - {kind: dense, neurons: 12}\n"
 
 
@@ -89,9 +90,17 @@ def test_one_recording_answers_as_in_the_set(road):
 
 def test_the_next_command_that_train_prints_can_be_pasted(road):
     folder, _ = road
-    printed = succeed(folder, f"{TRAIN} --epochs 1 --out 'my net é.pt'").splitlines()[-1]
+    printed = succeed(folder, f"{QUICK} --out 'my net é.pt'").splitlines()[-1]
     assert printed == "Next: sastdeploy compile 'my net é.pt' --profile loihi_int8"
     succeed(folder, printed.removeprefix("Next: sastdeploy "))
+
+
+def test_a_network_that_never_spikes_is_not_sent_on_to_the_compiler(road):
+    folder, _ = road
+    printed = succeed(
+        folder, f"{QUICK.replace('--threshold 0.2', '--threshold 1e6')} --out silent.pt"
+    ).splitlines()
+    assert printed[-1].startswith("silent.pt: epoch 1 of 1")
 
 
 @pytest.mark.parametrize("signal_sent", [signal.SIGINT, signal.SIGKILL])
