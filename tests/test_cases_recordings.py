@@ -1,5 +1,6 @@
 """Recordings as people really have them: odd files, other units and orders, damaged archives, parts of data sets."""
 
+import hashlib
 import io
 import json
 import os
@@ -345,6 +346,34 @@ def test_a_cache_of_damaged_json_is_binned_anew(tmp_path, name, content):
     (folder / name).write_bytes(content)
     again = load_dataset("nmnist", "test", root=tmp_path)
     assert again.data_hash == first.data_hash and again.names == first.names
+
+
+@pytest.mark.parametrize(("name", "content", "reason"), [
+    ("labels.npy", np.int64([3]), r"int64 \[1\] for 30 recordings"),
+    ("labels.npy", np.full(30, 10), "labels that number no class of 10"),
+    ("groups.npy", np.zeros((0, 4), np.int64), r"int64 \[0, 4\] for 30 recordings"),
+    ("seconds.npy", np.full(30, "a"), r"<U1 \[30\] for 30 recordings"),
+    ("indptr.npy", np.arange(5), "indptr.npy does not number the entries of 300 bins"),
+    ("indptr.npy", np.zeros(301, np.int64), "5,972 inputs and 5,972 counts for 0 entries"),
+    ("meta.json", {"names": [1]}, "texts that are none"),
+    ("meta.json", {"data_hash": None}, "texts that are none"),
+])  # fmt: skip
+def test_a_cache_whose_sums_fit_and_whose_parts_do_not_is_refused(tmp_path, name, content, reason):
+    digits_folder(tmp_path / "nmnist")
+    assert len(load_dataset("nmnist", "test", root=tmp_path)) == 30
+    (folder,) = (p for p in (tmp_path / ".frames").iterdir() if p.is_dir())
+    if isinstance(content, dict):
+        changed = json.loads((folder / name).read_text()) | content
+        (folder / name).write_text(json.dumps(changed))
+    else:
+        np.save(folder / name, content)
+    sums = json.loads((folder / "sums.json").read_text())
+    sums[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    (folder / "sums.json").write_text(json.dumps(sums))
+    with pytest.raises(
+        InputError, match=f"is no valid frame cache .{reason}.. Remove this folder, and repeat"
+    ):
+        load_dataset("nmnist", "test", root=tmp_path)
 
 
 def test_json_of_a_data_set_that_nests_without_end_is_refused(tmp_path):

@@ -333,34 +333,55 @@ def short_name(name: str, folder: Path) -> str:
 def _open(folder: Path, facts: Dataset, bins: _Bins, say: Callable[[str], None]) -> LabelledFrames:
     with parsing(folder, "frame cache", "Remove this folder, and repeat the command."):
         meta = read_json(folder / "meta.json", limit=1 << 30)
-        # What is read was compared with the sums of what was written, and that was checked when it was binned.
-        frames = Frames._trusted(
-            facts.frame_shape,
-            meta["time_bins"],
-            np.asarray(np.load(folder / "indptr.npy", mmap_mode="r")),
-            _mapped(folder / "index.bin", index_dtype(int(np.prod(facts.frame_shape)))),
-            _mapped(folder / "count.bin", np.uint8),
+        labels, groups, seconds = (
+            np.load(folder / f"{name}.npy") for name in ("labels", "groups", "seconds")
         )
+        indptr = np.asarray(np.load(folder / "indptr.npy", mmap_mode="r"))
+        index = _mapped(folder / "index.bin", index_dtype(int(np.prod(facts.frame_shape))))
+        count = _mapped(folder / "count.bin", np.uint8)
+        names, bad, (data_hash,) = _texts(meta["names"]), _texts(meta["bad"]), _texts([meta["data_hash"]])
+        _check_lengths(indptr, index, count, len(names) * bins.time_bins)
+        for part in (labels, groups, seconds):
+            if part.shape != (len(names),) or part.dtype.kind not in "iuf":
+                raise ValueError(f"{part.dtype} {list(part.shape)} for {len(names)} recordings")
+        if labels.dtype.kind == "f" or not ((labels >= 0) & (labels < len(facts.classes))).all():
+            raise ValueError(f"labels that number no class of {len(facts.classes)}")
+        # What is read was compared with the sums of what was written, and that was checked when it was binned.
+        frames = Frames._trusted(facts.frame_shape, bins.time_bins, indptr, index, count)
         labelled = LabelledFrames(
             frames,
-            np.load(folder / "labels.npy"),
-            np.load(folder / "groups.npy"),
-            tuple(meta["names"]),
+            labels,
+            groups,
+            tuple(names),
             facts.classes,
-            meta["data_hash"],
-            np.load(folder / "seconds.npy"),
+            data_hash,
+            seconds,
             facts.name,
             facts.sensor_size,
             bins.window_us,
             bins.binning,
             bins.events_per_bin,
         )
-        bad = [str(message) for message in meta["bad"]]
     if bad:
         say(f"{len(bad)} bad files left out:")
         for message in bad:
             say(f"  {message}")
     return labelled
+
+
+def _texts(values: object) -> list[str]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ValueError("texts that are none")
+    return values
+
+
+def _check_lengths(indptr: NDArray[np.int64], index: Index, count: NDArray[np.uint8], rows: int) -> None:
+    """Accept arrays that fit each other and a number of rows, one per recording and bin."""
+    fits = indptr.shape == (rows + 1,) and indptr.dtype.kind in "iu"
+    if not fits or indptr[0] != 0 or (np.diff(indptr) < 0).any():
+        raise ValueError(f"indptr.npy does not number the entries of {rows:,} bins")
+    if not indptr[-1] == len(index) == len(count):
+        raise ValueError(f"{len(index):,} inputs and {len(count):,} counts for {indptr[-1]:,} entries")
 
 
 def _mapped(path: Path, kind: type[_Number]) -> NDArray[_Number]:
