@@ -509,7 +509,8 @@ def test_a_polarity_of_minus_one_is_off():
 def test_options_of_npy_files_are_refused_for_others(tmp_path):
     (tmp_path / "a.bin").write_bytes(nmnist_bytes(digit()))
     with pytest.raises(
-        InputError, match=r"a.bin: unit and columns can be stated for .npy, .npz, .csv, .txt files only"
+        InputError,
+        match=r"a.bin: unit and columns can be stated for .npy, .npz, .csv, .txt, .h5, .hdf5 files only",
     ):
         read_recording(tmp_path / "a.bin", unit="ms")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import sastdeploy
 from sastdeploy.compiler.ir import importer, nodes
 from sastdeploy.exchange.c99 import layers as c99_layers
+from sastdeploy.exchange.nir import export as nir_export
 from sastdeploy.networks.layers import KINDS, Layer
 from sastdeploy.program import layers as program_layers
 from sastdeploy.simulator.numba_engine import plan
@@ -67,5 +68,5 @@ def test_every_table_of_a_programs_kinds_names_all():
     weighted = {
         name for name, kind in program_layers.KINDS.items() if issubclass(kind, program_layers.lif.LifLayer)
     }
-    assert set(c99_layers._ADDS) == set(program_layers.KINDS)
+    assert set(c99_layers._ADDS) == set(nir_export._WRITTEN) == set(program_layers.KINDS)
     assert set(plan._WIRING) == weighted and set(plan._BY_PIXEL) <= weighted

@@ -90,7 +90,7 @@ def _read_checkpoint(folder: Path, content: bytes) -> object:
 
 
 def _nirs(folder: Path) -> list[bytes]:
-    packed = (ROOT / "tests/fixtures/nir").glob("s*.nir.gz")
+    packed = (ROOT / "tests/fixtures/nir").glob("s[np]*.nir.gz")
     return [gzip.decompress(path.read_bytes()) for path in sorted(packed)]
 
 

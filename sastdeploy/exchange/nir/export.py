@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +26,7 @@ from sastdeploy.exchange.nir.read import OWN_KEY
 from sastdeploy.exchange.recordings import Recordings, chosen_frames
 from sastdeploy.program.check import check_program
 from sastdeploy.program.file import program_hash
-from sastdeploy.program.records import ConvLif, Lif, Program, SumPool
+from sastdeploy.program.records import ConvLif, DenseLif, Lif, Program, SumPool
 from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator import engine
 
@@ -134,26 +135,11 @@ def _nodes(program: Program) -> dict[str, Node]:
     shape: tuple[int, ...] = program.preprocessing.frame_shape
     nodes: dict[str, Node] = {"input": {"type": "Input", "shape": np.array(shape)}}
     for layer, output in zip(program.layers, program.shapes()[1:]):
-        after: tuple[int, ...] = output
-        if isinstance(layer, SumPool):
-            window = layer.window
-            nodes[layer.name] = {
-                "type": "SumPool2d", "kernel_size": np.array(window.kernel), "stride": np.array(window.stride),
-                "padding": np.array(window.padding),
-            }  # fmt: skip
-        else:
-            lsb = layer.lif.membrane.lsb
-            values = {"weight": _real(layer.weight, layer.lif, lsb), "bias": layer.lif.bias * lsb}
-            if isinstance(layer, ConvLif):
-                nodes[layer.name] = {
-                    "type": "Conv2d", **values, "input_shape": np.array(shape[1:]), "stride": np.array(layer.stride),
-                    "padding": np.array(layer.padding), "dilation": np.array((1, 1)), "groups": np.array(1),
-                }  # fmt: skip
-            else:
-                _flatten(nodes, f"{layer.name}.flatten", shape)
-                nodes[layer.name] = {"type": "Affine", **values}
-                after = (math.prod(output),)
-            nodes[f"{layer.name}.lif"] = _neurons(layer.lif, after, lsb)
+        # A dense layer's neurons have one axis.
+        after: tuple[int, ...] = output if layer.kind != "dense" else (math.prod(output),)
+        nodes |= _WRITTEN[layer.kind](layer, shape)
+        if layer.lif is not None:
+            nodes[f"{layer.name}.lif"] = _neurons(layer.lif, after, layer.lif.membrane.lsb)
         shape = after
     readout = program.readout
     if readout.global_sum_pool:
@@ -169,6 +155,37 @@ def _nodes(program: Program) -> dict[str, Node]:
     }
     nodes["output"] = {"type": "Output", "shape": np.array([len(program.classes)])}
     return nodes
+
+
+def _pool(layer: SumPool, shape: tuple[int, ...]) -> dict[str, Node]:
+    window = layer.window
+    return {layer.name: {
+        "type": "SumPool2d", "kernel_size": np.array(window.kernel), "stride": np.array(window.stride),
+        "padding": np.array(window.padding),
+    }}  # fmt: skip
+
+
+def _conv(layer: ConvLif, shape: tuple[int, ...]) -> dict[str, Node]:
+    return {layer.name: {
+        "type": "Conv2d", **_weights(layer), "input_shape": np.array(shape[1:]), "stride": np.array(layer.stride),
+        "padding": np.array(layer.padding), "dilation": np.array((1, 1)), "groups": np.array(1),
+    }}  # fmt: skip
+
+
+def _dense(layer: DenseLif, shape: tuple[int, ...]) -> dict[str, Node]:
+    nodes: dict[str, Node] = {}
+    _flatten(nodes, f"{layer.name}.flatten", shape)
+    return nodes | {layer.name: {"type": "Affine", **_weights(layer)}}
+
+
+_WRITTEN: dict[str, Callable[[Any, tuple[int, ...]], dict[str, Node]]] = {
+    "dense": _dense, "conv": _conv, "sum_pool": _pool,
+}  # fmt: skip
+
+
+def _weights(layer: DenseLif | ConvLif) -> Node:
+    lsb = layer.lif.membrane.lsb
+    return {"weight": _real(layer.weight, layer.lif, lsb), "bias": layer.lif.bias * lsb}
 
 
 def _flatten(nodes: dict[str, Node], name: str, shape: tuple[int, ...]) -> None:

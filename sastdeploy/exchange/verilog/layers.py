@@ -73,7 +73,7 @@ def layer_core(layer: ProgramLayer, shape: Shape, largest: int) -> LayerCore:
     outputs = math.prod(layer.output_shape(shape))
     y_bits = layer.largest_output(largest).bit_length()
     common = {**geometry, "X_BITS": largest.bit_length(), "Y_BITS": y_bits}
-    if isinstance(layer, SumPool):
+    if layer.lif is None:
         sums = {"NEURONS": 0, "POOL": 1, "SUM_BITS": y_bits + 1, "WEIGHT_BITS": 2}
         return _core({**common, **sums}, None, None, outputs, 0)
     lif, name = layer.lif, layer.name
