@@ -125,7 +125,7 @@ def _mutated_networks(rng: random.Random, content: bytes, other: bytes) -> bytes
 def _read_network(folder: Path, content: bytes) -> object:
     from sastdeploy import compile, load_network
 
-    return compile(load_network(_written(folder, "n.pt", content)), "loihi_int8", neuron="profile")
+    return compile(load_network(_written(folder, "n.pt", content)), "cortex_m", neuron="profile")
 
 
 class _Stopped(Exception):
