@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sastdeploy.cli.options import DATA, FORCE, JSON
 
 if TYPE_CHECKING:
+    from sastdeploy.exchange.c99.export import CExport
+    from sastdeploy.exchange.nir.export import NirExport
+    from sastdeploy.exchange.vectors.export import VectorsExport
+    from sastdeploy.exchange.verilog.export import VerilogExport
     from sastdeploy.program.records import Program
     from sastdeploy.recordings.frames import LabelledFrames
 
@@ -47,53 +52,45 @@ def command(program: str, form: str, out: str, name: str | None, dataset: str | 
     For Verilog, prints clocks of a recording and bits of memory. For NIR, prints what its floats leave out, and how many spikes
     that changes.
     """
+    import json
+
     from sastdeploy import load_program
+    from sastdeploy.cli.options import load_data_for_program
 
     if form in ("vectors", "nir") and name is not None:
         raise click.UsageError("--name is for --to c and --to verilog; leave it out.")
     if limit and not dataset:
         raise click.UsageError("--limit chooses recordings of a data set; name one with --dataset.")
     loaded = load_program(program)
-    recordings = None if dataset is None else _recordings(loaded, dataset, limit or 3, data)
+    recordings: LabelledFrames | None = None
+    if dataset is not None:
+        _, recordings = load_data_for_program(loaded, dataset, "test", data, limit or 3)
+    export: CExport | VerilogExport | NirExport | VectorsExport
     if form == "c":
-        _c(loaded, out, recordings, name, force, as_json)
+        from sastdeploy import export_c
+
+        export = export_c(loaded, out, recordings, name=name, force=force)
     elif form == "verilog":
-        _verilog(loaded, out, recordings, name, force, as_json)
+        from sastdeploy import export_verilog
+
+        export = export_verilog(loaded, out, recordings, name=name, force=force)
     elif form == "nir":
-        _nir(loaded, out, recordings, force, as_json)
+        from sastdeploy import export_nir
+
+        export = export_nir(loaded, out, recordings, force=force)
     else:
-        _vectors(loaded, out, recordings, force, as_json)
+        from sastdeploy import export_vectors
 
-
-def _recordings(program: Program, dataset: str, limit: int, data: str | None) -> LabelledFrames:
-    from sastdeploy.cli.options import dataset_facts, load_data
-    from sastdeploy.simulator.simulate import check_fit
-
-    name = dataset_facts(dataset).name
-    for remark in check_fit(program, name):
-        click.echo(f"{program.name}: {remark}", err=True)
-    own = program.preprocessing
-    return load_data(name, "test", data, **own.bins, limit=limit)
-
-
-def _c(
-    program: Program,
-    out: str,
-    recordings: LabelledFrames | None,
-    name: str | None,
-    force: bool,
-    as_json: bool,
-) -> None:
-    import json
-    import shlex
-
-    from sastdeploy import export_c
-    from sastdeploy.cli.terminal import print_table
-
-    export = export_c(program, out, recordings, name=name, force=force)
+        export = export_vectors(loaded, out, recordings, force=force)
     if as_json:
         click.echo(json.dumps(export.to_dict(), indent=2))
-        return
+    else:
+        _PRINTED[form](export, loaded, out)
+
+
+def _print_c(export: CExport, program: Program, out: str) -> None:
+    from sastdeploy.cli.terminal import print_table
+
     rows = [
         (layer.name, layer.kind, layer.weights or "-", f"{layer.table_bytes:,}", f"{layer.own_bytes:,}")
         for layer in export.layers
@@ -101,46 +98,26 @@ def _c(
     print_table(("layer", "kind", "weights", "table bytes", "state bytes"), rows, title=export.name)
     click.echo(
         f"Flash: {export.table_bytes:,} bytes of constant tables. RAM: {export.state_bytes:,} bytes of state, "
-        f"{export.shared_bytes:,} of them sums that layers share.\n"
-        f"Wrote {out}: {', '.join(export.files)}.\n"
-        f"Next: make -C {shlex.quote(out)} check"
+        f"{export.shared_bytes:,} of them sums that layers share."
     )
+    _print_folder(export, out)
 
 
-def _verilog(
-    program: Program,
-    out: str,
-    recordings: LabelledFrames | None,
-    name: str | None,
-    force: bool,
-    as_json: bool,
-) -> None:
-    import json
-    import shlex
-
-    from sastdeploy import export_verilog
-
-    export = export_verilog(program, out, recordings, name=name, force=force)
-    if as_json:
-        click.echo(json.dumps(export.to_dict(), indent=2))
-        return
+def _print_verilog(export: VerilogExport, program: Program, out: str) -> None:
     click.echo(
         f"{export.name}: {export.clocks:,} clocks for a recording. ROM: {export.rom_bits:,} bits of weights and numbers per channel. "
-        f"RAM: {export.state_bits:,} bits of membranes and sums, and the layers' outputs.\n"
-        f"Wrote {out}: {', '.join(export.files)}.\n"
-        f"Next: make -C {shlex.quote(out)} check"
+        f"RAM: {export.state_bits:,} bits of membranes and sums, and the layers' outputs."
     )
+    _print_folder(export, out)
 
 
-def _nir(program: Program, out: str, recordings: LabelledFrames | None, force: bool, as_json: bool) -> None:
-    import json
+def _print_folder(export: CExport | VerilogExport, out: str) -> None:
+    import shlex
 
-    from sastdeploy import export_nir
+    click.echo(f"Wrote {out}: {', '.join(export.files)}.\nNext: make -C {shlex.quote(out)} check")
 
-    export = export_nir(program, out, recordings, force=force)
-    if as_json:
-        click.echo(json.dumps(export.to_dict(), indent=2))
-        return
+
+def _print_nir(export: NirExport, program: Program, out: str) -> None:
     for line in export.lost:
         click.echo(f"lost: {line}")
     click.echo(
@@ -149,18 +126,9 @@ def _nir(program: Program, out: str, recordings: LabelledFrames | None, force: b
     )
 
 
-def _vectors(
-    program: Program, out: str, recordings: LabelledFrames | None, force: bool, as_json: bool
-) -> None:
-    import json
-
-    from sastdeploy import export_vectors
+def _print_vectors(export: VectorsExport, program: Program, out: str) -> None:
     from sastdeploy.cli.terminal import print_table
 
-    export = export_vectors(program, out, recordings, force=force)
-    if as_json:
-        click.echo(json.dumps(export.to_dict(), indent=2))
-        return
     rows = [
         (
             row["layer"],
@@ -174,3 +142,8 @@ def _vectors(
     click.echo(
         f"Wrote {out}: {export.values:,} integers of {export.recordings} recordings in {len(export.files)} files; README.md says what each is."
     )
+
+
+_PRINTED: dict[str, Callable[[Any, Program, str], None]] = {
+    "c": _print_c, "verilog": _print_verilog, "nir": _print_nir, "vectors": _print_vectors,
+}  # fmt: skip

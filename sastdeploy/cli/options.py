@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from sastdeploy.compiler.imported import ImportedNetwork
     from sastdeploy.networks.checkpoint import Checkpoint
+    from sastdeploy.program.records import Program
     from sastdeploy.recordings.catalog import Dataset
     from sastdeploy.recordings.frames import LabelledFrames
 
@@ -149,6 +150,22 @@ def load_data_for(
         skip_bad=skip_bad,
     )
     return name, frames, note_simulated(facts, data) or facts.simulated
+
+
+def load_data_for_program(
+    program: Program, dataset: str, split: str, data: str | None, limit: int, skip_bad: bool = False
+) -> tuple[str, LabelledFrames]:
+    """Return the data set's name and a split's frames as the program takes them, with remarks on stderr.
+
+    Raises:
+        InputError: the data set does not fit the program, or cannot be read.
+    """
+    from sastdeploy.simulator.simulate import check_fit
+
+    name = dataset_facts(dataset).name
+    for remark in check_fit(program, name):
+        click.echo(f"{program.name}: {remark}", err=True)
+    return name, load_data(name, split, data, **program.preprocessing.bins, limit=limit, skip_bad=skip_bad)
 
 
 def note_simulated(facts: Dataset, data: str | None) -> bool:

@@ -57,9 +57,8 @@ def command(program: str, dataset: str | None, split: str, limit: int, random: i
     import json
 
     from sastdeploy import load_program, verify
-    from sastdeploy.cli.options import dataset_facts, load_data, progress_of
+    from sastdeploy.cli.options import load_data_for_program, progress_of
     from sastdeploy.errors import SimulationError
-    from sastdeploy.simulator.simulate import check_fit
 
     if dataset is None and stated("split", "limit", "skip_bad"):
         raise click.UsageError(
@@ -68,10 +67,7 @@ def command(program: str, dataset: str | None, split: str, limit: int, random: i
     loaded = load_program(program)
     own = {}
     if dataset is not None:
-        name = dataset_facts(dataset).name
-        for remark in check_fit(loaded, name):
-            click.echo(f"{loaded.name}: {remark}", err=True)
-        frames = load_data(name, split, data, **loaded.preprocessing.bins, limit=limit, skip_bad=skip_bad)
+        name, frames = load_data_for_program(loaded, dataset, split, data, limit, skip_bad)
         own = {name: frames}
     with progress_of("comparing") as show:
         verification = verify(
