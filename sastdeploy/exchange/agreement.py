@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from sastdeploy.compiler.ir.graph import Graph, stages
-from sastdeploy.compiler.ir.nodes import Integrator, Lif, Told, run_lif
+from sastdeploy.compiler.ir.nodes import Integrator, Lif, RecordedSpikes, run_lif
 from sastdeploy.errors import InputError
 from sastdeploy.exchange.parts import Array
 
@@ -88,11 +88,11 @@ def _run(
             values, _ = node.meaning(values)
             continue
         margin = rounding * float(neurons.threshold.max() + np.abs(values).max(initial=0.0))
-        told = Told(theirs[len(spikes)].reshape(values.shape), margin)
-        values, membrane = run_lif(neurons, values, told)
+        recorded = RecordedSpikes(theirs[len(spikes)].reshape(values.shape), margin)
+        values, membrane = run_lif(neurons, values, recorded)
         spikes.append(values)
         membranes.append(membrane)
-        ties += told.ties
+        ties += recorded.ties
     return spikes, membranes, ties
 
 
@@ -130,10 +130,12 @@ def _agrees(graph: Graph, x: Array, theirs: Sequence[Array]) -> bool:
 
 
 def _with_other_test(graph: Graph) -> Graph:
-    def other(node: Lif) -> Lif:
-        return replace(node, spike_test=">" if node.spike_test == ">=" else ">=")
+    return _changed(graph, lambda node: replace(node, spike_test=">" if node.spike_test == ">=" else ">="))
 
-    return graph.map({Integrator: lambda node: node, Lif: other})
+
+def _changed(graph: Graph, change: Callable[[Lif], Lif]) -> Graph:
+    """Return the graph with its neurons that spike changed."""
+    return graph.map({Integrator: lambda node: node, Lif: change})
 
 
 def _cause(graph: Graph, x: Array, theirs: Sequence[Array]) -> str:
@@ -145,7 +147,6 @@ def _cause(graph: Graph, x: Array, theirs: Sequence[Array]) -> str:
     )
     for test, reset, delay in others:
         changes: dict[str, Any] = {"spike_test": test, "reset": reset, "reset_delay": delay}
-        other = graph.map({Integrator: lambda node: node, Lif: partial(replace, **changes)})
-        if _agrees(other, x, theirs):
+        if _agrees(_changed(graph, partial(replace, **changes)), x, theirs):
             return f"Spike test '{test}', reset '{reset}' and reset delay {delay} would agree."
     return "No other spike test, reset or delay agrees: look at decay, gain and threshold."

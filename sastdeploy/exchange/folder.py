@@ -28,8 +28,13 @@ def check_folder(folder: Path, files: Iterable[str], made: Iterable[str], name: 
         )
 
 
-def write_folder(folder: Path, contents: dict[str, bytes], force: bool) -> None:
-    """Write the files, unless the folder holds the same already; one that `check_folder` accepted is replaced with ``force``.
+def write_folder(
+    folder: Path, contents: dict[str, bytes], force: bool, held: tuple[str, str] = ("another export", "it")
+) -> None:
+    """Write the files, unless the folder holds the same already; one with an export of the same kind is replaced with ``force``.
+
+    Args:
+        held: what the folder holds where it is refused, and the pronoun for that.
 
     Raises:
         InputError: it holds another export, and ``force`` is not given.
@@ -37,17 +42,17 @@ def write_folder(folder: Path, contents: dict[str, bytes], force: bool) -> None:
     if folder.is_dir() and _equal(folder, contents):
         return
     if not force and folder.is_dir() and any(folder.iterdir()):
-        raise _in_the_way(folder)
+        raise _in_the_way(folder, *held)
     with replacing_folder(folder, force=force) as fresh:
         for file, content in contents.items():
             (fresh / file).write_bytes(content)
     if not force and not _equal(folder, contents):  # Another process was quicker.
-        raise _in_the_way(folder)
+        raise _in_the_way(folder, *held)
 
 
-def _in_the_way(folder: Path) -> InputError:
+def _in_the_way(folder: Path, what: str, pronoun: str) -> InputError:
     return InputError(
-        f"{shown(folder)}: holds another export. Choose another folder with --out, or replace it with --force."
+        f"{shown(folder)}: holds {what}. Choose another folder with --out, or replace {pronoun} with --force."
     )
 
 

@@ -104,9 +104,7 @@ def cached_frames(
                         f"{folder}: does not read back as it was written ({fault}). Check the disk, remove this folder, "
                         f"and repeat the command."
                     )
-    # Whole by its sums, it can still be written by something else.
-    with parsing(folder, "cache of frames", "Remove this folder, and repeat the command."):
-        return _open(folder, facts, bins, say)
+    return _open(folder, facts, bins, say)
 
 
 def _check_counts(facts: Dataset, time_bins: int) -> None:
@@ -331,6 +329,7 @@ def short_name(name: str, folder: Path) -> str:
 
 
 def _open(folder: Path, facts: Dataset, bins: _Bins, say: Callable[[str], None]) -> LabelledFrames:
+    # Whole by its sums, it can still be written by something else.
     with parsing(folder, "frame cache", "Remove this folder, and repeat the command."):
         meta = read_json(folder / "meta.json", limit=1 << 30)
         labels, groups, seconds = (

@@ -90,78 +90,49 @@ def _flatten(name: str, node: Fields, rules: Dialect) -> p.Part:
 
 
 def _if(name: str, node: Fields, rules: Dialect) -> p.Part:
-    return integrating(
-        name,
-        rules,
-        r=floats(node["r"]),
-        v_threshold=floats(node["v_threshold"]),
-        v_reset=_optional(node, "v_reset"),
-    )
+    return integrating(name, rules, r=floats(node["r"]), **_spiking(node))
 
 
 def _lif(name: str, node: Fields, rules: Dialect) -> p.Part:
-    return leaky(
-        name,
-        rules,
-        tau=floats(node["tau"]),
-        r=_optional(node, "r", 1.0),
-        v_leak=_optional(node, "v_leak"),
-        v_threshold=floats(node["v_threshold"]),
-        v_reset=_optional(node, "v_reset"),
-    )
+    return leaky(name, rules, **_leak(node), **_spiking(node))
 
 
 def _cuba_lif(name: str, node: Fields, rules: Dialect) -> p.Part:
-    return leaky_with_current(
-        name,
-        rules,
-        tau_syn=floats(node["tau_syn"]),
-        w_in=_optional(node, "w_in", 1.0),
-        tau_mem=floats(node["tau_mem"]),
-        r=_optional(node, "r", 1.0),
-        v_leak=_optional(node, "v_leak"),
-        v_threshold=floats(node["v_threshold"]),
-        v_reset=_optional(node, "v_reset"),
-    )
+    return leaky_with_current(name, rules, **_leak_and_current(node), **_spiking(node))
 
 
-_NEVER, _ZERO = np.full(1, np.inf), np.zeros(1)
+_SILENT = {"v_threshold": np.full(1, np.inf), "v_reset": np.zeros(1)}
 """A threshold that nothing reaches, and a start."""
 
 
 def _i(name: str, node: Fields, rules: Dialect) -> p.Part:
-    made = integrating(name, unread(rules), r=floats(node["r"]), v_threshold=_NEVER, v_reset=_ZERO)
-    return integrators(made, rules, _ZERO)
+    made = integrating(name, unread(rules), r=floats(node["r"]), **_SILENT)
+    return integrators(made, rules, np.zeros(1))
 
 
 def _li(name: str, node: Fields, rules: Dialect) -> p.Part:
-    v_leak = _optional(node, "v_leak")
-    made = leaky(
-        name,
-        unread(rules),
-        tau=floats(node["tau"]),
-        r=_optional(node, "r", 1.0),
-        v_leak=v_leak,
-        v_threshold=_NEVER,
-        v_reset=_ZERO,
-    )
-    return integrators(made, rules, v_leak)
+    fields = _leak(node)
+    return integrators(leaky(name, unread(rules), **fields, **_SILENT), rules, fields["v_leak"])
 
 
 def _cuba_li(name: str, node: Fields, rules: Dialect) -> p.Part:
-    v_leak = _optional(node, "v_leak")
-    made = leaky_with_current(
-        name,
-        unread(rules),
-        tau_syn=floats(node["tau_syn"]),
-        w_in=_optional(node, "w_in", 1.0),
-        tau_mem=floats(node["tau_mem"]),
-        r=_optional(node, "r", 1.0),
-        v_leak=v_leak,
-        v_threshold=_NEVER,
-        v_reset=_ZERO,
-    )
-    return integrators(made, rules, v_leak)
+    fields = _leak_and_current(node)
+    return integrators(leaky_with_current(name, unread(rules), **fields, **_SILENT), rules, fields["v_leak"])
+
+
+def _leak(node: Fields) -> dict[str, p.Array]:
+    return {"tau": floats(node["tau"]), "r": _optional(node, "r", 1.0), "v_leak": _optional(node, "v_leak")}
+
+
+def _leak_and_current(node: Fields) -> dict[str, p.Array]:
+    return {
+        "tau_syn": floats(node["tau_syn"]), "w_in": _optional(node, "w_in", 1.0), "tau_mem": floats(node["tau_mem"]),
+        "r": _optional(node, "r", 1.0), "v_leak": _optional(node, "v_leak"),
+    }  # fmt: skip
+
+
+def _spiking(node: Fields) -> dict[str, p.Array]:
+    return {"v_threshold": floats(node["v_threshold"]), "v_reset": _optional(node, "v_reset")}
 
 
 def _optional(node: Fields, key: str, default: float = 0.0) -> p.Array:

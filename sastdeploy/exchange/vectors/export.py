@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 import sastdeploy
-from sastdeploy._files.atomic import replacing_folder
-from sastdeploy._files.reading import parsing, read_bytes, read_text, shown
+from sastdeploy._files.reading import open_regular, parsing, read_text, shown
 from sastdeploy.errors import InputError
+from sastdeploy.exchange.folder import write_folder
 from sastdeploy.exchange.recordings import Recordings, chosen_frames
 from sastdeploy.exchange.vectors.values import Signal, signals, words
 from sastdeploy.program.check import check_program
@@ -79,23 +79,10 @@ def export_vectors(
     _check_size(program, frames)
     recorded, target = signals(program, frames), Path(folder)
     contents = dict(_contents(program, frames, recorded))
-    earlier = _earlier(target)
-    if earlier != contents:
-        if earlier and not force:
-            raise _in_the_way(target)
-        with replacing_folder(target, force=force) as fresh:
-            for name, content in contents.items():
-                (fresh / name).write_bytes(content)
-        if not force and _earlier(target) != contents:  # Another process was quicker.
-            raise _in_the_way(target)
+    _check_earlier(target)
+    write_folder(target, contents, force, ("other vectors", "them"))
     values = sum(signal.values.size for signal in recorded)
     return VectorsExport(target, tuple(contents), len(frames), values, tuple(map(_facts, recorded)))
-
-
-def _in_the_way(folder: Path) -> InputError:
-    return InputError(
-        f"{shown(folder)}: holds other vectors. Choose another folder with --out, or replace them with --force."
-    )
 
 
 def _check_size(program: Program, frames: Frames) -> None:
@@ -113,14 +100,14 @@ def _check_size(program: Program, frames: Frames) -> None:
         )
 
 
-def _earlier(folder: Path) -> dict[str, bytes]:
-    """Return the files of earlier vectors in a folder; nothing where it is new or empty.
+def _check_earlier(folder: Path) -> None:
+    """Accept a new or empty folder, and one with nothing but the files of earlier vectors.
 
     Raises:
         InputError: it is a file, or holds anything else.
     """
     if not folder.exists():
-        return {}
+        return
     if not folder.is_dir():
         raise InputError(f"{shown(folder)}: is a file. Choose a folder with --out DIR.")
     names = sorted(entry.name for entry in folder.iterdir())
@@ -136,7 +123,9 @@ def _earlier(folder: Path) -> dict[str, bytes]:
             f"{shown(folder)}: holds '{foreign[0]}', which is no part of vectors; nothing was written. "
             "Choose a new folder with --out DIR."
         )
-    return {name: read_bytes(folder / name, limit=_LARGEST) for name in names}
+    for name in names:
+        with open_regular(folder / name, limit=_LARGEST):
+            pass
 
 
 def _facts(signal: Signal) -> dict[str, Any]:

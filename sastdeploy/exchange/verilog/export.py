@@ -94,7 +94,7 @@ def export_verilog(
     check_folder(target, contents, _MADE, identifier)
     write_folder(target, contents, force)
     return VerilogExport(
-        identifier, target, tuple(contents), source.clocks, _rom_bits(source), _state_bits(source), len(frames)
+        identifier, target, tuple(contents), source.clocks, source.rom_bits, source.state_bits, len(frames)
     )  # fmt: skip
 
 
@@ -135,18 +135,10 @@ def _check_recordings(program: Program, source: VerilogSource, frames: Frames) -
         )
 
 
-def _rom_bits(source: VerilogSource) -> int:
-    return sum(part.rom_bits for part in source.parts)
-
-
-def _state_bits(source: VerilogSource) -> int:
-    return sum(part.state_bits for part in source.parts)
-
-
 def _texts(program: Program, name: str, source: VerilogSource, recordings: int) -> Iterator[tuple[str, str]]:
     values = {
         "name": name, "title": plain(program.name), "version": sastdeploy.__version__, "hash": program_hash(program),
-        "clocks": f"{source.clocks:,}", "rom_bits": f"{_rom_bits(source):,}", "state_bits": f"{_state_bits(source):,}",
+        "clocks": f"{source.clocks:,}", "rom_bits": f"{source.rom_bits:,}", "state_bits": f"{source.state_bits:,}",
         "recordings": recordings, "inputs": f"{program.preprocessing.frame_shape}", "time_bins": program.preprocessing.time_bins,
     }  # fmt: skip
     for file in ("Makefile", "README.md"):

@@ -23,6 +23,14 @@ class VerilogSource:
     parts: tuple[LayerCore, ...]
     clocks: int
 
+    @property
+    def rom_bits(self) -> int:
+        return sum(part.rom_bits for part in self.parts)
+
+    @property
+    def state_bits(self) -> int:
+        return sum(part.state_bits for part in self.parts)
+
 
 def write_verilog(program: Program, name: str) -> VerilogSource:
     """Return the Verilog of a verified program whose modules begin with ``name``, an identifier.

@@ -19,14 +19,30 @@ from __future__ import annotations
 
 from sastdeploy.compiler.ir.nodes.checks import Shape, require
 from sastdeploy.compiler.ir.nodes.input import Input
-from sastdeploy.compiler.ir.nodes.lif import Integrator, Lif, Told, run_lif
+from sastdeploy.compiler.ir.nodes.lif import Integrator, Lif, RecordedSpikes, run_lif
 from sastdeploy.compiler.ir.nodes.pools import AvgPool, Pool, SumPool
 from sastdeploy.compiler.ir.nodes.readout import Counts, Membranes, Readout
 from sastdeploy.compiler.ir.nodes.synapses import Conv2d, Dense, Synapses
 
 __all__ = [
-    "NODES", "AvgPool", "Conv2d", "Counts", "Dense", "Input", "Integrator", "Lif", "Membranes", "Node", "Pool", "Readout", "Shape", "SumPool", "Synapses", "Told",
-    "require", "run_lif",
+    "NODES",
+    "AvgPool",
+    "Conv2d",
+    "Counts",
+    "Dense",
+    "Input",
+    "Integrator",
+    "Lif",
+    "Membranes",
+    "Node",
+    "Pool",
+    "Readout",
+    "RecordedSpikes",
+    "Shape",
+    "SumPool",
+    "Synapses",
+    "require",
+    "run_lif",
 ]  # fmt: skip
 
 Node = Input | Synapses | Lif | Pool

@@ -116,7 +116,7 @@ class Integrator(Lif):
 
 
 @dataclass
-class Told:
+class RecordedSpikes:
     """Spikes ``[N, T, C, H, W]`` that decide wherever a membrane lies within ``margin`` of its threshold.
 
     ties: how many spikes they decided otherwise than the membrane would have.
@@ -133,7 +133,7 @@ class Told:
         return settled
 
 
-def run_lif(node: Lif, current: Floats, told: Told | None = None) -> tuple[Floats, Floats]:
+def run_lif(node: Lif, current: Floats, recorded: RecordedSpikes | None = None) -> tuple[Floats, Floats]:
     """Return spikes and membranes of LIF neurons driven by ``current [N, T, C, H, W]``, from rest."""
     theta = node.threshold.reshape(-1, 1, 1)
     u = np.zeros_like(current[:, 0])
@@ -148,8 +148,8 @@ def run_lif(node: Lif, current: Floats, told: Told | None = None) -> tuple[Float
         if node.reset_delay == 1 and node.reset == "subtract":
             u = u - theta * s
         s = (u >= theta if node.meant_test == ">=" else u > theta).astype(np.float64)
-        if told is not None:
-            s = told.settle(t, u - theta, s)
+        if recorded is not None:
+            s = recorded.settle(t, u - theta, s)
         if node.reset_delay == 0 and node.reset == "subtract":
             u = u - theta * s
         if node.reset_delay == 0 and node.reset == "zero":
