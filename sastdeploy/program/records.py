@@ -54,6 +54,7 @@ File (format versions 1 to 3)
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,3 +118,11 @@ class Program:
             shape = layer.output_shape(shape)
             shapes.append(shape)
         return tuple(shapes)
+
+    def neurons(self) -> dict[str, int]:
+        """Return the number of neurons of every layer that has some, by its name, first to last."""
+        return {
+            layer.name: math.prod(shape)
+            for layer, shape in zip(self.layers, self.shapes()[1:])
+            if layer.lif is not None
+        }

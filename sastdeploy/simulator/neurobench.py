@@ -23,11 +23,13 @@ def activation_sparsity(program: Program, result: RunResult) -> float | None:
     References:
         NeuroBench, ``ActivationSparsity``: zeros over all values of all layers, steps and samples.
     """
-    slots = spikes = 0
-    for layer, shape, counts in zip(program.layers, program.shapes()[1:], result.neuron_spikes):
-        if layer.lif is not None:
-            slots += int(np.prod(shape)) * program.preprocessing.time_bins * len(result)
-            spikes += int(counts.sum())
+    neurons = program.neurons()
+    slots = sum(neurons.values()) * program.preprocessing.time_bins * len(result)
+    spikes = sum(
+        int(counts.sum())
+        for layer, counts in zip(program.layers, result.neuron_spikes)
+        if layer.name in neurons
+    )
     return 1.0 - spikes / slots if slots else None
 
 
@@ -49,11 +51,6 @@ def neurobench(program: Program, result: RunResult) -> dict[str, Any]:
     """
     weighted = _weighted(program)
     recordings, steps = len(result), program.preprocessing.time_bins
-    neurons = sum(
-        int(np.prod(shape))
-        for layer, shape in zip(program.layers, program.shapes()[1:])
-        if layer.lif is not None
-    )
     ones = result.active == result.events
     effective = result.synops_nonzero * weighted
     parameters = sum(weight.size + len(weight) for weight in _weights(program))
@@ -68,7 +65,7 @@ def neurobench(program: Program, result: RunResult) -> dict[str, Any]:
             "dense": float((largest_synops(program)[0] * weighted).sum()) if recordings else None,
         },
         "membrane_updates": _membrane_updates(program, result),
-        "membranes_times_steps": neurons * steps,
+        "membranes_times_steps": sum(program.neurons().values()) * steps,
     }
 
 
@@ -87,7 +84,7 @@ def synops_by_definition(program: Program, result: RunResult) -> dict[str, float
 
 
 def _membrane_updates(program: Program, result: RunResult) -> float | None:
-    names = [layer.name for layer in program.layers if layer.lif is not None]
+    names = program.neurons()
     if not len(result) or any(name not in result.traces for name in names):
         return None
     changed = 0

@@ -119,24 +119,16 @@ class CompiledC:
         program = self._program
         layers, sources = len(program.layers), len(program.layers) + 1
         return np.dtype([
-            ("traces", np.int32, (program.preprocessing.time_bins, sum(self._neurons().values()), 2)),
+            ("traces", np.int32, (program.preprocessing.time_bins, sum(program.neurons().values()), 2)),
             ("scores", np.int32, (len(program.classes),)), ("predicted", np.int64),
             ("synops", np.int64, (sources,)), ("synops_events", np.int64, (sources,)),
             ("overflow_low", np.int64, (layers,)), ("overflow_high", np.int64, (layers,)),
         ])  # fmt: skip
 
-    def _neurons(self) -> dict[str, int]:
-        shapes = self._program.shapes()[1:]
-        return {
-            layer.name: int(np.prod(shape))
-            for layer, shape in zip(self._program.layers, shapes)
-            if layer.lif is not None
-        }
-
     def _result(self, rows: NDArray[np.void], trace: tuple[str, ...]) -> RunResult:
         result = empty_result(self._program, len(rows), trace)
         begin = 0
-        for name, neurons in self._neurons().items():
+        for name, neurons in self._program.neurons().items():
             if name in result.traces:
                 part = rows["traces"][:, :, begin : begin + neurons]
                 kept = result.traces[name]

@@ -75,16 +75,11 @@ def tied_counts(program: Program, recordings: int, rng: np.random.Generator) -> 
     """Return those of some random recordings whose membranes meet their thresholds exactly most often."""
     candidates = random_counts(program, CANDIDATES, rng)
     met = np.zeros(CANDIDATES, np.int64)
-    names = traced(program)
+    names = tuple(program.neurons())
     for n in range(CANDIDATES):
         frames = Frames.from_dense(candidates[n : n + 1])
         met[n] = ties(program, engine.run(program, frames, engine="numba", threads=1, trace=names))
     return candidates[np.sort(np.argsort(-met, kind="stable")[:recordings])]
-
-
-def traced(program: Program) -> tuple[str, ...]:
-    """Return the names of the layers with membranes."""
-    return tuple(layer.name for layer in program.layers if layer.lif is not None)
 
 
 def ties(program: Program, result: RunResult) -> int:

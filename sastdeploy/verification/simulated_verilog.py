@@ -73,10 +73,11 @@ class SimulatedVerilog:
     def _result(self, lines: list[str], recordings: int, trace: tuple[str, ...]) -> RunResult:
         program = self._program
         result = empty_result(program, recordings, trace)
+        sizes = program.neurons()
         layers = [
-            (number, layer.name, int(np.prod(shape)))
-            for number, (layer, shape) in enumerate(zip(program.layers, program.shapes()[1:]))
-            if layer.lif is not None
+            (n, layer.name, sizes[layer.name])
+            for n, layer in enumerate(program.layers)
+            if layer.name in sizes
         ]
         steps = program.preprocessing.time_bins
         rows = steps * sum(neurons for _, _, neurons in layers)

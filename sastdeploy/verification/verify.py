@@ -17,7 +17,7 @@ from sastdeploy.program.records import Program
 from sastdeploy.recordings.frames import Frames, LabelledFrames, frames_of, require_fit
 from sastdeploy.simulator.result import RunResult
 from sastdeploy.verification.engines import Engine, all_engines, reference
-from sastdeploy.verification.inputs import check_size, made_inputs, ties, traced
+from sastdeploy.verification.inputs import check_size, made_inputs, ties
 
 SCHEMA = "sastdeploy.verification/1"
 VERILOG_CLOCKS = 25_000
@@ -164,7 +164,7 @@ def _compared(
     engines: tuple[Engine, ...],
     progress: Callable[[int, int], None],
 ) -> Verification:
-    names, total = traced(program), sum(map(len, inputs.values()))
+    names, total = tuple(program.neurons()), sum(map(len, inputs.values()))
     size = _recordings_at_once(program)
     differences: dict[str, Difference] = {}
     seconds, values = (

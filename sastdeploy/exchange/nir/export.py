@@ -269,7 +269,7 @@ def _compared(program: Program, path: Path | str, frames: Frames) -> tuple[int, 
     own = program.preprocessing
     framing = Framing(time_bins=own.time_bins, clip=own.c_clip, classes=program.classes)
     graph = from_nir(path, framing=framing).graph
-    names = tuple(layer.name for layer in program.layers if layer.lif is not None)
+    names = tuple(program.neurons())
     result = engine.run(program, frames, engine="reference", trace=names)
     spikes = differing = 0
     for n in range(len(frames)):

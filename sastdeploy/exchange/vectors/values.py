@@ -38,7 +38,7 @@ class Signal:
 
 def signals(program: Program, frames: Frames) -> list[Signal]:
     """Return every signal of the reference engine on the frames, input first."""
-    names = tuple(layer.name for layer in program.layers if layer.lif is not None)
+    names = tuple(program.neurons())
     result = engine.run(program, frames, engine="reference", trace=names)
     counts = np.minimum(frames.dense(), np.uint8(program.preprocessing.c_clip))
     recorded = [Signal("input", "counts", counts.shape[2:], 8, False, counts.reshape(*counts.shape[:2], -1))]
