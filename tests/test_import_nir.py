@@ -60,16 +60,6 @@ GOLDEN = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("dialect", GOLDEN)
-def test_one_neuron_of_every_dialect_by_hand(tmp_path, dialect):
-    neuron, values, spikes, membranes = GOLDEN[dialect]
-    path = one_neuron(tmp_path / "one.nir", {**neuron, "v_threshold": f32(2.0)})
-    network = from_nir(path, dialect=dialect, spikes_per_step="one", framing=Framing(time_bins=len(values)))
-    found = run(network, values)
-    assert found[0] == spikes
-    np.testing.assert_allclose(found[1], membranes, atol=1e-12)
-
-
 # The same behind a synaptic current that halves in each step.
 CURRENTS = {
     # i = i/2 + x, m = m/2 + i - 2 s[t-1]: i 2, 1, .5, 4.25, 2.125
@@ -88,14 +78,22 @@ CURRENTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("dialect", CURRENTS)
-def test_one_neuron_behind_a_synaptic_current_by_hand(tmp_path, dialect):
-    neuron, values, spikes, membranes = CURRENTS[dialect]
+def by_hand(tmp_path, dialect, neuron, values, spikes, membranes):
     path = one_neuron(tmp_path / "one.nir", {**neuron, "v_threshold": f32(2.0)})
     network = from_nir(path, dialect=dialect, spikes_per_step="one", framing=Framing(time_bins=len(values)))
     found = run(network, values)
     assert found[0] == spikes
     np.testing.assert_allclose(found[1], membranes, atol=1e-12)
+
+
+@pytest.mark.parametrize("dialect", GOLDEN)
+def test_one_neuron_of_every_dialect_by_hand(tmp_path, dialect):
+    by_hand(tmp_path, dialect, *GOLDEN[dialect])
+
+
+@pytest.mark.parametrize("dialect", CURRENTS)
+def test_one_neuron_behind_a_synaptic_current_by_hand(tmp_path, dialect):
+    by_hand(tmp_path, dialect, *CURRENTS[dialect])
 
 
 @pytest.mark.parametrize(
