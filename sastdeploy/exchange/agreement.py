@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from sastdeploy.compiler.ir.graph import Graph, stages
-from sastdeploy.compiler.ir.nodes import Integrator, Lif, RecordedSpikes, run_lif
+from sastdeploy.compiler.ir.nodes import Lif, RecordedSpikes, run_lif
 from sastdeploy.errors import InputError
 from sastdeploy.exchange.parts import Array
 
@@ -130,12 +130,7 @@ def _agrees(graph: Graph, x: Array, theirs: Sequence[Array]) -> bool:
 
 
 def _with_other_test(graph: Graph) -> Graph:
-    return _changed(graph, lambda node: replace(node, spike_test=">" if node.spike_test == ">=" else ">="))
-
-
-def _changed(graph: Graph, change: Callable[[Lif], Lif]) -> Graph:
-    """Return the graph with its neurons that spike changed."""
-    return graph.map({Integrator: lambda node: node, Lif: change})
+    return graph.map_spiking(lambda node: replace(node, spike_test=">" if node.spike_test == ">=" else ">="))
 
 
 def _cause(graph: Graph, x: Array, theirs: Sequence[Array]) -> str:
@@ -147,6 +142,6 @@ def _cause(graph: Graph, x: Array, theirs: Sequence[Array]) -> str:
     )
     for test, reset, delay in others:
         changes: dict[str, Any] = {"spike_test": test, "reset": reset, "reset_delay": delay}
-        if _agrees(_changed(graph, partial(replace, **changes)), x, theirs):
+        if _agrees(graph.map_spiking(partial(replace, **changes)), x, theirs):
             return f"Spike test '{test}', reset '{reset}' and reset delay {delay} would agree."
     return "No other spike test, reset or delay agrees: look at decay, gain and threshold."

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from sastdeploy.compiler.ir.nodes import Input, Lif, Node, Shape, Synapses, require
+from sastdeploy.compiler.ir.nodes import Input, Integrator, Lif, Node, Shape, Synapses, require
 from sastdeploy.errors import CompileError
 
 
@@ -53,6 +53,10 @@ class Graph:
         if reasons:
             raise CompileError(*reasons)
         return self.replace(tuple(nodes))
+
+    def map_spiking(self, change: Callable[[Lif], Lif]) -> Graph:
+        """Return the graph with its neurons that spike changed; integrators stay as they are."""
+        return self.map({Integrator: lambda node: node, Lif: change})
 
 
 @dataclass(frozen=True)

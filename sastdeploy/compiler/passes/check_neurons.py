@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sastdeploy.compiler.ir.graph import Graph, stages
-from sastdeploy.compiler.ir.nodes import Integrator, Lif
+from sastdeploy.compiler.ir.nodes import Lif
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
 
@@ -43,7 +43,7 @@ def with_its_spike_test(graph: Graph, profile: HardwareProfile) -> Graph:
         step = 1 if profile.spike_test == ">=" else -1
         return replace(node, spike_test=profile.spike_test, threshold_step=step)
 
-    return graph.map({Integrator: lambda node: node, Lif: match})
+    return graph.map_spiking(match)
 
 
 def lacking(graph: Graph, profile: HardwareProfile) -> list[str]:
