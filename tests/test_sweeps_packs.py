@@ -99,6 +99,8 @@ def test_one_network_per_seed(call, root, tmp_path, kernels):
         "2",
         "--threads",
         "1",
+        "--threshold",
+        "0.2",
     )
     code, out, err = call(*train, "--seeds", "0,5", "--out", "net.pt", "--kernels", kernels, "--json")
     assert code == 0, err

@@ -334,8 +334,13 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
                 f"{run.out}: epoch {chosen['epoch'] + 1} of {epochs}, validation accuracy {chosen['surrogate_accuracy']:.2%} with "
                 f"surrogate spikes, {chosen['hard_accuracy']:.2%} with hard spikes (gap {100 * chosen['gap']:.2f} points)."
             )
-        if not checkpoints[0].training["selected"].get("silent_layers"):
-            click.echo(f"Next: sastdeploy compile {shlex.quote(str(runs[0].out))} --profile loihi_int8")
+        spiking = [
+            run.out
+            for run, checkpoint in zip(runs, checkpoints)
+            if not checkpoint.training["selected"].get("silent_layers")
+        ]
+        if spiking:
+            click.echo(f"Next: sastdeploy compile {shlex.quote(str(spiking[0]))} --profile loihi_int8")
 
 
 def _numbered(out: Path, seed: int) -> Path:
