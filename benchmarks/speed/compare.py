@@ -1,8 +1,10 @@
-"""Time two commits of this repository against each other, in turns, on the same net and frames.
+"""Time two commits of this repository against each other, call by call, on the same net and frames.
 
-    python benchmarks/speed/compare.py OLD [NEW] [--turns 5]        NEW: the working tree by default
+    python benchmarks/speed/compare.py OLD [NEW] [--pairs 5] [--rounds 20]        NEW: the working tree by default
 
-Prints the ratio old / new of every measured call (above 1: NEW is faster); the processes of the two take turns.
+One process of each commit stays alive, and the same call is timed in the one and then in the other, so that a busy moment
+of the machine meets both. Prints the median of these paired ratios old / new (above 1: NEW is faster), its smallest and
+largest value over the pairs of processes, and the fastest call of each.
 """
 
 from __future__ import annotations
@@ -14,10 +16,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from benchmarks.speed.timing import facts
+from statistics import median
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 
@@ -79,30 +79,83 @@ else:
 def loss():
     return network(draw(chosen)).square().mean()
 
-def best(call, turns):
+CALLS = {
+    'INT8, fc_0p40m, 1,024 recordings': lambda: engine.run(program, frames, threads=1),
+    'INT4, the same': lambda: engine.run(program4, frames, threads=1),
+    'INT8, conv_0p42m, 64 recordings': lambda: engine.run(conv_program, few, threads=1),
+    'baseline gradient, batch 128': lambda: plain_gradient(network, loss),
+    'SAST gradient, batch 128': lambda: sharpness_aware_gradient(network, loss, loss, 0.3),
+}
+for call in CALLS.values():
     call()
-    times = []
-    for _ in range(turns):
-        began = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - began)
-    return min(times)
-
-print(json.dumps({
-    'INT8, fc_0p40m, 1,024 recordings': best(lambda: engine.run(program, frames, threads=1), 5),
-    'INT4, the same': best(lambda: engine.run(program4, frames, threads=1), 5),
-    'INT8, conv_0p42m, 64 recordings': best(lambda: engine.run(conv_program, few, threads=1), 3),
-    'baseline gradient, batch 128': best(lambda: plain_gradient(network, loss), 10),
-    'SAST gradient, batch 128': best(lambda: sharpness_aware_gradient(network, loss, loss, 0.3), 10),
-}))
+print(json.dumps(list(CALLS)), flush=True)
+for line in sys.stdin:
+    call = CALLS[json.loads(line)]
+    began = time.perf_counter()
+    call()
+    print(json.dumps(time.perf_counter() - began), flush=True)
 """
+
+
+class Worker:
+    """A process of one commit that times one call whenever it is asked to."""
+
+    def __init__(self, tree: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", MEASURE],
+            cwd=tree,
+            env={**os.environ, "PYTHONPATH": str(tree)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.calls: list[str] = self._answer()
+
+    def _answer(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"a process ended with status {self._process.wait()}; its error stands above")
+        return json.loads(line)
+
+    def seconds(self, call: str) -> float:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(call) + "\n")
+        self._process.stdin.flush()
+        return float(self._answer())
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def compare(trees: dict[str, Path], pairs: int, rounds: int) -> dict[str, list[list[tuple[float, float]]]]:
+    """Return the seconds (old, new) of every call: one list per pair of processes, one entry per round."""
+    seconds: dict[str, list[list[tuple[float, float]]]] = {}
+    for pair in range(pairs):
+        old, new = Worker(trees["old"]), Worker(trees["new"])
+        for call in new.calls:
+            timed = []
+            for turn in range(rounds):
+                if (pair + turn) % 2:
+                    after = new.seconds(call)
+                    timed.append((old.seconds(call), after))
+                else:
+                    before = old.seconds(call)
+                    timed.append((before, new.seconds(call)))
+            seconds.setdefault(call, []).append(timed)
+        old.close()
+        new.close()
+    return seconds
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("old")
     parser.add_argument("new", nargs="?")
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=20)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         trees = {}
@@ -123,26 +176,18 @@ def main() -> None:
                 ]
                 subprocess.run(git, check=True)
         try:
-            seconds: dict[str, dict[str, list[float]]] = {}
-            for _ in range(options.turns):
-                for name, tree in trees.items():
-                    environment = {**os.environ, "PYTHONPATH": str(tree)}
-                    call = [sys.executable, "-c", MEASURE]
-                    done = subprocess.run(
-                        call, cwd=tree, env=environment, check=True, capture_output=True, text=True
-                    )
-                    for what, value in json.loads(done.stdout.splitlines()[-1]).items():
-                        seconds.setdefault(what, {}).setdefault(name, []).append(value)
+            seconds = compare(trees, options.pairs, options.rounds)
         finally:
             for tree in set(trees.values()) - {ROOT}:
                 subprocess.run(
                     ["git", "-C", str(ROOT), "worktree", "remove", "--force", str(tree)], check=True
                 )
-    for what, times in seconds.items():
-        old, new = facts(times["old"]), facts(times["new"])
+    for call, timed in seconds.items():
+        ratios = [median(old / new for old, new in rounds) for rounds in timed]
+        old, new = (1e3 * min(times[which] for rounds in timed for times in rounds) for which in (0, 1))
         print(
-            f"{what}: {old['min'] * 1e3:.2f} ms -> {new['min'] * 1e3:.2f} ms, ratio {old['min'] / new['min']:.2f} "
-            f"(medians {old['median'] / new['median']:.2f}, spread {old['spread']:.2f} / {new['spread']:.2f})"
+            f"{call}: ratio {median(ratios):.2f} (pairs of processes {min(ratios):.2f} to {max(ratios):.2f}; "
+            f"fastest {old:.2f} ms -> {new:.2f} ms)"
         )
 
 
