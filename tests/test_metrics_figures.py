@@ -204,3 +204,11 @@ def test_counters_of_a_globally_pooled_network_hold_every_spike_of_their_channel
     conv = ConvLif("conv", np.ones((4, 1, 1, 1), np.int8), 8, (1, 1), (0, 0), tiny_lif(4))
     program = tiny_program([conv], tiny_readout(4, global_sum_pool=True), frame=(1, 3, 3))
     assert footprint_bytes(program)["state"] == 30
+
+
+@pytest.mark.parametrize(("bins", "state"), [(7, 5), (8, 5), (15, 5), (16, 6)])
+def test_a_counter_holds_one_spike_per_bin(bins, state):
+    """4 neurons of 5 + 1 bits are 3 bytes; 4 counters up to 7 take 3 bits each, up to 8 and 15 take 4, up to 16 take 5."""
+    layer = DenseLif("fc", np.ones((4, 1), np.int8), 8, tiny_lif(4))
+    program = tiny_program([layer], tiny_readout(4), time_bins=bins)
+    assert footprint_bytes(program)["state"] == state

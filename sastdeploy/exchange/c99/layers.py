@@ -23,11 +23,9 @@ from sastdeploy.exchange.c99.tables import (
 )
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
 from sastdeploy.program.layers.weights import stored_bits
-from sastdeploy.program.limits import worst_sums
+from sastdeploy.program.limits import INT32_END, worst_sums
 from sastdeploy.program.records import ConvLif, DenseLif, Lif, ProgramLayer, Readout, SumPool
 from sastdeploy.windows import Shape, Window
-
-INT32_END = 1 << 31
 
 
 @dataclass(frozen=True)
