@@ -20,6 +20,7 @@ from without_jit import JIT_ONLY
 import sastdeploy
 from sastdeploy._files import atomic
 from sastdeploy.cli import main as main_module
+from sastdeploy.cli.options import load_data_for_program
 from sastdeploy.cli.simulate_command import _say_early, without
 from sastdeploy.cli.simulation_tables import print_speed
 from sastdeploy.errors import InputError
@@ -593,3 +594,14 @@ def test_a_read_only_install_without_a_home_gives_the_same_result_and_says_what_
     answer, expected = json.loads(done.stdout), json.loads(simulate(capsys, "net.onnx", "--json")[1])
     assert (answer.pop("speed"), expected.pop("speed")) and answer == expected
     assert answer["provenance"]["engine"] == "numba"
+
+
+def test_every_command_draws_a_programs_recordings_with_its_trainings_seed(root):
+    """What verify and export read of a data set is what simulate reads."""
+    program = replace(digits_program(), provenance={"training": {"seed": 3}})
+    name, drawn = load_data_for_program(program, "nmnist-sim", "test", str(root), 5)
+    simulated = simulate_dataset(program, "nmnist-sim", split="test", root=root, limit=5)
+    assert name == "nmnist-sim"
+    assert drawn.names == simulated.labelled.names
+    other = load_dataset("nmnist-sim", "test", root=root, limit=5, time_bins=drawn.frames.time_bins)
+    assert other.names != drawn.names

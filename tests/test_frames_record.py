@@ -1,5 +1,7 @@
 """Sparse frames: the record that every room passes on."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sastdeploy.errors import InputError
-from sastdeploy.recordings.frames import LARGEST_COUNT, Frames, LabelledFrames, index_dtype
+from sastdeploy.recordings.frames import LARGEST_COUNT, Frames, LabelledFrames, index_dtype, unchanging
 from sastdeploy.recordings.preprocessing import Preprocessing
 
 COUNTS = hnp.arrays(
@@ -116,6 +118,72 @@ def test_checked_frames_stay_as_they_were_checked():
     for array in (frames.indptr, frames.index, frames.count, frames.select(slice(1)).index):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 9
+
+
+def test_nobody_who_holds_the_arrays_can_change_checked_frames():
+    arrays = {name: GOOD[name].copy() for name in ("indptr", "index", "count")}
+    frames = Frames(GOOD["shape"], GOOD["time_bins"], **arrays)
+    before = frames.dense()
+    for name, array in arrays.items():
+        array[:] = 9
+        view = arrays[name].view()
+        view.flags.writeable = False
+        assert unchanging(view) is not view
+        with pytest.raises(ValueError, match="cannot set WRITEABLE flag"):
+            getattr(frames, name).flags.writeable = True
+    assert np.array_equal(frames.dense(), before)
+
+
+def test_a_file_that_is_mapped_for_reading_is_not_copied(tmp_path):
+    np.save(tmp_path / "index.npy", np.arange(4, dtype=np.uint16))
+    mapped = np.asarray(np.load(tmp_path / "index.npy", mmap_mode="r"))
+    assert unchanging(mapped) is mapped
+    for mode in ("r+", "c"):
+        written = np.asarray(np.load(tmp_path / "index.npy", mmap_mode=mode))
+        assert not np.shares_memory(unchanging(written), written)
+    constant = np.frombuffer(b"\x01\x02", np.uint8)
+    assert unchanging(constant) is constant
+
+
+LABELLED = {
+    "labels": [0, 1],
+    "groups": [0, 0],
+    "names": ("a", "b"),
+    "classes": ("x", "y"),
+    "data_hash": "hash",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": [0]}, "labels: expected integers [2], one per recording, found int64 [1]."),
+        ({"labels": [0, 2]}, "labels: 0 to 2, outside 0 to 1 of 2 classes."),
+        ({"labels": [-1, 0]}, "labels: -1 to 0, outside 0 to 1 of 2 classes."),
+        ({"labels": [0.0, 1.0]}, "labels: expected integers [2], one per recording, found float64 [2]."),
+        ({"groups": [0, 1, 2]}, "groups: expected integers [2], one per recording, found int64 [3]."),
+        ({"names": ("a",)}, "names: expected 2, one per recording, found 1."),
+        ({"seconds": [1.0]}, "seconds: expected numbers [2], one per recording, found float64 [1]."),
+        ({"seconds": [1.0, np.nan]}, "seconds: a recording's duration is no finite number from 0."),
+        ({"seconds": [1.0, -1.0]}, "seconds: a recording's duration is no finite number from 0."),
+    ],
+)
+def test_bad_labelled_frames_cannot_be_made(change, message):
+    frames = Frames.from_dense(np.ones((2, 1, 1, 1, 1), np.uint8))
+    good = LabelledFrames(frames, **LABELLED)
+    for make in (lambda: LabelledFrames(frames, **{**LABELLED, **change}), lambda: replace(good, **change)):
+        with pytest.raises(InputError) as caught:
+            make()
+        assert str(caught.value) == message
+
+
+def test_a_label_that_is_changed_afterwards_does_not_reach_labelled_frames():
+    labels = np.array([0, 1])
+    good = LabelledFrames(
+        Frames.from_dense(np.ones((2, 1, 1, 1, 1), np.uint8)), **{**LABELLED, "labels": labels}
+    )
+    labels[:] = 7
+    assert good.labels.tolist() == [0, 1] and good.labels.dtype == good.groups.dtype == np.int64
 
 
 def test_a_part_of_checked_frames_is_not_checked_again(monkeypatch):

@@ -157,15 +157,20 @@ def load_data_for_program(
 ) -> tuple[str, LabelledFrames]:
     """Return the data set's name and a split's frames as the program takes them, with remarks on stderr.
 
+    The split and ``limit`` are drawn as ``simulate`` draws them, with the training's seed.
+
     Raises:
         InputError: the data set does not fit the program, or cannot be read.
     """
-    from sastdeploy.simulator.simulate import check_fit
+    from sastdeploy.simulator.simulate import check_fit, training_seed
 
     name = dataset_facts(dataset).name
     for remark in check_fit(program, name):
         click.echo(f"{program.name}: {remark}", err=True)
-    return name, load_data(name, split, data, **program.preprocessing.bins, limit=limit, skip_bad=skip_bad)
+    seed = training_seed(program)
+    return name, load_data(
+        name, split, data, **program.preprocessing.bins, limit=limit, seed=seed, skip_bad=skip_bad
+    )
 
 
 def note_simulated(facts: Dataset, data: str | None) -> bool:

@@ -103,7 +103,7 @@ def joined(
     kind = index_dtype(int(np.prod(shape)))
     index = np.concatenate([np.empty(0, kind), *(index.astype(kind) for _, index, _ in rows)])
     count = np.concatenate([np.empty(0, np.uint8), *(count for _, _, count in rows)])
-    return Frames(shape, time_bins, indptr, index, count)
+    return Frames._own(shape, time_bins, indptr, index, count)
 
 
 def find_scale(frames: Frames) -> int:

@@ -34,8 +34,8 @@ _Number = TypeVar("_Number", bound=np.generic)
 class Frames:
     """Event counts of N recordings in T bins, stored sparsely (compressed rows, one row per recording and bin).
 
-    Checked once, when made; nobody checks again. The arrays are kept as read-only views in the types named here, so
-    only what is given in another type is copied.
+    Checked once, when made; nobody checks again. So nobody can change them afterwards: arrays are copied and kept
+    read-only, but for what lies in read-only memory already, such as a file that is mapped for reading.
 
     Args:
         shape: ``(P, H, W)`` of one frame; inputs are numbered in C order.
@@ -56,7 +56,20 @@ class Frames:
     count: NDArray[np.uint8]
 
     def __post_init__(self) -> None:
-        self._keep(*_checked(self.shape, self.time_bins, self.indptr, self.index, self.count))
+        shape, time_bins, *arrays = _checked(self.shape, self.time_bins, self.indptr, self.index, self.count)
+        self._keep(shape, time_bins, *(unchanging(array) for array in arrays))
+
+    @classmethod
+    def _own(
+        cls,
+        shape: tuple[int, int, int],
+        time_bins: int,
+        indptr: NDArray[np.int64],
+        index: Index,
+        count: NDArray[np.uint8],
+    ) -> Frames:
+        """Return checked frames that keep these very arrays, which nobody else holds."""
+        return cls._trusted(*_checked(shape, time_bins, indptr, index, count))
 
     @classmethod
     def _trusted(
@@ -76,9 +89,9 @@ class Frames:
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "time_bins", time_bins)
         for name, array in zip(("indptr", "index", "count"), arrays):
-            view = array.view()
-            view.flags.writeable = False
-            object.__setattr__(self, name, view)
+            array.flags.writeable = False
+            # Of a view of a read-only array nobody can make a writable one.
+            object.__setattr__(self, name, array.view())
 
     def __len__(self) -> int:
         return (len(self.indptr) - 1) // self.time_bins
@@ -141,7 +154,7 @@ class Frames:
         flat = counts.reshape(counts.shape[0] * counts.shape[1], int(np.prod(counts.shape[2:])))
         rows, index = np.nonzero(flat)
         indptr = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=len(flat)))))
-        return cls(
+        return cls._own(
             (int(counts.shape[2]), int(counts.shape[3]), int(counts.shape[4])),
             int(counts.shape[1]),
             indptr,
@@ -191,6 +204,18 @@ def _checked(
     )
 
 
+def unchanging(array: NDArray[_Number]) -> NDArray[_Number]:
+    """Return the values in memory that nobody can write to: ``array`` itself where it lies in such memory, else a copy."""
+    memory: Any = array
+    while isinstance(memory, np.ndarray) and not memory.flags.writeable:
+        memory = memory.base
+    if not isinstance(memory, np.ndarray) and memory is not None and memoryview(memory).readonly:
+        return array
+    copied = array.copy()
+    copied.flags.writeable = False
+    return copied.view()
+
+
 def _is_size(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= 1
 
@@ -228,7 +253,7 @@ def _by(shape: tuple[int, ...]) -> str:
 
 @dataclass(frozen=True)
 class LabelledFrames:
-    """Frames with their classes and where each came from.
+    """Frames with their classes and where each came from; checked once, when made, and not to be changed afterwards.
 
     Args:
         frames: N recordings.
@@ -242,6 +267,9 @@ class LabelledFrames:
         sensor_size: ``(W, H, P)`` of the sensor; None where the frames have its size.
         window_us: events that came later after a recording's start were left out; None: none were.
         binning, events_per_bin: how recordings were divided into bins, as in `sastdeploy.Preprocessing`.
+
+    Raises:
+        InputError: labels, groups, names or seconds are not one per recording, of another type, or outside their range.
     """
 
     frames: Frames
@@ -256,6 +284,25 @@ class LabelledFrames:
     window_us: int | None = None
     binning: str = "duration"
     events_per_bin: int | None = None
+
+    def __post_init__(self) -> None:
+        recordings, classes = len(self.frames), tuple(self.classes)
+        labels = _per_recording("labels", self.labels, recordings, "iu")
+        if labels.size and not 0 <= labels.min() <= labels.max() < len(classes):
+            raise InputError(
+                f"labels: {labels.min()} to {labels.max()}, outside 0 to {len(classes) - 1} of {len(classes)} classes."
+            )
+        if len(self.names) != recordings:
+            raise InputError(f"names: expected {recordings}, one per recording, found {len(self.names)}.")
+        object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "groups", _per_recording("groups", self.groups, recordings, "iu"))
+        object.__setattr__(self, "names", tuple(self.names))
+        object.__setattr__(self, "classes", classes)
+        if self.seconds is not None:
+            seconds = _per_recording("seconds", self.seconds, recordings, "iuf")
+            if not (np.isfinite(seconds) & (seconds >= 0)).all():
+                raise InputError("seconds: a recording's duration is no finite number from 0.")
+            object.__setattr__(self, "seconds", seconds)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -278,21 +325,14 @@ class LabelledFrames:
             counts = np.random.default_rng(0).poisson(0.2, (60, 10, 2, 8, 8))
             data = LabelledFrames.from_dense(counts, np.arange(60) % 3, ["left", "right", "none"])
         """
-        frames, labels = Frames.from_dense(counts), np.asarray(labels)
-        if labels.shape != (len(frames),) or labels.dtype.kind not in "iu":
-            raise InputError(
-                f"labels: expected integers [{len(frames)}], one per recording, found {labels.dtype} {list(labels.shape)}."
-            )
-        if labels.size and not 0 <= labels.min() <= labels.max() < len(classes):
-            raise InputError(
-                f"labels: {labels.min()} to {labels.max()}, outside 0 to {len(classes) - 1} of {len(classes)} classes."
-            )
+        frames = Frames.from_dense(counts)
+        numbers = _per_recording("labels", labels, len(frames), "iu")
         digest = hashlib.sha256(repr((frames.shape, frames.time_bins)).encode())
-        for part in (frames.indptr, frames.index, frames.count, labels.astype(np.int64)):
+        for part in (frames.indptr, frames.index, frames.count, numbers):
             digest.update(np.ascontiguousarray(part).tobytes())
         return cls(
             frames,
-            labels.astype(np.int64),
+            numbers,
             np.arange(len(frames)),
             tuple(f"recording {n}" for n in range(len(frames))),
             tuple(classes),
@@ -322,3 +362,14 @@ def frames_of(recordings: Frames | LabelledFrames | NDArray[np.integer]) -> Fram
 def index_dtype(inputs: int) -> type[np.unsignedinteger]:
     """Return the smallest of uint16 and uint32 that numbers ``inputs`` inputs."""
     return np.uint16 if inputs <= 1 << 16 else np.uint32
+
+
+def _per_recording(name: str, values: Any, recordings: int, kinds: str) -> NDArray[Any]:
+    """Return one number per recording, int64 or float64, that nobody can change."""
+    array = np.asarray(values)
+    if array.shape != (recordings,) or (array.dtype.kind not in kinds and array.size):
+        numbers = "numbers" if "f" in kinds else "integers"
+        raise InputError(
+            f"{name}: expected {numbers} [{recordings}], one per recording, found {array.dtype} {list(array.shape)}."
+        )
+    return unchanging(array.astype(np.float64 if "f" in kinds else np.int64))

@@ -244,7 +244,7 @@ def simulate_dataset(
         **program.preprocessing.bins,
         root=root,
         limit=limit,
-        seed=_training_seed(program),
+        seed=training_seed(program),
         skip_bad=skip_bad,
         say=say,
         progress=binning,
@@ -273,7 +273,7 @@ def simulate_dataset(
     return DatasetRun(program, labelled, result, {**summary, "limit": limit})
 
 
-def _training_seed(program: Program) -> int:
+def training_seed(program: Program) -> int:
     """Return the seed that its network was trained with; 0 for a program that does not tell of a training."""
     training = program.provenance.get("training")
     seed = training.get("seed") if isinstance(training, dict) else None

@@ -131,7 +131,7 @@ def _parts(checkpoint: Checkpoint, data: LabelledFrames) -> list[tuple[Tensor, T
     return [
         (
             frame_values(data.frames, slice(start, start + size), checkpoint.preprocessing, torch.float64),
-            torch.from_numpy(np.asarray(data.labels[start : start + size])),
+            torch.from_numpy(data.labels[start : start + size].copy()),
         )
         for start in range(0, len(data), size)
     ]
