@@ -1,15 +1,18 @@
-"""The table of docs/import.md: files and spikes that frameworks wrote themselves, read here and compared spike by spike."""
+"""The table of docs/import.md: files that frameworks wrote themselves, read here and compared spike by spike, and `frameworks.json`."""
 
 from __future__ import annotations
 
 import gzip
+import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sastdeploy import Framing, from_nir
 from sastdeploy.exchange.recorded import check_recorded
 
+RECORD = Path(__file__).parent / "frameworks.json"
 FILES = Path(__file__).parents[1] / "tests" / "fixtures" / "nir"
 
 
@@ -19,6 +22,7 @@ class Row:
 
     file: str
     framework: str
+    version: str
     neurons: str
     dialect: str
     lost: str
@@ -27,21 +31,23 @@ class Row:
 _SNNTORCH = "dt, spike test, reset and its delay"
 _NORSE = "dt, spike test, v_reset"
 ROWS = (
-    Row("snntorch_leaky", "snnTorch 1.0.0", "`Leaky`", "snntorch", _SNNTORCH),
-    Row("snntorch_synaptic", "snnTorch 1.0.0", "`Synaptic`", "snntorch", _SNNTORCH),
+    Row("snntorch_leaky", "snnTorch", "1.0.0", "`Leaky`", "snntorch", _SNNTORCH),
+    Row("snntorch_synaptic", "snnTorch", "1.0.0", "`Synaptic`", "snntorch", _SNNTORCH),
     Row(
         "spikingjelly_lif",
-        "SpikingJelly 2.0.0",
+        "SpikingJelly",
+        "2.0.0",
         "`IFNode`, `LIFNode`, `ParametricLIFNode`",
         "spikingjelly",
         "dt, spike test",
     ),
-    Row("spikingjelly_cuba", "SpikingJelly 2.0.0", "`CUBALIFNode`", "spikingjelly", "dt, spike test"),
-    Row("norse_box", "Norse 1.1.0", "`LIFBoxCell`, `IAFCell`", "norse", _NORSE),
-    Row("norse_lif", "Norse 1.1.0", "`LIFCell`", "norse", f"{_NORSE}, gain of the current"),
+    Row("spikingjelly_cuba", "SpikingJelly", "2.0.0", "`CUBALIFNode`", "spikingjelly", "dt, spike test"),
+    Row("norse_box", "Norse", "1.1.0", "`LIFBoxCell`, `IAFCell`", "norse", _NORSE),
+    Row("norse_lif", "Norse", "1.1.0", "`LIFCell`", "norse", f"{_NORSE}, gain of the current"),
     Row(
         "sinabs_lif",
-        "sinabs 3.1.3",
+        "sinabs",
+        "3.1.3",
         "`LIF`, `IAF` (`SingleSpike`)",
         "sinabs",
         "spike test, reset, spikes a step, `min_v_mem`, `norm_input`",
@@ -50,10 +56,10 @@ ROWS = (
 
 
 def compatibility() -> str:
-    """Return the table in Markdown, from running every file."""
+    """Return the table in Markdown, from running every file, and from what `frameworks.py` measured."""
     lines = [
-        "| framework | neurons | written by nir | layers | spikes | equal | ties | what the file does not hold |",
-        "|---|---|---|---|---|---|---|---|",
+        "| framework | version | neurons | direction | layers | spikes | equal | ties | what is lost on the way |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     with tempfile.TemporaryDirectory() as folder:
         for row in ROWS:
@@ -62,12 +68,32 @@ def compatibility() -> str:
             framing = Framing(time_bins=12)
             network = from_nir(path, dialect=row.dialect, spikes_per_step="one", framing=framing)
             checked = check_recorded(network, FILES / f"{row.file}.npz")
-            version = network.provenance["nir_version"]
-            lines.append(
-                f"| {row.framework} | {row.neurons} | {version} | {checked['layers']} | {checked['spikes']} | all | "
-                f"{checked['ties']} | {row.lost} |"
-            )
+            direction = f"in, file of nir {network.provenance['nir_version']}"
+            lines.append(_line(row.framework, row.version, row.neurons, direction, row.lost, checked))
+    for live in json.loads(RECORD.read_text("utf-8")):
+        lost = live.get("lost", "nothing")
+        lines.append(
+            _line(live["framework"], live["version"], live["neurons"], live["direction"], lost, live)
+        )
     return "\n".join(lines) + "\n"
+
+
+def _line(
+    framework: str, version: str, neurons: str, direction: str, lost: str, checked: dict[str, Any]
+) -> str:
+    equal = "all" if checked["differences"] == 0 else f"no, {checked['differences']} differ"
+    cells = (
+        framework,
+        version,
+        neurons,
+        direction,
+        checked["layers"],
+        checked["spikes"],
+        equal,
+        checked["ties"],
+        lost,
+    )
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def import_page() -> str:

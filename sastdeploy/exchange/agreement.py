@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,32 +9,59 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from sastdeploy.compiler.ir.graph import Graph, stages
 from sastdeploy.compiler.ir.nodes import Lif, RecordedSpikes, run_lif
 from sastdeploy.errors import InputError
 from sastdeploy.exchange.parts import Array
+from sastdeploy.exchange.running import outputs_of
 
 _STEPS, _SAMPLES = 12, 4
 DOUBLE, SINGLE, NO_TIES = 2.0**-40, 2.0**-20, -1.0
 """Shares of threshold and largest current within which float64, or float32, may take a membrane to either side."""
 SUSPICIOUS = 5
+_APART = 1e-6
+"""Share of the largest membrane by which a decay that float32 holds may take a membrane elsewhere."""
 
 
 def require_agreement(
     graph: Graph, net: nn.Module, neurons: Sequence[nn.Module], shape: tuple[int, ...]
 ) -> dict[str, Any]:
-    """Return how many spikes of how many layers were compared; all agree, ties aside.
+    """Return how many spikes of how many layers were compared; all agree, ties aside, and so do membranes that are read.
 
     Both run in float64 on the same random values from 0 to 3, the module as a copy in evaluation mode.
 
+    Args:
+        neurons: the modules that spike, first to last, and the one whose membranes are read, where there is one.
+
     Raises:
         InputError: the first difference: layer, step, neuron, both values, the membrane, and the likely cause.
+        CompileError: the module itself does not take such values.
     """
     x = np.random.default_rng(0).integers(0, 4, (_SAMPLES, _STEPS, *shape)).astype(np.float64)
-    return require_spikes(graph, x, _spikes_of(net, neurons, x), "the module", DOUBLE)
+    theirs = outputs_of(net, neurons, x)
+    spiking = len(lifs(graph))
+    checked = require_spikes(graph, x, theirs[:spiking], "the module", DOUBLE)
+    for wanted in theirs[spiking:]:
+        checked["membranes"] = _require_membranes(graph, x, theirs[:spiking], wanted)
+    return checked
+
+
+def _require_membranes(graph: Graph, x: Array, spikes: Sequence[Array], wanted: Array) -> int:
+    """Return how many membranes of the last layer were compared, for spikes as the module's layers sent them."""
+    _, _, _, read = _run(graph, x, spikes, DOUBLE)
+    wanted = wanted.reshape(read.shape)
+    apart = np.abs(read - wanted) > _APART * max(1.0, float(np.abs(wanted).max()))
+    if apart.any():
+        step = int(np.argmax(apart.any((0, 2, 3, 4))))
+        sample, *place = np.argwhere(apart[:, step])[0]
+        at = (sample, step, *place)
+        raise InputError(
+            f"{graph.nodes[-2].name}: the first difference is at step {step}, neuron {[int(i) for i in place]}: the graph has a "
+            f"membrane of {read[at]:.9g}, the module {wanted[at]:.9g}. Look at decay, gain and start."
+        )
+    return int(wanted.size)
 
 
 def require_spikes(
@@ -48,9 +74,9 @@ def require_spikes(
     are differences: rounding would take some to the other side.
     """
     names = [neurons.name for neurons in lifs(graph)]
-    ours, membranes, ties = _run(graph, x, theirs, rounding)
+    ours, membranes, ties, _ = _run(graph, x, theirs, rounding)
     if ties >= SUSPICIOUS and _agrees(_with_other_test(graph), x, theirs):
-        ours, membranes, ties = _run(graph, x, theirs, NO_TIES)
+        ours, membranes, ties, _ = _run(graph, x, theirs, NO_TIES)
     for name, spikes, membrane, wanted in zip(names, ours, membranes, theirs):
         wanted = wanted.reshape(spikes.shape)
         if np.array_equal(spikes, wanted):
@@ -76,13 +102,13 @@ def lifs(graph: Graph) -> list[Lif]:
 
 def _run(
     graph: Graph, x: Array, theirs: Sequence[Array], rounding: float
-) -> tuple[list[Array], list[Array], int]:
-    """Return spikes and membranes of every LIF node for values that stand behind the input node, and how many ties."""
+) -> tuple[list[Array], list[Array], int, Array]:
+    """Return spikes and membranes of every LIF node for values that stand behind the input node, how many ties, and what is read."""
     values: Any = x.reshape(*x.shape[:2], *graph.input.shape)
     spikes: list[Array] = []
     membranes: list[Array] = []
     ties, by_name = 0, {neurons.name: neurons for neurons in lifs(graph)}
-    for node in graph.nodes[1:]:
+    for node in graph.nodes[1:-1]:
         neurons = by_name.get(node.name)
         if neurons is None:
             values, _ = node.meaning(values)
@@ -93,39 +119,12 @@ def _run(
         spikes.append(values)
         membranes.append(membrane)
         ties += recorded.ties
-    return spikes, membranes, ties
-
-
-def _spikes_of(net: nn.Module, neurons: Sequence[nn.Module], x: Array) -> list[Array]:
-    """Return the spikes of every neuron module ``[N, T, ...]``, from a fresh state."""
-    double, twins = copy.deepcopy((net, list(neurons)))
-    double.double().eval()
-    sent: list[list[Array]] = [[] for _ in twins]
-
-    def keep(rows: list[Array]) -> Any:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
-            spikes, *others = output if isinstance(output, tuple) else (output,)
-            rows.append(spikes.detach().double().numpy())
-            # snnTorch's spikes are float32 always, which the next layer would refuse.
-            return (spikes.double(), *others) if isinstance(output, tuple) else spikes.double()
-
-        return hook
-
-    for twin, rows in zip(twins, sent):
-        twin.register_forward_hook(keep(rows))
-        for fresh in ("reset_mem", "reset"):
-            if hasattr(twin, fresh):
-                getattr(twin, fresh)()
-                break
-    with torch.no_grad():
-        for t in range(x.shape[1]):
-            double(torch.from_numpy(x[:, t]))
-    return [np.stack(rows, 1) for rows in sent]
+    return spikes, membranes, ties, values
 
 
 def _agrees(graph: Graph, x: Array, theirs: Sequence[Array]) -> bool:
     """Return whether the graph sends their spikes, without a tie."""
-    ours, _, _ = _run(graph, x, theirs, NO_TIES)
+    ours, _, _, _ = _run(graph, x, theirs, NO_TIES)
     return all(np.array_equal(a, b.reshape(a.shape)) for a, b in zip(ours, theirs))
 
 

@@ -71,6 +71,10 @@ def leaky_with_current(
     return replace(neurons, gain=neurons.gain * gain, current_alpha=kept, computed=computed)
 
 
+SILENT = {"v_threshold": np.full(1, np.inf), "v_reset": np.zeros(1)}
+"""A threshold that nothing reaches, and a start."""
+
+
 def unread(rules: Dialect) -> Dialect:
     """Return a dialect for neurons that neither spike nor are reset."""
     return replace(rules, reset="none", spikes_per_step="one", clamp=None)

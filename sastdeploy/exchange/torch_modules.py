@@ -1,4 +1,4 @@
-"""from_module: a live torch network of snnTorch, SpikingJelly or plain layers as a network that `compile` takes."""
+"""from_module: a live torch network of snnTorch, SpikingJelly, Norse, sinabs or plain layers as one that `compile` takes."""
 
 from __future__ import annotations
 
@@ -11,53 +11,70 @@ import torch
 from torch import nn
 
 from sastdeploy.compiler.imported import ImportedNetwork
-from sastdeploy.errors import CompileError
+from sastdeploy.errors import CompileError, InputError
+from sastdeploy.exchange import norse_neurons, sinabs_neurons
 from sastdeploy.exchange import parts as p
 from sastdeploy.exchange.agreement import require_agreement
 from sastdeploy.exchange.dialects import dialect
 from sastdeploy.exchange.framing import Framing, network_of
 from sastdeploy.exchange.leaks import integrating, leaky, leaky_with_current, snapped
-from sastdeploy.exchange.parts import Array, Pair, Part, floats
+from sastdeploy.exchange.parts import Pair, Part, floats
+from sastdeploy.exchange.running import takes_time
+from sastdeploy.exchange.torch_arrays import array_of, home_of
 from sastdeploy.provenance import versions
 
 
 def from_module(
-    net: nn.Module, example: torch.Tensor, *, framing: Framing | None = None, name: str = "network"
+    net: nn.Module,
+    example: torch.Tensor,
+    *,
+    framing: Framing | None = None,
+    name: str = "network",
+    readout: str | None = None,
 ) -> ImportedNetwork:
     """Return the network of a live module, whose spikes are its own: both are run on random inputs and compared.
 
     Takes an ``nn.Sequential``, nested ones too, of Linear, Conv1d, Conv2d, BatchNorm (folded), AvgPool2d, Flatten, Dropout and
-    Identity (left out), snnTorch's Leaky and Synaptic, and SpikingJelly's IFNode, LIFNode, ParametricLIFNode, CUBALIFNode and
-    layers of one step.
+    Identity (left out), snnTorch's Leaky and Synaptic, SpikingJelly's IFNode, LIFNode, ParametricLIFNode, CUBALIFNode and layers
+    of one step; a ``SequentialState`` with Norse's LIFCell, LIFBoxCell, IAFCell, LICell and LIBoxCell; and sinabs' LIF, IAF,
+    ExpLeak and SumPool2d, squeezed or not, that send one spike a step.
 
     Args:
-        example: one step's input, batch first; its shape is what counts. framing: as in `from_nir`.
+        example: one step's input, batch first; its shape is what counts. framing, readout: as in `from_nir`.
 
     Raises:
         CompileError: it holds what no engine computes: every reason, each with the module's name.
-        InputError: spikes differ: layer, step, neuron, both values, and the likely cause.
+        InputError: spikes, or membranes that are read, differ: layer, step, neuron, both values, and the likely cause.
 
     Example::
 
         network = from_module(net, torch.zeros(1, 2, 34, 34), framing=Framing(time_bins=10))
     """
+    if readout not in (None, "last", "max"):
+        raise InputError(f"readout '{readout}': unknown. Allowed: last, max.")
     modules = list(_modules(net, ""))
-    parts: list[Part] = []
+    parts: list[Part] = [*norse_neurons.without_state(net)]
+    axes = 2 if takes_time(net) else 1
+    watched: list[nn.Module] = []
     for where, module in modules:
-        _add(parts, where, module)
+        _add(parts, where, module, axes)
+        if parts and isinstance(parts[-1], (p.Neurons, p.Integrators)) and parts[-1].name == where:
+            watched.append(module)
     shape = tuple(int(size) for size in example.shape[1:])
     if not 1 <= len(shape) <= 3:
         raise CompileError(
             f"{name}: the example has shape {tuple(example.shape)}; needs a batch and one to three axes."
         )
-    network = network_of(name, parts, shape, framing or Framing())
-    neurons = [module for where, module in modules if isinstance(_part(where, module), p.Neurons)]
-    checked = require_agreement(network.graph, net, neurons, shape)
+    network = network_of(name, parts, shape, framing or Framing(), readout)
+    checked = require_agreement(network.graph, net, watched, shape)
     provenance = {"format": "torch module", "checked": checked, "versions": versions("numpy", "torch")}
     return replace(network, provenance=provenance)
 
 
 def _modules(module: nn.Module, where: str) -> Iterator[tuple[str, nn.Module]]:
+    if home_of(module) == "sinabs" and type(module).__name__ == "Repeat":
+        yield from _modules(module.module, where)  # type: ignore[arg-type]  # a module by its constructor
+        return
     if not isinstance(module, nn.Sequential):
         yield where or "module", module
         return
@@ -65,7 +82,7 @@ def _modules(module: nn.Module, where: str) -> Iterator[tuple[str, nn.Module]]:
         yield from _modules(inner, f"{where}.{name}" if where else name)
 
 
-def _add(parts: list[Part], where: str, module: nn.Module) -> None:
+def _add(parts: list[Part], where: str, module: nn.Module, axes: int) -> None:
     if isinstance(module, (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity)):
         return
     if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
@@ -77,6 +94,9 @@ def _add(parts: list[Part], where: str, module: nn.Module) -> None:
             return
         parts[-1] = _normalised(last, module)
         return
+    if isinstance(module, nn.Flatten):
+        parts.append(_flatten(where, module, axes))
+        return
     parts.append(_part(where, module))
 
 
@@ -84,7 +104,7 @@ def _part(where: str, module: nn.Module) -> Part:
     for kind, make in _PARTS.items():
         if isinstance(module, kind):
             return make(where, module)
-    home, kind_name = type(module).__module__.split(".")[0], type(module).__name__
+    home, kind_name = home_of(module), type(module).__name__
     neuron = _NEURONS.get((home, kind_name))
     if neuron is None:
         return p.Refused(
@@ -98,17 +118,17 @@ def _part(where: str, module: nn.Module) -> Part:
 
 
 def _linear(where: str, module: Any) -> Part:
-    return p.Linear(where, _array(module.weight), None if module.bias is None else _array(module.bias))
+    return p.Linear(where, array_of(module.weight), None if module.bias is None else array_of(module.bias))
 
 
 def _convolution(where: str, module: Any) -> Part:
     if module.padding_mode != "zeros":
         return p.Refused(where, f"padding '{module.padding_mode}'; engines pad with zeros.")
-    weight = _array(module.weight)
+    weight = array_of(module.weight)
     if isinstance(module, nn.Conv1d):
         weight = weight[:, :, None]
     padding = module.padding if isinstance(module.padding, str) else _sizes(module.padding, 0)
-    bias = None if module.bias is None else _array(module.bias)
+    bias = None if module.bias is None else array_of(module.bias)
     stride, dilation = _sizes(module.stride, 1), _sizes(module.dilation, 1)
     return p.Convolution(where, weight, bias, stride, padding, dilation, int(module.groups))
 
@@ -124,19 +144,26 @@ def _pool(where: str, module: Any) -> Part:
     return p.Pooling(where, _pair(module.kernel_size), _pair(module.stride), _pair(module.padding), True)
 
 
-def _flatten(where: str, module: Any) -> Part:
-    if module.start_dim != 1 or module.end_dim != -1:
+def _sum_pool(where: str, module: Any) -> Part:
+    if module.norm_type != 1 or module.ceil_mode:
+        return p.Refused(where, f"a pool of norm {module.norm_type:g} or with ceil_mode; engines sum.")
+    kernel = _pair(module.kernel_size)
+    return p.Pooling(where, kernel, _pair(module.stride or kernel), (0, 0), False)
+
+
+def _flatten(where: str, module: Any, axes: int) -> Part:
+    if module.start_dim != axes or module.end_dim != -1:
         return p.Refused(where, "flattens some axes; engines flatten all of a step's values.")
     return p.Flattening(where)
 
 
 def _normalised(part: p.Linear | p.Convolution, module: Any) -> p.Linear | p.Convolution:
     """Return the layer with its normalisation, as in evaluation, in its weights."""
-    factor = 1.0 / np.sqrt(_array(module.running_var) + module.eps)
-    shift = -_array(module.running_mean) * factor
+    factor = 1.0 / np.sqrt(array_of(module.running_var) + module.eps)
+    shift = -array_of(module.running_mean) * factor
     if module.affine:
-        gain = _array(module.weight)
-        factor, shift = factor * gain, shift * gain + _array(module.bias)
+        gain = array_of(module.weight)
+        factor, shift = factor * gain, shift * gain + array_of(module.bias)
     bias = shift if part.bias is None else part.bias * factor + shift
     return replace(part, weight=part.weight * factor.reshape(-1, *[1] * (part.weight.ndim - 1)), bias=bias)
 
@@ -151,14 +178,14 @@ def _leaky(where: str, module: Any) -> Part:
         reasons.append("a quantized state, which no engine computes.")
     if float(torch.as_tensor(getattr(module, "graded_spikes_factor", 1.0)).reshape(-1)[0]) != 1.0:
         reasons.append("graded spikes, which no engine computes.")
-    current = snapped(_array(module.alpha)) if hasattr(module, "alpha") else None
+    current = snapped(array_of(module.alpha)) if hasattr(module, "alpha") else None
     if current is not None and module.reset_mechanism == "zero":
         reasons.append(
             "reset to zero behind a synaptic current drops a step's current too, which no engine computes."
         )
     if reasons:
         return p.Refused(where, " ".join(reasons))
-    beta = snapped(_array(module.beta))
+    beta = snapped(array_of(module.beta))
     if not ((beta > 0) & (beta <= 1)).all():
         return p.Refused(where, f"beta from {beta.min():g} to {beta.max():g}, outside (0, 1].")
     if current is not None and not ((current >= 0) & (current <= 1)).all():
@@ -168,7 +195,7 @@ def _leaky(where: str, module: Any) -> Part:
     if current is not None:
         computed += f", current decay = alpha = {current.min():g} to {current.max():g}"
     return p.Neurons(
-        where, beta, one, zero, _array(module.threshold), ">", module.reset_mechanism, 1, computed, current
+        where, beta, one, zero, array_of(module.threshold), ">", module.reset_mechanism, 1, computed, current
     )
 
 
@@ -180,7 +207,7 @@ def _node(where: str, module: Any) -> Part:
     threshold = floats(module.v_threshold)
     if type(module).__name__ == "IFNode":
         return integrating(where, rules, r=np.ones(1), v_threshold=threshold, v_reset=rest)
-    tau = 1.0 / _array(module.w.sigmoid()) if hasattr(module, "w") else floats(module.tau)
+    tau = 1.0 / array_of(module.w.sigmoid()) if hasattr(module, "w") else floats(module.tau)
     r = np.ones(1) if module.decay_input else tau
     return leaky(where, rules, tau=tau, r=r, v_leak=rest, v_threshold=threshold, v_reset=rest)
 
@@ -197,11 +224,6 @@ def _cuba_node(where: str, module: Any) -> Part:
     )  # fmt: skip
 
 
-def _array(value: Any) -> Array:
-    tensor = torch.as_tensor(value).detach().cpu()
-    return floats(tensor.to(torch.float64).numpy())
-
-
 def _pair(value: Any) -> Pair:
     return (int(value[0]), int(value[1])) if isinstance(value, tuple) else (int(value), int(value))
 
@@ -211,7 +233,7 @@ _PARTS: dict[type[nn.Module], Callable[[str, Any], Part]] = {
     nn.Conv1d: _convolution,
     nn.Conv2d: _convolution,
     nn.AvgPool2d: _pool,
-    nn.Flatten: _flatten,
+    nn.LPPool2d: _sum_pool,
 }
 _NEURONS: dict[tuple[str, str], Callable[[str, Any], Part]] = {
     ("snntorch", "Leaky"): _leaky,
@@ -220,4 +242,6 @@ _NEURONS: dict[tuple[str, str], Callable[[str, Any], Part]] = {
     ("spikingjelly", "IFNode"): _node,
     ("spikingjelly", "LIFNode"): _node,
     ("spikingjelly", "ParametricLIFNode"): _node,
+    **norse_neurons.NEURONS,
+    **sinabs_neurons.NEURONS,
 }

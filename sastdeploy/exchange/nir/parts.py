@@ -10,7 +10,7 @@ import numpy as np
 from sastdeploy.errors import CompileError
 from sastdeploy.exchange import parts as p
 from sastdeploy.exchange.dialects import Dialect
-from sastdeploy.exchange.leaks import integrating, integrators, leaky, leaky_with_current, unread
+from sastdeploy.exchange.leaks import SILENT, integrating, integrators, leaky, leaky_with_current, unread
 from sastdeploy.exchange.parts import Pair, floats
 
 Fields = dict[str, Any]
@@ -101,23 +101,19 @@ def _cuba_lif(name: str, node: Fields, rules: Dialect) -> p.Part:
     return leaky_with_current(name, rules, **_leak_and_current(node), **_spiking(node))
 
 
-_SILENT = {"v_threshold": np.full(1, np.inf), "v_reset": np.zeros(1)}
-"""A threshold that nothing reaches, and a start."""
-
-
 def _i(name: str, node: Fields, rules: Dialect) -> p.Part:
-    made = integrating(name, unread(rules), r=floats(node["r"]), **_SILENT)
+    made = integrating(name, unread(rules), r=floats(node["r"]), **SILENT)
     return integrators(made, rules, np.zeros(1))
 
 
 def _li(name: str, node: Fields, rules: Dialect) -> p.Part:
     fields = _leak(node)
-    return integrators(leaky(name, unread(rules), **fields, **_SILENT), rules, fields["v_leak"])
+    return integrators(leaky(name, unread(rules), **fields, **SILENT), rules, fields["v_leak"])
 
 
 def _cuba_li(name: str, node: Fields, rules: Dialect) -> p.Part:
     fields = _leak_and_current(node)
-    return integrators(leaky_with_current(name, unread(rules), **fields, **_SILENT), rules, fields["v_leak"])
+    return integrators(leaky_with_current(name, unread(rules), **fields, **SILENT), rules, fields["v_leak"])
 
 
 def _leak(node: Fields) -> dict[str, p.Array]:

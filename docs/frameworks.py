@@ -1,0 +1,195 @@
+"""Networks of the frameworks themselves, live, beside ours: `docs/frameworks.json`, which docs/import.md shows.
+
+python docs/frameworks.py          measure with every framework that is installed, and keep the other rows
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from exported import exact_program, recordings, spikes_of
+from torch import nn
+
+from sastdeploy import export_nir, from_module
+
+RECORD = Path(__file__).parent / "frameworks.json"
+Row = dict[str, Any]
+
+
+def body(first: nn.Module, second: nn.Module) -> nn.Sequential:
+    """Return a small network around two layers of neurons, both of which spike."""
+    torch.manual_seed(3)
+    last = nn.Linear(64, 5)
+    last.weight.data *= 4
+    last.bias.data += 0.5
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1), first, nn.AvgPool2d(2), nn.Flatten(), last, second
+    )
+
+
+def _snntorch(kind: str, **changes: Any) -> nn.Module:
+    import snntorch
+
+    make = getattr(snntorch, kind)
+    return body(*[make(beta=beta, threshold=0.4, init_hidden=True, **changes) for beta in (0.9, 0.8)])
+
+
+def _spikingjelly(first: str, second: str, **changes: Any) -> nn.Module:
+    from spikingjelly.activation_based import neuron
+
+    made = [getattr(neuron, kind)(v_threshold=0.4, **changes) for kind in (first, second)]
+    return body(*made)
+
+
+def _norse(first: str, second: str) -> nn.Module:
+    import norse.torch
+
+    cells = [getattr(norse.torch, kind) for kind in (first, second)]
+    threshold = torch.tensor(0.2)
+    parameters = {
+        "IAFCell": norse.torch.IAFParameters(v_th=threshold),
+        "LIFBoxCell": norse.torch.LIFBoxParameters(v_th=threshold),
+        "LIFCell": norse.torch.LIFParameters(v_th=threshold),
+    }
+    made = [cell(parameters[cell.__name__]) if cell.__name__ in parameters else cell() for cell in cells]
+    return norse.torch.SequentialState(*body(*made))
+
+
+def _sinabs(second: str, **changes: Any) -> nn.Module:
+    import sinabs.layers
+    from sinabs.activation import SingleSpike
+
+    one = {"spike_fn": SingleSpike, "spike_threshold": torch.tensor(0.2), "batch_size": 1}
+    first = sinabs.layers.LIFSqueeze(tau_mem=10.0, **one, **changes)
+    if second == "IAFSqueeze":
+        return body(first, sinabs.layers.IAFSqueeze(**one))
+    return body(first, sinabs.layers.ExpLeakSqueeze(tau_mem=6.0, batch_size=1))
+
+
+LIVE: tuple[tuple[str, str, str, Callable[[], nn.Module]], ...] = (
+    ("snnTorch", "snntorch", "`Leaky`", lambda: _snntorch("Leaky")),
+    ("snnTorch", "snntorch", "`Synaptic`", lambda: _snntorch("Synaptic", alpha=0.7)),
+    ("SpikingJelly", "spikingjelly", "`LIFNode`, `IFNode`, soft reset", lambda: _spikingjelly("LIFNode", "IFNode", v_reset=None)),
+    ("SpikingJelly", "spikingjelly", "`ParametricLIFNode`", lambda: _spikingjelly("ParametricLIFNode", "ParametricLIFNode")),
+    ("SpikingJelly", "spikingjelly", "`CUBALIFNode`", lambda: _spikingjelly("CUBALIFNode", "CUBALIFNode", c_decay=0.6, v_decay=0.75)),
+    ("Norse", "norse", "`LIFBoxCell`, `IAFCell`", lambda: _norse("LIFBoxCell", "IAFCell")),
+    ("Norse", "norse", "`LIFCell`", lambda: _norse("LIFCell", "LIFCell")),
+    ("Norse", "norse", "`LIFCell`, `LICell` read", lambda: _norse("LIFCell", "LICell")),
+    ("Norse", "norse", "`LIFBoxCell`, `LIBoxCell` read", lambda: _norse("LIFBoxCell", "LIBoxCell")),
+    ("sinabs", "sinabs", "`LIF`, `IAF` (`SingleSpike`)", lambda: _sinabs("IAFSqueeze")),
+    ("sinabs", "sinabs", "`LIF` with `tau_syn`, `ExpLeak` read", lambda: _sinabs("ExpLeakSqueeze", tau_syn=5.0)),
+)  # fmt: skip
+"""Frameworks, their packages, the neurons, and a network of them that `from_module` reads."""
+
+
+def _in_snntorch(graph: Any) -> nn.Module:
+    from snntorch.import_nir import import_from_nir
+
+    return import_from_nir(graph)  # type: ignore[no-any-return]
+
+
+def _in_spikingjelly(graph: Any) -> nn.Module:
+    from spikingjelly.activation_based.nir_exchange import import_from_nir
+
+    return import_from_nir(graph)  # type: ignore[no-any-return]
+
+
+def _in_norse(graph: Any) -> nn.Module:
+    import norse.torch
+
+    return norse.torch.from_nir(graph, dt=1e-4, ignore_warnings=True)
+
+
+def _in_sinabs(graph: Any) -> nn.Module:
+    from sinabs.nir import from_nir
+
+    return from_nir(graph, batch_size=1)  # type: ignore[no-any-return]
+
+
+OUT: tuple[tuple[str, str, tuple[str, str, int], str, Callable[[Any], nn.Module]], ...] = (
+    ("snnTorch", "snntorch", (">", "zero", 1), "resets to zero, a step later, whatever the file says", _in_snntorch),
+    ("SpikingJelly", "spikingjelly", (">=", "zero", 0), "resets to `v_reset`, at once", _in_spikingjelly),
+    ("Norse", "norse", (">", "zero", 0), "takes `r` for 1", _in_norse),
+    ("sinabs", "sinabs", (">=", "subtract", 0), "takes `tau` for a number of steps, and sends several spikes a step", _in_sinabs),
+)  # fmt: skip
+"""Frameworks, their packages, the spike test, reset and delay that are theirs, what they read otherwise, and their reader."""
+
+
+def measured() -> Iterator[Row]:
+    """Yield the row of every network and exported file whose framework is installed."""
+    for framework, package, neurons, make in LIVE:
+        if number := _version(package):
+            checked = from_module(make(), torch.zeros(1, 2, 8, 8)).provenance["checked"]
+            yield {
+                "framework": framework, "version": number, "neurons": neurons, "direction": "in, live module", **checked,
+            }  # fmt: skip
+    for framework, package, rules, lost, read in OUT:
+        if number := _version(package):
+            yield {
+                "framework": framework, "version": number, "neurons": "of a program, `LIF`", "direction": "out, `export --to nir`",
+                "lost": lost, **_read_by(rules, read),
+            }  # fmt: skip
+
+
+def _read_by(rules: tuple[str, str, int], read: Callable[[Any], nn.Module]) -> Row:
+    """Return how many of a program's spikes a framework sends, that reads its NIR file."""
+    import nir
+
+    program = exact_program(*rules)
+    counts = recordings(program)
+    with tempfile.TemporaryDirectory() as folder:
+        net = read(nir.read(str(export_nir(program, Path(folder) / "p.nir", counts).path)))
+    spikes = differences = 0
+    for sample, own in zip(counts, spikes_of(program, counts)):
+        for layer, theirs in own.items():
+            sent = _sent(net, layer, sample)
+            spikes += int(theirs.sum())
+            differences += int((sent != theirs).sum())
+    return {
+        "layers": 2, "recordings": len(counts), "steps": counts.shape[1], "spikes": spikes, "differences": differences, "ties": 0,
+    }  # fmt: skip
+
+
+def _sent(net: nn.Module, layer: str, sample: np.ndarray) -> np.ndarray:
+    """Return a layer's spikes ``[T, N]`` of one recording, from a fresh state."""
+    twin = copy.deepcopy(net)
+    module: Any = dict(twin.named_modules())[f"{layer}_lif"]
+    if hasattr(module, "reset_mem"):
+        module.reset_mem()
+    rows: list[np.ndarray] = []
+    module.register_forward_hook(
+        lambda _, inputs, output: rows.append(
+            (output[0] if isinstance(output, tuple) else output).detach().reshape(-1).numpy()
+        )
+    )
+    state = None
+    with torch.no_grad():
+        for step in sample.astype(np.float32):
+            output = twin(torch.from_numpy(step), state)
+            state = output[1] if isinstance(output, tuple) else None
+    return np.stack(rows)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def main() -> None:
+    kept = json.loads(RECORD.read_text("utf-8")) if RECORD.exists() else []
+    rows = {(row["framework"], row["neurons"], row["direction"]): row for row in [*kept, *measured()]}
+    RECORD.write_text(json.dumps(list(rows.values()), indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

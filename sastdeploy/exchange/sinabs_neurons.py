@@ -1,0 +1,109 @@
+"""sinabs' layers as parts of a network: exponential decay, a spike at the threshold, reset at once, from 0."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from sastdeploy.exchange.parts import Array, Integrators, Neurons, Part, Refused
+from sastdeploy.exchange.torch_arrays import array_of, home_of
+
+
+def _lif(where: str, module: Any) -> Part:
+    reset, reasons = _reset(module)
+    if not _one_spike(module.spike_fn):
+        kind = getattr(module.spike_fn, "__name__", type(module.spike_fn).__name__)
+        reasons.insert(
+            0,
+            f"spike_fn {kind}: its neurons may send several spikes in a step, which no engine computes. Build them with "
+            "SingleSpike, or with MaxSpike(1).",
+        )
+    threshold = array_of(module.spike_threshold)
+    if not (threshold > 0).all():
+        reasons.append(f"a threshold of {threshold.min():g}; it must be positive.")
+    state = _state(module, reasons)
+    if reasons:
+        return Refused(where, "\n".join(reasons))
+    alpha, gain, kept, computed = state
+    return Neurons(where, alpha, gain, np.zeros(1), threshold, ">=", reset, 0, computed, kept)
+
+
+def _exp_leak(where: str, module: Any) -> Part:
+    reasons: list[str] = []
+    alpha, gain, kept, computed = _state(module, reasons)
+    if reasons:
+        return Refused(where, "\n".join(reasons))
+    return Integrators(where, alpha, gain, np.zeros(1), computed, kept)
+
+
+def _one_spike(spike_fn: Any) -> bool:
+    if home_of(spike_fn) != "sinabs":
+        return False
+    return (
+        getattr(spike_fn, "__name__", "") == "SingleSpike"
+        or getattr(spike_fn, "max_num_spikes_per_bin", 0) == 1
+    )
+
+
+def _reset(module: Any) -> tuple[str, list[str]]:
+    """Return the kind of reset, and why it is none that engines compute."""
+    rule, threshold = module.reset_fn, array_of(module.spike_threshold)
+    kind = type(rule).__name__
+    if home_of(rule) == "sinabs" and kind == "MembraneSubtract":
+        taken = rule.subtract_value
+        if taken is None or np.all(np.equal(array_of(taken), threshold)):
+            return "subtract", []
+        return "subtract", [
+            f"a reset that subtracts {float(taken):g}, not the threshold, which no engine computes."
+        ]
+    if home_of(rule) == "sinabs" and kind == "MembraneReset":
+        if rule.reset_value == 0:
+            return "zero", []
+        return "zero", [
+            f"MembraneReset({float(rule.reset_value):g}), which sinabs adds in every step, spike or not; engines reset to 0."
+        ]
+    return "none", [f"a reset {kind}; engines compute MembraneSubtract and MembraneReset."]
+
+
+def _state(module: Any, reasons: list[str]) -> tuple[Array, Array, Array | None, str]:
+    """Return decay, gain, the current's decay and how they came about; add to ``reasons`` what no engine computes."""
+    if module.min_v_mem is not None:
+        lowest = float(array_of(module.min_v_mem))
+        reasons.append(f"a membrane clamped at {lowest:g} after the reset, which no engine computes.")
+    alpha = _decay(module, "mem", reasons)
+    kept = _decay(module, "syn", reasons)
+    alpha = np.ones(1) if alpha is None else alpha
+    gain = 1.0 - alpha if module.norm_input else np.ones(1)
+    computed = f"alpha = {_span(alpha)}, gain = {_span(gain)}"
+    if kept is not None:
+        # The current takes its input before it decays.
+        gain, computed = gain * kept, f"{computed}, current decay = current gain = {_span(kept)}"
+    return alpha, gain, kept, computed
+
+
+def _decay(module: Any, state: str, reasons: list[str]) -> Array | None:
+    """Return ``exp(-1 / tau)`` of a state; None where it has none, or does not decay."""
+    value = getattr(module, f"alpha_{state}" if module.train_alphas else f"tau_{state}", None)
+    if value is None:
+        return None
+    value = array_of(value)
+    fits = (value > 0) & (value <= 1) if module.train_alphas else value > 0
+    if not fits.all():
+        what = "alpha" if module.train_alphas else "tau"
+        allowed = "in (0, 1]" if module.train_alphas else "positive"
+        reasons.append(f"{what}_{state} {value.min():g} to {value.max():g}, must be {allowed}.")
+        return np.ones(1)
+    return value if module.train_alphas else np.exp(-1.0 / value)
+
+
+def _span(values: Array) -> str:
+    low, high = float(values.min()), float(values.max())
+    return f"{low:.9g}" if low == high else f"{low:.9g} to {high:.9g}"
+
+
+_KINDS: dict[str, Callable[[str, Any], Part]] = {"LIF": _lif, "IAF": _lif, "ExpLeak": _exp_leak}
+NEURONS: dict[tuple[str, str], Callable[[str, Any], Part]] = {
+    ("sinabs", f"{kind}{form}"): read for kind, read in _KINDS.items() for form in ("", "Squeeze")
+}
