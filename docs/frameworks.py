@@ -30,9 +30,7 @@ def body(first: nn.Module, second: nn.Module) -> nn.Sequential:
     last = nn.Linear(64, 5)
     last.weight.data *= 4
     last.bias.data += 0.5
-    return nn.Sequential(
-        nn.Conv2d(2, 4, 3, padding=1), first, nn.AvgPool2d(2), nn.Flatten(), last, second
-    )
+    return nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), first, nn.AvgPool2d(2), nn.Flatten(), last, second)
 
 
 def _snntorch(kind: str, **changes: Any) -> nn.Module:
