@@ -22,7 +22,7 @@ test: $(READY)  ## the whole test suite, with JOBS processes (2)
 test-oldest: .venv-oldest/.ready  ## a fast part of the tests with the oldest versions that pyproject.toml allows
 	SASTDEPLOY_PROGRAMS=10 .venv-oldest/bin/python -m pytest -q $(OLDEST_TESTS)
 
-lint: $(VENV)/.ready-dev  ## style, types and the two import walls
+lint: $(VENV)/.ready-dev  ## style, types and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

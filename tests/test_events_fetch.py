@@ -10,7 +10,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from sastdeploy.errors import InputError
-from sastdeploy.recordings.catalog import CATALOG, RemoteFile, dataset
+from sastdeploy.recordings.catalog import CATALOG, RemoteFile
+from sastdeploy.recordings.datasets import dataset
 from sastdeploy.recordings.download import fetch
 
 CONTENT = bytes(range(256)) * 4096

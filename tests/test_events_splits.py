@@ -16,9 +16,10 @@ from sastdeploy.errors import InputError
 from sastdeploy.recordings import binning as frames_module
 from sastdeploy.recordings import cache, frames
 from sastdeploy.recordings.binning import bin_events, bin_segments, find_scale
-from sastdeploy.recordings.catalog import CATALOG, dataset
+from sastdeploy.recordings.catalog import CATALOG
 from sastdeploy.recordings.corrupted_frames import corrupted_frames
 from sastdeploy.recordings.corruption import Corruption
+from sastdeploy.recordings.datasets import dataset
 from sastdeploy.recordings.events import EVENT_DTYPE, Segment
 from sastdeploy.recordings.frames import Frames
 from sastdeploy.recordings.splits import load_dataset

@@ -8,7 +8,7 @@ import pytest
 
 from sastdeploy._files import own_process
 from sastdeploy.errors import InputError
-from sastdeploy.recordings.catalog import dataset
+from sastdeploy.recordings.datasets import dataset
 from sastdeploy.recordings.reading import read_recording
 from sastdeploy.recordings.splits import load_dataset
 from tests.event_files import aedat4_bytes, hdf5_bytes

@@ -16,7 +16,8 @@ from sastdeploy.errors import InputError
 from sastdeploy.experiments.spec import load_experiment
 from sastdeploy.networks.checkpoint import load_checkpoint, save_checkpoint
 from sastdeploy.program.file import load_program
-from sastdeploy.recordings.catalog import dataset, full_name
+from sastdeploy.recordings.catalog import full_name
+from sastdeploy.recordings.datasets import dataset
 from sastdeploy.recordings.nmnist import nmnist_bytes
 from sastdeploy.recordings.own.declaration import Declaration, Draw, declaration_text, load_declaration
 from sastdeploy.recordings.own.folder import open_folder

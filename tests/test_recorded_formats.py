@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sastdeploy.cli.main import cli
 from sastdeploy.errors import InputError
 from sastdeploy.recordings.aedat2 import parse_aedat2
-from sastdeploy.recordings.catalog import dataset
+from sastdeploy.recordings.datasets import dataset
 from sastdeploy.recordings.events import EVENT_DTYPE
 from sastdeploy.recordings.own.folder import open_folder
 from sastdeploy.recordings.prophesee import parse_dat, parse_raw

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from sastdeploy import InputError, load_dataset
 from sastdeploy.cli.main import cli
 from sastdeploy.recordings import tonic_sets
-from sastdeploy.recordings.catalog import dataset
+from sastdeploy.recordings.datasets import dataset
 from tests.own_recordings import events
 
 

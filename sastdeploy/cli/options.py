@@ -117,7 +117,7 @@ def progress_of(what: str) -> Iterator[Callable[[int, int], None]]:
 
 def dataset_facts(name: str) -> Dataset:
     """Return the facts about a data set, with a progress bar while a folder of one's own is read for the first time."""
-    from sastdeploy.recordings.catalog import dataset
+    from sastdeploy.recordings.datasets import dataset
 
     with progress_of(f"reading {name}") as show:
         return dataset(name, show)

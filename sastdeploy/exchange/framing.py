@@ -49,7 +49,7 @@ def network_of(
     frame: Shape = _frame(shape)
     sensor, classes = (frame[2], frame[1], frame[0]), framing.classes
     if framing.dataset is not None:
-        from sastdeploy.recordings.catalog import dataset
+        from sastdeploy.recordings.datasets import dataset
 
         facts = dataset(framing.dataset)
         if prod(facts.frame_shape) != prod(shape) or (len(shape) == 3 and facts.frame_shape != shape):

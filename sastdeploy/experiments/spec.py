@@ -22,7 +22,8 @@ from sastdeploy.errors import InputError, did_you_mean
 from sastdeploy.experiments.measures import MEASURES, NEED_TEST
 from sastdeploy.networks.architecture import Architecture, Neuron
 from sastdeploy.networks.builtin import load_architecture
-from sastdeploy.recordings.catalog import CATALOG, dataset, full_name
+from sastdeploy.recordings.catalog import CATALOG, full_name
+from sastdeploy.recordings.datasets import dataset
 from sastdeploy.recordings.events import LONGEST_US
 from sastdeploy.recordings.preprocessing import LARGEST_CLIP, MOST_DIVISOR, Preprocessing
 from sastdeploy.training.settings import TrainingSettings, forward_of, kernels_for

@@ -260,9 +260,9 @@ def _check_address(trial: Trial, address: str, root: Path | None) -> None:
     Raises:
         InputError: one of them was changed after the sweep had started.
     """
-    from sastdeploy.experiments.runner import data_hash
+    from sastdeploy.recordings.splits import data_hash
 
-    if trial.address(data_hash(trial.dataset, trial.time_bins, root)) != address:
+    if trial.address(data_hash(trial.dataset, time_bins=trial.time_bins, root=root)) != address:
         raise InputError(
             f"trial {address}: its network's or profile's file, or the recordings, changed after the sweep had started. Start the "
             "sweep again: it runs what is there now."

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from sastdeploy.errors import InputError, did_you_mean
+from sastdeploy.errors import InputError
 from sastdeploy.recordings.own.records import OwnRecordings
-from sastdeploy.recordings.tonic_sets import PREFIX, tonic_folder
 
 DIGITS = tuple("0123456789")
 GESTURES = (
@@ -163,39 +161,6 @@ def full_name(name: str) -> str:
         return name
     path = os.path.normpath(name)
     return path if os.sep in path else os.path.join(os.curdir, path)
-
-
-def dataset(name: str, progress: Callable[[int, int], None] = lambda done, total: None) -> Dataset:
-    """Return the facts about a data set of recordings: of the catalog, ``tonic:NAME``, or a folder of one's own by its path.
-
-    Args:
-        progress: called with (files read, files in all) where a folder's recordings are read for the first time.
-
-    Raises:
-        InputError: the name is unknown, the set holds images instead of recordings, or a folder is no data set.
-    """
-    if os.sep in full_name(name):
-        from sastdeploy.recordings.own.folder import open_folder
-
-        return open_folder(name, progress).dataset
-    if name.startswith(PREFIX):
-        from sastdeploy.recordings.own.folder import open_folder
-
-        folder = tonic_folder(name, data_root())
-        if not os.path.isdir(folder):
-            raise InputError(
-                f"data set '{name}': is not at {folder}. Get it with 'sastdeploy data fetch {name}'."
-            )
-        return replace(open_folder(os.path.abspath(folder), progress).dataset, name=name)
-    if name not in CATALOG:
-        raise InputError(
-            f"data set '{name}': unknown.{did_you_mean(name, CATALOG)} Known: {', '.join(CATALOG)}."
-        )
-    if CATALOG[name].form == "images":
-        raise InputError(
-            f"data set '{name}': holds images, no recordings. Make recordings: {CATALOG['nmnist-sim'].install_command}."
-        )
-    return CATALOG[name]
 
 
 def data_root() -> Path:

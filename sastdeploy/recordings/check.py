@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from sastdeploy._files.reading import exists, read_json
-from sastdeploy.recordings.catalog import Dataset, dataset
+from sastdeploy.recordings.catalog import Dataset
+from sastdeploy.recordings.datasets import dataset
 from sastdeploy.recordings.events import Segment
 from sastdeploy.recordings.reading import Source, list_sources, read_split
 from sastdeploy.recordings.splits import missing_classes

@@ -10,8 +10,9 @@ from pathlib import Path
 from sastdeploy.errors import InputError
 from sastdeploy.recordings.binning import Entries, count_events, joined
 from sastdeploy.recordings.cache import short_name
-from sastdeploy.recordings.catalog import data_root, dataset
+from sastdeploy.recordings.catalog import data_root
 from sastdeploy.recordings.corruption import Corruption, corrupted
+from sastdeploy.recordings.datasets import dataset
 from sastdeploy.recordings.frames import LabelledFrames
 from sastdeploy.recordings.reading import list_sources
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
 from sastdeploy.recordings.cache import cached_frames
-from sastdeploy.recordings.catalog import Dataset, data_root, dataset
+from sastdeploy.recordings.catalog import Dataset, data_root
+from sastdeploy.recordings.datasets import dataset
 from sastdeploy.recordings.frames import LabelledFrames
 
 SPLITS = ("train", "validation", "test")

@@ -7,18 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sastdeploy.program.records import Program
-from sastdeploy.recordings.catalog import CATALOG, GESTURES
+from sastdeploy.recordings.catalog import GESTURES
 from sastdeploy.recordings.events import Segment
 from sastdeploy.recordings.reading import Recording, read_recording, usual_begin
+from sastdeploy.simulator.durations import duration_remarks
 from sastdeploy.simulator.result import RunResult
 
 RECORDING_SCHEMA = "sastdeploy.recording/1"
 GESTURES_SCHEMA = "sastdeploy.gestures/1"
-FAR = 2.0
-"""A recording is far from those trained on above so many times the longest, or below that part of the shortest."""
 
 
 def simulate_recording(
@@ -61,7 +59,7 @@ def simulate_recording(
     segments = [segment.within(window_us, fixed=own.binning == "window").first(most) for segment in segments]
     seconds = np.array([(segment.stop_us - segment.start_us) * 1e-6 for segment in segments])
     say(_reading(recording, start, len(segments) if labelled else 0))
-    for remark in length_remarks(program, seconds):
+    for remark in duration_remarks(program, seconds):
         say(f"{recording.name}: {remark}")
     check_bins(program)
     frames = bin_segments(segments, own.sensor_size, own.frame_size, own.time_bins, own.events_per_bin)
@@ -138,33 +136,3 @@ def _reading(recording: Recording, begin: str, gestures: int) -> str:
     else:
         bins = "bins begin at the first event (--begin zero: at the file's time 0)"
     return f"{recording.name}: {unit}, {recording.seconds:.3f} s of events; {bins}"
-
-
-def length_remarks(program: Program, seconds: NDArray[np.float64]) -> list[str]:
-    """Return a warning where recordings last much longer or shorter than those that the program was trained on.
-
-    Programs of older checkpoints do not know how long those were; then the data set's usual length counts.
-    """
-    shortest, longest = _trained_seconds(program)
-    far = seconds[(seconds > FAR * longest) | (seconds < shortest / FAR)]
-    if len(far) == 0:
-        return []
-    lengths = f"{shortest:.2g} s" if shortest == longest else f"{shortest:.2g} to {longest:.2g} s"
-    which = (
-        f"lasts {far[0]:.3g} s"
-        if len(seconds) == 1
-        else f"{len(far):,} of {len(seconds):,} last up to {far.max():.3g} s"
-    )
-    return [
-        f"WARNING: {which}; {program.name} was trained on recordings of {lengths}, so a bin holds something else than it "
-        "did in training. Check the unit (--unit), or leave late events out (--window)."
-    ]
-
-
-def _trained_seconds(program: Program) -> tuple[float, float]:
-    provenance = program.provenance.get("training_provenance")
-    stated = provenance.get("recording_seconds") if isinstance(provenance, dict) else None
-    if isinstance(stated, list) and len(stated) == 2 and all(type(value) is float for value in stated):
-        return stated[0], stated[1]
-    known = CATALOG.get(program.dataset)
-    return (known.seconds, known.seconds) if known else (0.0, float("inf"))

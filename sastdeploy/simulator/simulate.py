@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sastdeploy.errors import InputError
 from sastdeploy.program.records import Program
 from sastdeploy.recordings.frames import Frames, LabelledFrames, frames_of
-from sastdeploy.simulator.recording import length_remarks
+from sastdeploy.simulator.durations import duration_remarks
 from sastdeploy.simulator.result import RunResult
 
 AUTO = "auto"
@@ -116,7 +116,7 @@ def choose_program(
         InputError: none fits, or several do: nothing is guessed. The message names them, or says how to compile one.
     """
     from sastdeploy.program.file import read_manifest
-    from sastdeploy.recordings.catalog import dataset as facts_of
+    from sastdeploy.recordings.datasets import dataset as facts_of
 
     facts = facts_of(dataset) if dataset else None
     fitting: list[Path] = []
@@ -162,7 +162,7 @@ def check_fit(program: Program, dataset: str) -> list[str]:
         InputError: sensor, frame size or class count differ.
     """
     from sastdeploy.recordings.catalog import CATALOG
-    from sastdeploy.recordings.catalog import dataset as facts_of
+    from sastdeploy.recordings.datasets import dataset as facts_of
 
     facts, own = facts_of(dataset), program.preprocessing
     if facts.own:
@@ -226,7 +226,7 @@ def simulate_dataset(
     """
     from sastdeploy.program.file import meaning_hash, program_hash
     from sastdeploy.recordings.catalog import data_root, simulated_marker
-    from sastdeploy.recordings.catalog import dataset as facts_of
+    from sastdeploy.recordings.datasets import dataset as facts_of
     from sastdeploy.recordings.splits import load_dataset
     from sastdeploy.simulator import engine as engines
     from sastdeploy.simulator.metrics import summarise
@@ -250,7 +250,7 @@ def simulate_dataset(
         progress=binning,
     )
     if labelled.seconds is not None:
-        for remark in length_remarks(program, labelled.seconds):
+        for remark in duration_remarks(program, labelled.seconds):
             say(f"{dataset}: {remark}")
     if early is not None and engine == AUTO and len(labelled) > FEW:
         answer = early_answer(program, labelled)

@@ -325,7 +325,7 @@ def _mutated_zips(rng: random.Random, content: bytes, other: bytes) -> bytes:
 
 def _read_all(name: str, root: Path) -> None:
     """Read every recording of a split; a bad one does not hide the others."""
-    from sastdeploy.recordings.catalog import dataset
+    from sastdeploy.recordings.datasets import dataset
     from sastdeploy.recordings.reading import list_sources
 
     refused = None

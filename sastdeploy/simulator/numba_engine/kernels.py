@@ -1,7 +1,8 @@
-"""Event-driven integer kernels (Numba), compiled and cached together: a block of lanes -> one neuron group -> one block of recordings.
+"""Event-driven integer kernels (Numba); one file above 400 lines, because Numba compiles and caches them together.
 
-A dense layer is one output position whose neurons all see the same active inputs; a convolution is many positions,
-each with its own list, copied from the source's in a few runs. So both are: gather the weight rows of the active inputs, add them, take one LIF step.
+From inside out: a block of lanes, one group of neurons, one block of recordings. A dense layer is one output position
+whose neurons all see the same active inputs; a convolution is many positions, each with its own list, copied from the
+source's in a few runs. So both are: gather the weight rows of the active inputs, add them, take one LIF step.
 
 Rules that keep them exact: every width is proven sufficient before a kernel is called (`sastdeploy.simulator.numba_engine.plan`),
 no unsigned operands, every index was checked when its `Frames` were made, and no kernel raises, prints or allocates per step. They
