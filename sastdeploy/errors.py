@@ -38,6 +38,12 @@ class SimulationError(SastdeployError):
     exit_code = 5
 
 
+def short(value: object, longest: int = 80) -> str:
+    """Return a value as Python writes it, cut where it is long: a whole number of a file can have a thousand digits."""
+    text = repr(value)
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the closest allowed word, or an empty string."""
     close = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)

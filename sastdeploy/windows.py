@@ -13,6 +13,11 @@ Pair = tuple[int, int]
 Shape = tuple[int, int, int]
 """``(C, H, W)``."""
 
+MAX_STRIDE = 127
+"""Largest stride and padding."""
+MAX_VALUES = 1 << 24
+"""Largest number of values of one frame or one layer's output: keeps a damaged file from asking for all memory."""
+
 
 @dataclass(frozen=True)
 class Window:

@@ -15,7 +15,7 @@ from sastdeploy.compiler.ir.importer import graph_from_checkpoint
 from sastdeploy.compiler.ir.nodes import Conv2d, Dense, Input, Lif, Readout, SumPool
 from sastdeploy.compiler.passes.check_limits import check_limits
 from sastdeploy.compiler.passes.fit_thresholds_and_biases import fit_thresholds_and_biases
-from sastdeploy.compiler.passes.prove_ranges import prove_ranges, signed_width, worst_sums
+from sastdeploy.compiler.passes.prove_ranges import node_sums, prove_ranges, signed_width
 from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.errors import CompileError
 from sastdeploy.program.fixedpoint import QFormat
@@ -135,7 +135,7 @@ def test_the_proof_is_attained_and_never_exceeded(codes, c_clip, seed):
     graph = prove_ranges(graph_of(codes, c_clip), replace(LOIHI, accumulator_bits=32))
     node = graph.nodes[1]
     width = node.accumulator_bits
-    low, high = worst_sums(node, c_clip)
+    low, high = node_sums(node, c_clip)
     wide = codes.astype(np.int64)
     for channel, row in enumerate(wide):
         assert row @ np.where(row > 0, c_clip, 0) == high[channel]
@@ -239,11 +239,11 @@ def test_pools_and_time_enlarge_what_arrives():
     # A pool of 2 x 2 spikes reaches 4; POOL's dense layer sees 3 * 4 * 4 of them.
     graph = run_passes(graph_from_checkpoint(checkpoint_of(POOL)), LOIHI, PASSES)
     dense = next(node for node in graph.nodes if isinstance(node, Dense))
-    low, high = worst_sums(dense, 4)
+    low, high = node_sums(dense, 4)
     assert dense.accumulator_bits == signed_width(int(low.min()), int(high.max()))
     # CONV's readout sums 6 steps of 3 x 3 positions.
     graph = run_passes(graph_from_checkpoint(checkpoint_of(CONV)), LOIHI, PASSES)
-    low, high = worst_sums(graph.nodes[-1], 6 * 9)
+    low, high = node_sums(graph.nodes[-1], 6 * 9)
     assert graph.nodes[-1].accumulator_bits == signed_width(int(low.min()), int(high.max()))
 
 

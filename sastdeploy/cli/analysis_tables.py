@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sastdeploy.cli.terminal import print_table, print_text
+from sastdeploy.cli.terminal import percent, print_table, print_text
 
 
 def print_analysis(record: dict[str, Any]) -> None:
@@ -34,7 +34,7 @@ def print_analysis(record: dict[str, Any]) -> None:
          "far below, %"),
         [
             (name, part["neurons"], f"{part['surrogate_rate']:.4f}", f"{part['hard_rate']:.4f}",
-             *(_percent(part[key]) for key in ("silent", "never_reaching", "tail", "far_tail", "far_below")))
+             *(percent(part[key]) for key in ("silent", "never_reaching", "tail", "far_tail", "far_below")))
             for name, part in _parts(record["activity"])
         ],
         "Activity: outputs per neuron and step, and the share of the surrogate's output from below threshold",
@@ -83,7 +83,3 @@ def _print_bounds(bounds: dict[str, Any]) -> None:
 
 def _parts(record: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return [(layer["name"], layer) for layer in record["layers"]] + [("all", record["overall"])]
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.2f}"

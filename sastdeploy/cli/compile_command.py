@@ -166,7 +166,7 @@ def _all_profiles(
     from sastdeploy import load_network, load_profile
     from sastdeploy.analysis.profile_fits import SCHEMA, profile_fits
     from sastdeploy.cli.options import load_data_for
-    from sastdeploy.cli.terminal import print_table
+    from sastdeploy.cli.terminal import percent, print_table
     from sastdeploy.compiler.profiles import builtin_profiles
 
     trained = load_network(checkpoint)
@@ -182,7 +182,7 @@ def _all_profiles(
         return
     rows = [
         (
-            fit.profile, f"no ({len(fit.reasons)})" if fit.reasons else "yes", _percent(fit.accuracy),
+            fit.profile, f"no ({len(fit.reasons)})" if fit.reasons else "yes", percent(fit.accuracy),
             _number(fit.ksynops, 1), _number(fit.largest_ksynops, 1),
             _number(None if fit.energy_pj is None else fit.energy_pj / 1e6, 3), _number(fit.memory_bytes, 0),
             _number(fit.cores, 0), fit.reasons[0].partition(" [pass")[0] if fit.reasons else "",
@@ -191,10 +191,6 @@ def _all_profiles(
     ]  # fmt: skip
     columns = ("profile", "fits", "accuracy %", "kSynOps", "max kSynOps", "energy uJ", "bytes", "cores")
     print_table((*columns, "first reason"), rows, title=checkpoint)
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.2f}"
 
 
 def _number(value: float | None, digits: int) -> str:

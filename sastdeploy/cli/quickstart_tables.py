@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sastdeploy.cli.terminal import print_table, print_text
+from sastdeploy.cli.terminal import percent, print_table, print_text
 
 
 def print_summary(summary: dict[str, Any], out: Path) -> None:
     """Print Table 4's four rows, the float accuracies, the pictures, and the next three commands."""
     test = summary["settings"]["test"]
     rows = [
-        (row["profile"], row["method"], _percent(row["accuracy"]["value"]),
-         f"{_percent(row['accuracy']['low'])} to {_percent(row['accuracy']['high'])}", f"{row['ksynops']:.1f}",
+        (row["profile"], row["method"], percent(row["accuracy"]["value"]),
+         f"{percent(row['accuracy']['low'])} to {percent(row['accuracy']['high'])}", f"{row['ksynops']:.1f}",
          f"{row['r_ops']:.3f}", f"{row['largest_ksynops']:,.0f}")
         for row in summary["table_4"]
     ]  # fmt: skip
@@ -24,7 +24,7 @@ def print_summary(summary: dict[str, Any], out: Path) -> None:
         title,
     )
     floats = [
-        (method, _percent(f["surrogate"]), _percent(f["hard"]), f"{100 * f['gap']:.2f}",
+        (method, percent(f["surrogate"]), percent(f["hard"]), f"{100 * f['gap']:.2f}",
          f"{100 * f['gap_interval'][0]:.2f} to {100 * f['gap_interval'][1]:.2f}")
         for method, f in summary["float"].items()
     ]  # fmt: skip
@@ -38,7 +38,3 @@ def print_summary(summary: dict[str, Any], out: Path) -> None:
         f"  sastdeploy profiles new mychip && sastdeploy compile {out / 'sast.pt'} --profile mychip.yaml\n"
         f"  sastdeploy data make dvsgesture-sim && sastdeploy train --dataset dvsgesture-sim"
     )
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f}"

@@ -17,7 +17,7 @@ def print_records(records: list[dict[str, Any]], title: str) -> None:
             (
                 record["corruption"],
                 f"{record['events']:,.0f}",
-                *(_percent(answer) for answer in answers_of(record).values()),
+                *(_with_interval(answer) for answer in answers_of(record).values()),
                 *(f"{record['programs'][profile]['ksynops']:,.1f}" for profile in profiles),
             )
             for record in records
@@ -27,12 +27,15 @@ def print_records(records: list[dict[str, Any]], title: str) -> None:
     print_table(
         ("corruption", *names),
         [
-            (record["corruption"], *(_percent(answer["loss"]) for answer in answers_of(record).values()))
+            (
+                record["corruption"],
+                *(_with_interval(answer["loss"]) for answer in answers_of(record).values()),
+            )
             for record in records[1:]
         ],
         title="points lost against clean, with the 95 % interval of the paired differences",
     )
 
 
-def _percent(figure: dict[str, float]) -> str:
+def _with_interval(figure: dict[str, float]) -> str:
     return f"{100 * figure['value']:.2f} ({100 * figure['low']:.2f} to {100 * figure['high']:.2f})"

@@ -136,3 +136,8 @@ def _cell(value: Any) -> str:
 def print_text(text: str) -> None:
     """Print plain text to stdout, not wrapped."""
     Console(markup=False, highlight=False, soft_wrap=True).print(printable(text))
+
+
+def percent(value: float | None) -> str:
+    """Return a part of 1 in percent, as the tables show it; a dash for None."""
+    return "-" if value is None else f"{100 * value:.2f}"

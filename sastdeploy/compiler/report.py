@@ -11,7 +11,7 @@ import numpy as np
 from sastdeploy.compiler.ir.graph import Graph, Stage, stages
 from sastdeploy.compiler.ir.nodes import Lif, Synapses
 from sastdeploy.compiler.mapping import CoreUse, map_layers, weight_bytes
-from sastdeploy.compiler.passes.prove_ranges import worst_sums
+from sastdeploy.compiler.passes.prove_ranges import node_sums
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
 from sastdeploy.program.counting import footprint_bytes, largest_synops
@@ -198,7 +198,7 @@ def _lost_channels(node: Synapses, largest: int, profile: HardwareProfile) -> li
     """Return a warning of channels that have weights, none of whose sums reaches half a membrane LSB."""
     if node.multiplier is None or node.shift is None:
         raise CompileError(f"{node.name}: an integer is missing; a pass was left out.")
-    low, high = worst_sums(node, largest)
+    low, high = node_sums(node, largest)
     reached = worst_gained(np.maximum(-low, high), node.multiplier, node.shift)
     lost = np.flatnonzero((reached == 0) & node.weight.reshape(len(node.weight), -1).any(1))
     if len(lost) == 0:

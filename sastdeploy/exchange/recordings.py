@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sastdeploy.program.records import Program
-from sastdeploy.recordings.frames import LARGEST_COUNT, Frames, LabelledFrames, frames_of, require_fit
+from sastdeploy.program.records import Program, require_frames
+from sastdeploy.recordings.frames import LARGEST_COUNT, Frames, LabelledFrames, frames_of
 
 Recordings = Frames | LabelledFrames | NDArray[np.integer]
 
@@ -19,11 +19,8 @@ def chosen_frames(program: Program, recordings: Recordings | None, most_bytes: i
     """
     if recordings is None:
         return check_frames(program, most_bytes)
-    frames, own = frames_of(recordings), program.preprocessing
-    require_fit(
-        frames, own.frame_shape, own.time_bins, f"program {program.name}",
-        f"Use the data set it was trained on ({program.dataset}), or compile a program for this one.",
-    )  # fmt: skip
+    frames = frames_of(recordings)
+    require_frames(program, frames)
     return frames
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sastdeploy.errors import InputError
-from sastdeploy.networks.layers import KINDS, AvgPool, Conv, Dense, Layer, Readout, shortened
+from sastdeploy.errors import InputError, short
+from sastdeploy.networks.layers import KINDS, AvgPool, Conv, Dense, Layer, Readout
 
-__all__ = ["KINDS", "Architecture", "AvgPool", "Conv", "Dense", "Layer", "Neuron", "Readout", "shortened"]
+__all__ = ["KINDS", "Architecture", "AvgPool", "Conv", "Dense", "Layer", "Neuron", "Readout"]
 
 THRESHOLDS, SLOPES, ALPHAS = (1e-6, 1e6), (1e-3, 1e9), (1e-6, 1 - 1e-6)
 """Smallest and largest threshold, slope and leak factor: float32 holds them, and what a step computes from them."""
@@ -35,7 +35,7 @@ class Neuron:
         ):
             if not low <= value <= high:
                 raise InputError(
-                    f"{name} {shortened(value)}: outside {low:g} to {high:.6g}. The paper uses {paper}."
+                    f"{name} {short(value, 40)}: outside {low:g} to {high:.6g}. The paper uses {paper}."
                 )
 
 

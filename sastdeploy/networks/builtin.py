@@ -15,9 +15,10 @@ from sastdeploy._files.reading import exists, shown
 from sastdeploy._files.strict_yaml import load_strict_yaml, validate
 from sastdeploy.errors import InputError, did_you_mean
 from sastdeploy.networks.architecture import KINDS, Architecture, Conv, Dense, Layer, Neuron, Readout
+from sastdeploy.windows import MAX_VALUES
 
 BUILTIN = ("fc_0p40m", "conv_0p42m")
-MOST_VALUES, MOST_PARAMETERS = 1 << 24, 1 << 28
+MOST_PARAMETERS = 1 << 28
 """Largest input or layer (64 MiB of float32 per recording and step), and largest network (1 GiB of float32)."""
 _HIDDEN = {(2, 34, 34): (168, 64), (2, 48, 48): (80, 336)}
 _CHANNELS = (68, 136, 272)
@@ -156,10 +157,10 @@ def _check_size(architecture: Architecture) -> None:
         InputError: a layer does not fit, or there are too many values in a step or parameters in all.
     """
     for number, shape in enumerate((architecture.input_shape, *architecture.shapes())):
-        if prod(shape) > MOST_VALUES:
+        if prod(shape) > MAX_VALUES:
             where = f"layer {number - 1}" if number else "input"
             raise InputError(
-                f"{architecture.name}: {where}: {prod(shape):,} values; at most {MOST_VALUES:,} are allowed."
+                f"{architecture.name}: {where}: {prod(shape):,} values; at most {MAX_VALUES:,} are allowed."
             )
     parameters = sum(prod(shape) for shape in parameter_shapes(architecture).values())
     if parameters > MOST_PARAMETERS:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy._files.reading import brief, is_printable, shown
-from sastdeploy.errors import InputError
-from sastdeploy.networks.architecture import Architecture, shortened
+from sastdeploy.errors import InputError, short
+from sastdeploy.networks.architecture import Architecture
 from sastdeploy.networks.builtin import (
     MOST_PARAMETERS,
     architecture_from_dict,
@@ -154,7 +154,7 @@ def check_checkpoint(checkpoint: Checkpoint, where: str) -> None:
     ):
         if not text.strip() or len(text) > _MOST_TEXT or not text.isprintable():
             raise InputError(
-                f"{where}: {what} {shortened(text)}: must be 1 to {_MOST_TEXT} printable characters, not all spaces."
+                f"{where}: {what} {short(text, 40)}: must be 1 to {_MOST_TEXT} printable characters, not all spaces."
             )
     twice = [name for name in checkpoint.classes if checkpoint.classes.count(name) > 1]
     if twice:
@@ -272,22 +272,22 @@ def _check_training(training: dict[str, Any], where: str) -> None:
     for key, wanted, fits in rules:
         if not fits(training.get(key)):
             raise InputError(
-                f"{where}: training.{key}: expected {wanted}, found {shortened(training.get(key))}."
+                f"{where}: training.{key}: expected {wanted}, found {short(training.get(key), 40)}."
             )
     silent = training["selected"].get("silent_layers", [])
     if not isinstance(silent, list) or not all(isinstance(name, str) for name in silent):
         raise InputError(
-            f"{where}: training.selected.silent_layers: expected layer names, found {shortened(silent)}."
+            f"{where}: training.selected.silent_layers: expected layer names, found {short(silent, 40)}."
         )
     factors = training.get("init_factors", {})
     if not isinstance(factors, dict) or not all(_is_number(f) and 0 < f <= 1e9 for f in factors.values()):
         raise InputError(
-            f"{where}: training.init_factors: expected a number above 0 per layer, found {shortened(factors)}."
+            f"{where}: training.init_factors: expected a number above 0 per layer, found {short(factors, 40)}."
         )
     for key in ("learning_rate", "batch_size", "init_scale"):
         if key in training and not (_is_number(training[key]) and 0 < training[key] <= 1e6):
             raise InputError(
-                f"{where}: training.{key}: expected a number above 0, at most 1e+06, found {shortened(training[key])}."
+                f"{where}: training.{key}: expected a number above 0, at most 1e+06, found {short(training[key], 40)}."
             )
 
 

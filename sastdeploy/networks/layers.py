@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import ClassVar
 
-from sastdeploy.errors import InputError
-from sastdeploy.windows import Shape, Window
+from sastdeploy.errors import InputError, short
+from sastdeploy.windows import MAX_STRIDE, Shape, Window
 
-MOST_STRIDE = 127
 """Largest stride and padding that a program can state."""
 _MOST_POOLED = 11
 """Largest kernel of a pool: the sum of 11 x 11 spikes stays within 127."""
@@ -76,8 +75,8 @@ class Conv:
         )
         for name in ("stride", "padding"):
             _require(
-                getattr(self, name) <= MOST_STRIDE,
-                f"{where}: {name} {shortened(getattr(self, name))}: at most {MOST_STRIDE} is allowed.",
+                getattr(self, name) <= MAX_STRIDE,
+                f"{where}: {name} {short(getattr(self, name), 40)}: at most {MAX_STRIDE} is allowed.",
             )
         rows, columns = self.window.output(before)
         _require(
@@ -130,8 +129,8 @@ class AvgPool:
             f"{where}: kernel {self.kernel} does not fit its {height} x {width} input (at most {_MOST_POOLED}).",
         )
         _require(
-            1 <= stride <= MOST_STRIDE and 0 <= 2 * self.padding <= self.kernel,
-            f"{where}: stride must be 1 to {MOST_STRIDE}, padding from 0 to half the kernel; found {stride} and "
+            1 <= stride <= MAX_STRIDE and 0 <= 2 * self.padding <= self.kernel,
+            f"{where}: stride must be 1 to {MAX_STRIDE}, padding from 0 to half the kernel; found {stride} and "
             f"{self.padding}.",
         )
         return (before[0], *self.window.output(before))
@@ -162,12 +161,6 @@ KINDS: dict[str, type[Dense] | type[Conv] | type[AvgPool]] = {
     "avg_pool": AvgPool,
 }
 """Every kind of hidden layer by its name in files."""
-
-
-def shortened(value: object) -> str:
-    """Return a value as Python writes it, cut where it is long: a whole number of a file can have a thousand digits."""
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _weights_and_neurons(weight: tuple[int, ...]) -> Shapes:

@@ -6,10 +6,12 @@ import math
 import re
 from typing import Any
 
-from sastdeploy.program.limits import MAX_VALUES, is_int, refuse, short
+from sastdeploy.errors import short
+from sastdeploy.program.limits import is_int, refuse
 from sastdeploy.program.records import KINDS, Program, Readout
 from sastdeploy.recordings.events import LONGEST_US
 from sastdeploy.recordings.preprocessing import BINNINGS, LARGEST_CLIP, MOST_EVENTS_PER_BIN, Preprocessing
+from sastdeploy.windows import MAX_VALUES
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 

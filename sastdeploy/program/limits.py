@@ -7,8 +7,9 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from sastdeploy.errors import InputError
+from sastdeploy.errors import InputError, short
 from sastdeploy.program.fixedpoint import weight_limit
+from sastdeploy.windows import MAX_VALUES
 
 Shape = tuple[int, int, int]
 
@@ -16,10 +17,6 @@ INT32_END = 1 << 31
 MAX_MULTIPLIER = (1 << 15) - 1
 MAX_SHIFT = 46
 MAX_LEAK_SHIFT = 15
-MAX_STEP = 127
-"""Largest stride and padding."""
-MAX_VALUES = 1 << 24
-"""Largest number of values of one frame or one layer's output: keeps a damaged file from asking for all memory."""
 
 
 def sum_range(weight: NDArray[np.int8], largest_input: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -67,12 +64,6 @@ def is_int(value: Any, low: int, high: int) -> bool:
 
 def is_pair(value: Any, low: int, high: int) -> bool:
     return type(value) is tuple and len(value) == 2 and all(is_int(v, low, high) for v in value)
-
-
-def short(value: Any) -> str:
-    """Return a value's text for a message, at most 80 characters."""
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def by(shape: tuple[int, ...]) -> str:

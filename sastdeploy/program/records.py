@@ -70,6 +70,7 @@ from sastdeploy.program.layers import (
     SumPool,
     SynapticCurrent,
 )
+from sastdeploy.recordings.frames import Frames, require_fit
 from sastdeploy.recordings.preprocessing import Preprocessing
 
 __all__ = [
@@ -126,3 +127,16 @@ class Program:
             for layer, shape in zip(self.layers, self.shapes()[1:])
             if layer.lif is not None
         }
+
+
+def require_frames(program: Program, frames: Frames) -> None:
+    """Accept frames of the shape and number of bins that a program takes.
+
+    Raises:
+        InputError: another shape or number of time bins.
+    """
+    own = program.preprocessing
+    require_fit(
+        frames, own.frame_shape, own.time_bins, f"program {program.name}",
+        f"Use the data set it was trained on ({program.dataset}), or compile a program for this one.",
+    )  # fmt: skip

@@ -17,8 +17,7 @@ from sastdeploy.recordings.cache import cached_frames
 from sastdeploy.recordings.catalog import Dataset, data_root
 from sastdeploy.recordings.datasets import dataset
 from sastdeploy.recordings.frames import LabelledFrames
-
-SPLITS = ("train", "validation", "test")
+from sastdeploy.recordings.own.records import SPLITS
 
 
 def load_dataset(

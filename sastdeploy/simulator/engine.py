@@ -11,9 +11,9 @@ from dataclasses import replace
 from numbers import Integral
 
 from sastdeploy.errors import InputError, did_you_mean
-from sastdeploy.program.records import Program
+from sastdeploy.program.records import Program, require_frames
 from sastdeploy.provenance import usable_cores
-from sastdeploy.recordings.frames import Frames, require_fit
+from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator.result import RunResult, empty_result
 
 ENGINES = ("numba", "reference", "onnxruntime")
@@ -54,14 +54,7 @@ def run(
         raise InputError(f"chunk {chunk}: must be at least 1 recording. Leave it out for the default.")
     digest = _verified(program)
     names = check_options(program, engine, threads, trace)
-    taken = program.preprocessing
-    require_fit(
-        frames,
-        taken.frame_shape,
-        taken.time_bins,
-        f"program {program.name}",
-        f"Use the data set it was trained on ({program.dataset}), or compile a program for this one.",
-    )
+    require_frames(program, frames)
     begin = time.perf_counter()
     if engine == "reference":
         from sastdeploy.simulator import reference

@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from sastdeploy._files.reading import reason
-from sastdeploy.errors import InputError
-from sastdeploy.networks.architecture import shortened
+from sastdeploy.errors import InputError, short
 from sastdeploy.networks.checkpoint import MAX_BYTES, is_plain
 from sastdeploy.networks.tensors import load_tensors, save_tensors
 from sastdeploy.training.networks import SpikingNetwork
@@ -111,9 +110,9 @@ def _check_whole(progress: Progress, epochs: int) -> None:
     for record in progress.records:
         for key, value in record.items():
             if isinstance(value, dict) != (key == "spike_rates") or key == "silent_layers":
-                raise ValueError(f"{key} is {shortened(value)}, which no epoch records")
+                raise ValueError(f"{key} is {short(value, 40)}, which no epoch records")
             if not all(_is_finite(part) for part in (value.values() if isinstance(value, dict) else [value])):
-                raise ValueError(f"{key} is {shortened(value)}, no finite number")
+                raise ValueError(f"{key} is {short(value, 40)}, no finite number")
     numbers = [record["epoch"] for record in progress.records if {"hard_accuracy", "slope"} <= record.keys()]
     if numbers != list(range(progress.epoch)) or progress.best_epoch not in numbers:
         raise ValueError("its epochs do not fit one another")

@@ -6,8 +6,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sastdeploy.errors import InputError
-from sastdeploy.networks.architecture import SLOPES, shortened
+from sastdeploy.errors import InputError, short
+from sastdeploy.networks.architecture import SLOPES
 from sastdeploy.networks.checkpoint import MOST_EPOCHS, MOST_RHO, MOST_SEED
 
 METHODS = ("baseline", "sast", "asam", "random")
@@ -109,14 +109,14 @@ class TrainingSettings:
                 raise InputError(f"{name} '{getattr(self, name)}': unknown. Allowed: {', '.join(allowed)}.")
         if self.method == "baseline" and self.rho != 0.0:
             raise InputError(
-                f"rho {shortened(self.rho)}: belongs to methods {', '.join(METHODS[1:])}; baseline has none."
+                f"rho {short(self.rho, 40)}: belongs to methods {', '.join(METHODS[1:])}; baseline has none."
             )
         for name, (low, high) in RANGES.items():
             if not low <= getattr(self, name) <= high:
-                raise InputError(f"{name} {shortened(getattr(self, name))}: outside {low:g} to {high:g}.")
+                raise InputError(f"{name} {short(getattr(self, name), 40)}: outside {low:g} to {high:g}.")
         if self.slope_end != 0.0 and not SLOPES[0] <= self.slope_end <= SLOPES[1]:
             raise InputError(
-                f"slope_end {shortened(self.slope_end)}: must be {SLOPES[0]:g} to {SLOPES[1]:g}, or 0 for unchanged."
+                f"slope_end {short(self.slope_end, 40)}: must be {SLOPES[0]:g} to {SLOPES[1]:g}, or 0 for unchanged."
             )
         if self.learning_rate * self.weight_decay > 1.0:
             raise InputError(
@@ -129,9 +129,9 @@ class TrainingSettings:
             )
         for name, high in (("epochs", MOST_EPOCHS), ("batch_size", MOST_BATCH)):
             if not 1 <= getattr(self, name) <= high:
-                raise InputError(f"{name} {shortened(getattr(self, name))}: outside 1 to {high:,}.")
+                raise InputError(f"{name} {short(getattr(self, name), 40)}: outside 1 to {high:,}.")
         if not 0 <= self.seed <= MOST_SEED:
-            raise InputError(f"seed {shortened(self.seed)}: outside 0 to {MOST_SEED}.")
+            raise InputError(f"seed {short(self.seed, 40)}: outside 0 to {MOST_SEED}.")
         if self.quantize_bits and not 2 <= self.quantize_bits <= 8:
             raise InputError(f"quantize_bits {self.quantize_bits}: must be 2 to 8, or 0 for none.")
         if (self.quantize_bits == 0) != (self.quantize_epochs == 0):

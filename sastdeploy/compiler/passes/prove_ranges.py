@@ -51,7 +51,7 @@ def prove_ranges(graph: Graph, profile: HardwareProfile) -> Graph:
     return graph.map({Synapses: prove_sum, Lif: prove_update, Readout: prove_scores})
 
 
-def worst_sums(node: Synapses, largest: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def node_sums(node: Synapses, largest: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return each channel's lowest and highest possible sum, int64 ``[C]``, as `sum_range` proves them."""
     if node.weight_q is None:
         raise CompileError(
@@ -66,7 +66,7 @@ def signed_width(low: int, high: int) -> int:
 
 
 def _prove_sum(node: Weighted, largest: int, offered: int, holder: str) -> Weighted:
-    low, high = worst_sums(node, largest)
+    low, high = node_sums(node, largest)
     needed = signed_width(int(low.min()), int(high.max()))
     if needed > offered:
         neuron = int(np.argmax(np.maximum(-low - 1, high)))
@@ -87,7 +87,7 @@ def _prove_update(node: Synapses, lif: Lif, largest: int, profile: HardwareProfi
         raise CompileError(
             f"{lif.name}: ranges are proven after gains, thresholds and biases. Order the passes so."
         )
-    low, high = worst_sums(node, largest)
+    low, high = node_sums(node, largest)
     current = worst_gained(np.maximum(-low, high), node.multiplier, node.shift)
     # A <= 2^k, so |leak| <= |u| <= -q_min.
     update = current - profile.membrane.q_min + np.abs(node.bias_q.astype(np.int64)) + lif.threshold_q
@@ -97,7 +97,7 @@ def _prove_update(node: Synapses, lif: Lif, largest: int, profile: HardwareProfi
 def _prove_scores(node: Readout, summed: int, steps: int) -> None:
     if node.multiplier is None or node.shift is None or node.bias_q is None:
         raise CompileError(f"{node.name}: ranges are proven after gains and biases. Order the passes so.")
-    low, high = worst_sums(node, summed)
+    low, high = node_sums(node, summed)
     scores = worst_gained(np.maximum(-low, high), node.multiplier, node.shift)
     scores = scores + steps * np.abs(node.bias_q.astype(np.int64))
     _prove_int32(node.name, "class", f"the score over {steps} steps", scores)

@@ -9,20 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sastdeploy.errors import short
 from sastdeploy.program.layers.lif import Array, Lif, LifLayer
 from sastdeploy.program.layers.weights import weight_record
-from sastdeploy.program.limits import (
-    MAX_STEP,
-    Shape,
-    by,
-    check_output,
-    check_weight,
-    is_pair,
-    refuse,
-    short,
-)
+from sastdeploy.program.limits import Shape, by, check_output, check_weight, is_pair, refuse
 from sastdeploy.program.onnx_nodes import Nodes
-from sastdeploy.windows import Window
+from sastdeploy.windows import MAX_STRIDE, Window
 
 
 @dataclass(frozen=True)
@@ -52,8 +44,8 @@ class ConvLif(LifLayer):
             wrong = f"weight reads {self.weight.shape[1]} channels"
             refuse(where, wrong, f"{shape[0]}, as in its {by(shape)} input")
         for name, low in (("stride", 1), ("padding", 0)):
-            if not is_pair(getattr(self, name), low, MAX_STEP):
-                allowed = f"a tuple of two whole numbers, {low} to {MAX_STEP}"
+            if not is_pair(getattr(self, name), low, MAX_STRIDE):
+                allowed = f"a tuple of two whole numbers, {low} to {MAX_STRIDE}"
                 refuse(where, f"{name} is {short(getattr(self, name))}", allowed)
         for axis in (0, 1):
             size = shape[1 + axis] + 2 * self.padding[axis]

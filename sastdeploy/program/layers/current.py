@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sastdeploy.errors import short
 from sastdeploy.program.fixedpoint import Rounding
-from sastdeploy.program.limits import MAX_LEAK_SHIFT, is_int, refuse, short
+from sastdeploy.program.limits import MAX_LEAK_SHIFT, is_int, refuse
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sastdeploy.errors import short
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
 from sastdeploy.program.layers.current import SynapticCurrent
 from sastdeploy.program.layers.weights import Stored, array_shapes, stored_arrays
@@ -20,7 +21,6 @@ from sastdeploy.program.limits import (
     is_int,
     prove_int32,
     refuse,
-    short,
     worst_gained,
     worst_sums,
 )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sastdeploy.errors import short
 from sastdeploy.program.layers.lif import PER_CHANNEL, Array, rounded_shift
 from sastdeploy.program.layers.weights import Stored, array_shapes, stored_arrays, weight_record
 from sastdeploy.program.limits import (
@@ -23,7 +24,6 @@ from sastdeploy.program.limits import (
     is_int,
     prove_int32,
     refuse,
-    short,
     worst_gained,
     worst_sums,
 )

@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sastdeploy.errors import short
 from sastdeploy.program.layers.lif import Array
 from sastdeploy.program.layers.weights import Stored
-from sastdeploy.program.limits import MAX_STEP, Shape, by, is_int, is_pair, refuse, short
+from sastdeploy.program.limits import Shape, by, is_int, is_pair, refuse
 from sastdeploy.program.onnx_nodes import Nodes
 from sastdeploy.recordings.preprocessing import LARGEST_CLIP
-from sastdeploy.windows import Number, Pair, Window, write_sizes
+from sastdeploy.windows import MAX_STRIDE, Number, Pair, Window, write_sizes
 
 
 @dataclass(frozen=True)
@@ -58,20 +59,22 @@ class SumPool:
     def check(self, where: str, shape: Shape, largest: int) -> None:
         """Accept a pool that fits inputs of ``shape`` from 0 to ``largest``, whose sums stay within 127."""
         for name, value, low in (("stride", self.stride, 1), ("padding", self.padding, 0)):
-            if not is_int(value, low, MAX_STEP) and not is_pair(value, low, MAX_STEP):
+            if not is_int(value, low, MAX_STRIDE) and not is_pair(value, low, MAX_STRIDE):
                 # An invalid kernel is told as such, not as the stride that follows it.
                 if name == "stride" and value is self.kernel:
                     continue
                 refuse(
                     where,
                     f"{name} is {short(value)}",
-                    f"a whole number or a pair of them, {low} to {MAX_STEP}",
+                    f"a whole number or a pair of them, {low} to {MAX_STRIDE}",
                 )
         window = self.window
         height, width = (size + 2 * pad for size, pad in zip(shape[1:], window.padding))
         most = min(height, width)
         if type(self.kernel) is tuple:
-            fits = is_pair(self.kernel, 1, MAX_STEP) and self.kernel[0] <= height and self.kernel[1] <= width
+            fits = (
+                is_pair(self.kernel, 1, MAX_STRIDE) and self.kernel[0] <= height and self.kernel[1] <= width
+            )
             allowed = f"1 to {height} and 1 to {width} on a {by(shape)} input"
         else:
             fits = is_int(self.kernel, 1, most)

@@ -19,8 +19,8 @@ from sastdeploy.recordings.own.records import Entry, OwnRecordings
 from sastdeploy.recordings.own.scan import FileFacts, scan
 from sastdeploy.recordings.own.split import divided
 from sastdeploy.recordings.reading import ARRAYS
+from sastdeploy.windows import MAX_VALUES
 
-MOST_INPUTS = 1 << 24
 """Inputs of a frame, as a program may have at most."""
 _LONGEST_NAME = 1000
 
@@ -170,9 +170,9 @@ def _frame(folder: Path, sensor: tuple[int, int, int], declaration: Declaration)
     width, height, polarities = sensor
     factor = declaration.downsample
     frame = (max(1, round(width / factor)), max(1, round(height / factor)))
-    if polarities * frame[0] * frame[1] > MOST_INPUTS:
+    if polarities * frame[0] * frame[1] > MAX_VALUES:
         raise InputError(
-            f"{shown(folder)}: frames of {polarities} x {frame[1]} x {frame[0]} have more than {MOST_INPUTS:,} inputs. State the "
+            f"{shown(folder)}: frames of {polarities} x {frame[1]} x {frame[0]} have more than {MAX_VALUES:,} inputs. State the "
             f"sensor_size, or a downsample factor, in {DECLARATION}."
         )
     return frame
