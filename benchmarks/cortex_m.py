@@ -179,14 +179,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tool: subprocess.run([tool, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
         for tool in ("arm-none-eabi-gcc", "qemu-system-arm")
     }  # fmt: skip
-    found = []
+    programs = []
     for path in options.programs:
         program = load_program(path)
         frames = load_dataset(program.dataset, "test", root=Path(options.data)).frames
         with tempfile.TemporaryDirectory() as folder:
             rows = compared(program, frames.select(slice(0, options.limit)), Path(folder) / "c")
-        found.append({"program": program.name, "hash": program_hash(program), "rows": rows})
-    print(json.dumps({"tools": tools, "recordings": options.limit, "programs": found}, indent=1))
+        programs.append({"program": program.name, "hash": program_hash(program), "rows": rows})
+    print(json.dumps({"tools": tools, "recordings": options.limit, "programs": programs}, indent=1))
 
 
 if __name__ == "__main__":

@@ -86,7 +86,9 @@ def _experiment(experiment: Experiment, results: Results | None) -> dict[str, An
     if results is not None:
         facts = results.to_dict()
         for point, made in zip(results.points, facts.pop("points")):
-            points[point.label] = made | {"less_well_scaled": _less_well_scaled(results, point.label)}
+            points[point.label] = made | {
+                "less_well_scaled": _difference_from_well_scaled(results, point.label)
+            }
         for name, sample in within_fewest_gradients(results).items():
             points[name]["figures"]["best validation hard within the fewest gradients"] = sample.to_dict()
     for name, figures in experiment.published.items():
@@ -118,7 +120,7 @@ def within_fewest_gradients(results: Results) -> dict[str, Sample]:
     return best
 
 
-def _less_well_scaled(results: Results, name: str) -> dict[str, Any]:
+def _difference_from_well_scaled(results: Results, name: str) -> dict[str, Any]:
     """Return, of an experiment over input scales, a point's figures less those of its first point with a largest frame value of 1."""
     well = next((p for p in results.points if p.trial.divisor_factor == 1.0 and "hard" in p.samples), None)
     point = results.point(name)

@@ -12,11 +12,12 @@ backward, Adam.
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -45,19 +46,6 @@ CSR = "torch, CSR first layer"
 
 Chosen = NDArray[np.int64]
 """Numbers of a minibatch's recordings."""
-Thing = TypeVar("Thing")
-
-
-def taken_in_turn(things: list[Thing]) -> Callable[[], Thing]:
-    """Return what gives the things one after another, round and round."""
-    at = -1
-
-    def following() -> Thing:
-        nonlocal at
-        at = (at + 1) % len(things)
-        return things[at]
-
-    return following
 
 
 def our_steps(
@@ -67,9 +55,9 @@ def our_steps(
     network = SpikingNetwork(start.architecture, fused=kernels == "fused")
     network.load_arrays(start.parameters)
     optimiser = adam(network, 0.0)
-    labels = torch.from_numpy(data.labels)
+    labels = torch.from_numpy(data.labels.copy())
     draw = network_inputs(network, data.frames, start.preprocessing)
-    following = taken_in_turn(chosen)
+    following = itertools.cycle(chosen).__next__
 
     def loss() -> Callable[[], Tensor]:
         batch = following()
@@ -99,7 +87,7 @@ def our_loss(start: Checkpoint, data: LabelledFrames, chosen: Chosen, kernels: s
 
 def step_of(model: torch.nn.Module, batches: list[tuple[Tensor, Tensor]]) -> Callable[[], None]:
     """Return a step of Adam on batches ``(values, labels)`` in turn."""
-    optimiser, following = torch.optim.Adam(model.parameters(), lr=1e-3), taken_in_turn(batches)
+    optimiser, following = torch.optim.Adam(model.parameters(), lr=1e-3), itertools.cycle(batches).__next__
 
     def step() -> None:
         x, labels = following()

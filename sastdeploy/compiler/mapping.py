@@ -50,8 +50,9 @@ def map_layers(graph: Graph, profile: HardwareProfile) -> Mapping:
     """Return the layers on the profile's cores; nothing for a chip that states none. The readout takes a neuron per class.
 
     Split layers: core after core, each filled with as many neurons of the layer as its neurons and memory allow, the
-    next layer where the last one ended. A core holds the weights of its dense neurons, or the kernels of its channels. Layers that may not
-    be split: one on each core, each where it fits, found by augmenting paths, so that none is refused that could be placed.
+    next layer where the last one ended. A core holds the weights of its dense neurons, or the kernels of its
+    channels. Layers that may not be split: one on each core, each where it fits, found by augmenting paths, so that
+    none is refused that could be placed.
     """
     if profile.cores is None:
         return Mapping((), ())

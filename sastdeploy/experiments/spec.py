@@ -170,10 +170,10 @@ class Experiment:
 def load_experiment(path: Path | str) -> Experiment:
     """Return the experiment of a YAML file.
 
-    The file has ``name``, ``title``, ``dataset``, ``seeds``, optional ``fixed`` (settings of all trials), ``grid`` (a list of
-    points; a list as a value stands for one point each), ``profiles``, ``measures``, ``select_by``, ``compare_within``,
-    ``published`` (``paper`` in older files) and ``notes``.
-    A network's or profile's YAML file, and a folder of recordings, is named relative to the experiment's file.
+    The file has ``name``, ``title``, ``dataset``, ``seeds``, optional ``fixed`` (settings of all trials), ``grid`` (a
+    list of points; a list as a value stands for one point each), ``profiles``, ``measures``, ``select_by``,
+    ``compare_within``, ``published`` (``paper`` in older files) and ``notes``. A network's or profile's YAML file,
+    and a folder of recordings, is named relative to the experiment's file.
 
     Raises:
         InputError: the file is not such a record, names what there is not, or asks for a trial that could not be trained.

@@ -114,7 +114,7 @@ def _plain(name: str, header: str, form: str) -> Column:
     )
 
 
-def _less(name: str, header: str) -> Column:
+def _difference(name: str, header: str) -> Column:
     return Column(header, lambda point: difference(point.differences.get(name)))
 
 
@@ -140,7 +140,7 @@ def accuracy(results: Results) -> Table | None:
     return _table("Accuracy", results.points, [
         Column("seeds", lambda point: str(len(point.seeds))),
         _mean("surrogate", "surrogate, %"), _mean("hard", "hard, %"), _mean("gap", "gap, points"),
-        _less("hard", "hard less reference (95 %)"), _less("gap", "gap less reference (95 %)"),
+        _difference("hard", "hard less reference (95 %)"), _difference("gap", "gap less reference (95 %)"),
         _mean("validation hard", "validation hard, %"), CHOSEN,
         *(cost if results.experiment.select_by is None else ()),
         Column("published", lambda point: ", ".join(f"{v:g}" for v in published.get(point.label, [])) or NONE),
@@ -171,7 +171,7 @@ def programs(results: Results) -> Table | None:
             return note if text == NONE else f"{text}; {note}"
 
         columns += [
-            Column(f"{profile}, %", figure), _less(f"{profile} accuracy", f"{profile} less reference (95 %)"),
+            Column(f"{profile}, %", figure), _difference(f"{profile} accuracy", f"{profile} less reference (95 %)"),
             _own(f"{profile} less hard", f"{profile} less float hard (95 %)"),
             _mean(f"{profile} kSynOps", f"{profile} kSynOps", 1), _ratio(f"{profile} kSynOps", f"{profile} r_ops", 3),
             _plain(f"{profile} maximum", f"{profile} architecture's maximum kSynOps", ",.0f"),
@@ -207,7 +207,7 @@ def margins(results: Results) -> Table | None:
             _mean(name, f"{spikes}, {name.removeprefix(f'{whole}, ')}, %")
             for name in _names(results) if name.startswith(f"{whole}, ")
         ]  # fmt: skip
-        columns.append(_less(whole, f"{spikes}, all layers, less reference (95 %)"))
+        columns.append(_difference(whole, f"{spikes}, all layers, less reference (95 %)"))
     return _table("Margins (validation recordings)", results.points, columns)
 
 
@@ -215,7 +215,7 @@ def contraction(results: Results) -> Table | None:
     """Return the contraction diagnostic."""
     return _table("Contraction (validation recordings)", results.points, [
         _mean("gamma", "gamma-hat (maximum)", 3), _mean("gamma 50 %", "its median", 3), _mean("gamma 99 %", "its 99 %", 3),
-        _less("gamma 99 %", "its 99 % less reference (95 %)"), _mean("gamma 99.9 %", "its 99.9 %", 3),
+        _difference("gamma 99 %", "its 99 % less reference (95 %)"), _mean("gamma 99.9 %", "its 99.9 %", 3),
         _mean("in band", "states where gamma < 1 allows none, %"),
     ])  # fmt: skip
 

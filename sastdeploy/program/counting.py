@@ -29,9 +29,9 @@ def footprint_bytes(program: Program) -> dict[str, int]:
 
     Returns:
         ``weights`` (weight bits), ``parameters`` (bias and threshold at the membrane's width, 15-bit multiplier,
-        6-bit shift, per channel), ``state`` (one membrane, one spike bit and, where there is one, one synaptic current
-        per neuron, the readout's spike counters or largest membranes), and ``total``.
-        Pools hold nothing; a layer's bits are rounded up to whole bytes.
+        6-bit shift, per channel), ``state`` (one membrane, one spike bit and, where there is one, one synaptic
+        current per neuron, the readout's spike counters or largest membranes), and ``total``. Pools hold nothing; a
+        layer's bits are rounded up to whole bytes.
     """
     weights = parameters = state = 0
     for layer, shape in zip(program.layers, program.shapes()[1:]):

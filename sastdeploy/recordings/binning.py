@@ -29,9 +29,9 @@ def count_events(
 ) -> Entries:
     """Return the sparse counts of one segment: (entries per bin [T], input index, count saturated at 255).
 
-    An event at t falls into bin ``(t - start) * T // (stop - start)``, or with ``events_per_bin`` n event i into bin ``i // n``
-    while there are bins; pixel x of a sensor W wide falls into column
-    ``x * w // W`` of a frame w wide (DVS Gesture: ``x * 48 // 128``), rows likewise; inputs are numbered ``[P, h, w]``.
+    An event at t falls into bin ``(t - start) * T // (stop - start)``, or with ``events_per_bin`` n event i into bin
+    ``i // n`` while there are bins; pixel x of a sensor W wide falls into column ``x * w // W`` of a frame w wide
+    (DVS Gesture: ``x * 48 // 128``), rows likewise; inputs are numbered ``[P, h, w]``.
     """  # fmt: skip
     (width, height, polarities), (w, h) = sensor_size, frame_size
     if events_per_bin is None:

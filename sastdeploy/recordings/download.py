@@ -82,13 +82,13 @@ def _receive(url: str, part: Path, limit: int, report: Report | None) -> None:
     """
     import requests
 
-    here = part.stat().st_size if part.exists() else 0
-    if here > limit:
+    received = part.stat().st_size if part.exists() else 0
+    if received > limit:
         part.unlink()
-        here = 0
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={here}-"} if here else {})
+        received = 0
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={received}-"} if received else {})
     with requests.get(url, headers=headers, stream=True, timeout=30) as answer:
-        if here and answer.status_code == requests.codes.requested_range_not_satisfiable:
+        if received and answer.status_code == requests.codes.requested_range_not_satisfiable:
             return  # every byte is here; the hash decides
         answer.raise_for_status()
         length = answer.headers.get("Content-Length")
@@ -99,20 +99,20 @@ def _receive(url: str, part: Path, limit: int, report: Report | None) -> None:
                 "try again later, or download it by hand."
             )
         if answer.status_code != requests.codes.partial_content:
-            here = 0
-        total = here + int(length) if length else None
+            received = 0
+        total = received + int(length) if length else None
         if total is not None and total > limit:
             raise _too_large(url, total, limit, part)
-        with part.open("ab" if here else "wb") as opened:
+        with part.open("ab" if received else "wb") as opened:
             for block in answer.iter_content(1 << 18):
-                here += len(block)
-                if here > limit:
-                    raise _too_large(url, here, limit, part)
+                received += len(block)
+                if received > limit:
+                    raise _too_large(url, received, limit, part)
                 opened.write(block)
                 if report:
-                    report(here, total)
-    if total is not None and here < total:
-        raise requests.ConnectionError(f"broke off after {here} of {total} bytes")
+                    report(received, total)
+    if total is not None and received < total:
+        raise requests.ConnectionError(f"broke off after {received} of {total} bytes")
 
 
 def _too_large(url: str, size: int, limit: int, part: Path) -> InputError:

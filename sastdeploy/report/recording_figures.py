@@ -32,9 +32,8 @@ def draw_recording(
 ) -> Path:
     """Write a picture of ``events`` to ``path`` and return it: PNG or GIF by suffix.
 
-    PNG: ten panels of equal duration (ON blue, OFF vermilion, stronger colour for more events) above the
-    rate of
-    both polarities over time. GIF: 40 frames of equal duration.
+    PNG: ten panels of equal duration (ON blue, OFF vermilion, stronger colour for more events) above the rate of both
+    polarities over time. GIF: 40 frames of equal duration.
 
     Args:
         events: structured ``x y t p``, t in us. sensor_size: (W, H) or (W, H, P).

@@ -91,8 +91,8 @@ def summarise(
     """Return every figure of a run as plain JSON values, under ``"schema": "sastdeploy.simulation/1"``.
 
     ``accuracy`` and ``confusion`` are None without labels. ``ksynops`` are means per recording / 1000, each beside
-    the architecture's ``maximum``; rates and shares are None without recordings. ``neurobench`` and ``synops_by_definition`` are
-    explained in `sastdeploy.simulator.neurobench`. ``recorded_seconds`` is how long all
+    the architecture's ``maximum``; rates and shares are None without recordings. ``neurobench`` and
+    ``synops_by_definition`` are explained in `sastdeploy.simulator.neurobench`. ``recorded_seconds`` is how long all
     recordings together lasted at the sensor; the real-time factor is that over the seconds of simulation.
 
     Raises:

@@ -47,11 +47,11 @@ def train(
     """Train a network, write the checkpoint of its best epoch to ``out``, and return it.
 
     Selection: highest validation accuracy with hard spikes, the earliest epoch on ties (of the epochs with quantized
-    weights, where there are any); no test recording is seen.
-    After each epoch ``<out>.state`` holds all that a resumed run needs (it ends with the same bits), and
-    ``<out>.jsonl`` one line per epoch: loss, surrogate_accuracy, hard_accuracy, gap, spike_rates, gradient_norm, ...
-    Layers that send no hard spike on any validation recording in the chosen epoch stand in the checkpoint's training
-    facts (``selected.silent_layers``), and so do the factors of ``init alive`` (``init_factors``).
+    weights, where there are any); no test recording is seen. After each epoch ``<out>.state`` holds all that a
+    resumed run needs (it ends with the same bits), and ``<out>.jsonl`` one line per epoch: loss, surrogate_accuracy,
+    hard_accuracy, gap, spike_rates, gradient_norm, ... Layers that send no hard spike on any validation recording in
+    the chosen epoch stand in the checkpoint's training facts (``selected.silent_layers``), and so do the factors of
+    ``init alive`` (``init_factors``).
 
     Args:
         dataset, command: for provenance.

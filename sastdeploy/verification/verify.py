@@ -115,9 +115,10 @@ def verify(
 ) -> Verification:
     """Compare every membrane, spike, score, operation and overflow of a program on every engine with the reference engine.
 
-    Engines: Numba (one thread, several, without traces, widest arithmetic), ONNX Runtime, and the exported C, compiled
-    here, where a C compiler is found, and the exported Verilog where Icarus is. Inputs: random ones, adversarial ones (empty, all ones, saturating, single
-    events), random ones chosen for membranes that meet their threshold exactly, and ``recordings``.
+    Engines: Numba (one thread, several, without traces, widest arithmetic), ONNX Runtime, and the exported C,
+    compiled here, where a C compiler is found, and the exported Verilog where Icarus is. Inputs: random ones,
+    adversarial ones (empty, all ones, saturating, single events), random ones chosen for membranes that meet their
+    threshold exactly, and ``recordings``.
 
     Args:
         recordings: of your own: frames, counts ``[N, T, P, H, W]``, or several of them by name.

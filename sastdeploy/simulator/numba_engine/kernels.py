@@ -148,9 +148,9 @@ def lif_step(
 ) -> tuple[np.int64, np.int64, np.int64]:  # fmt: skip
     """Take one step for the neurons of positions ``begin`` up to ``stop``; return (new end, overflows below, above).
 
-    Appends to ``active`` the numbers of the neurons that
-    fired, ``width`` of them per position, and notes in ``first`` how many fired since ``start`` before each position.
-    A verified program's update fits 32 bits; only the products may need 64.
+    Appends to ``active`` the numbers of the neurons that fired, ``width`` of them per position, and notes in
+    ``first`` how many fired since ``start`` before each position. A verified program's update fits 32 bits; only the
+    products may need 64.
     """
     eighths = step.eighths
     multipliers, halves, shifts, biases, tests = step.multiplier, step.half, step.shift, step.bias, step.test
