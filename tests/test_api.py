@@ -3,8 +3,10 @@
 import ast
 import inspect
 import pkgutil
+import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +75,36 @@ def test_all_names_are_there_typed_and_in_the_contents():
     assert (HOME / "py.typed").exists()
 
 
-def test_every_function_tells_its_arguments_errors_and_use():
+def public_things():
+    """Return (name, value) of every public function and class, and of the classes' public methods; no exceptions."""
+    things = []
+    for name in sastdeploy.__all__:
+        value = getattr(sastdeploy, name)
+        if inspect.isclass(value) and issubclass(value, Exception):
+            continue
+        things.append((name, value))
+        if inspect.isclass(value):
+            things += [
+                (f"{name}.{method}", getattr(value, method))
+                for method, member in vars(value).items()
+                if not method.startswith("_")
+                and (inspect.isfunction(member) or isinstance(member, classmethod))
+            ]
+    return things
+
+
+def section(page, name):
+    """Return what the page says of a name, up to the next heading."""
+    (text,) = re.findall(rf"(?ms)^###+ {re.escape(name)}\n(.*?)(?=^##|\Z)", page)
+    return text
+
+
+@pytest.fixture(scope="module")
+def page():
+    return (HOME.parent / "docs" / "python-api.md").read_text("utf-8")
+
+
+def test_every_function_tells_its_errors_and_use():
     for name in sastdeploy.__all__:
         value = getattr(sastdeploy, name)
         if inspect.isfunction(value):
@@ -82,6 +113,52 @@ def test_every_function_tells_its_arguments_errors_and_use():
             hints = inspect.signature(value)
             assert all(p.annotation is not p.empty for p in hints.parameters.values()), name
             assert hints.return_annotation is not hints.empty, name
+
+
+@pytest.mark.parametrize(("name", "value"), public_things(), ids=[name for name, _ in public_things()])
+def test_the_page_explains_every_argument_and_each_error(page, name, value):
+    text = section(page, name)
+    entries = re.findall(r"(?m)^- ([\w, ]+): ", text)
+    explained = {word for entry in entries for word in entry.split(", ")}
+    wanted = set(inspect.signature(value).parameters) - {"self"}
+    assert not wanted - explained, f"{name}: not explained"
+    if inspect.isclass(value) and "__post_init__" in vars(value):
+        assert "\nRaises:\n" in text, f"{name}: checks its fields; say what it raises"
+    for errors in re.findall(r"(?m)^Raises:\n\n((?:- .*\n)+)", text):
+        for line in errors.splitlines():
+            assert re.match(r"- (?:Input|Compile|Simulation)Error: ", line), f"{name}: {line}"
+
+
+def test_the_page_names_nothing_that_a_reader_cannot_find(page):
+    for name, value in public_things():
+        home = getattr(sastdeploy, name.split(".")[0])
+        for reference in re.findall(r"(?<!`)`([\w.]+)`(?!`)", inspect.getdoc(value)):
+            module, _, last = reference.rpartition(".")
+            owner = (
+                import_module(module)
+                if module.startswith("sastdeploy")
+                else getattr(sastdeploy, module, home)
+            )
+            assert hasattr(owner, last) or f"\n### {reference}\n" in page, (
+                f"{name}: `{reference}` is not public"
+            )
+    signatures = re.findall(
+        r"(?ms)^```python\n([\w.]+\(.*?\)(?: -> [^\n]*)?)\n```", page.split("\n## Types in")[0]
+    )
+    named = set(re.findall(r"\b(?<!\.)[A-Z]\w+", " ".join(re.sub(r"'[^']*'", "", s) for s in signatures)))
+    known = {"Any", "Callable", "Mapping", "NDArray", "None", "Path", "Sequence", "True", "False"}
+    missing = {name for name in named - known if f"\n### {name}\n" not in page}
+    assert not missing, f"in signatures, but without an entry: {missing}"
+
+
+def test_the_settings_docstring_states_their_ranges():
+    from sastdeploy.training.settings import RANGES
+
+    text = " ".join(inspect.getdoc(TrainingSettings).split())
+    for name, (low, high) in RANGES.items():
+        entry = re.search(rf"\b{name}: (.*?)(?= \w+: |$)", text)[1]
+        shown = re.search(r"(\d[\de-]*) to (\d[\de]*)", entry)
+        assert (float(shown[1]), float(shown[2])) == (low, high), f"{name}: {entry}"
 
 
 def test_dir_shows_the_public_names_and_nothing_else():

@@ -69,6 +69,7 @@ def compile(
     The same checkpoint and profile give the same program, byte for byte.
 
     Args:
+        checkpoint: what is compiled: a trained network, or an imported one.
         neuron: of an imported network on hardware whose neuron differs: ``network`` refuses it, ``profile`` follows the
             hardware, with a warning. A checkpoint of ours always follows the hardware.
         profile: a built-in profile's name, the path of a YAML file, or a profile from `load_profile`.

@@ -78,6 +78,8 @@ def save_network(path: Path | str, network: ImportedNetwork, *, force: bool = Tr
     """Write a network in one step, for `load_network`.
 
     Args:
+        path: of the ``.pt`` file.
+        network: from `from_nir` or `from_module`.
         force: replace a file that is there.
 
     Raises:
@@ -94,6 +96,9 @@ def save_network(path: Path | str, network: ImportedNetwork, *, force: bool = Tr
 
 def load_network(path: Path | str) -> Checkpoint | ImportedNetwork:
     """Return what a file holds: a trained checkpoint, or a network that was imported. Executes nothing.
+
+    Args:
+        path: of a file that `save_network`, `save_checkpoint` or a training wrote.
 
     Raises:
         InputError: the file is missing, damaged, foreign, newer, holds code, or is not whole.

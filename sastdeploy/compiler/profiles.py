@@ -20,6 +20,7 @@ class Cores:
     """The cores of a chip.
 
     Args:
+        count: how many.
         neurons, memory_bytes: of each core; None where the chip states none. fan_in: sources of one neuron; None: no limit.
         split: whether a layer may be spread over cores, and cores shared by layers; else one core holds one layer.
         rounding: ``none``, or ``power_of_two``: outputs, rows, columns and kernel positions each take up to the next one.
@@ -35,7 +36,7 @@ class Cores:
 
 @dataclass(frozen=True)
 class HardwareProfile:
-    """One chip.
+    """One chip. `load_profile` makes it, from a file that it has checked.
 
     Args:
         name, title: for artifacts and for people.
@@ -223,6 +224,9 @@ def profile_path(name: Path | str) -> Path:
 
 def load_profile(name: Path | str) -> HardwareProfile:
     """Return a built-in profile by its name (``loihi_int8``, ``aggressive_int4``), or a user's by its file's path (.yaml or .yml).
+
+    Args:
+        name: of a built-in profile (``sastdeploy profiles list``), or the path of a YAML file.
 
     Raises:
         InputError: an unknown name, or a file with a duplicate, unknown, missing or ill-typed key, or a value out of

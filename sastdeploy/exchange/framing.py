@@ -18,7 +18,7 @@ from sastdeploy.windows import Shape
 
 @dataclass(frozen=True)
 class Framing:
-    """What a network's recordings are.
+    """What a network's recordings are. `from_nir` and `from_module` check it against the network.
 
     Args:
         dataset: name of a data set, or a folder of one's own, of which sensor, frame and classes are taken; None: not stated.

@@ -9,6 +9,7 @@ from sastdeploy.program.records import Program, require_frames
 from sastdeploy.recordings.frames import LARGEST_COUNT, Frames, LabelledFrames, frames_of
 
 Recordings = Frames | LabelledFrames | NDArray[np.integer]
+"""Frames, or counts: integers ``[N, T, P, H, W]``, 0 to 255."""
 
 
 def chosen_frames(program: Program, recordings: Recordings | None, most_bytes: int) -> Frames:

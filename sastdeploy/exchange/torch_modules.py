@@ -40,7 +40,9 @@ def from_module(
     ExpLeak and SumPool2d, squeezed or not, that send one spike a step.
 
     Args:
+        net: in either mode; it is taken as it runs in evaluation.
         example: one step's input, batch first; its shape is what counts. framing, readout: as in `from_nir`.
+        name: of the network, for messages and for the programs that are compiled from it.
 
     Raises:
         CompileError: it holds what no engine computes: every reason, each with the module's name.

@@ -18,9 +18,9 @@ class Neuron:
     """The LIF neuron shared by every hidden layer (paper, equation 1).
 
     Args:
-        alpha: leak factor per step, in `ALPHAS`.
-        threshold: initial (and fixed) threshold theta, in `THRESHOLDS`.
-        slope: k of the arctan surrogate ``1/2 + arctan(k x) / pi``, in `SLOPES`.
+        alpha: leak factor per step, 1e-6 to 1 - 1e-6.
+        threshold: initial (and fixed) threshold theta, 1e-6 to 1e6.
+        slope: k of the arctan surrogate ``1/2 + arctan(k x) / pi``, 1e-3 to 1e9.
     """
 
     alpha: float = 0.5

@@ -62,6 +62,10 @@ class Checkpoint:
 def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
     """Write a checkpoint in one step; a failure leaves an old file as it was.
 
+    Args:
+        path: of the ``.pt`` file.
+        checkpoint: whole; every shape and value is checked first.
+
     Raises:
         InputError: the checkpoint is not whole (as in `load_checkpoint`), or the path cannot be written.
 
@@ -81,6 +85,9 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
     """Return a checkpoint that is whole: every shape right, every value finite and in range. Executes nothing.
+
+    Args:
+        path: of a file that `save_checkpoint` or a training wrote.
 
     Raises:
         InputError: the file is missing, damaged, foreign, newer, holds code, or is not whole.

@@ -154,6 +154,7 @@ class Readout:
 
 
 Layer = Dense | Conv | AvgPool
+"""A hidden layer of an architecture."""
 
 KINDS: dict[str, type[Dense] | type[Conv] | type[AvgPool]] = {
     "dense": Dense,

@@ -35,10 +35,12 @@ def save_program(path: Path | str, program: Program, *, force: bool = True) -> N
     """Write the program as one ONNX file, whole or not at all; the same program gives the same bytes.
 
     Args:
+        path: of the ONNX file.
+        program: every range is proven before it is written.
         force: replace another file.
 
     Raises:
-        InputError: the program is not valid (`check_program`), the path cannot be written, or without
+        InputError: a range of the program cannot be proven, the path cannot be written, or without
             ``force`` is another file.
 
     Example::
@@ -51,6 +53,9 @@ def save_program(path: Path | str, program: Program, *, force: bool = True) -> N
 
 def load_program(path: Path | str) -> Program:
     """Return the verified program in the file; nothing in the file is executed and no other file is read.
+
+    Args:
+        path: of a file that `save_program` or ``sastdeploy compile`` wrote.
 
     Raises:
         InputError: the file is missing, unreadable, not ONNX, not a program of this format version, or differs in

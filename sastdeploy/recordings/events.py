@@ -19,7 +19,7 @@ LONGEST_US = 24 * 3600 * 10**6
 EVENT_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<i8"), ("p", "u1")])
 """One event: x, y in pixels, t in us since the recording's begin, p 1 for ON and 0 for OFF."""
 Events = NDArray[np.void]
-"""A structured array with the fields of `EVENT_DTYPE`."""
+"""A structured array ``[E]`` with the fields of `EVENT_DTYPE`: x, y, t in us, and p."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ Frames are counted once, for networks of every clip: each takes ``min(count, c_c
 
 
 Index = NDArray[np.unsignedinteger]
-"""Input numbers, in the type that `index_dtype` gives."""
+"""Input numbers: uint16, or uint32 above 65,536 inputs."""
 _Number = TypeVar("_Number", bound=np.generic)
 
 
@@ -101,7 +101,11 @@ class Frames:
         return int(np.prod(self.shape))
 
     def select(self, recordings: NDArray[np.integer] | slice) -> Frames:
-        """Return the frames of the chosen recordings, in the order given (indices may repeat)."""
+        """Return the frames of the chosen recordings.
+
+        Args:
+            recordings: indices, in the order wanted (they may repeat), or a slice.
+        """
         chosen = np.arange(len(self))[recordings]
         lengths = np.diff(self.indptr).reshape(-1, self.time_bins)[chosen].reshape(-1)
         indptr = np.concatenate(([0], np.cumsum(lengths)))
@@ -119,7 +123,14 @@ class Frames:
         return np.concatenate([values[:0], *(values[a:b] for a, b in zip(begin.tolist(), end.tolist()))])
 
     def clipped(self, c_clip: int) -> Frames:
-        """Return the frames with every count replaced by ``min(count, c_clip)``, c_clip from 1 to 255."""
+        """Return the frames with every count replaced by ``min(count, c_clip)``.
+
+        Args:
+            c_clip: 1 to 255.
+
+        Raises:
+            InputError: it is out of range.
+        """
         if not 1 <= c_clip <= LARGEST_COUNT:
             raise InputError(
                 f"c_clip {c_clip}: outside 1 to {LARGEST_COUNT}, which is all that frames hold. Choose a clip within that range."
@@ -136,7 +147,10 @@ class Frames:
 
     @classmethod
     def from_dense(cls, counts: NDArray[np.integer]) -> Frames:
-        """Return the sparse form of integer counts ``[N, T, P, H, W]`` in 0 to 255.
+        """Return the sparse form of a dense array.
+
+        Args:
+            counts: integers ``[N, T, P, H, W]``, 0 to 255.
 
         Raises:
             InputError: the array has another number of axes, or a count outside 0 to 255.
@@ -340,7 +354,11 @@ class LabelledFrames:
         )
 
     def select(self, recordings: NDArray[np.integer] | slice) -> LabelledFrames:
-        """Return the chosen recordings, in the order given."""
+        """Return the chosen recordings.
+
+        Args:
+            recordings: indices, in the order wanted (they may repeat), or a slice.
+        """
         chosen = np.arange(len(self))[recordings]
         return replace(
             self,

@@ -55,14 +55,17 @@ class Preprocessing:
         frame_size: ``(W, H)`` of the frames; differs from the sensor's where a data set is reduced.
         time_bins: T, the number of bins per recording.
         c_clip: counts above it are clipped; 1 to 127 (1 is binary input).
-        divisor: ``c_clip`` to `MOST_DIVISOR`; folds into the first layer's scale when compiled.
+        divisor: ``c_clip`` to 1e12; folds into the first layer's scale when compiled.
         normalisation: ``fixed``, or ``sample_max`` (divides by the recording's own largest count: needs the
             whole recording before its first step, so it is for float studies and is refused by the compiler).
         window_us: events that come later after a recording's start are left out, and its bins end with the last event
             kept; None keeps all.
         binning: ``duration``, T equal parts of a recording's own duration; ``window``, T equal parts of ``window_us``, however
             long the recording lasts; or ``events``, ``events_per_bin`` events in each bin, and later ones are left out.
-        events_per_bin: for ``events``; else None.
+        events_per_bin: for ``events``, 1 to 10,000,000; else None.
+
+    Raises:
+        InputError: a value is unknown or out of range, or two of them contradict each other.
     """
 
     sensor_size: tuple[int, int, int]
@@ -114,7 +117,10 @@ class Preprocessing:
         }  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-ready values; `from_dict` reverses it exactly. Fields of `_OPTIONAL` stand there where they are not as usual."""
+        """Return plain JSON-ready values; `from_dict` reverses it exactly.
+
+        ``window_us``, ``binning`` and ``events_per_bin`` are left out where they have their default.
+        """
         fields = self.__dataclass_fields__
         record = {
             key: value
@@ -126,6 +132,9 @@ class Preprocessing:
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Preprocessing:
         """Return the record read from ``to_dict``'s form.
+
+        Args:
+            record: plain values, under the names of the fields.
 
         Raises:
             InputError: a key is missing, unknown or of the wrong type, or a value is out of range.

@@ -296,14 +296,16 @@ def read_events(
     """Return the events of one file, times in us: as in the file, or from the first event for arrays.
 
     Args:
+        path: of a file in one of the formats that ``sastdeploy data`` reads; its suffix says which.
         sensor_size: ``(W, H, P)``; default: the sensor of the file's data set.
-        unit, columns: as in `read_recording`.
+        unit: of the times in an array or a table: ``us``, ``ms`` or ``s``; by default it is guessed.
+        columns: order of an array's columns without names, such as ``xytp``; default: ``xypt``.
 
     Returns:
         Structured array [E]: x, y in pixels, t in us, ascending, p 1 for ON and 0 for OFF.
 
     Raises:
-        InputError: as `read_recording`.
+        InputError: another suffix, a missing or damaged file, damaged labels, or options that do not belong to the format.
 
     Example::
 

@@ -39,15 +39,18 @@ def load_dataset(
     """Return the frames of a split; binned once, then memory-mapped from the cache.
 
     Args:
-        name: a data set of the catalog (``sastdeploy data list``), or the path of a folder of recordings. split: "train", "validation" or "test".
+        name: a data set of the catalog (``sastdeploy data list``), or the path of a folder of recordings.
+        split: "train", "validation" or "test".
         time_bins: T. window_us: leave out of a recording what comes later after its start; None keeps all.
         binning, events_per_bin: how recordings are divided into bins, as in `sastdeploy.Preprocessing`.
-        root: folder of the data sets (default: `data_root`).
+        root: folder of the data sets; default: ``$SASTDEPLOY_DATA``, or the user's data folder.
         limit: keep this many recordings, a seeded draw with the classes in their proportions.
-        seed: of the validation draw and of ``limit``. The validation part is held out of the training recordings:
-            ``validation_fraction`` of each class (at least one), or of the performers where the data set has them. A folder
-            of one's own that has a validation part keeps it.
+        seed: of the validation draw and of ``limit``.
+        validation_fraction: share of the training recordings, in (0, 1), that is held out for validation: of each class (at
+            least one), or of the performers where the data set has them. A folder of one's own that has a validation part
+            keeps it.
         skip_bad: leave damaged files out and name them through ``say``; otherwise the first one stops it.
+        say: called with a sentence that the user should read: damaged files, facts that were guessed, classes without a recording.
         progress: called with (files binned, files in all).
 
     Raises:

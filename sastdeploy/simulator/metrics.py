@@ -90,10 +90,16 @@ def summarise(
 ) -> dict[str, Any]:
     """Return every figure of a run as plain JSON values, under ``"schema": "sastdeploy.simulation/1"``.
 
-    ``accuracy`` and ``confusion`` are None without labels. ``ksynops`` are means per recording / 1000, each beside
-    the architecture's ``maximum``; rates and shares are None without recordings. ``neurobench`` and
-    ``synops_by_definition`` are explained in `sastdeploy.simulator.neurobench`. ``recorded_seconds`` is how long all
-    recordings together lasted at the sensor; the real-time factor is that over the seconds of simulation.
+    ``ksynops`` are means per recording / 1000, each beside the architecture's ``maximum``; rates and shares are None
+    without recordings. ``neurobench`` and ``synops_by_definition`` are explained in `sastdeploy.simulator.neurobench`.
+
+    Args:
+        program: the program that ran.
+        result: its run of N recordings.
+        labels: integers ``[N]``, their true classes; without them ``accuracy`` and ``confusion`` are None.
+        dataset, split, data_hash, program_hash: what ran, copied as given.
+        recorded_seconds: how long all recordings together lasted at the sensor; over the seconds of simulation it gives the
+            real-time factor, which is None without it.
 
     Raises:
         InputError: labels do not fit the result.

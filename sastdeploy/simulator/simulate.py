@@ -60,6 +60,7 @@ def simulate(
     """Return the exact integers that a program computes; every engine and number of threads gives the same.
 
     Args:
+        program: checked before it runs.
         counts: event counts of N recordings: integers ``[N, T, P, H, W]``, 0 to 255, or frames. The program clips them.
         engine: ``numba``, ``reference`` (plain NumPy), ``onnxruntime``, or ``auto``: the plain one up to 8 recordings,
             which is done before the compiled kernels are loaded.

@@ -44,7 +44,8 @@ def fit(
         architecture: a network, ``fc_0p40m``, ``conv_0p42m``, or the path of a YAML file.
         settings: method, epochs, learning rate, seed, ...; default: a baseline of 30 epochs.
         out: checkpoint to write, with a log ``<out>.jsonl`` and, while it trains, ``<out>.state``. None writes nothing.
-        preprocessing: how counts become values; default: `find_preprocessing` of the training recordings.
+        preprocessing: how counts become values; default: clipped at a count that covers 99 % of those of the training
+            recordings, and divided by it.
         command: for the checkpoint's provenance.
         resume: go on from ``<out>.state``, where there is one. force: replace an existing checkpoint.
         report: called after each epoch with its record: epoch (from 0), loss, surrogate_accuracy, hard_accuracy, gap,

@@ -201,6 +201,7 @@ def evaluate(checkpoint: Checkpoint, data: LabelledFrames) -> Evaluation:
     """Return accuracy with surrogate spikes, accuracy with hard spikes, and the gap between them, in float32.
 
     Args:
+        checkpoint: the network, and how counts become its frame values.
         data: N >= 1 labelled recordings of the checkpoint's frame shape, time bins and number of classes.
 
     Returns:

@@ -28,6 +28,7 @@ from sastdeploy.training.resumption import Optimiser, Progress, load_state, save
 from sastdeploy.training.settings import TrainingSettings
 
 Report = Callable[[dict[str, Any]], None]
+"""Called after each epoch with its record."""
 Warn = Callable[[str], None]
 
 

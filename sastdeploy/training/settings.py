@@ -63,9 +63,9 @@ class TrainingSettings:
     Args:
         method: ``baseline``; ``sast`` (two passes per step); ``asam``, the same with a step in proportion to each
             weight; ``random``, one pass at a randomly moved point (SAST's control).
-        rho: length of the step of ``sast``, ``asam`` and ``random``, >= 0; the paper: 0.30 (N-MNIST), 0.40 (DVS Gesture).
-        delta: added to the gradient's norm, > 0.
-        epochs, batch_size: 1 to 1,000,000. learning_rate: > 0, at the first epoch. All real numbers: within `RANGES`.
+        rho: length of the step of ``sast``, ``asam`` and ``random``, 0 to 1e6; the paper: 0.30 (N-MNIST), 0.40 (DVS Gesture).
+        delta: added to the gradient's norm, 1e-30 to 1e6.
+        epochs, batch_size: 1 to 1,000,000. learning_rate: at the first epoch, 1e-12 to 1e3.
         seed: of initial weights, of both streams of minibatches, and of random steps.
         kernels: ``fused`` (float32 on the CPU, first layer over active inputs only); ``packed`` (many networks in one
             batched step, on a GPU one CUDA graph); or ``torch``, the plain definition. Equal within float32 rounding; the
@@ -73,12 +73,15 @@ class TrainingSettings:
         forward: ``surrogate`` (as in the paper; earlier files call it ``smooth``), or ``hard``: Heaviside spikes forward, the surrogate's
             gradient backward.
         slope_end: the surrogate's slope in the last epoch, reached in equal factors; 0 keeps the architecture's.
-        weight_decay: decoupled (AdamW), per step in units of the learning rate; their product at most 1.
+        weight_decay: decoupled (AdamW), per step in units of the learning rate, 0 to 1e6; their product at most 1.
         init: ``paper``: weights and biases from U(-a, a), ``a = 1 / sqrt(fan_in)``; ``alive``: these times a factor per
             layer with which the layer spikes on the first minibatch (`sastdeploy.training.initial.alive_factors`).
-        init_scale: with ``paper``, initial weights and biases times this factor.
+        init_scale: with ``paper``, initial weights and biases times this factor, 1e-6 to 1e6.
         quantize_bits, quantize_epochs: in that many last epochs the weights are held at 2 to 8 bits
             (straight-through gradients), and the checkpoint holds them so; 0 bits: never.
+
+    Raises:
+        InputError: a value is unknown or out of range, or two of them contradict each other.
     """
 
     method: str = "baseline"
@@ -152,15 +155,28 @@ class TrainingSettings:
         return values | {"forward": "smooth" if self.forward == "surrogate" else self.forward}
 
     def rate(self, epoch: int) -> float:
-        """Return the learning rate of an epoch (from 0): cosine annealing to 0 over all epochs."""
+        """Return the learning rate of an epoch: cosine annealing to 0 over all epochs.
+
+        Args:
+            epoch: from 0.
+        """
         return 0.5 * self.learning_rate * (1.0 + math.cos(math.pi * epoch / self.epochs))
 
     def slope(self, epoch: int, first: float) -> float:
-        """Return the surrogate's slope in an epoch: from ``first`` to ``slope_end`` in equal factors."""
+        """Return the surrogate's slope in an epoch.
+
+        Args:
+            epoch: from 0.
+            first: the slope of epoch 0, the architecture's; from it to ``slope_end`` in equal factors.
+        """
         if self.slope_end == 0.0 or self.epochs == 1:
             return self.slope_end or first
         return float(first * (self.slope_end / first) ** (epoch / (self.epochs - 1)))
 
     def quantized(self, epoch: int) -> bool:
-        """Whether the weights are held at ``quantize_bits`` in an epoch."""
+        """Whether the weights are held at ``quantize_bits`` in an epoch.
+
+        Args:
+            epoch: from 0.
+        """
         return epoch >= self.epochs - self.quantize_epochs

@@ -72,6 +72,7 @@ class Verification:
     """What `verify` found.
 
     Args:
+        program, program_hash: which program, by its name and by the hash of its content.
         inputs: recordings per kind.
         ties: membranes that met their threshold exactly. overflows: updates beyond the membrane's format. spikes: of all layers.
         engines: one row for each way to run the program.
@@ -115,14 +116,14 @@ def verify(
 ) -> Verification:
     """Compare every membrane, spike, score, operation and overflow of a program on every engine with the reference engine.
 
-    Engines: Numba (one thread, several, without traces, widest arithmetic), ONNX Runtime, and the exported C,
-    compiled here, where a C compiler is found, and the exported Verilog where Icarus is. Inputs: random ones,
-    adversarial ones (empty, all ones, saturating, single events), random ones chosen for membranes that meet their
-    threshold exactly, and ``recordings``.
+    Engines: Numba (one thread, several, without traces, widest arithmetic), ONNX Runtime, the exported C where a C compiler
+    is found, and the exported Verilog where Icarus is. Inputs: random ones, adversarial ones (empty, all ones, saturating,
+    single events), random ones chosen for membranes that meet their threshold exactly, and ``recordings``.
 
     Args:
+        program: checked before it runs.
         recordings: of your own: frames, counts ``[N, T, P, H, W]``, or several of them by name.
-        random: how many random recordings, 1 to 10,000. seed: of the made ones.
+        random: how many random recordings, 1 to 10,000. seed: of all recordings that are made here.
         verilog_clocks: simulate the Verilog where a recording takes no more; 0 leaves it out.
         progress: called with (recordings compared, in all).
 

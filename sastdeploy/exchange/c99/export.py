@@ -53,9 +53,10 @@ class CExport:
 
     Args:
         name: what its functions, types and files begin with.
-        files: names in the folder. layers: first to last, then the readout.
-        table_bytes: constants (flash). state_bytes: ``sizeof`` the state (RAM) on common machines, ``shared_bytes`` of it sums
-            that layers share. recordings: how many ``make check`` runs.
+        folder: where they are. files: names in the folder. layers: first to last, then the readout.
+        table_bytes: constants (flash). state_bytes: ``sizeof`` the state (RAM) on common machines.
+        shared_bytes: the part of the state that holds the sums of one layer at a time, so that all layers share it.
+        recordings: how many ``make check`` runs.
     """
 
     name: str
@@ -83,6 +84,7 @@ def export_c(
     """Write the program as C99 source with an example, a Makefile, a README and recordings to check it with.
 
     Args:
+        program: what is written; it is checked first.
         folder: appears whole or not at all. recordings: to check it with, frames or counts ``[N, T, P, H, W]``; by default
             three random ones: sparse, dense, and every count at its largest.
         name: what functions and types begin with; by default the program's name.

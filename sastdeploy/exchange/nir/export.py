@@ -44,6 +44,7 @@ class NirExport:
     """A program as a NIR file.
 
     Args:
+        path: of the file.
         nodes: how many. lost: what the file's floats leave out.
         recordings: on how many the two were compared. spikes: of the program there. differing: outputs of neurons, over all
             steps, in which the file's network, in float64, differs from the program.
@@ -71,6 +72,8 @@ def export_nir(
     reads the file without being told a dialect.
 
     Args:
+        program: what is written; it is checked first.
+        path: of the NIR file.
         recordings: to count on, frames or counts ``[N, T, P, H, W]``; by default three random ones.
         force: replace another file.
 

@@ -35,6 +35,7 @@ def from_nir(
     """Return the network of a NIR file, with the meaning that its framework gives it.
 
     Args:
+        path: of the NIR file.
         dialect: ``snntorch``, ``spikingjelly``, ``norse``, ``sinabs``, ``rockpool``, ``lava`` or ``nir``; by default the
             one that the file shows, where it leaves no doubt.
         dt: seconds of a step, of all neurons. reset, reset_delay, spikes_per_step, gain: where a network was not built

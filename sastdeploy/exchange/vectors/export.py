@@ -35,7 +35,7 @@ class VectorsExport:
     """Test vectors on disk.
 
     Args:
-        files: names in the folder. recordings: how many. values: integers in all.
+        folder: where they are. files: names in the folder. recordings: how many. values: integers in all.
         layers: per signal its layer, kind, shape of a step, and bits of a word.
     """
 
@@ -62,6 +62,7 @@ def export_vectors(
     As ``vectors.npz``, as words for ``$readmemh`` (``.hex``) and as tables (``.csv``), with a README that says what each file is.
 
     Args:
+        program: what is run; it is checked first.
         folder: appears whole or not at all. recordings: frames or counts ``[N, T, P, H, W]``; by default three random
             ones: sparse, dense, and every count at its largest.
         force: replace other vectors that are there; a folder with any other file is never touched.

@@ -34,7 +34,7 @@ class VerilogExport:
 
     Args:
         name: what its modules and files begin with.
-        files: names in the folder.
+        folder: where they are. files: names in the folder.
         clocks: of one recording. rom_bits: weights and numbers per channel. state_bits: membranes and the readout's sums.
         recordings: how many ``make check`` replays.
     """
@@ -63,6 +63,7 @@ def export_verilog(
     """Write the program as a synthesizable Verilog-2001 core with its memories, a test bench, a Makefile and a README.
 
     Args:
+        program: what is written; it is checked first.
         folder: appears whole or not at all. recordings: to check it with, frames or counts ``[N, T, P, H, W]``; by default
             three random ones: sparse, dense, and every count at its largest.
         name: what modules and files begin with; by default the program's name.

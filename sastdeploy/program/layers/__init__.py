@@ -26,6 +26,7 @@ __all__ = [
 ]  # fmt: skip
 
 ProgramLayer = DenseLif | ConvLif | SumPool
+"""A hidden layer of a program."""
 
 KINDS: dict[str, type[DenseLif] | type[ConvLif] | type[SumPool]] = {
     "dense": DenseLif,
