@@ -33,6 +33,7 @@ _NORSE = "dt, spike test, v_reset"
 ROWS = (
     Row("snntorch_leaky", "snnTorch", "1.0.0", "`Leaky`", "snntorch", _SNNTORCH),
     Row("snntorch_synaptic", "snnTorch", "1.0.0", "`Synaptic`", "snntorch", _SNNTORCH),
+    Row("snntorch_recurrent", "snnTorch", "1.0.0", "`RLeaky`, `RSynaptic`", "snntorch", _SNNTORCH),
     Row(
         "spikingjelly_lif",
         "SpikingJelly",

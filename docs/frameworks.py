@@ -40,6 +40,18 @@ def _snntorch(kind: str, **changes: Any) -> nn.Module:
     return body(*[make(beta=beta, threshold=0.4, init_hidden=True, **changes) for beta in (0.9, 0.8)])
 
 
+def _recurrent() -> nn.Module:
+    import snntorch
+
+    torch.manual_seed(3)
+    common = {"threshold": 0.4, "init_hidden": True}
+    own = torch.linspace(-0.5, 0.5, 5)
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(128, 20), snntorch.RLeaky(beta=0.9, linear_features=20, **common),
+        nn.Linear(20, 5), snntorch.RSynaptic(alpha=0.7, beta=0.8, V=own, all_to_all=False, **common),
+    )  # fmt: skip
+
+
 def _spikingjelly(first: str, second: str, **changes: Any) -> nn.Module:
     from spikingjelly.activation_based import neuron
 
@@ -75,6 +87,7 @@ def _sinabs(second: str, **changes: Any) -> nn.Module:
 LIVE: tuple[tuple[str, str, str, Callable[[], nn.Module]], ...] = (
     ("snnTorch", "snntorch", "`Leaky`", lambda: _snntorch("Leaky")),
     ("snnTorch", "snntorch", "`Synaptic`", lambda: _snntorch("Synaptic", alpha=0.7)),
+    ("snnTorch", "snntorch", "`RLeaky`, `RSynaptic`", _recurrent),
     ("SpikingJelly", "spikingjelly", "`LIFNode`, `IFNode`, soft reset", lambda: _spikingjelly("LIFNode", "IFNode", v_reset=None)),
     ("SpikingJelly", "spikingjelly", "`ParametricLIFNode`", lambda: _spikingjelly("ParametricLIFNode", "ParametricLIFNode")),
     ("SpikingJelly", "spikingjelly", "`CUBALIFNode`", lambda: _spikingjelly("CUBALIFNode", "CUBALIFNode", c_decay=0.6, v_decay=0.75)),

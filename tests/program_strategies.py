@@ -18,6 +18,7 @@ from sastdeploy.program.records import (
     Lif,
     Program,
     Readout,
+    RecurrentLif,
     SumPool,
     SynapticCurrent,
 )
@@ -208,9 +209,9 @@ def _layers(
     shape: tuple[int, int, int],
     largest: int,
     pool_allowed: bool,
-) -> DenseLif | ConvLif | SumPool:
+) -> DenseLif | ConvLif | SumPool | RecurrentLif:
     kernels = [k for k in (1, 2, 3) if k <= min(shape[1:]) and k * k * largest <= 127]
-    kinds = ["dense", "conv", "conv"] + (["pool", "windows"] if pool_allowed and kernels else [])
+    kinds = ["dense", "recurrent", "conv", "conv"] + (["pool", "windows"] if pool_allowed and kernels else [])
     kind = draw(st.sampled_from(kinds))
     if kind == "pool":
         return SumPool(name, draw(st.sampled_from(kernels)))
@@ -221,6 +222,11 @@ def _layers(
     if kind == "dense":
         weight = _weights(draw, rng, (outputs, math.prod(shape)), bits)
         return DenseLif(name, weight, bits, draw(_lifs(rng, outputs, worst_sums(weight, largest))))
+    if kind == "recurrent":
+        weight = _weights(draw, rng, (outputs, math.prod(shape)), bits)
+        own = _weights(draw, rng, (outputs, outputs), bits)
+        sums = worst_sums(weight, largest) + worst_sums(own, 1)
+        return RecurrentLif(name, weight, bits, draw(_lifs(rng, outputs, sums)), own)
     padding = (draw(st.integers(0, 3)), draw(st.integers(0, 3)))
     kernel = tuple(draw(st.integers(1, min(5, size + 2 * pad))) for size, pad in zip(shape[1:], padding))
     stride = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))

@@ -118,7 +118,7 @@ REFUSED = {
     "program: there is no layer. Allowed: a tuple of at least one layer before the readout": lambda: with_(
         layers=()
     ),
-    "program: a layer is a Readout. Allowed: DenseLif, ConvLif or SumPool": lambda: with_(
+    "program: a layer is a Readout. Allowed: DenseLif, ConvLif, SumPool or RecurrentLif": lambda: with_(
         layers=(small_program().readout,)
     ),
     "program: the readout is a NoneType. Allowed: a Readout": lambda: with_(readout=None),
@@ -128,10 +128,10 @@ REFUSED = {
     "program: two layers are named 'readout'. Allowed: a different name for every layer": lambda: with_layer(
         name="readout"
     ),
-    "layer 'p': a sum pool is the first layer. Allowed: dense or conv there": lambda: with_(
+    "layer 'p': a sum pool is the first layer. Allowed: dense, conv or recurrent there": lambda: with_(
         layers=(SumPool("p", 1), *small_program().layers)
     ),
-    "layer 'p': a sum pool is the last layer. Allowed: dense or conv there": lambda: with_(
+    "layer 'p': a sum pool is the last layer. Allowed: dense, conv or recurrent there": lambda: with_(
         layers=(*small_program().layers, SumPool("p", 1))
     ),
     "layer 'pool': kernel is 0. Allowed: 1 to 4 on a 2 x 4 x 4 input": lambda: with_conv(1, kernel=0),

@@ -73,7 +73,7 @@ def map_layers(graph: Graph, profile: HardwareProfile) -> Mapping:
 
 def weight_bytes(node: Synapses, bits: int) -> int:
     """Return the bytes of a layer's weights, packed, rounded up to whole bytes."""
-    return _bytes(int(node.weight.size), bits)
+    return _bytes(len(node.weight) * node.fan_in, bits)
 
 
 def _spread(

@@ -51,6 +51,7 @@ class HardwareProfile:
         leak_form: ``multiplier`` (any A), ``shift`` (alpha is 1 - 2^-d), or ``none`` (alpha is 1).
         cores: what the chip's cores hold; None where none are stated.
         synaptic_current: whether a current with a decay of its own can stand before the membrane, in the leak's form.
+        recurrent: whether the spikes of a layer can come back to it, from each of its neurons to each, one step later.
         differs: what the chip does otherwise than any profile can say, in sentences.
         record: the whole file as plain data, sources included.
     """
@@ -74,6 +75,7 @@ class HardwareProfile:
     cores: Cores | None = None
     differs: tuple[str, ...] = ()
     synaptic_current: bool = False
+    recurrent: bool = False
 
 
 class _Strict(BaseModel):
@@ -130,6 +132,7 @@ class _Neuron(_Strict):
     reset: _Sourced[Literal["subtract", "zero", "none"]]
     reset_delay: _Sourced[Annotated[int, Field(ge=0, le=1)]]
     synaptic_current: _Sourced[bool] = _LEFT_OUT
+    recurrent: _Sourced[bool] = _LEFT_OUT
 
 
 class _Limits(_Strict):
@@ -265,6 +268,7 @@ def load_profile(name: Path | str) -> HardwareProfile:
         cores=_cores(read.cores) if read.cores else None,
         differs=tuple(read.differs or ()),
         synaptic_current=bool(read.neuron.synaptic_current and read.neuron.synaptic_current.value),
+        recurrent=bool(read.neuron.recurrent and read.neuron.recurrent.value),
     )
 
 

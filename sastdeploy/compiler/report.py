@@ -114,7 +114,10 @@ def porting_report(start: Graph, graph: Graph, profile: HardwareProfile, program
 
 
 def _largest_ksynops(program: Program) -> dict[str, float]:
-    """Return per weighted layer the most operations / 1000 that its sources cause; a pool's additions are its own."""
+    """Return per weighted layer the most operations / 1000 that its sources cause, in their own layer too where that is recurrent.
+
+    A pool's additions are its own.
+    """
     targets = (*program.layers, program.readout)
     return {part.name: float(n) / 1000 for part, n in zip(targets, largest_synops(program)[0])}
 
@@ -127,11 +130,11 @@ def _layer(step: Stage, kind: str, profile: HardwareProfile, largest_ksynops: fl
     return LayerReport(
         name=node.name,
         kind=kind,
-        weights=int(node.weight.size),
+        weights=len(node.weight) * node.fan_in,
         weight_format=f"INT{profile.weight_bits} {profile.granularity}",
         scale=(float(node.weight_scale.min()), float(node.weight_scale.max())),
         signal_to_noise_db=_signal_to_noise(node),
-        zero_weights=float((node.weight_q == 0).mean()),
+        zero_weights=_zero_share(node),
         gain=(float(gain.min()), float(gain.max())),
         gain_relative_error=_gain_error(node),
         leak_relative_error=None if step.lif is None else _leak_error(step.lif),
@@ -144,10 +147,16 @@ def _layer(step: Stage, kind: str, profile: HardwareProfile, largest_ksynops: fl
     )
 
 
+def _zero_share(node: Synapses) -> float:
+    return sum(int((codes == 0).sum()) for codes in node.codes) / sum(codes.size for codes in node.codes)
+
+
 def _signal_to_noise(node: Synapses) -> float | None:
-    difference = node.weight - node.effective_weight
-    noise = float(np.square(difference, out=difference).sum())
-    signal = float(np.square(node.weight, out=difference).sum())
+    noise = signal = 0.0
+    for weight, effective in zip(node.weights, node.effective_weights):
+        difference = weight - effective
+        noise += float(np.square(difference, out=difference).sum())
+        signal += float(np.square(weight, out=difference).sum())
     return 10 * math.log10(signal / noise) if signal > 0 and noise > 0 else None
 
 
@@ -156,7 +165,7 @@ def _gain_error(node: Synapses) -> float:
         raise CompileError(f"{node.name}: an integer is missing; a pass was left out.")
     gain = node.gain * node.weight_scale * 2.0 ** (node.fraction_bits or 0)
     achieved = node.multiplier / np.exp2(node.shift.astype(np.float64))
-    weighted = node.effective_weight.reshape(len(gain), -1).any(1)
+    weighted = np.any([codes.reshape(len(gain), -1).any(1) for codes in node.codes], axis=0)
     return float(np.abs(achieved / gain - 1).max(initial=0.0, where=weighted))
 
 
@@ -184,7 +193,7 @@ def _warnings(start: Graph, steps: tuple[Stage, ...], profile: HardwareProfile) 
 
 def _synapse_warnings(node: Synapses, profile: HardwareProfile) -> list[str]:
     warnings = []
-    if node.weight_q is not None and not node.weight_q.any():
+    if node.codes and not any(codes.any() for codes in node.codes):
         warnings.append(f"{node.name}: every weight is 0, so the layer sees nothing.")
     error = _gain_error(node)
     if error > LARGE_GAIN_ERROR:
@@ -200,7 +209,8 @@ def _lost_channels(node: Synapses, largest: int, profile: HardwareProfile) -> li
         raise CompileError(f"{node.name}: an integer is missing; a pass was left out.")
     low, high = node_sums(node, largest)
     reached = worst_gained(np.maximum(-low, high), node.multiplier, node.shift)
-    lost = np.flatnonzero((reached == 0) & node.weight.reshape(len(node.weight), -1).any(1))
+    weighted = np.any([weight.reshape(len(weight), -1).any(1) for weight in node.weights], axis=0)
+    lost = np.flatnonzero((reached == 0) & weighted)
     if len(lost) == 0:
         return []
     names = ", ".join(map(str, lost[:5])) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")

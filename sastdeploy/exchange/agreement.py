@@ -107,15 +107,16 @@ def _run(
     values: Any = x.reshape(*x.shape[:2], *graph.input.shape)
     spikes: list[Array] = []
     membranes: list[Array] = []
-    ties, by_name = 0, {neurons.name: neurons for neurons in lifs(graph)}
+    ties, by_name = 0, {stage.spiking.name: stage for stage in stages(graph) if stage.spiking}
     for node in graph.nodes[1:-1]:
-        neurons = by_name.get(node.name)
-        if neurons is None:
+        stage = by_name.get(node.name)
+        if stage is None or stage.spiking is None:
             values, _ = node.meaning(values)
             continue
+        neurons = stage.spiking
         margin = rounding * float(neurons.threshold.max() + np.abs(values).max(initial=0.0))
         recorded = RecordedSpikes(theirs[len(spikes)].reshape(values.shape), margin)
-        values, membrane = run_lif(neurons, values, recorded)
+        values, membrane = run_lif(neurons, values, recorded, stage.node.feedback)
         spikes.append(values)
         membranes.append(membrane)
         ties += recorded.ties

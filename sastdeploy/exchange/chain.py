@@ -22,6 +22,7 @@ from sastdeploy.compiler.ir.nodes import (
     Membranes,
     Node,
     Readout,
+    Recurrent,
     Shape,
     SumPool,
     Synapses,
@@ -30,6 +31,7 @@ from sastdeploy.errors import CompileError
 from sastdeploy.exchange import parts as p
 from sastdeploy.exchange.kernels import one_kernel
 from sastdeploy.exchange.parts import Array, Part
+from sastdeploy.exchange.recurrence import own_weights
 
 MOST_CLASSES = 4096
 
@@ -203,6 +205,11 @@ def _flattening(chain: _Chain, part: p.Flattening) -> None:
 
 
 def _neurons(chain: _Chain, part: p.Neurons | p.Integrators) -> None:
+    recurrent = part.recurrent if isinstance(part, p.Neurons) else None
+    # What comes back is added to the sums of a fully connected layer.
+    chain.flat = chain.flat or (
+        recurrent is not None and chain.waiting is None and prod(chain.shape[1:]) == 1
+    )
     node = chain.waiting or _identity(chain, part)
     shape = chain.shape
     values: dict[str, Array] = {}
@@ -215,12 +222,19 @@ def _neurons(chain: _Chain, part: p.Neurons | p.Integrators) -> None:
     alpha, current_alpha = (_one_decay(part, values, reasons) for values in (part.alpha, part.current_alpha))
     if not reasons and (values["gain"] == 0).any():
         reasons.append(f"{part.name}: an input gain of 0, so that nothing reaches its neurons.")
+    own, own_bias = (
+        (None, np.zeros(shape[0])) if recurrent is None else own_weights(part.name, recurrent, node, reasons)
+    )
     chain.waiting = None
     if not reasons:
         gain = values["gain"]
         weight = node.weight * gain.reshape(-1, *[1] * (node.weight.ndim - 1))
+        bias = (node.bias + own_bias) * gain + values["offset"]
         _place_pool(chain)
-        chain.nodes.append(replace(node, weight=weight, bias=node.bias * gain + values["offset"]))
+        if own is None:
+            chain.nodes.append(replace(node, weight=weight, bias=bias))
+        else:
+            chain.nodes.append(Recurrent(node.name, weight, bias, recurrent=own * gain.reshape(-1, 1)))
     threshold = values.get("threshold", np.ones(shape[0]))
     if isinstance(part, p.Neurons):
         rules = (part.spike_test, part.reset, part.reset_delay)

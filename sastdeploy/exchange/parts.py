@@ -70,6 +70,8 @@ class Neurons:
         alpha, gain, offset, threshold: one for all, per channel, or per neuron.
         spike_test, reset, reset_delay: as in `sastdeploy.compiler.ir.nodes.Lif`; reset ``zero`` is to u = 0.
         current_alpha: its decay, as alpha; None where there is none.
+        recurrent: what their own spikes of the step before add to x, weight ``[N, N]``, or one value per neuron, or one for
+            all, where each hears itself alone; its bias is added in every step. None where nothing comes back.
         computed: how its numbers came about, for the message where one is refused.
     """
 
@@ -83,6 +85,7 @@ class Neurons:
     reset_delay: int
     computed: str = ""
     current_alpha: Array | None = None
+    recurrent: Linear | None = None
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,9 @@ def outputs_of(net: nn.Module, neurons: Sequence[nn.Module], x: Array) -> list[A
         def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
             values, *others = output if isinstance(output, tuple) else (output,)
             rows.append(values.detach().double().numpy())
-            # snnTorch's and sinabs' spikes are float32 always, which the next layer would refuse.
+            # snnTorch's and sinabs' spikes are float32 always, which the next layer, or their own recurrent one, would refuse.
+            if isinstance(getattr(module, "spk", None), torch.Tensor):
+                module.spk = values.double()
             return (values.double(), *others) if isinstance(output, tuple) else values.double()
 
         return hook

@@ -35,8 +35,8 @@ def from_module(
     """Return the network of a live module, whose spikes are its own: both are run on random inputs and compared.
 
     Takes an ``nn.Sequential``, nested ones too, of Linear, Conv1d, Conv2d, BatchNorm (folded), AvgPool2d, Flatten, Dropout and
-    Identity (left out), snnTorch's Leaky and Synaptic, SpikingJelly's IFNode, LIFNode, ParametricLIFNode, CUBALIFNode and layers
-    of one step; a ``SequentialState`` with Norse's LIFCell, LIFBoxCell, IAFCell, LICell and LIBoxCell; and sinabs' LIF, IAF,
+    Identity (left out), snnTorch's Leaky, Synaptic, RLeaky and RSynaptic, SpikingJelly's IFNode, LIFNode, ParametricLIFNode,
+    CUBALIFNode and layers of one step; a ``SequentialState`` with Norse's LIFCell, LIFBoxCell, IAFCell, LICell and LIBoxCell; and sinabs' LIF, IAF,
     ExpLeak and SumPool2d, squeezed or not, that send one spike a step.
 
     Args:
@@ -185,6 +185,13 @@ def _leaky(where: str, module: Any) -> Part:
         reasons.append(
             "reset to zero behind a synaptic current drops a step's current too, which no engine computes."
         )
+    own = getattr(module, "recurrent", None)
+    if own is not None and module.reset_mechanism == "zero":
+        reasons.append(
+            "reset to zero in a recurrent layer drops a step's input too, which no engine computes."
+        )
+    if getattr(own, "kernel_size", None) is not None:
+        reasons.append("recurrent through a convolution, which no engine computes.")
     if reasons:
         return p.Refused(where, " ".join(reasons))
     beta = snapped(array_of(module.beta))
@@ -196,8 +203,23 @@ def _leaky(where: str, module: Any) -> Part:
     computed = f"beta = {beta.min():g} to {beta.max():g}, gain = 1"
     if current is not None:
         computed += f", current decay = alpha = {current.min():g} to {current.max():g}"
+    recurrent = None
+    if own is not None:
+        # Each neuron hears itself alone where there is no layer, but a factor V.
+        weight, bias = getattr(own, "weight", getattr(own, "V", None)), getattr(own, "bias", None)
+        recurrent = p.Linear(where, array_of(weight), None if bias is None else array_of(bias))
     return p.Neurons(
-        where, beta, one, zero, array_of(module.threshold), ">", module.reset_mechanism, 1, computed, current
+        where,
+        beta,
+        one,
+        zero,
+        array_of(module.threshold),
+        ">",
+        module.reset_mechanism,
+        1,
+        computed,
+        current,
+        recurrent,
     )
 
 
@@ -240,6 +262,8 @@ _PARTS: dict[type[nn.Module], Callable[[str, Any], Part]] = {
 _NEURONS: dict[tuple[str, str], Callable[[str, Any], Part]] = {
     ("snntorch", "Leaky"): _leaky,
     ("snntorch", "Synaptic"): _leaky,
+    ("snntorch", "RLeaky"): _leaky,
+    ("snntorch", "RSynaptic"): _leaky,
     ("spikingjelly", "CUBALIFNode"): _cuba_node,
     ("spikingjelly", "IFNode"): _node,
     ("spikingjelly", "LIFNode"): _node,

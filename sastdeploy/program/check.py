@@ -149,11 +149,11 @@ def _check_order(program: Program) -> None:
     for layer, position in ((layers[0], "first"), (layers[-1], "last")):
         # Of the kind: a layer with neurons whose lif is None is told as such.
         if getattr(type(layer), "lif", layer) is None:
+            *others, last = (kind for kind, made in KINDS.items() if getattr(made, "lif", 0) is not None)
             refuse(
                 f"layer '{layer.name}'",
                 f"a {layer.kind.replace('_', ' ')} is the {position} layer",
-                " or ".join(kind for kind, made in KINDS.items() if getattr(made, "lif", 0) is not None)
-                + " there",
+                f"{', '.join(others)} or {last} there",
             )
 
 

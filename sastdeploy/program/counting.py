@@ -14,14 +14,21 @@ def largest_synops(program: Program) -> NDArray[np.int64]:
     Returns:
         int64 ``[3, L + 1]``: all synapses, event-weighted, without zero weights; per source as in `RunResult`.
     """
-    largest, columns, shapes = program.preprocessing.c_clip, [], program.shapes()
-    for shape, layer in zip(shapes, program.layers):
-        columns.append(layer.synops(np.full(shape, largest, np.int64)))
+    largest, shapes, counted = (
+        program.preprocessing.c_clip,
+        program.shapes(),
+        program.readout.reads == "counts",
+    )
+    columns = np.zeros((len(shapes), 3), np.int64)
+    for source, (shape, layer) in enumerate(zip(shapes, program.layers)):
+        columns[source] += layer.synops(np.full(shape, largest, np.int64))
         largest = layer.largest_output(largest)
-    # Neurons whose membranes are read send nothing.
-    sent = largest if program.readout.reads == "counts" else 0
-    columns.append(program.readout.synops(np.full(shapes[-1], sent, np.int64)))
-    return np.array(columns, np.int64).T * program.preprocessing.time_bins
+        # Neurons whose membranes are read send nothing.
+        if layer.lif is not None and (counted or source + 1 < len(program.layers)):
+            every, nonzero = layer.own_synops(np.ones(shapes[source + 1], np.int64))
+            columns[source + 1] += (every, every, nonzero)
+    columns[-1] += program.readout.synops(np.full(shapes[-1], largest if counted else 0, np.int64))
+    return columns.T * program.preprocessing.time_bins
 
 
 def footprint_bytes(program: Program) -> dict[str, int]:
@@ -38,7 +45,7 @@ def footprint_bytes(program: Program) -> dict[str, int]:
         if layer.lif is None:
             continue
         width, channels = layer.lif.membrane.bits, len(layer.weight)
-        weights += _bytes(layer.weight.size * layer.weight_bits)
+        weights += _bytes(sum(array.size for array in layer.weight_arrays) * layer.weight_bits)
         parameters += _bytes(channels * (2 * width + 15 + 6))
         currents = 0 if layer.lif.current is None else width
         state += _bytes(int(np.prod(shape)) * (width + currents + 1))

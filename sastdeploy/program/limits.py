@@ -76,19 +76,19 @@ def described(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
-def check_weight(where: str, weight: Any, bits: Any, dimensions: int) -> None:
-    """Accept int8 weights that ``bits`` bits hold in the symmetric narrow range."""
+def check_weight(where: str, weight: Any, bits: Any, dimensions: int, name: str = "weight") -> None:
+    """Accept int8 weights, of the field ``name``, that ``bits`` bits hold in the symmetric narrow range."""
     if not is_int(bits, 2, 8):
         refuse(where, f"weight_bits is {short(bits)}", "a whole number, 2 to 8")
     if not isinstance(weight, np.ndarray) or weight.dtype != np.int8 or weight.ndim != dimensions:
-        refuse(where, f"weight is {described(weight)}", f"an int8 array of {dimensions} dimensions")
+        refuse(where, f"{name} is {described(weight)}", f"an int8 array of {dimensions} dimensions")
     if 0 in weight.shape:
-        refuse(where, f"weight has shape {by(weight.shape)}", "at least 1 along every dimension")
+        refuse(where, f"{name} has shape {by(weight.shape)}", "at least 1 along every dimension")
     limit = weight_limit(bits)
     wrong = np.abs(weight.astype(np.int16)) > limit
     if wrong.any():
         place = tuple(int(i) for i in np.argwhere(wrong)[0])
-        refuse(where, f"weight{list(place)} is {weight[place]}", f"-{limit} to {limit} in {bits} bits")
+        refuse(where, f"{name}{list(place)} is {weight[place]}", f"-{limit} to {limit} in {bits} bits")
 
 
 def check_channels(where: str, name: str, values: Any, channels: int, low: int, high: int) -> None:

@@ -6,7 +6,7 @@ Meaning
     update and score (``acc * multiplier`` and ``u * leak_multiplier`` need 64). Shifts of negative numbers are
     arithmetic: they round toward minus infinity.
 
-File (format versions 1 to 3)
+File (format versions 1 to 4)
     One standard ONNX model (IR 10, opset 21), nothing beside it. Any ONNX runtime gives these integers without a
     line of ours::
 
@@ -48,8 +48,10 @@ File (format versions 1 to 3)
 
     Version 3 adds synaptic currents: a layer's ``lif`` may hold ``current``, of ``multiplier``, ``shift`` and ``rounding``. Its
     states in the Scan are u, s and i, and its local function ends in ``_current_<rounding>``. And it adds
-    readouts of membranes, ``reads`` ``last`` or ``max``, which take the last layer's membranes after the Scan. A program is written in
-    the oldest version that holds it.
+    readouts of membranes, ``reads`` ``last`` or ``max``, which take the last layer's membranes after the Scan.
+
+    Version 4 adds layers of kind ``recurrent``, whose array ``recurrent`` [N, N] follows ``weight``: a second ``MatMulInteger``
+    takes the state s, and both sums are added. A program is written in the oldest version that holds it.
 """
 
 from __future__ import annotations
@@ -57,6 +59,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sastdeploy.program.layers import (
     KINDS,
@@ -67,6 +72,7 @@ from sastdeploy.program.layers import (
     Lif,
     ProgramLayer,
     Readout,
+    RecurrentLif,
     SumPool,
     SynapticCurrent,
 )
@@ -75,10 +81,10 @@ from sastdeploy.recordings.preprocessing import Preprocessing
 
 __all__ = [
     "FORMAT_VERSION", "KINDS", "RESETS", "SPIKE_TESTS", "ConvLif", "DenseLif", "Lif", "Program", "ProgramLayer",
-    "Readout", "SumPool", "SynapticCurrent",
+    "Readout", "RecurrentLif", "SumPool", "SynapticCurrent",
 ]  # fmt: skip
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """The newest format. A program is written in the oldest one that can hold it."""
 
 
@@ -119,6 +125,19 @@ class Program:
             shape = layer.output_shape(shape)
             shapes.append(shape)
         return tuple(shapes)
+
+    def fan_outs(self) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...]:
+        """Return per source, the input and then every layer, how many operations each of its outputs triggers, int64 ``[J]``.
+
+        All, and those on weights other than 0; in the layer or readout behind it, and in its own layer where that is recurrent.
+        """
+        tables = []
+        for target, shape, own in zip((*self.layers, self.readout), self.shapes(), (None, *self.layers)):
+            fans = target.fan_out(shape)
+            if own is not None and own.lif is not None:
+                fans = fans[0] + own.own_fan_out()[0], fans[1] + own.own_fan_out()[1]
+            tables.append(fans)
+        return tuple(tables)
 
     def neurons(self) -> dict[str, int]:
         """Return the number of neurons of every layer that has some, by its name, first to last."""

@@ -7,6 +7,7 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -53,16 +54,21 @@ def neurobench(program: Program, result: RunResult) -> dict[str, Any]:
     recordings, steps = len(result), program.preprocessing.time_bins
     ones = result.active == result.events
     effective = result.synops_nonzero * weighted
-    parameters = sum(weight.size + len(weight) for weight in _weights(program))
+    _, own = _own_before_pools(program, result.neuron_spikes)
+    largest_own, _ = _own_before_pools(program, [np.full(len(n), steps) for n in result.neuron_spikes])
+    parts = _parts(program)
+    parameters = sum(weight.size for weight in _weights(program)) + sum(len(part.weight) for part in parts)
     return {
         "footprint_bytes": footprint_bytes(program)["total"],
         "footprint_float32_bytes": 4 * parameters,
         "connection_sparsity": connection_sparsity(program),
         "activation_sparsity": activation_sparsity(program, result),
         "synaptic_operations": {
-            "effective_acs": _mean((effective * ones).sum(), recordings),
+            "effective_acs": _mean((effective * ones).sum() + own, recordings),
             "effective_macs": _mean((effective * ~ones).sum(), recordings),
-            "dense": float((largest_synops(program)[0] * weighted).sum()) if recordings else None,
+            "dense": float((largest_synops(program)[0] * weighted).sum() + largest_own)
+            if recordings
+            else None,
         },
         "membrane_updates": _membrane_updates(program, result),
         "membranes_times_steps": sum(program.neurons().values()) * steps,
@@ -76,10 +82,11 @@ def synops_by_definition(program: Program, result: RunResult) -> dict[str, float
     without the synapses of weight 0. ``sinabs``: values times fan-out into layers with weights, zero weights included.
     """
     weighted, recordings = _weighted(program), len(result)
+    own, own_nonzero = _own_before_pools(program, result.neuron_spikes)
     return {
         "sastdeploy": _mean(result.synops.sum(), recordings),
-        "neurobench": _mean((result.synops_nonzero * weighted).sum(), recordings),
-        "sinabs": _mean((result.synops_events * weighted).sum(), recordings),
+        "neurobench": _mean((result.synops_nonzero * weighted).sum() + own_nonzero, recordings),
+        "sinabs": _mean((result.synops_events * weighted).sum() + own, recordings),
     }
 
 
@@ -94,9 +101,26 @@ def _membrane_updates(program: Program, result: RunResult) -> float | None:
     return changed / len(result)
 
 
+def _parts(program: Program) -> list[Any]:
+    """Return the layers with weights, and a readout that has weights of its own."""
+    layers = [layer for layer in program.layers if layer.lif is not None]
+    return [*layers, program.readout] if program.readout.reads == "counts" else [*layers]
+
+
 def _weights(program: Program) -> list[NDArray[np.int8]]:
-    layers = [layer.weight for layer in program.layers if layer.lif is not None]
-    return [*layers, program.readout.weight] if program.readout.reads == "counts" else layers
+    return [array for part in _parts(program) for array in part.weight_arrays]
+
+
+def _own_before_pools(program: Program, spikes: Sequence[NDArray[np.integer]]) -> tuple[np.int64, np.int64]:
+    """Return the operations, all and on weights other than 0, of recurrent spikes in their own layers, where a pool comes next.
+
+    `_weighted` leaves those out. spikes: per layer and output, over all recordings.
+    """
+    total = np.zeros(2, np.int64)
+    for layer, target, counts in zip(program.layers, program.layers[1:], spikes):
+        if layer.lif is not None and target.lif is None:
+            total += [int((counts * fan).sum()) for fan in layer.own_fan_out()]
+    return total[0], total[1]
 
 
 def _weighted(program: Program) -> NDArray[np.bool_]:

@@ -36,9 +36,7 @@ def run(
     if not len(frames):
         return result
     session = _session(program, threads)
-    shapes = program.shapes()
-    targets = (*program.layers, program.readout)
-    tables = [target.fan_out(shape) for target, shape in zip(targets, shapes)]
+    tables = program.fan_outs()
     size = max(1, min(64, CHUNK_BYTES // _bytes_per_recording(program)))
     for start in range(0, len(frames), size):
         rows = slice(start, min(start + size, len(frames)))
@@ -99,7 +97,7 @@ def _fill(
     rows: slice,
     counts: NDArray[np.uint8],
     outputs: dict[str, NDArray[Any]],
-    tables: list[tuple[Counts, Counts]],
+    tables: tuple[tuple[Counts, Counts], ...],
 ) -> None:
     """Fill the result's rows from the runtime's outputs for these recordings."""
     result.scores[rows] = outputs["scores"]

@@ -49,9 +49,12 @@ def _run_one(program: Program, counts: Array, n: int, result: RunResult) -> None
             _count(result, n, position, layer, x)
             x = layer.sums(x)
             if layer.lif is not None:
-                driven, *beyond = drive(layer.lif, x, currents[position])
+                acc = x + layer.own_sums(spikes[position])
+                driven, *beyond = drive(layer.lif, acc, currents[position])
                 u, x, low, high = lif_step(layer.lif, driven, membranes[position], spikes[position])
                 currents[position], membranes[position], spikes[position] = driven, u, x
+                every, nonzero = layer.own_synops(x)
+                _add(result, n, position + 1, every, every, nonzero)
                 result.overflow_low[n, position] += low + beyond[0]
                 result.overflow_high[n, position] += high + beyond[1]
                 if layer.name in result.traces:
@@ -67,9 +70,13 @@ def _run_one(program: Program, counts: Array, n: int, result: RunResult) -> None
 
 def _count(result: RunResult, n: int, source: int, target: ProgramLayer | Readout, x: Array) -> None:
     """Add one step's activity of ``source`` and the operations it triggers in ``target``."""
-    total, weighted, nonzero = target.synops(x)
     result.active[n, source] += np.count_nonzero(x)
     result.events[n, source] += x.sum()
+    _add(result, n, source, *target.synops(x))
+
+
+def _add(result: RunResult, n: int, source: int, total: int, weighted: int, nonzero: int) -> None:
+    """Add operations that ``source`` triggers."""
     result.synops[n, source] += total
     result.synops_events[n, source] += weighted
     result.synops_nonzero[n, source] += nonzero

@@ -291,7 +291,7 @@ def early_answer(program: Program, labelled: LabelledFrames) -> EarlyAnswer | No
 
     outputs = program.shapes()[1:]
     weights = [
-        layer.weight.size * int(np.prod(shape[1:]))
+        sum(array.size for array in layer.weight_arrays) * int(np.prod(shape[1:]))
         for layer, shape in zip(program.layers, outputs)
         if layer.lif is not None
     ]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sastdeploy.compiler.ir.graph import Graph
+from sastdeploy.compiler.ir.graph import Graph, stages
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,13 @@ def interpret(graph: Graph, counts: NDArray[np.integer]) -> GraphOutputs:
     """Return what the graph answers to event counts ``[N, T, P, H, W]``, with hard spikes."""
     x: NDArray[Any] = counts
     spikes, membranes = [], []
+    by_neurons = {stage.lif.name: stage for stage in stages(graph) if stage.lif is not None}
     for node in graph.nodes:
-        x, u = node.meaning(x)
+        stage = by_neurons.get(node.name)
+        if stage is None or stage.lif is None:
+            x, u = node.meaning(x)
+        else:
+            x, u = stage.lif.meaning(x, stage.node.feedback)
         if u is not None:
             spikes.append(x)
             membranes.append(u)

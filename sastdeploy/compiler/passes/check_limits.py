@@ -13,14 +13,14 @@ from sastdeploy.errors import CompileError
 def check_limits(graph: Graph, profile: HardwareProfile) -> Graph:
     """Return the graph unchanged where it stays within the profile's limits, and its layers fit onto the chip's cores.
 
-    Fan-out is checked for the input's sources too. A pool adds spikes on their way and changes no neuron's fan-out.
+    Fan-out is checked for the input's sources too, and counts the layer itself where it is recurrent. A pool adds spikes on their way and changes no neuron's fan-out.
 
     Raises:
         CompileError: all reasons, each naming the layer, its figure and the limit.
     """
     neurons = memory = 0
     reasons: list[str] = []
-    source = graph.input.name
+    source, own = graph.input.name, 0
     reasons += _exceeded(source, "inputs", prod(graph.input.shape), profile, "inputs")
     reasons += _exceeded(source, "events per input and step (c_clip)", graph.input.c_clip, profile, "count")
     for stage in stages(graph):
@@ -28,13 +28,14 @@ def check_limits(graph: Graph, profile: HardwareProfile) -> Graph:
         neurons += 0 if stage.lif is None else prod(stage.after)
         memory += weight_bytes(node, profile.weight_bits)
         reasons += _exceeded(node.name, "sources per neuron", node.fan_in, profile, "fan_in")
-        targets = node.fan_out(stage.before)
-        reasons += _exceeded(f"{source}, into {node.name}", "targets per source", targets, profile, "fan_out")
+        targets, where = node.fan_out(stage.before) + own, f"{source}, into {node.name}"
+        where += f" and {source}" if own else ""
+        reasons += _exceeded(where, "targets per source", targets, profile, "fan_out")
         reasons += _exceeded(
             node.name, "rows or columns of its kernel", max(node.kernel(stage.before)), profile, "kernel"
         )
         reasons += _exceeded(node.name, "channels", stage.after[0], profile, "channels")
-        source = node.name
+        source, own = node.name, node.own_fan_out
     reasons += _exceeded(source, "outputs", len(stages(graph)[-1].node.weight), profile, "outputs")
     reasons += _exceeded(graph.name, "neurons in all", neurons, profile, "neurons")
     reasons += _exceeded(graph.name, "bytes of packed weights in all", memory, profile, "memory_bytes")

@@ -48,7 +48,13 @@ def with_its_spike_test(graph: Graph, profile: HardwareProfile) -> Graph:
 
 def lacking(graph: Graph, profile: HardwareProfile) -> list[str]:
     """Return why the hardware cannot hold the network's neurons, whatever spikes are accepted; empty where it can."""
-    return [
+    recurrent = [
+        f"{stage.node.name}: recurrent; {profile.name} states no recurrent layers (neuron.recurrent). loihi1, loihi2, xylo_a2, "
+        "spinnaker2 and cortex_m do; or state it in a profile of your own."
+        for stage in stages(graph)
+        if stage.node.own_fan_out and not profile.recurrent
+    ]
+    return recurrent + [
         f"{stage.lif.name}: a synaptic current; {profile.name} states none (neuron.synaptic_current). loihi1, loihi2, xylo_a2, "
         "spinnaker2 and cortex_m do; or state it in a profile of your own."
         for stage in stages(graph)

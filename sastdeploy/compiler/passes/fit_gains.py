@@ -49,18 +49,19 @@ def _fit(node: Synapses, profile: HardwareProfile) -> Synapses:
         # Exact by construction but for the last bit of a product with a gain such as 1 / 3.
         gain = np.exp2(to_integer(np.log2(gain), 0).astype(np.float64))
     multiplier, shift = np.ones(len(gain), np.int32), np.zeros(len(gain), np.int32)
-    weight_q = np.array(node.weight_q)
+    codes = [np.array(codes) for codes in node.codes]
     for channel, g in enumerate(gain):
         if too_small(float(g)):
-            weight_q[channel] = 0
+            for each in codes:
+                each[channel] = 0
             continue
         try:
             multiplier[channel], shift[channel] = fit_gain(float(g), f"{node.name}, channel {channel}")
         except CompileError:
             # The sum of a channel without weights is 0, whatever its gain.
-            if weight_q[channel].any():
+            if any(each[channel].any() for each in codes):
                 raise
-    return replace(node, fraction_bits=n, weight_q=weight_q, multiplier=multiplier, shift=shift)
+    return replace(node.with_codes(*codes), fraction_bits=n, multiplier=multiplier, shift=shift)
 
 
 def too_small(gain: float) -> bool:

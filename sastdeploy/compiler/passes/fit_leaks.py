@@ -20,7 +20,7 @@ def fit_leaks(graph: Graph, profile: HardwareProfile) -> Graph:
     is not what was trained, the compiler's report warns. A synaptic current decays in the same form, by its own A.
 
     Raises:
-        CompileError: the hardware has no synaptic current, and the network does.
+        CompileError: the hardware has no synaptic current or recurrent layers, and the network does.
     """
     if reasons := lacking(graph, profile):
         raise CompileError(*reasons)

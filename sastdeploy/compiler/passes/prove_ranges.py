@@ -12,7 +12,7 @@ from sastdeploy.compiler.ir.graph import Graph, stages
 from sastdeploy.compiler.ir.nodes import Lif, Readout, Synapses
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
-from sastdeploy.program.limits import INT32_END, sum_range, worst_gained
+from sastdeploy.program.limits import INT32_END, worst_gained
 
 Weighted = TypeVar("Weighted", bound=Synapses)
 
@@ -57,7 +57,7 @@ def node_sums(node: Synapses, largest: int) -> tuple[NDArray[np.int64], NDArray[
         raise CompileError(
             f"{node.name}: ranges are proven after weights are quantized. Order the passes so."
         )
-    return sum_range(node.weight_q, largest)
+    return node.sum_range(largest)
 
 
 def signed_width(low: int, high: int) -> int:

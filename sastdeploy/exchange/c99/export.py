@@ -136,7 +136,11 @@ def _checked_name(name: str) -> str:
 
 def _check_size(program: Program) -> None:
     parts = [layer for layer in program.layers if layer.lif is not None]
-    size = sum(part.weight.size * stored_bits(part.weight_bits) // 8 for part in (*parts, program.readout))
+    size = sum(
+        array.size * stored_bits(part.weight_bits) // 8
+        for part in (*parts, program.readout)
+        for array in part.weight_arrays
+    )
     if size > MOST_TABLE_BYTES:
         raise InputError(
             f"program {program.name}: its weights take {size:,} bytes. Allowed: up to {MOST_TABLE_BYTES:,} in C source. "

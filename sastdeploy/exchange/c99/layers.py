@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sastdeploy.exchange.c99.tables import (
     Field,
@@ -36,6 +37,7 @@ class LayerCode:
         weights: what they are stored as, ``INT8`` or ``INT4``; None of a pool.
         sums: the field that ``addI`` fills. fields: all that it needs in the state.
         add, run: the C functions; the readout has no ``run``.
+        own: the function that adds a recurrent layer's own spikes of the step before; empty of others.
     """
 
     weights: str | None
@@ -44,6 +46,7 @@ class LayerCode:
     fields: tuple[Field, ...]
     add: str
     run: str
+    own: str = ""
 
 
 def layer_code(
@@ -67,17 +70,23 @@ def layer_code(
         tables, add = _ADDS[layer.kind](layer, number, shape, sums, name)
         run = filled("send.c", i=number, next=number + 1, name=name, sums=sums.path, count=outputs)
         return LayerCode(None, tuple(tables), sums, (sums,), add, run)
-    worst = worst_sums(layer.weight, largest)
+    worst = layer.worst_sums(largest)
     end = int(worst.max())
     sums = Field(f"sum{number}", "int16_t" if end < 1 << 15 else "int32_t", outputs, shared)
     membrane = layer.lif.membrane
     state = Field(f"membrane{number}", signed_type(membrane.q_min, membrane.q_max), outputs)
     kept = () if layer.lif.current is None else (Field(f"current{number}", state.type, outputs),)
     tables, add = _ADDS[layer.kind](layer, number, shape, sums, name)
-    more, run = _neurons(
-        layer.lif, number, outputs // len(layer.weight), worst, (sums, state), name, _SENDS[reads]
-    )
-    return LayerCode(_stored(layer.weight_bits), (*tables, *more), sums, (sums, state, *kept), add, run)
+    send, own = _SENDS[reads], ""
+    for weight in layer.weight_arrays[1:]:
+        table, own = _add_own(weight, layer.weight_bits, number, sums, name)
+        tables, kept, send = (
+            [*tables, table],
+            (*kept, Field(f"spiked{number}", "uint8_t", outputs)),
+            _KEEPS + send,
+        )
+    more, run = _neurons(layer.lif, number, outputs // len(layer.weight), worst, (sums, state), name, send)
+    return LayerCode(_stored(layer.weight_bits), (*tables, *more), sums, (sums, state, *kept), add, run, own)
 
 
 _SENDS = {
@@ -86,6 +95,11 @@ _SENDS = {
     "max": "(void)spike;\nif (state->steps == 0 || v > state->class_sum[neuron]) {{\n    state->class_sum[neuron] = v;\n}}",
 }
 """What a neuron does at the end of its step."""
+_KEEPS = """state->spiked{i}[neuron] = (uint8_t)spike;
+COUNT(synops[{next}], spike ? {outputs} : 0);
+COUNT(synops_events[{next}], spike ? {outputs} : 0);
+"""
+"""And before that in a recurrent layer, which hears the spike in the next step."""
 
 
 def readout_code(readout: Readout, number: int, shape: Shape, steps: int, name: str) -> LayerCode:
@@ -124,6 +138,16 @@ def _add_dense(layer: DenseLif, number: int, shape: Shape, sums: Field, name: st
     return [table], add
 
 
+def _add_own(weight: NDArray[np.int8], bits: int, number: int, sums: Field, name: str) -> tuple[Table, str]:
+    """Return the table of a layer's recurrent weights, and ``ownI``."""
+    table, element = weight_table(f"recurrent{number}", weight.T, stored_bits(bits))
+    own = filled(
+        "add_own.c", i=number, name=name, outputs=len(weight), sums=sums.path, type=sums.type,
+        weight=element.replace("@", "first + n"),
+    )  # fmt: skip
+    return table, own
+
+
 def _add_conv(layer: ConvLif, number: int, shape: Shape, sums: Field, name: str) -> tuple[list[Table], str]:
     # [I, KH, KW, O]: what one event meets at one place lies together.
     flat = layer.weight.transpose(1, 2, 3, 0)
@@ -143,7 +167,9 @@ def _add_pool(layer: SumPool, number: int, shape: Shape, sums: Field, name: str)
 
 
 _Add = Callable[..., tuple[list[Table], str]]
-_ADDS: dict[str, _Add] = {"dense": _add_dense, "conv": _add_conv, "sum_pool": _add_pool}
+_ADDS: dict[str, _Add] = {
+    "dense": _add_dense, "conv": _add_conv, "sum_pool": _add_pool, "recurrent": _add_dense,
+}  # fmt: skip
 """Per kind: the tables of an event's way to the sums, and ``addI``."""
 
 
@@ -233,7 +259,7 @@ def _neurons(
         change = "v -= threshold;" if lif.reset == "subtract" else "v = 0;"
         at_once = f"\nif (spike) {{\n    {change}\n}}"
     run = filled(
-        "neurons.c", send=send.format(next=number + 1), name=name, NAME=name.upper(), channels=len(lif.bias), places=places,
+        "neurons.c", send=send.format(i=number, next=number + 1, outputs=len(lif.bias)), name=name, NAME=name.upper(), channels=len(lif.bias), places=places,
         sums=sums.path, membrane=state.path, type=state.type, current=own, threshold=threshold, leak=leak,
         update=update, test=lif.spike_test, at_once=at_once, **limits,
     )  # fmt: skip

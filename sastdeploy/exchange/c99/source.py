@@ -12,6 +12,7 @@ from sastdeploy.exchange.names import plain
 from sastdeploy.program.file import program_hash
 from sastdeploy.program.records import Program, ProgramLayer, Readout
 
+_OWN = "; those of a recurrent layer's spikes in itself stand with the next part's"
 _HELPER = re.compile(r"(?ms)(^/\*.*?^static \w+ (\w+)\(.*?^}\n)")
 
 
@@ -53,6 +54,7 @@ def write_source(program: Program, name: str) -> Source:
         "header.h", **common, inputs=inputs, polarities=polarities, rows=rows, columns=columns,
         time_bins=preprocessing.time_bins, classes=len(program.classes), clip=preprocessing.c_clip,
         index=index_type(inputs), sources=len(parts), layers=len(program.layers),
+        own=_OWN if any(part.own for part in parts) else "",
         members="\n".join(text for _, _, text in state.members()),
     )  # fmt: skip
     *layers, readout = parts
@@ -63,7 +65,7 @@ def write_source(program: Program, name: str) -> Source:
             for number, (part, code) in enumerate(zip(places, parts))
         ),
         # After every `add`: what ends a layer's step sends to the next one.
-        *(layer.run for layer in layers),
+        *(f"{layer.own}\n{layer.run}" if layer.own else layer.run for layer in layers),
     ])  # fmt: skip
     source = filled(
         "source.c", **common, code=code, first=parts[0].sums.path, scores=readout.run, forward=_forward(layers),
@@ -91,10 +93,12 @@ def _heading(number: int, part: ProgramLayer | Readout) -> str:
 
 def _forward(layers: list[LayerCode]) -> str:
     lines = []
-    for number in range(len(layers)):
+    for number, layer in enumerate(layers):
         if number + 1 < len(layers):
             sums = layers[number + 1].sums.path
             lines.append(f"memset(state->{sums}, 0, sizeof state->{sums});")
+        if layer.own:
+            lines.append(f"own{number}(state);")
         lines.append(f"run{number}(state);")
     return "\n".join(lines)
 

@@ -89,7 +89,7 @@ def export_nir(
     check_program(program)
     rules = _rules(program)
     frames = chosen_frames(program, recordings, CHECK_VALUES)
-    nodes = _nodes(program)
+    nodes, edges = _nodes(program)
     lost = _lost(program)
     metadata = {
         **rules, "format": "sastdeploy", "version": sastdeploy.__version__, "program": program.name,
@@ -97,7 +97,7 @@ def export_nir(
         "c_clip": program.preprocessing.c_clip, "classes": list(program.classes), "lost": list(lost),
         "layers": [{"name": layer.name, **layer.lif.record()} for layer in program.layers if layer.lif is not None],
     }  # fmt: skip
-    write_bytes(path, _hdf5(nodes, metadata, path), force=force)
+    write_bytes(path, _hdf5(nodes, edges, metadata, path), force=force)
     spikes, differing = _compared(program, path, frames)
     return NirExport(Path(path), len(nodes), lost, len(frames), spikes, differing)
 
@@ -134,15 +134,23 @@ def _rules(program: Program) -> dict[str, Any]:
     return {field: getattr(first, field) for field in _SEMANTICS}
 
 
-def _nodes(program: Program) -> dict[str, Node]:
+def _nodes(program: Program) -> tuple[dict[str, Node], list[tuple[str, str]]]:
+    """Return the nodes by name, and the edges: a chain, and beside it what comes back to recurrent layers."""
     shape: tuple[int, ...] = program.preprocessing.frame_shape
     nodes: dict[str, Node] = {"input": {"type": "Input", "shape": np.array(shape)}}
+    back: dict[str, Node] = {}
+    edges: list[tuple[str, str]] = []
     for layer, output in zip(program.layers, program.shapes()[1:]):
         # A dense layer's neurons have one axis.
-        after: tuple[int, ...] = output if layer.kind != "dense" else (math.prod(output),)
+        after: tuple[int, ...] = output if layer.kind not in _FLAT else (math.prod(output),)
         nodes |= _WRITTEN[layer.kind](layer, shape)
         if layer.lif is not None:
-            nodes[f"{layer.name}.lif"] = _neurons(layer.lif, after, layer.lif.membrane.lsb)
+            neurons, lsb = f"{layer.name}.lif", layer.lif.membrane.lsb
+            nodes[neurons] = _neurons(layer.lif, after, lsb)
+            for weight in layer.weight_arrays[1:]:
+                own = f"{layer.name}.recurrent"
+                back[own] = {"type": "Linear", "weight": _real(weight, layer.lif, lsb)}
+                edges += [(neurons, own), (own, neurons)]
         shape = after
     readout = program.readout
     if readout.global_sum_pool:
@@ -157,7 +165,7 @@ def _nodes(program: Program) -> dict[str, Node]:
         "bias": readout.bias * lsb,
     }
     nodes["output"] = {"type": "Output", "shape": np.array([len(program.classes)])}
-    return nodes
+    return nodes | back, [*pairwise(nodes), *edges]
 
 
 def _pool(layer: SumPool, shape: tuple[int, ...]) -> dict[str, Node]:
@@ -182,8 +190,10 @@ def _dense(layer: DenseLif, shape: tuple[int, ...]) -> dict[str, Node]:
 
 
 _WRITTEN: dict[str, Callable[[Any, tuple[int, ...]], dict[str, Node]]] = {
-    "dense": _dense, "conv": _conv, "sum_pool": _pool,
+    "dense": _dense, "conv": _conv, "sum_pool": _pool, "recurrent": _dense,
 }  # fmt: skip
+_FLAT = ("dense", "recurrent")
+"""Kinds of layers whose outputs stand in a row."""
 
 
 def _weights(layer: DenseLif | ConvLif) -> Node:
@@ -240,7 +250,9 @@ def _lost(program: Program) -> tuple[str, ...]:
     )
 
 
-def _hdf5(nodes: dict[str, Node], metadata: dict[str, Any], path: Path | str) -> bytes:
+def _hdf5(
+    nodes: dict[str, Node], edges: list[tuple[str, str]], metadata: dict[str, Any], path: Path | str
+) -> bytes:
     try:
         import h5py
     except ImportError as error:
@@ -261,9 +273,7 @@ def _hdf5(nodes: dict[str, Node], metadata: dict[str, Any], path: Path | str) ->
             group = inside.create_group(name)
             for key, value in node.items():
                 group.create_dataset(key, data=value, dtype=text if isinstance(value, str) else None)
-        names = list(nodes)
-        edges = np.array(list(pairwise(names)), dtype=object)
-        root.create_dataset("edges", data=edges, dtype=text)
+        root.create_dataset("edges", data=np.array(edges, dtype=object), dtype=text)
     return content.getvalue()
 
 

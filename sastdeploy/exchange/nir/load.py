@@ -12,6 +12,7 @@ from sastdeploy.compiler.imported import ImportedNetwork
 from sastdeploy.errors import CompileError, InputError
 from sastdeploy.exchange.dialects import DIALECTS, Dialect, dialect
 from sastdeploy.exchange.framing import Framing, network_of
+from sastdeploy.exchange.nir.loops import cycle_refused, recurrent, taken_out
 from sastdeploy.exchange.nir.parts import part_of
 from sastdeploy.exchange.nir.read import OWN_KEY, NirFile, read_nir
 from sastdeploy.exchange.parts import Convolution, Linear, Part
@@ -60,8 +61,12 @@ def from_nir(
         "reset": reset, "reset_delay": reset_delay, "spikes_per_step": spikes_per_step, "gain": gain,
     })  # fmt: skip
     try:
-        names, inputs = _order(content)
+        names, inputs, loops = _order(content)
         parts = [part_of(name, content.nodes[name], rules) for name in names]
+        for name, back in loops.items():
+            own = [part_of(each, content.nodes[each], rules) for each in back]
+            place = names.index(name)
+            parts[place] = recurrent(parts[place], own, rules)
         shape = _input_shape(inputs, parts)
         network = network_of(Path(path).stem, parts, shape, framing or Framing(), readout)
     except CompileError as error:
@@ -111,11 +116,13 @@ def _stated(own: dict[str, Any], where: str) -> dict[str, Any]:
     return {key: own[key] for key in allowed}
 
 
-def _order(content: NirFile) -> tuple[list[str], Any]:
-    """Return the names of the nodes from the input to the output, both left out, and the input's shape.
+def _order(content: NirFile) -> tuple[list[str], Any, dict[str, list[str]]]:
+    """Return the names of the nodes from the input to the output, both left out, the input's shape, and the loops beside them.
+
+    A loop is what leads from a layer of neurons back to itself, by the name of that layer.
 
     Raises:
-        CompileError: the nodes are no chain; every place where they are not.
+        CompileError: the nodes are no chain, but for such loops; every place where they are not.
     """
     nodes = content.nodes
     ends = [
@@ -129,35 +136,32 @@ def _order(content: NirFile) -> tuple[list[str], Any]:
     ]
     targets: dict[str, list[str]] = {}
     sources: dict[str, list[str]] = {}
-    for source, target in dict.fromkeys(content.edges):
+    edges, loops = taken_out(nodes, list(dict.fromkeys(content.edges)))
+    reasons += cycle_refused(nodes, edges)
+    for source, target in edges:
         for end in (source, target):
             if end not in nodes:
                 reasons.append(f"an edge names '{end}', which is no node.")
         targets.setdefault(source, []).append(target)
         sources.setdefault(target, []).append(source)
-    for what, edges in (("branches to", targets), ("sums", sources)):
+    for what, neighbours in (("branches to", targets), ("sums", sources)):
         reasons += [
             f"{name}: {what} {', '.join(others)}; engines compute chains, one source and one target a node, so far."
-            for name, others in edges.items()
+            for name, others in neighbours.items()
             if len(others) > 1
         ]
     if reasons:
         raise CompileError(*reasons)
     order: list[str] = []
-    seen: set[str] = set()
     name = ends[0][0]
     while name != ends[1][0]:
-        if name in seen:
-            raise CompileError(
-                f"{name}: is its own source, by way of {', '.join(order)}; loops are what no engine computes."
-            )
-        seen.add(name)
         if name not in targets:
             raise CompileError(f"{name}: leads nowhere; the output '{ends[1][0]}' is not reached.")
         order.append(name)
         (name,) = targets[name]
     inner = [name for name in order if nodes[name]["type"] not in ("Input", "Output")]
-    return inner, nodes[ends[0][0]].get("shape", nodes[ends[0][0]].get("input_type"))
+    declared = nodes[ends[0][0]].get("shape", nodes[ends[0][0]].get("input_type"))
+    return inner, declared, {name: back for name, back in loops.items() if name in inner}
 
 
 def _input_shape(declared: Any, parts: list[Part]) -> tuple[int, ...]:

@@ -229,9 +229,11 @@ Multipliers, shifts, biases, thresholds and weights are in the program's ONNX fi
 
 def _lif_line(layer: Any) -> str:
     lif, current = layer.lif, ""
+    if len(layer.weight_arrays) > 1:
+        current = " sums are of its own spikes s[t - 1] too, times the recurrent weights;"
     if lif.current is not None:
         decay = f"i[t - 1] * {lif.current.multiplier} / 2^{lif.current.shift}, rounded {lif.current.rounding.value}"
-        current = f" a current i[t] = {decay}, plus the sum with its gain and bias, {lif.overflow.value}, takes their place;"
+        current += f" a current i[t] = {decay}, plus the sum with its gain and bias, {lif.overflow.value}, takes their place;"
     when = "in the next step" if lif.reset_delay else "in the step of the spike"
     return (
         f"- {_plain(layer.name)}:{current} leak is u * {lif.leak_multiplier} / 2^{lif.leak_shift}, rounded {lif.leak_rounding.value}; membrane {lif.membrane}, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,12 @@ def signals(program: Program, frames: Frames) -> list[Signal]:
         sums = sums.reshape(*source.shape[:2], -1).astype(np.int32)
         recorded.append(Signal(layer.name, "sums", after, _bits(sums), True, sums))
         if layer.lif is not None:
+            if len(layer.weight_arrays) > 1:
+                own = np.array(
+                    [_own_sums(layer, recording, after) for recording in result.traces[layer.name].spikes]
+                )
+                sums = (sums + own).astype(np.int32)
+                recorded[-1] = Signal(layer.name, "sums", after, _bits(sums), True, sums)
             if layer.lif.current is not None:
                 currents = np.array([_currents(layer.lif, recording, after) for recording in sums])
                 bits = max(layer.lif.membrane.bits, _bits(currents))
@@ -62,6 +69,12 @@ def signals(program: Program, frames: Frames) -> list[Signal]:
 
 def _sums(layer: object, steps: Integers, shape: tuple[int, int, int]) -> list[Integers]:
     return [layer.sums(step.reshape(shape).astype(np.int64)).reshape(-1) for step in steps]  # type: ignore[attr-defined]
+
+
+def _own_sums(layer: Any, spikes: Integers, shape: tuple[int, int, int]) -> Integers:
+    """Return what one recording's spikes ``[T, values]`` add to the layer's own sums, each in the step after it."""
+    sums = [layer.own_sums(step.reshape(shape).astype(np.int64)).reshape(-1) for step in spikes[:-1]]
+    return np.stack([np.zeros(spikes.shape[1], np.int64), *sums])
 
 
 def _currents(lif: Lif, sums: Integers, shape: tuple[int, int, int]) -> Integers:

@@ -118,7 +118,7 @@ def expected(program: Program, frames: Frames) -> str:
 
 def _check_size(program: Program) -> None:
     parts = [layer for layer in program.layers if layer.lif is not None]
-    weights = sum(part.weight.size for part in (*parts, program.readout))
+    weights = sum(array.size for part in (*parts, program.readout) for array in part.weight_arrays)
     if weights > MOST_WEIGHTS:
         raise InputError(
             f"program {program.name}: it has {weights:,} weights. Allowed: up to {MOST_WEIGHTS:,} in a Verilog core. "

@@ -7,7 +7,8 @@ A new kind is a file here, a line in `KINDS`, its tables in `sastdeploy.simulato
 - ``output_shape(shape)`` and ``largest_output(largest)``, what it makes of inputs ``[C, H, W]`` from 0 to ``largest``;
 - ``check(where, shape, largest)``, which accepts only what every engine can run;
 - ``sums(x)``, its meaning, the definition that engines are tested against, and ``add_sums(add, x, shape)``, the same in ONNX;
-- ``fan_out(shape)`` and ``synops(x)``, the operations that an input triggers, by table and by counting;
+- ``fan_out(shape)`` and ``synops(x)``, the operations that an input triggers, by table and by counting; with neurons also
+  ``own_sums``, ``own_fan_out`` and ``own_synops``, what their spikes do in their own layer one step later;
 - ``record()``, ``arrays()``, ``array_shapes(record)``, ``from_record(record, arrays)`` and ``since_format``, its form in files.
 """
 
@@ -18,19 +19,21 @@ from sastdeploy.program.layers.current import SynapticCurrent
 from sastdeploy.program.layers.dense import DenseLif
 from sastdeploy.program.layers.lif import PER_CHANNEL, RESETS, SPIKE_TESTS, Lif
 from sastdeploy.program.layers.readout import Readout
+from sastdeploy.program.layers.recurrent import RecurrentLif
 from sastdeploy.program.layers.sum_pool import SumPool
 
 __all__ = [
-    "KINDS", "PER_CHANNEL", "RESETS", "SPIKE_TESTS", "ConvLif", "DenseLif", "Lif", "ProgramLayer", "Readout", "SumPool",
-    "SynapticCurrent",
+    "KINDS", "PER_CHANNEL", "RESETS", "SPIKE_TESTS", "ConvLif", "DenseLif", "Lif", "ProgramLayer", "Readout",
+    "RecurrentLif", "SumPool", "SynapticCurrent",
 ]  # fmt: skip
 
-ProgramLayer = DenseLif | ConvLif | SumPool
+ProgramLayer = DenseLif | ConvLif | SumPool | RecurrentLif
 """A hidden layer of a program."""
 
-KINDS: dict[str, type[DenseLif] | type[ConvLif] | type[SumPool]] = {
+KINDS: dict[str, type[DenseLif] | type[ConvLif] | type[SumPool] | type[RecurrentLif]] = {
     "dense": DenseLif,
     "conv": ConvLif,
     "sum_pool": SumPool,
+    "recurrent": RecurrentLif,
 }
 """Every kind of layer by its name in files."""

@@ -163,14 +163,38 @@ class LifLayer:
     def since_format(self) -> int:
         return 1 if self.lif.current is None else 3
 
+    @property
+    def weight_arrays(self) -> tuple[NDArray[np.int8], ...]:
+        """All weights of the layer."""
+        return (self.weight,)
+
     def largest_output(self, largest: int) -> int:
         return 1
+
+    def worst_sums(self, largest: int) -> Array:
+        """Return the largest possible ``|acc|`` of every channel, for inputs from 0 to ``largest``."""
+        return worst_sums(self.weight, largest)
+
+    def own_sums(self, spikes: Array) -> Array:
+        """Return what the layer's spikes of the step before ``[C, H, W]`` add to its sums: nothing, unless it is recurrent."""
+        return np.zeros_like(spikes)
+
+    def own_fan_out(self) -> tuple[Array, Array]:
+        """Return per neuron how many operations its spike triggers in its own layer, and how many on weights other than 0.
+
+        One 0 for all neurons, unless it is recurrent.
+        """
+        return np.zeros(1, np.int64), np.zeros(1, np.int64)
+
+    def own_synops(self, spikes: Array) -> tuple[int, int]:
+        """Return the operations that one step's spikes trigger in their own layer: all, and on weights other than 0."""
+        return 0, 0
 
     def check_lif(self, where: str, largest: int) -> None:
         """Accept neurons that fit the weights; for inputs from 0 to ``largest`` their sums and updates fit 32 bits."""
         if not isinstance(self.lif, Lif):
             refuse(where, f"lif is a {type(self.lif).__name__}", "a Lif record")
-        self.lif.check(where, len(self.weight), worst_sums(self.weight, largest))
+        self.lif.check(where, len(self.weight), self.worst_sums(largest))
 
     def arrays(self) -> Stored:
         return stored_arrays(self.weight, self.weight_bits, PER_CHANNEL, self.lif)

@@ -105,6 +105,11 @@ class Readout:
     def since_format(self) -> int:
         return 1 if self.reads == "counts" else 3
 
+    @property
+    def weight_arrays(self) -> tuple[NDArray[np.int8], ...]:
+        """All weights of the readout."""
+        return (self.weight,)
+
     def read(self, before: Array, spikes: Array, membranes: Array, step: int) -> Array:
         """Return what is read after a step ``[C, H, W]``: ``before``, which is 0 at the start, and the step's own."""
         if self.reads == "counts":

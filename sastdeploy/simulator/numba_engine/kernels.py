@@ -276,11 +276,31 @@ def list_rows(
 
 
 @kernel()
+def list_with_own(
+    active: NDArray[np.integer], value: NDArray[np.integer], graded: bool, start: int, stop: int, fired: Int32s,
+    begin: int, end: int, inputs: int, rows: Int32s, values: NDArray[np.int16], bounds: NDArray[np.int64],
+) -> None:  # fmt: skip
+    """List the weight rows (and values) of a step's active inputs, and behind them those of the neurons that fired before it."""
+    listed = np.int64(0)
+    for k in range(start, stop):
+        rows[listed] = np.int32(active[k])
+        if graded:
+            values[listed] = value[k]
+        listed += 1
+    for k in range(begin, end):
+        rows[listed] = fired[k] + np.int32(inputs)
+        if graded:
+            values[listed] = np.int16(1)
+        listed += 1
+    bounds[0], bounds[1] = 0, listed
+
+
+@kernel()
 def lif_layer(
     source: Rows, steps: int, wiring: Wiring, step: Step, scratch: Scratch, emitted: Emitted, traced: bool,
     trace_membrane: Int32s, trace_spikes: NDArray[np.uint8],
 ) -> None:  # fmt: skip
-    """Run one dense or convolutional layer over every step of a block of recordings.
+    """Run one layer with neurons over every step of a block of recordings.
 
     A few positions at a time go through all steps, so that their sums and membranes stay in the nearest cache.
     """
@@ -307,6 +327,7 @@ def lif_layer(
     active, value, graded = source.active, source.value, source.graded
     fired, starts, stops, first = emitted.active, emitted.starts, emitted.stops, emitted.first
     counts, totals, overflows = emitted.counts, emitted.totals, emitted.overflows
+    recurrent, inputs = wiring.recurrent, wiring.inputs
     # Where one block holds all positions, a step's list begins where the last one ended: less memory to walk through.
     packed, here = block >= positions, np.int64(0)
     for n in range(counts.shape[0]):
@@ -328,10 +349,17 @@ def lif_layer(
                     bounds[0], bounds[1] = start, source_stops[row]
                     sum_rows(weight, budget, vectors, eighths, active, value, bounds, graded, acc)
                 else:
-                    list_rows(
-                        active, value, graded, start, source_first, row, run_start, low, high, offset, begin, stop,
-                        rows, values, bounds,
-                    )  # fmt: skip
+                    if len(recurrent) > 0:
+                        before = row - 1 if t > 0 else row
+                        list_with_own(
+                            active, value, graded, start, source_stops[row], fired, starts[before], stops[before],
+                            inputs, rows, values, bounds,
+                        )  # fmt: skip
+                    else:
+                        list_rows(
+                            active, value, graded, start, source_first, row, run_start, low, high, offset, begin,
+                            stop, rows, values, bounds,
+                        )  # fmt: skip
                     sum_rows(
                         weight,
                         budget,

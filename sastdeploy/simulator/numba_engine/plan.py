@@ -13,8 +13,7 @@ from sastdeploy._kernels.vectors import aligned_zeros, paired_order
 from sastdeploy._kernels.vectors import shape as shape_of
 from sastdeploy.errors import SimulationError
 from sastdeploy.program.fixedpoint import Overflow, Rounding
-from sastdeploy.program.limits import worst_sums
-from sastdeploy.program.records import ConvLif, DenseLif, Lif, Program, SumPool
+from sastdeploy.program.records import ConvLif, DenseLif, Lif, Program, RecurrentLif, SumPool
 from sastdeploy.simulator.numba_engine.tables import Scratch, Step, Wiring
 
 Shape = tuple[int, int, int]
@@ -42,7 +41,7 @@ class LayerPlan:
         outputs, positions: number of outputs, and of their pixels. c_order: int32 ``[outputs]``, output i's number in C order.
         wiring, step: of a LIF layer. windows: of a pool, int32 ``[J, most]``, the outputs that input j is added to, -1 behind the last.
         graded: whether the outputs can exceed 1.
-        fan_out, fan_out_nonzero: int32 ``[J]``, operations that a value at input j triggers in this layer.
+        fan_out, fan_out_nonzero: int32 ``[J]``, operations that a value at input j triggers here, and in its own layer.
     """
 
     name: str
@@ -124,11 +123,13 @@ def make_plan(program: Program) -> Plan:
             np.int32
         )
     largest, layers = program.preprocessing.c_clip, []
-    for layer, shape, out_shape in zip(program.layers, shapes, shapes[1:]):
+    *tables, last_tables = program.fan_outs()
+    for layer, shape, out_shape, table in zip(program.layers, shapes, shapes[1:], tables):
+        fans = [fan[order].astype(np.int32) for fan in table]
         if layer.lif is None:
-            layers.append(_pool(layer, shape, out_shape, order))
+            layers.append(_pool(layer, shape, out_shape, order, fans))
         else:
-            layers.append(_lif_layer(layer, shape, out_shape, order, largest))
+            layers.append(_lif_layer(layer, shape, out_shape, order, largest, fans))
         largest = layer.largest_output(largest)
         if largest > np.iinfo(np.int16).max:
             raise SimulationError(f"layer {layer.name}: a pooled count of {largest} exceeds 32767.")
@@ -136,7 +137,7 @@ def make_plan(program: Program) -> Plan:
     readout = program.readout
     weight = readout.weight.astype(np.int64).T
     summed = int(np.prod(shapes[-1][1:])) if readout.global_sum_pool else 1
-    fans = (fan[order].astype(np.int32) for fan in readout.fan_out(shapes[-1]))
+    fans = [fan[order].astype(np.int32) for fan in last_tables]
     return Plan(
         tuple(layers), input_order, weight if readout.global_sum_pool else weight[order], summed, *fans
     )
@@ -147,7 +148,9 @@ def _position_order(shape: Shape) -> NDArray[np.int32]:
     return np.arange(np.prod(shape), dtype=np.int32).reshape(shape).transpose(1, 2, 0).reshape(-1)
 
 
-def _pool(layer: SumPool, shape: Shape, out_shape: Shape, order: NDArray[np.int32]) -> LayerPlan:
+def _pool(
+    layer: SumPool, shape: Shape, out_shape: Shape, order: NDArray[np.int32], fans: list[NDArray[np.int32]]
+) -> LayerPlan:
     """Return a pool's tables: which windows, numbered position first, each input lies in."""
     (kernel_y, kernel_x), stride, padding = layer.window.kernel, layer.window.stride, layer.window.padding
     most_y, most_x = (-(-size // step) for size, step in zip((kernel_y, kernel_x), stride))
@@ -160,21 +163,22 @@ def _pool(layer: SumPool, shape: Shape, out_shape: Shape, order: NDArray[np.int3
     outputs = np.where(kept, (row * out_shape[2] + column) * out_shape[0] + channel, -1)
     windows = -np.sort(-outputs.reshape(len(order), -1), axis=1)
     c_order, positions = _position_order(out_shape), out_shape[1] * out_shape[2]
-    fans = (fan[order].astype(np.int32) for fan in layer.fan_out(shape))
     return LayerPlan(
         layer.name, len(c_order), positions, c_order, None, None, windows.astype(np.int32), True, *fans
     )
 
 
 def _lif_layer(
-    layer: DenseLif | ConvLif, shape: Shape, out_shape: Shape, order: NDArray[np.int32], largest: int
-) -> LayerPlan:
-    worst = int(worst_sums(layer.weight, largest).max())
+    layer: DenseLif | ConvLif | RecurrentLif, shape: Shape, out_shape: Shape, order: NDArray[np.int32], largest: int,
+    fans: list[NDArray[np.int32]],
+) -> LayerPlan:  # fmt: skip
+    worst = int(layer.worst_sums(largest).max())
     if worst > np.iinfo(np.int32).max:
         raise SimulationError(f"layer {layer.name}: a weighted sum of {worst} does not fit 32 bits.")
-    wiring = _WIRING[layer.kind](layer, shape, out_shape, order, _narrow_budget(layer.weight, largest))
+    weight, *others = layer.weight_arrays
+    weight = np.concatenate((weight, *others), axis=1) if others else weight
+    wiring = _WIRING[layer.kind](layer, shape, out_shape, order, _narrow_budget(weight, largest))
     c_order = _position_order(out_shape)
-    fans = (fan[order].astype(np.int32) for fan in layer.fan_out(shape))
     return LayerPlan(
         layer.name,
         len(c_order),
@@ -255,6 +259,14 @@ def _dense_wiring(
     return Wiring(*_table(layer.weight.T[order]), True, 1, 1, 0, none, none, none, none, budget)
 
 
+def _recurrent_wiring(
+    layer: RecurrentLif, shape: Shape, out_shape: Shape, order: NDArray[np.int32], budget: int
+) -> Wiring:
+    """Return a recurrent layer's wiring: a dense one, with a row more for each of its neurons."""
+    rows, none = np.concatenate((layer.weight.T[order], layer.recurrent.T)), np.zeros(1, np.int32)
+    return Wiring(*_table(rows), False, 1, 1, len(rows), none, none, none, none, budget, (0,), len(order))
+
+
 def _runs(
     layer: ConvLif, shape: Shape, out_shape: Shape
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
@@ -298,7 +310,9 @@ def _conv_wiring(
     )
 
 
-_WIRING: dict[str, Callable[..., Wiring]] = {"dense": _dense_wiring, "conv": _conv_wiring}
+_WIRING: dict[str, Callable[..., Wiring]] = {
+    "dense": _dense_wiring, "conv": _conv_wiring, "recurrent": _recurrent_wiring,
+}  # fmt: skip
 """How inputs reach neurons, by the kind of layer."""
 _BY_PIXEL = ("conv",)
 """Kinds that take the network's inputs in the order of their pixels."""

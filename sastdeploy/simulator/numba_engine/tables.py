@@ -39,6 +39,8 @@ class Wiring(NamedTuple):
         capacity: rows that one position can see.
         run_start: int32 ``[positions + 1]``. run_low, run_high, run_offset: int32.
         budget: even number of rows whose sum was proven to fit 16 bits; 0: sum in 32.
+        recurrent: one zero where the layer's own spikes come back to it, else none: known when kernels are compiled. It has one
+            position, an input's number is its row, and the rows of its own neurons follow those of ``inputs`` inputs.
     """
 
     weight: NDArray[np.int8]
@@ -54,6 +56,8 @@ class Wiring(NamedTuple):
     run_high: NDArray[np.int32]
     run_offset: NDArray[np.int32]
     budget: int
+    recurrent: tuple[int, ...] = ()
+    inputs: int = 0
 
 
 class Step(NamedTuple):

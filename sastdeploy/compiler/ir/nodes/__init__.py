@@ -5,7 +5,8 @@ fields it has
 
 - ``takes`` and ``gives``: what comes from the node before it and what goes to the next;
 - ``output_shape(before)`` after an input ``[C, H, W]``, and ``check(after)``, which accepts only a valid record;
-- ``meaning(x)``: what it makes of ``x`` ``[N, T, C, H, W]``, and its neurons' membranes, None where it has none;
+- ``meaning(x)``: what it makes of ``x`` ``[N, T, C, H, W]``, and its neurons' membranes, None where it has none; neurons also take
+  the ``feedback`` of the weighted node before them;
 - ``largest_output(largest)`` for integer inputs from 0 to ``largest``;
 - ``folded(unit, before)``: the node on integer inputs, one unit of which is worth ``unit``, and what one of its outputs is;
 - ``assembled(lif)``: the program's records that it becomes, ``lif`` being the neurons behind it.
@@ -22,6 +23,7 @@ from sastdeploy.compiler.ir.nodes.input import Input
 from sastdeploy.compiler.ir.nodes.lif import Integrator, Lif, RecordedSpikes, run_lif
 from sastdeploy.compiler.ir.nodes.pools import AvgPool, Pool, SumPool
 from sastdeploy.compiler.ir.nodes.readout import Counts, Membranes, Readout
+from sastdeploy.compiler.ir.nodes.recurrent import Recurrent
 from sastdeploy.compiler.ir.nodes.synapses import Conv2d, Dense, Synapses
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "Pool",
     "Readout",
     "RecordedSpikes",
+    "Recurrent",
     "Shape",
     "SumPool",
     "Synapses",
@@ -48,6 +51,8 @@ __all__ = [
 Node = Input | Synapses | Lif | Pool
 NODES: dict[str, type[Node]] = {
     kind.kind: kind
-    for kind in (Input, Dense, Conv2d, Lif, AvgPool, SumPool, Readout, Counts, Integrator, Membranes)
-}
+    for kind in (
+        Input, Dense, Conv2d, Lif, AvgPool, SumPool, Readout, Counts, Integrator, Membranes, Recurrent,
+    )
+}  # fmt: skip
 """Every kind of node by its name in a graph's text."""

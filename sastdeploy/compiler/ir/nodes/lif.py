@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,6 +13,13 @@ from sastdeploy.compiler.ir.nodes.checks import Assembled, Floats, Shape, check_
 from sastdeploy.program.layers import RESETS, SPIKE_TESTS
 from sastdeploy.program.layers import Lif as ProgramLif
 from sastdeploy.program.limits import MAX_LEAK_SHIFT
+
+Feedback = Callable[[Floats], Floats | float]
+"""What spikes of a step ``[N, C, H, W]`` add to the currents of the next."""
+
+
+def no_feedback(spikes: Floats) -> float:
+    return 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +39,7 @@ class Lif:
     """
 
     kind: ClassVar[str] = "lif"
-    takes: ClassVar[tuple[str, ...]] = ("currents",)
+    takes: ClassVar[tuple[str, ...]] = ("currents", "recurrent currents")
     gives: ClassVar[str] = "spikes"
     name: str
     alpha: float
@@ -81,8 +89,9 @@ class Lif:
             fits = decay is not None and k is not None and 0 <= kept <= 1 << k
             require(fits, self, f"current {kept} / 2^{k} is no factor from 0 to 1 of a synaptic current")
 
-    def meaning(self, x: NDArray[Any]) -> tuple[Floats, Floats]:
-        return run_lif(self, x)
+    def meaning(self, x: NDArray[Any], feedback: Feedback = no_feedback) -> tuple[Floats, Floats]:
+        """Return spikes and membranes; ``feedback``: of the weighted node before it (`Synapses.feedback`)."""
+        return run_lif(self, x, feedback=feedback)
 
     def largest_output(self, largest: int) -> int:
         return 1
@@ -103,6 +112,7 @@ class Integrator(Lif):
     """
 
     kind: ClassVar[str] = "integrator"
+    takes: ClassVar[tuple[str, ...]] = ("currents",)
     gives: ClassVar[str] = "membranes"
     spike_test: str = ">"
     reset: str = "none"
@@ -111,7 +121,9 @@ class Integrator(Lif):
         super().check(after)
         require(self.reset == "none" and self.spike_test == ">", self, "has neither spikes nor a reset")
 
-    def meaning(self, x: NDArray[Any]) -> tuple[Floats, None]:  # type: ignore[override]  # no spikes, so no trace of them
+    def meaning(  # type: ignore[override]  # no spikes, so no trace of them
+        self, x: NDArray[Any], feedback: Feedback = no_feedback
+    ) -> tuple[Floats, None]:
         return run_lif(self, x)[1], None
 
 
@@ -133,8 +145,10 @@ class RecordedSpikes:
         return settled
 
 
-def run_lif(node: Lif, current: Floats, recorded: RecordedSpikes | None = None) -> tuple[Floats, Floats]:
-    """Return spikes and membranes of LIF neurons driven by ``current [N, T, C, H, W]``, from rest."""
+def run_lif(
+    node: Lif, current: Floats, recorded: RecordedSpikes | None = None, feedback: Feedback = no_feedback
+) -> tuple[Floats, Floats]:
+    """Return spikes and membranes of LIF neurons driven by ``current [N, T, C, H, W]`` and their own spikes, from rest."""
     theta = node.threshold.reshape(-1, 1, 1)
     u = np.zeros_like(current[:, 0])
     s, i = np.zeros_like(u), np.zeros_like(u)
@@ -143,7 +157,8 @@ def run_lif(node: Lif, current: Floats, recorded: RecordedSpikes | None = None) 
         leak = node.alpha * u
         if node.reset_delay == 1 and node.reset == "zero":
             leak = np.where(s > 0, 0.0, leak)
-        i = current[:, t] if node.current_alpha is None else node.current_alpha * i + current[:, t]
+        driven = current[:, t] + feedback(s)
+        i = driven if node.current_alpha is None else node.current_alpha * i + driven
         u = leak + i
         if node.reset_delay == 1 and node.reset == "subtract":
             u = u - theta * s

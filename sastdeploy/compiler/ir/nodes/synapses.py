@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,10 @@ from sastdeploy.compiler.ir.nodes.checks import Assembled, Floats, Shape, check_
 from sastdeploy.program.fixedpoint import weight_limit
 from sastdeploy.program.layers import ConvLif, DenseLif
 from sastdeploy.program.layers import Lif as ProgramLif
-from sastdeploy.program.limits import INT32_END, MAX_MULTIPLIER, MAX_SHIFT
+from sastdeploy.program.limits import INT32_END, MAX_MULTIPLIER, MAX_SHIFT, sum_range
 from sastdeploy.windows import Window
+
+Own = TypeVar("Own", bound="Synapses")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,34 @@ class Synapses(ABC):
             return self.weight
         return self.weight_q * self.weight_scale.reshape(-1, *[1] * (self.weight.ndim - 1))
 
+    @property
+    def weights(self) -> tuple[Floats, ...]:
+        """All real weights, in the unit of ``weight``; first axis: outputs."""
+        return (self.weight,)
+
+    @property
+    def effective_weights(self) -> tuple[Floats, ...]:
+        """As ``weights``, those that act."""
+        return (self.effective_weight,)
+
+    @property
+    def codes(self) -> tuple[NDArray[np.int8], ...]:
+        """The integer codes of ``weights``; none before a pass has quantized them."""
+        return () if self.weight_q is None else (self.weight_q,)
+
+    def with_codes(self: Own, *codes: NDArray[np.int8]) -> Own:
+        """Return the node with these codes of its ``weights``."""
+        (weight_q,) = codes
+        return replace(self, weight_q=weight_q)
+
+    def sum_range(self, largest: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return each channel's lowest and highest possible sum of codes, int64 ``[C]``, for inputs from 0 to ``largest``."""
+        return sum_range(known(self, self.weight_q), largest)
+
+    def feedback(self, spikes: Floats) -> Floats | float:
+        """Return what the neurons' spikes of a step ``[N, C, H, W]`` add to their currents in the next: nothing, unless recurrent."""
+        return 0.0
+
     @abstractmethod
     def output_shape(self, before: Shape) -> Shape: ...
 
@@ -85,14 +115,7 @@ class Synapses(ABC):
         channels = len(self.weight)
         if self.weight_q is not None:
             require(self.weight_bits in range(2, 9), self, f"weight_bits is {self.weight_bits}, not 2 to 8")
-            require(
-                self.weight_q.dtype == np.int8 and self.weight_q.shape == self.weight.shape,
-                self,
-                f"weight_q is {self.weight_q.dtype} {list(self.weight_q.shape)}, not int8 {list(self.weight.shape)}",
-            )
-            limit = weight_limit(self.weight_bits or 8)
-            largest = int(np.abs(self.weight_q.astype(np.int16)).max())
-            require(largest <= limit, self, f"a weight code of {largest} exceeds {limit}")
+            self._check_codes("weight_q", self.weight_q, self.weight)
             scale = self.weight_scale
             require(
                 scale is not None
@@ -104,6 +127,16 @@ class Synapses(ABC):
         check_codes(self, "multiplier", self.multiplier, channels, 1, MAX_MULTIPLIER)
         check_codes(self, "shift", self.shift, channels, 0, MAX_SHIFT)
         check_codes(self, "bias_q", self.bias_q, channels, -INT32_END, INT32_END - 1)
+
+    def _check_codes(self, name: str, codes: NDArray[np.int8], weight: Floats) -> None:
+        require(
+            codes.dtype == np.int8 and codes.shape == weight.shape,
+            self,
+            f"{name} is {codes.dtype} {list(codes.shape)}, not int8 {list(weight.shape)}",
+        )
+        limit = weight_limit(self.weight_bits or 8)
+        largest = int(np.abs(codes.astype(np.int16)).max())
+        require(largest <= limit, self, f"a weight code of {largest} exceeds {limit}")
 
     def meaning(self, x: NDArray[Any]) -> tuple[Floats, None]:
         """Return ``I`` as ``[N, T, C, H, W]``."""
@@ -136,6 +169,11 @@ class Synapses(ABC):
     def fan_out(self, before: Shape) -> int:
         """Return the most accumulations that one source triggers, for inputs ``before``, borders considered."""
         return len(self.weight)
+
+    @property
+    def own_fan_out(self) -> int:
+        """How many accumulations a spike of its neurons triggers in the layer itself."""
+        return 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,7 +27,7 @@ typedef struct {
 typedef struct {
     @members@
 #ifdef @NAME@_COUNT
-    int64_t synops[@sources@]; /* operations into each layer and, last, the readout: one for each synapse that is reached */
+    int64_t synops[@sources@]; /* operations into each layer and, last, the readout: one for each synapse that is reached@own@ */
     int64_t synops_events[@sources@]; /* the same, weighted by the values sent */
     int64_t overflow_low[@layers@], overflow_high[@layers@]; /* membrane updates below and above the format, per layer */
 #endif

@@ -1,0 +1,120 @@
+"""Loops of a NIR graph: the spikes of one layer of neurons that come back to it, one step later; all others are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sastdeploy.exchange import parts as p
+from sastdeploy.exchange.dialects import Dialect
+from sastdeploy.exchange.parts import Part
+
+Edge = tuple[str, str]
+SPIKING = ("IF", "LIF", "CubaLIF")
+BACK = ("Linear", "Affine", "Scale")
+"""Kinds of nodes through which spikes can come back."""
+_ENDS = ("Input", "Output")
+
+
+def taken_out(
+    nodes: Mapping[str, Mapping[str, Any]], edges: Sequence[Edge]
+) -> tuple[list[Edge], dict[str, list[str]]]:
+    """Return the edges without the loops of single layers, and for each such layer the nodes on its way back.
+
+    A loop leads from neurons that spike through weights, or nothing, to the same neurons.
+    """
+    targets, sources = _neighbours(edges)
+    removed: set[Edge] = set()
+    loops: dict[str, list[str]] = {}
+    for name, node in nodes.items():
+        if node["type"] not in SPIKING:
+            continue
+        for first in targets.get(name, ()):
+            way, here = [name], first
+            while here != name and nodes.get(here, {}).get("type") in (*BACK, *_ENDS):
+                if len(targets.get(here, ())) != 1 or len(sources[here]) != 1 or len(way) > len(nodes):
+                    break
+                way.append(here)
+                (here,) = targets[here]
+            if here == name and name not in loops:
+                removed |= set(zip(way, (*way[1:], name)))
+                loops[name] = [node for node in way[1:] if nodes[node]["type"] not in _ENDS]
+    return [edge for edge in edges if edge not in removed], loops
+
+
+def cycle_refused(nodes: Mapping[str, Mapping[str, Any]], edges: Sequence[Edge]) -> list[str]:
+    """Return why a loop that is left is computed by no engine; nothing where none is left."""
+    targets, _ = _neighbours(_on_cycles(edges))
+    if not targets:
+        return []
+    way: list[str] = []
+    name = min(targets)
+    while name not in way:
+        way.append(name)
+        name = targets[name][0]
+    way = way[way.index(name) :]
+    neurons = [each for each in way if nodes.get(each, {}).get("type") in SPIKING]
+    path = " -> ".join((*way, name))
+    if not neurons:
+        return [f"{name}: a loop without neurons that spike ({path}), which no engine computes."]
+    if len(neurons) > 1:
+        return [
+            f"{name}: a loop through {len(neurons)} layers of neurons ({path}); engines compute spikes that come back to their own layer."
+        ]
+    return [
+        f"{neurons[0]}: its spikes come back by {path}; engines compute one way back, through {', '.join(BACK)}, or none."
+    ]
+
+
+def recurrent(neurons: Part, back: Sequence[Part], rules: Dialect) -> Part:
+    """Return neurons that hear their own spikes of the step before through ``back``, in order; or a `Refused`."""
+    refused = [part for part in (neurons, *back) if isinstance(part, p.Refused)]
+    if refused or not isinstance(neurons, p.Neurons):
+        return refused[0] if refused else p.Refused(neurons.name, "recurrent, and no neurons that spike.")
+    if rules.name == "snntorch" and rules.reset == "zero":
+        return p.Refused(
+            neurons.name,
+            "snnTorch's reset to zero in a recurrent layer drops a step's input too, which no engine computes.",
+        )
+    weight, bias = np.ones(1), np.zeros(1)
+    try:
+        for part in back:
+            if isinstance(part, p.Linear):
+                weight = part.weight @ weight if weight.ndim == 2 else part.weight * weight
+                bias = part.weight @ np.broadcast_to(bias, part.weight.shape[1]) + (
+                    0 if part.bias is None else part.bias
+                )
+            elif isinstance(part, p.Scale):
+                factor = part.factor.reshape(-1)
+                weight = weight * (factor.reshape(-1, 1) if weight.ndim == 2 else factor)
+                bias = bias * factor
+    except (ValueError, IndexError):
+        return p.Refused(
+            neurons.name,
+            f"hears its spikes through shapes that do not fit: {', '.join(n.name for n in back)}.",
+        )
+    return replace(neurons, recurrent=p.Linear(neurons.name, weight, bias if bias.any() else None))
+
+
+def _neighbours(edges: Sequence[Edge]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return targets of every source, and sources of every target."""
+    targets: dict[str, list[str]] = {}
+    sources: dict[str, list[str]] = {}
+    for source, target in edges:
+        targets.setdefault(source, []).append(target)
+        sources.setdefault(target, []).append(source)
+    return targets, sources
+
+
+def _on_cycles(edges: Sequence[Edge]) -> list[Edge]:
+    """Return the edges between nodes that have both a source and a target among them: cycles, and ways from one to another."""
+    kept = list(edges)
+    while True:
+        targets, sources = _neighbours(kept)
+        inner = [edge for edge in kept if edge[0] in sources and edge[1] in targets]
+        if len(inner) == len(kept):
+            return inner
+        kept = inner
