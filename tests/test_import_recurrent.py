@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 pytest.importorskip("h5py", reason="NIR files are HDF5")
 
@@ -13,6 +14,7 @@ from test_import_nir import FIXTURES, run
 from tiny_programs import tiny_program, tiny_readout
 
 from sastdeploy import CompileError, Framing, export_nir, from_nir
+from sastdeploy.cli.main import cli
 from sastdeploy.compiler.ir.interpreter import interpret
 from sastdeploy.exchange.recorded import check_recorded
 from sastdeploy.program.records import RecurrentLif
@@ -73,6 +75,15 @@ def test_snntorchs_recurrent_layers_spike_as_there(tmp_path):
     assert checked == {
         "layers": 2, "recordings": 3, "steps": 12, "spikes": 188, "differences": 0, "ties": 0,
     }  # fmt: skip
+
+
+def test_the_table_counts_recurrent_weights(tmp_path):
+    path = written_by("snntorch_recurrent", tmp_path)
+    done = CliRunner().invoke(cli, ["import", str(path), "-o", str(tmp_path / "n.pt")])
+    assert done.exit_code == 0, done.output
+    rows = [line.split() for line in done.output.splitlines() if " recurrent " in line]
+    # 6 x 7 + 7 x 7, and 7 x 5 + 5 x 5.
+    assert [row[:4] for row in rows] == [["0", "recurrent", "7x1x1", "91"], ["2", "recurrent", "5x1x1", "60"]]
 
 
 def test_nested_graphs_hold_loops_as_well(tmp_path):

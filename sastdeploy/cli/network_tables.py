@@ -32,7 +32,7 @@ def print_network(network: ImportedNetwork, title: str) -> None:
     rows = []
     for node, shape in zip(network.graph.nodes, shapes(network.graph)):
         neuron = _neuron(node)
-        weight = getattr(node, "weight", None)
+        weights = getattr(node, "weights", None)
         spiking = (
             (
                 f"{neuron['alpha']:.6g}",
@@ -47,7 +47,7 @@ def print_network(network: ImportedNetwork, title: str) -> None:
                 node.name,
                 node.kind,
                 "x".join(map(str, shape)),
-                "-" if weight is None else f"{weight.size:,}",
+                "-" if weights is None else f"{sum(weight.size for weight in weights):,}",
                 *spiking,
             )
         )

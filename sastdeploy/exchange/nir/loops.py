@@ -17,6 +17,8 @@ SPIKING = ("IF", "LIF", "CubaLIF")
 BACK = ("Linear", "Affine", "Scale")
 """Kinds of nodes through which spikes can come back."""
 _ENDS = ("Input", "Output")
+_SHOWN = 12
+"""Names of a loop in a message."""
 
 
 def taken_out(
@@ -57,7 +59,7 @@ def cycle_refused(nodes: Mapping[str, Mapping[str, Any]], edges: Sequence[Edge])
         name = targets[name][0]
     way = way[way.index(name) :]
     neurons = [each for each in way if nodes.get(each, {}).get("type") in SPIKING]
-    path = " -> ".join((*way, name))
+    path = " -> ".join((*(way if len(way) <= _SHOWN else (*way[:_SHOWN], "...")), name))
     if not neurons:
         return [f"{name}: a loop without neurons that spike ({path}), which no engine computes."]
     if len(neurons) > 1:
@@ -110,11 +112,21 @@ def _neighbours(edges: Sequence[Edge]) -> tuple[dict[str, list[str]], dict[str, 
 
 
 def _on_cycles(edges: Sequence[Edge]) -> list[Edge]:
-    """Return the edges between nodes that have both a source and a target among them: cycles, and ways from one to another."""
-    kept = list(edges)
-    while True:
-        targets, sources = _neighbours(kept)
-        inner = [edge for edge in kept if edge[0] in sources and edge[1] in targets]
-        if len(inner) == len(kept):
-            return inner
-        kept = inner
+    """Return the edges of cycles, and of ways from one cycle to another."""
+    there = _behind_cycles(edges)
+    back = _behind_cycles([(target, source) for source, target in edges])
+    kept = there & back
+    return [edge for edge in edges if edge[0] in kept and edge[1] in kept]
+
+
+def _behind_cycles(edges: Sequence[Edge]) -> set[str]:
+    """Return the nodes that lie on a cycle or behind one: those that remain where nodes without sources are taken away."""
+    targets, sources = _neighbours(edges)
+    waiting = {name: len(own) for name, own in sources.items()}
+    free = [name for name in targets if name not in sources]
+    while free:
+        for target in targets.get(free.pop(), ()):
+            waiting[target] -= 1
+            if waiting[target] == 0:
+                free.append(target)
+    return {name for name, count in waiting.items() if count > 0}
