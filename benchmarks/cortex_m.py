@@ -21,10 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from sastdeploy import Program, export_c, load_dataset, load_program
+from sastdeploy import Frames, Program, export_c, load_dataset, load_program
 from sastdeploy.program.file import program_hash
 from sastdeploy.program.records import DenseLif, Readout
-from sastdeploy.recordings.frames import Frames
 
 INTEGER = "-mcpu=cortex-m4 -mthumb"
 HARD, SOFT = f"{INTEGER} -mfpu=fpv4-sp-d16 -mfloat-abi=hard", f"{INTEGER} -mfloat-abi=soft"

@@ -16,11 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sastdeploy.program.file import load_program, program_hash
+from sastdeploy import RunResult, load_dataset, load_program, simulate
+from sastdeploy.program.file import program_hash
 from sastdeploy.provenance import git_commit
-from sastdeploy.recordings.splits import load_dataset
-from sastdeploy.simulator.engine import ENGINES, run
-from sastdeploy.simulator.result import RunResult
+from sastdeploy.simulator.engine import ENGINES
 
 NOT_COMPARED = ("engine", "threads", "seconds", "stages", "traces", "layers")
 
@@ -55,7 +54,7 @@ def main() -> None:
     runs = [("numba", 1), ("numba", 2), *((name, 1) for name in ENGINES if name != "numba")]
     first, speeds, compared = None, {}, 0
     for engine, threads in runs:
-        result = run(program, frames, engine=engine, threads=threads)
+        result = simulate(program, frames, engine=engine, threads=threads)
         speeds[f"{engine}, {threads} thread{'s' * (threads > 1)}"] = round(len(frames) / result.seconds, 1)
         arrays = numbers(result)
         if first is None:

@@ -7,11 +7,14 @@ Recordings
     Frames              counts of N recordings, stored sparsely; from_dense takes an array [N, T, P, H, W]
     LabelledFrames      frames with their classes; from_dense takes arrays
     Preprocessing       how counts become frame values
+    find_preprocessing  that, with the scale found in the training recordings
 
 Networks and training
     load_architecture   a built-in network, or one of your own from YAML
     Architecture        the network's layers
     fit                 train: find the frames' scale, build the network, keep the best epoch
+    fit_all             train several networks, such as one per seed
+    TrainingRun         what one of them is trained on and with
     TrainingSettings    method, epochs, learning rate, seed, ...
     evaluate            accuracy with surrogate and with hard spikes, and the gap between them
     Checkpoint          a trained network
@@ -80,7 +83,10 @@ _HOMES = {
     "Preprocessing": "recordings.preprocessing",
     "load_architecture": "networks.builtin",
     "Architecture": "networks.architecture",
+    "find_preprocessing": "training.fit",
     "fit": "training.fit",
+    "fit_all": "training.fit",
+    "TrainingRun": "training.run",
     "TrainingSettings": "training.settings",
     "evaluate": "training.inference",
     "Checkpoint": "networks.checkpoint",
@@ -144,8 +150,9 @@ if TYPE_CHECKING:
     from sastdeploy.simulator.metrics import summarise
     from sastdeploy.simulator.result import RunResult
     from sastdeploy.simulator.simulate import simulate
-    from sastdeploy.training.fit import fit
+    from sastdeploy.training.fit import find_preprocessing, fit, fit_all
     from sastdeploy.training.inference import evaluate
+    from sastdeploy.training.run import TrainingRun
     from sastdeploy.training.settings import TrainingSettings
     from sastdeploy.verification.verify import Verification, verify
 else:
@@ -180,6 +187,7 @@ __all__ = [
     "RunResult",
     "SastdeployError",
     "SimulationError",
+    "TrainingRun",
     "TrainingSettings",
     "VectorsExport",
     "Verification",
@@ -191,7 +199,9 @@ __all__ = [
     "export_nir",
     "export_vectors",
     "export_verilog",
+    "find_preprocessing",
     "fit",
+    "fit_all",
     "from_module",
     "from_nir",
     "load_architecture",

@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sastdeploy import InputError
 from sastdeploy._files import atomic
 from sastdeploy._files.reading import exists, read_text
-from sastdeploy.errors import InputError
 from sastdeploy.provenance import git_commit, versions
 
 SCHEMA = "sastdeploy.quickstart/1"
@@ -131,7 +131,7 @@ def _make(root: Path, settings: QuickstartSettings, bar: Bar) -> None:
 
 
 def _draw_one(root: Path, out: Path) -> Path:
-    from sastdeploy.recordings.reading import read_events
+    from sastdeploy import read_events
     from sastdeploy.report.recording_figures import draw_recording
 
     path = min((root / DATASET / "Test" / "7").glob("*.bin"))
@@ -140,10 +140,7 @@ def _draw_one(root: Path, out: Path) -> Path:
 
 
 def _train(out: Path, root: Path, method: str, settings: QuickstartSettings, bar: Bar, say: Say) -> None:
-    from sastdeploy.networks.checkpoint import load_checkpoint
-    from sastdeploy.recordings.splits import load_dataset
-    from sastdeploy.training.fit import fit
-    from sastdeploy.training.settings import TrainingSettings
+    from sastdeploy import TrainingSettings, fit, load_checkpoint, load_dataset
 
     path = out / f"{method}.pt"
     if path.exists():
@@ -159,18 +156,22 @@ def _train(out: Path, root: Path, method: str, settings: QuickstartSettings, bar
     with bar(f"training {method}", settings.epochs) as advance:
         fit(
             training, validation, settings.arch, chosen, out=path, command="sastdeploy quickstart", resume=True,
-            report=lambda record: advance(record["epoch"] + 1), warn=lambda text: say(f"WARNING: {text}"),
+            report=lambda record: advance(record["epoch"] + 1), say=lambda text: say(f"WARNING: {text}"),
         )  # fmt: skip
 
 
 def _programs(out: Path, root: Path) -> list[dict[str, Any]]:
     """Compile both checkpoints for both profiles, simulate the four programs, and return Table 4's rows."""
-    from sastdeploy.compiler.compile import compile
-    from sastdeploy.networks.checkpoint import load_checkpoint
-    from sastdeploy.program.file import load_program, program_hash, save_program
-    from sastdeploy.recordings.splits import load_dataset
-    from sastdeploy.simulator.metrics import summarise
-    from sastdeploy.simulator.simulate import simulate
+    from sastdeploy import (
+        compile,
+        load_checkpoint,
+        load_dataset,
+        load_program,
+        save_program,
+        simulate,
+        summarise,
+    )
+    from sastdeploy.program.file import program_hash
 
     test = load_dataset(DATASET, "test", root=root)
     rows: list[dict[str, Any]] = []
@@ -192,9 +193,8 @@ def _programs(out: Path, root: Path) -> list[dict[str, Any]]:
 
 
 def _evaluate(out: Path, root: Path) -> dict[str, Any]:
-    from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
-    from sastdeploy.recordings.splits import load_dataset
-    from sastdeploy.training.inference import evaluate
+    from sastdeploy import evaluate, load_checkpoint, load_dataset
+    from sastdeploy.networks.checkpoint import checkpoint_hash
 
     test = load_dataset(DATASET, "test", root=root)
     result = {}

@@ -20,6 +20,7 @@ from sastdeploy import (
     InputError,
     LabelledFrames,
     Preprocessing,
+    TrainingRun,
     TrainingSettings,
     bin_events,
     compile,
@@ -299,25 +300,12 @@ def test_fit_is_the_training_loop_with_the_scale_found(tmp_path):
     scale = find_scale(training.frames)
     polarities, height, width = DENSE.input_shape
     preprocessing = Preprocessing((width, height, polarities), (width, height), 6, scale, float(scale))
-    expected = train(
-        training, validation, DENSE, preprocessing, settings, tmp_path / "a.pt", dataset="arrays"
-    )
+    expected = train(TrainingRun(training, validation, DENSE, preprocessing, settings, tmp_path / "a.pt"))
     checkpoint = fit(training, validation, DENSE, settings, out=str(tmp_path / "b.pt"))
     assert checkpoint_hash(checkpoint) == checkpoint_hash(expected)
     assert checkpoint_hash(load_checkpoint(tmp_path / "b.pt")) == checkpoint_hash(expected)
     with pytest.raises(InputError, match=r"b\.pt: exists"):
         fit(training, validation, DENSE, settings, out=tmp_path / "b.pt")
-
-
-def test_fit_is_the_only_recipe():
-    allowed = {"recordings/binning.py", "training/fit.py"}
-    root = HOME.parent
-    for folder in (HOME, root / "examples", root / "benchmarks"):
-        for path in folder.rglob("*.py"):
-            if path.relative_to(HOME if folder == HOME else root).as_posix() not in allowed:
-                text = path.read_text("utf-8")
-                assert "find_scale" not in text, f"{path}: finds the scale itself; use fit"
-                assert "loop import train" not in text, f"{path}: trains by itself; use fit"
 
 
 def test_fit_refuses_a_network_for_another_input():

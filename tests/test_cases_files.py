@@ -32,7 +32,7 @@ from sastdeploy.networks.checkpoint import load_checkpoint, save_checkpoint
 from sastdeploy.program.file import save_program
 from sastdeploy.synthesis.mnist import load_digits
 from sastdeploy.training import loop, outputs
-from sastdeploy.training.run import Standing
+from sastdeploy.training.run import Standing, TrainingRun
 from sastdeploy.training.settings import TrainingSettings
 from tests.nir_files import lif
 from tests.nir_files import one_neuron as one_neuron_file
@@ -552,9 +552,8 @@ def fit(out, force=False, **changes):
     settings = TrainingSettings(epochs=2, batch_size=16, kernels="torch", **changes)
     part = labelled()
     preprocessing = checkpoint_of().preprocessing
-    return loop.train(
-        part, part, DENSE, preprocessing, settings, out, dataset="nmnist-sim", resume=True, force=force
-    )
+    run = TrainingRun(part, part, DENSE, preprocessing, settings, out)
+    return loop.train(run, resume=True, force=force)
 
 
 def train_slowly(out, begun, go_on):

@@ -15,7 +15,6 @@ from sastdeploy.experiments import trial as sweep
 from sastdeploy.experiments.results import aggregate
 from sastdeploy.experiments.spec import Trial, load_experiment
 from sastdeploy.networks.checkpoint import checkpoint_hash, save_checkpoint
-from sastdeploy.recordings import splits
 from sastdeploy.simulator import reference
 from sastdeploy.training import inference
 
@@ -141,7 +140,7 @@ def test_a_changed_checkpoint_and_other_recordings_are_refused(tmp_path, monkeyp
         place = tmp_path / "work" / record["address"] / "ckpt.pt"
         place.parent.mkdir(parents=True)
         save_checkpoint(place, checkpoint)
-    monkeypatch.setattr(splits, "load_dataset", lambda *a, **k: test)
+    monkeypatch.setattr("sastdeploy.load_dataset", lambda *a, **k: test)
     call = (tmp_path, tmp_path / "work", tmp_path / "r")
     rows = confirm.sample(*call)
     assert [row["point"] for row in rows] == ["method baseline", "method sast, rho 0.2"]
@@ -154,6 +153,6 @@ def test_a_changed_checkpoint_and_other_recordings_are_refused(tmp_path, monkeyp
     (tmp_path / "work" / baseline[2]["address"] / "ckpt.pt").unlink()
     with pytest.raises(InputError, match="cannot be read"):
         confirm.sample(*call)
-    monkeypatch.setattr(splits, "load_dataset", lambda *a, **k: replace(test, data_hash="e"))
+    monkeypatch.setattr("sastdeploy.load_dataset", lambda *a, **k: replace(test, data_hash="e"))
     with pytest.raises(InputError, match="test recordings are not those of"):
         confirm.sample(*call)

@@ -35,9 +35,8 @@ def test_it_makes_four_programs_and_says_where_everything_came_from(made):
 
 def test_a_second_run_repeats_no_training_and_gives_the_same_figures(made, monkeypatch):
     out, summary = made
-    from sastdeploy.training import loop
 
-    monkeypatch.setattr(loop, "train", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr("sastdeploy.fit", lambda *_, **__: pytest.fail("trained again"))
     again = run(out, TINY)
     assert again["table_4"] == summary["table_4"] and again["float"] == summary["float"]
 

@@ -16,6 +16,7 @@ from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
 from sastdeploy.training import distributed, loop, run
 from sastdeploy.training.devices import CPU, device_of
 from sastdeploy.training.distributed import Group, backend, group_from, processes
+from sastdeploy.training.run import TrainingRun
 from sastdeploy.training.settings import TrainingSettings, kernels_for
 from tests.second_device import SECOND, SecondDevice, SecondTensor
 from tests.small_networks import CONV, DENSE, POOL, checkpoint_of, labelled
@@ -48,17 +49,15 @@ def second(monkeypatch):
 
 def fit(out, case, group, **options):
     architecture, changes = CASES[case]
-    return loop.train(
+    run = TrainingRun(
         labelled(architecture, 20),
         labelled(architecture, 11, seed=1),
         architecture,
         checkpoint_of(architecture).preprocessing,
         TrainingSettings(**{"epochs": 2, "batch_size": 9, "kernels": "torch", **changes}),
         out,
-        dataset="nmnist-sim",
-        group=group,
-        **options,
     )
+    return loop.train(run, group=group, **options)
 
 
 class Stop(Exception):
@@ -149,16 +148,9 @@ def test_kernels_follow_the_device_and_fused_ones_are_refused_elsewhere(second, 
     assert [kernels_for("cuda:1", asked) for asked in (None, "torch")] == ["packed", "torch"]
     assert [kernels_for("cuda:1", asked, False) for asked in (None, "torch")] == ["torch", "torch"]
     with pytest.raises(InputError) as caught:
-        loop.train(
-            labelled(),
-            labelled(),
-            DENSE,
-            checkpoint_of().preprocessing,
-            TrainingSettings(),
-            tmp_path / "a.pt",
-            dataset="x",
-            group=second,
-        )
+        preprocessing = checkpoint_of().preprocessing
+        run = TrainingRun(labelled(), labelled(), DENSE, preprocessing, TrainingSettings(), tmp_path / "a.pt")
+        loop.train(run, group=second)
     assert str(caught.value) == (
         "kernels fused: compute on the CPU only, the device is meta. Allowed there: packed, its default, or torch. "
         "Leave --kernels out, or train with --device cpu."
@@ -223,7 +215,7 @@ def test_the_command_line_hands_the_device_and_its_kernels_on(monkeypatch):
         asked.append((group, runs[0].settings.kernels))
         raise InputError("enough.")
 
-    monkeypatch.setattr("sastdeploy.training.fit.fit_all", stop)
+    monkeypatch.setattr("sastdeploy.fit_all", stop)
     monkeypatch.setattr(options, "load_data", lambda *arguments, **others: labelled())
     monkeypatch.setattr(options, "note_simulated", lambda *arguments: None)
     for words in ("", "--device cuda", "--device cuda:1 --kernels torch", "--kernels torch"):

@@ -20,6 +20,7 @@ from sastdeploy.training.epoch import FIRST, batches, run_epoch
 from sastdeploy.training.inference import network_inputs
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.optimiser import adam
+from sastdeploy.training.run import TrainingRun
 from sastdeploy.training.settings import TrainingSettings
 from sastdeploy.training.sharpness import plain_gradient
 from tests.small_networks import CONV, DENSE, checkpoint_of, labelled
@@ -43,17 +44,15 @@ after 3 epochs at a learning rate of 1e-3."""
 def fit(out, case, group=ALONE, **options):
     architecture, changes = CASES[case]
     changes = {"epochs": 3, "batch_size": BATCH, **changes, **options.pop("changes", {})}
-    return loop.train(
+    run = TrainingRun(
         labelled(architecture, COUNT),
         labelled(architecture, 11, seed=1),
         architecture,
         checkpoint_of(architecture).preprocessing,
         TrainingSettings(**changes),
         out,
-        dataset="nmnist-sim",
-        group=group,
-        **options,
     )
+    return loop.train(run, group=group, **options)
 
 
 def one_step(case, group=ALONE):

@@ -18,6 +18,7 @@ from sastdeploy.training.epoch import FIRST, SECOND, batches
 from sastdeploy.training.inference import evaluate, frame_values, run
 from sastdeploy.training.loop import train
 from sastdeploy.training.networks import SpikingNetwork
+from sastdeploy.training.run import TrainingRun
 from sastdeploy.training.settings import TrainingSettings
 from sastdeploy.training.sharpness import gradient_norm, plain_gradient, sharpness_aware_gradient
 from tests.small_networks import DENSE, checkpoint_of, labelled
@@ -27,17 +28,8 @@ PRE = checkpoint_of().preprocessing
 
 def fit(out, settings=None, *, report=lambda record: None, **options):
     settings = settings or TrainingSettings(epochs=3, batch_size=8)
-    return train(
-        labelled(),
-        labelled(seed=1),
-        DENSE,
-        PRE,
-        settings,
-        out,
-        dataset="nmnist-sim",
-        report=report,
-        **options,
-    )
+    run = TrainingRun(labelled(), labelled(seed=1), DENSE, PRE, settings, out)
+    return train(run, report=report, **options)
 
 
 def losses():
@@ -292,10 +284,10 @@ def test_data_that_do_not_fit_are_refused(tmp_path):
     from tests.small_networks import POOL
 
     with pytest.raises(InputError, match=r"frames: 1x8x8 in 6 bins, but the network takes 2x4x4 in 6 bins"):
-        train(labelled(POOL), labelled(POOL), DENSE, PRE, TrainingSettings(), tmp_path / "a.pt", dataset="x")
+        train(TrainingRun(labelled(POOL), labelled(POOL), DENSE, PRE, TrainingSettings(), tmp_path / "a.pt"))
     empty = labelled().select(np.array([], int))
     with pytest.raises(InputError, match="40 training and 0 validation recordings: both need at least one"):
-        train(labelled(), empty, DENSE, PRE, TrainingSettings(), tmp_path / "a.pt", dataset="x")
+        train(TrainingRun(labelled(), empty, DENSE, PRE, TrainingSettings(), tmp_path / "a.pt"))
 
 
 def test_parameters_that_are_no_longer_finite_end_the_run_at_once(tmp_path, monkeypatch):
@@ -314,19 +306,18 @@ def test_a_class_without_recordings_is_warned_of(tmp_path):
     lacking = data.select(np.flatnonzero(data.labels != 1))
     warnings = []
     settings = TrainingSettings(epochs=1, batch_size=16)
-    train(lacking, data, DENSE, PRE, settings, tmp_path / "a.pt", dataset="x", warn=warnings.append)
+    train(TrainingRun(lacking, data, DENSE, PRE, settings, tmp_path / "a.pt"), say=warnings.append)
     assert warnings[0] == "class 'class1' has no training recording."
-    train(data, lacking, DENSE, PRE, settings, tmp_path / "b.pt", dataset="x", warn=warnings.append)
+    train(TrainingRun(data, lacking, DENSE, PRE, settings, tmp_path / "b.pt"), say=warnings.append)
     assert "class 'class1' has no validation recording." in warnings
 
 
 def test_a_network_that_never_spikes_is_warned_of_and_its_checkpoint_says_so(tmp_path):
     architecture = replace(DENSE, neuron=replace(DENSE.neuron, threshold=1e6))
     warnings = []
-    checkpoint = train(
-        labelled(), labelled(seed=1), architecture, PRE, TrainingSettings(epochs=1, batch_size=16), tmp_path / "a.pt",
-        dataset="x", warn=warnings.append,
-    )  # fmt: skip
+    settings = TrainingSettings(epochs=1, batch_size=16)
+    run = TrainingRun(labelled(), labelled(seed=1), architecture, PRE, settings, tmp_path / "a.pt")
+    checkpoint = train(run, say=warnings.append)
     message = (
         "layers.0, layers.1: not one hard spike on any recording, so nothing of the input passes. Train longer, with "
         "--init alive, a larger --init-scale, a lower --threshold or a smaller --divisor."

@@ -12,10 +12,12 @@ from benchmarks.speed import gpu
 from sastdeploy.errors import InputError
 from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
 from sastdeploy.training import loop
+from sastdeploy.training.distributed import ALONE
+from sastdeploy.training.fit import fit_all
 from sastdeploy.training.inference import frame_values
 from sastdeploy.training.packed.data import PackedData, packed_data, padded_batches
 from sastdeploy.training.packed.loop import Pack, train_pack
-from sastdeploy.training.run import Run, begin
+from sastdeploy.training.run import TrainingRun, begin
 from sastdeploy.training.settings import TrainingSettings
 from tests.small_networks import CONV, DENSE, POOL, checkpoint_of, labelled
 
@@ -34,23 +36,19 @@ CASES = {
 
 def run_of(out, architecture=DENSE, seed=0, divisor=1.0, normalisation="fixed", data_seed=0, **settings):
     preprocessing = checkpoint_of(architecture).preprocessing
-    return Run(
+    return TrainingRun(
         labelled(architecture, 20, seed=data_seed),
         labelled(architecture, 11, seed=1),
         architecture,
         replace(preprocessing, divisor=preprocessing.divisor * divisor, normalisation=normalisation),
         TrainingSettings(**{"epochs": 2, "batch_size": 9, "kernels": "packed", "seed": seed, **settings}),
         out,
-        "nmnist-sim",
     )
 
 
 def alone(run, out):
     """The definition: the same run by itself, in plain torch."""
-    return loop.train(
-        run.training, run.validation, run.architecture, run.preprocessing, replace(run.settings, kernels="torch"), out,
-        dataset=run.dataset,
-    )  # fmt: skip
+    return loop.train(replace(run, settings=replace(run.settings, kernels="torch"), out=out))
 
 
 def check_equal(packed, single):
@@ -73,7 +71,7 @@ def test_each_network_of_a_pack_is_the_one_of_a_single_run(tmp_path, case):
         run_of(tmp_path / "b.pt", theta, seed=3, divisor=1.5, data_seed=4, **changes),
         run_of(tmp_path / "c.pt", architecture, seed=1, normalisation="sample_max", **changes),
     ]
-    for packed, run in zip(train_pack(runs, CPU), runs):
+    for packed, run in zip(train_pack(runs), runs):
         check_equal(packed, alone(run, tmp_path / "single.pt"))
         (tmp_path / "single.pt").unlink()
         (tmp_path / "single.pt.jsonl").unlink()
@@ -91,7 +89,7 @@ def test_methods_of_as_many_gradients_share_a_pack_and_others_do_not(tmp_path):
         run_of(tmp_path / "d.pt", method="random", rho=0.2),
     ]
     sizes = {}
-    train_pack(runs, CPU, report=lambda which, record: sizes.update({which: record["packed"]}))
+    train_pack(runs, report=lambda which, record: sizes.update({which: record["packed"]}))
     assert sizes == {0: 2, 1: 2, 2: 2, 3: 2}
     check_equal(load_checkpoint(tmp_path / "a.pt"), alone(runs[0], tmp_path / "single-a.pt"))
     check_equal(load_checkpoint(tmp_path / "c.pt"), alone(runs[2], tmp_path / "single-c.pt"))
@@ -99,11 +97,11 @@ def test_methods_of_as_many_gradients_share_a_pack_and_others_do_not(tmp_path):
 
 def test_a_random_direction_has_the_length_rho_and_is_drawn_from_the_seed(tmp_path):
     moved = [run_of(tmp_path / f"{i}.pt", method="random", rho=0.2, seed=i // 2) for i in range(4)]
-    a, b, c, d = train_pack(moved, CPU)
+    a, b, c, d = train_pack(moved)
     assert all(np.array_equal(a.parameters[n], b.parameters[n]) for n in a.parameters)
     assert all(np.array_equal(c.parameters[n], d.parameters[n]) for n in c.parameters)
     still = run_of(tmp_path / "still.pt", method="random", rho=0.0)
-    (zero,) = train_pack([still], CPU)
+    (zero,) = train_pack([still])
     plain = alone(run_of(tmp_path / "x.pt"), tmp_path / "plain.pt")
     assert all(np.allclose(zero.parameters[n], plain.parameters[n], atol=2e-5) for n in plain.parameters)
     assert not np.allclose(a.parameters["layers.0.weight"], zero.parameters["layers.0.weight"], atol=2e-5)
@@ -116,7 +114,7 @@ def test_a_pack_that_was_interrupted_ends_with_the_same_bits(tmp_path, monkeypat
         folder.mkdir()
         return [run_of(folder / f"{i}.pt", seed=i, method="sast", rho=0.3, epochs=3) for i in range(2)]
 
-    whole = train_pack(runs(tmp_path / "whole"), CPU)
+    whole = train_pack(runs(tmp_path / "whole"))
     interrupted = runs(tmp_path / "broken")
 
     class Stop(Exception):
@@ -127,11 +125,11 @@ def test_a_pack_that_was_interrupted_ends_with_the_same_bits(tmp_path, monkeypat
             raise Stop
 
     with pytest.raises(Stop):
-        train_pack(interrupted, CPU, report=stop)
+        train_pack(interrupted, report=stop)
     assert all(run.state_path.exists() for run in interrupted)
     with pytest.raises(InputError, match="an interrupted run is there"):
-        train_pack(interrupted, CPU)
-    for resumed, expected in zip(train_pack(interrupted, CPU, resume=True), whole):
+        train_pack(interrupted)
+    for resumed, expected in zip(train_pack(interrupted, resume=True), whole):
         assert checkpoint_hash(resumed) == checkpoint_hash(expected)
 
 
@@ -146,7 +144,7 @@ def test_a_network_that_turns_non_finite_does_not_stop_its_neighbours(tmp_path, 
 
     monkeypatch.setattr(Pack, "epoch_of", poisoned)
     with pytest.raises(InputError) as caught:
-        train_pack(runs, CPU)
+        train_pack(runs)
     assert str(caught.value) == (
         f"{tmp_path}/1.pt: epoch 1: the loss is nan. Lower the learning rate (now 0.0005) or rho. "
         "(1 of 3 networks; the others are written.)"
@@ -160,7 +158,7 @@ def test_a_network_that_turns_non_finite_does_not_stop_its_neighbours(tmp_path, 
 
 def pack_of(tmp_path, **settings):
     runs = [run_of(tmp_path / f"{i}.pt", seed=i, **settings) for i in range(2)]
-    pack = Pack([begin(run, False, CPU) for run in runs], CPU, lambda text: None)
+    pack = Pack([begin(run, False, ALONE, CPU) for run in runs], CPU, lambda text: None)
     pack._fill(0, [25.0, 25.0], [1e-3, 1e-3])
     return pack
 
@@ -184,10 +182,10 @@ def test_nothing_of_a_step_leaves_the_device(tmp_path, method):
 
 
 def test_frames_that_stay_with_the_host_give_the_same_bits(tmp_path, monkeypatch):
-    here = train_pack([run_of(tmp_path / f"{i}.pt", seed=i, method="sast", rho=0.3) for i in range(2)], CPU)
+    here = train_pack([run_of(tmp_path / f"{i}.pt", seed=i, method="sast", rho=0.3) for i in range(2)])
     monkeypatch.setattr(PackedData, "resident", False)
     runs = [run_of(tmp_path / f"hosted{i}.pt", seed=i, method="sast", rho=0.3) for i in range(2)]
-    for resident, hosted in zip(here, train_pack(runs, CPU)):
+    for resident, hosted in zip(here, train_pack(runs)):
         assert checkpoint_hash(resident) == checkpoint_hash(hosted)
 
 
@@ -213,9 +211,9 @@ def test_padding_weighs_nothing():
 def test_what_a_pack_refuses(tmp_path):
     run = run_of(tmp_path / "a.pt")
     with pytest.raises(InputError, match="two runs write the same checkpoint"):
-        train_pack([run, run], CPU)
+        fit_all([run, run])
     with pytest.raises(InputError) as caught:
-        train_pack([run_of(tmp_path / "a.pt", quantize_bits=4, quantize_epochs=1)], CPU)
+        train_pack([run_of(tmp_path / "a.pt", quantize_bits=4, quantize_epochs=1)])
     assert str(caught.value) == (
         "kernels packed: train in one process, and take no quantize_bits. Choose torch, or leave --kernels out."
     )
@@ -223,7 +221,7 @@ def test_what_a_pack_refuses(tmp_path):
 
 def test_the_gpu_script_measures_and_compares():
     """On the CPU and in small: what it prints has the right parts."""
-    line = gpu.milliseconds("fc_0p40m", "sast", 2, CPU, 1, 16)
+    line = gpu.milliseconds("fc_0p40m", "sast", 2, ALONE, 1, 16)
     assert (line["networks"], line["steps"]) == (2, 1) and line["ms_per_step"] > 0
-    equal = gpu.equality("fc_0p40m", "sast", CPU, 20)
+    equal = gpu.equality("fc_0p40m", "sast", ALONE, 20)
     assert equal["same_bits"] and 0 <= equal["largest_difference"] < 1e-5

@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.paper import tail
 from benchmarks.paper.other_records import confirmation, cost, totals
+from sastdeploy import InputError
 from sastdeploy._files import atomic
-from sastdeploy.errors import InputError
 from sastdeploy.experiments.figures import draw
 from sastdeploy.experiments.results import Results, aggregate
 from sastdeploy.experiments.runner import data_hash

@@ -25,13 +25,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.engines_equal import numbers
 from benchmarks.paper.assemble import experiments, results_of
+from sastdeploy import Checkpoint, Frames, InputError, LabelledFrames, SastdeployError
 from sastdeploy._files import atomic
-from sastdeploy.errors import InputError, SastdeployError
 from sastdeploy.experiments.results import Results
 from sastdeploy.experiments.spec import Trial
-from sastdeploy.networks.checkpoint import Checkpoint
 from sastdeploy.provenance import git_commit, versions
-from sastdeploy.recordings.frames import Frames, LabelledFrames
 
 HERE = Path(__file__).resolve().parent
 SEED = 0
@@ -159,8 +157,8 @@ def sample(data: Path, work: Path, records: Path) -> list[dict[str, Any]]:
     Raises:
         InputError: a record, a checkpoint or a data set is missing, or a checkpoint is not the record's.
     """
+    from sastdeploy import load_dataset
     from sastdeploy.experiments.trial import kept_checkpoint
-    from sastdeploy.recordings.splits import load_dataset
 
     hashes = json.loads((HERE / "data.json").read_text("utf-8"))
     rows = []

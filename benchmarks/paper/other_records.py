@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sastdeploy.errors import InputError
+from sastdeploy import InputError
 from sastdeploy.experiments.results import Results
 
 NETWORKS = ("fc_0p40m", "conv_0p42m")

@@ -25,9 +25,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from sastdeploy import InputError
 from sastdeploy._files import atomic
 from sastdeploy._files.strict_yaml import load_strict_yaml
-from sastdeploy.errors import InputError
 
 HERE = Path(__file__).resolve().parent
 NONE = "-"

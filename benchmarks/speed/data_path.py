@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from benchmarks.speed.subject import recordings
 from benchmarks.speed.timing import interleaved, one_thread, save
+from sastdeploy import Frames
 from sastdeploy.recordings.binning import joined
 from sastdeploy.recordings.datasets import dataset
 from sastdeploy.recordings.fast_binning import DigitBinner
-from sastdeploy.recordings.frames import Frames
 from sastdeploy.recordings.nmnist import file_content
 from sastdeploy.recordings.reading import list_sources
 

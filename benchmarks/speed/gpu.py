@@ -21,17 +21,22 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from sastdeploy import (
+    Checkpoint,
+    LabelledFrames,
+    Preprocessing,
+    TrainingRun,
+    TrainingSettings,
+    fit_all,
+    load_architecture,
+)
 from sastdeploy._files import atomic
-from sastdeploy.networks.builtin import load_architecture
-from sastdeploy.networks.checkpoint import Checkpoint, checkpoint_hash
+from sastdeploy.networks.checkpoint import checkpoint_hash
 from sastdeploy.provenance import git_commit, versions
-from sastdeploy.recordings.frames import LabelledFrames
-from sastdeploy.recordings.preprocessing import Preprocessing
-from sastdeploy.training.devices import device_of
-from sastdeploy.training.fit import fit
-from sastdeploy.training.packed.loop import Pack, train_pack
-from sastdeploy.training.run import Run, begin
-from sastdeploy.training.settings import TrainingSettings
+from sastdeploy.training.devices import CPU, device_of
+from sastdeploy.training.distributed import Group
+from sastdeploy.training.packed.loop import Pack
+from sastdeploy.training.run import begin
 
 SHAPE, BINS, CLASSES = (2, 34, 34), 10, 10
 METHODS: dict[str, dict[str, Any]] = {"baseline": {}, "sast": {"method": "sast", "rho": 0.3}}
@@ -55,34 +60,33 @@ def run_of(
     kernels: str,
     epochs: int,
     **settings: Any,
-) -> Run:
+) -> TrainingRun:
     """Return a training of seed ``number``."""
-    return Run(
+    return TrainingRun(
         *parts, load_architecture(arch, SHAPE, CLASSES), Preprocessing((34, 34, 2), (34, 34), BINS, 6, 6.0),
         TrainingSettings(seed=number, epochs=epochs, kernels=kernels, **settings), folder / f"{arch}-{kernels}-{number}.pt",
-        "random",
     )  # fmt: skip
 
 
 def milliseconds(
-    arch: str, method: str, networks: int, device: torch.device, steps: int, count: int
+    arch: str, method: str, networks: int, group: Group, steps: int, count: int
 ) -> dict[str, Any]:
     """Return the time of one step of a pack, its epochs' validation left out."""
     parts = recordings(count, 0), recordings(256, 1)
     with TemporaryDirectory() as folder:
         runs = [run_of(Path(folder), arch, parts, m, "packed", 1, **METHODS[method]) for m in range(networks)]
         began = time.perf_counter()
-        pack = Pack([begin(run, False, torch.device("cpu")) for run in runs], device, print)
+        pack = Pack([begin(run, False, group, CPU) for run in runs], group.device, print)
         prepared = time.perf_counter() - began
     done = 0
     seconds = 0.0
     while done < steps:
         pack.begin_epoch(0)
-        _wait(device)
+        _wait(group.device)
         began = time.perf_counter()
         for _ in range(min(pack.steps, steps - done)):
             pack.step()
-        _wait(device)
+        _wait(group.device)
         seconds += time.perf_counter() - began
         done += min(pack.steps, steps - done)
     return {
@@ -102,18 +106,15 @@ def furthest(one: Checkpoint, other: Checkpoint) -> float:
     return max(float(abs(one.parameters[name] - other.parameters[name]).max()) for name in one.parameters)
 
 
-def equality(arch: str, method: str, device: torch.device, count: int) -> dict[str, Any]:
+def equality(arch: str, method: str, group: Group, count: int) -> dict[str, Any]:
     """Return how far two epochs of a pack of three are from the plain definition on the CPU, and whether its bits repeat."""
     parts = recordings(count, 2), recordings(100, 3)
     with TemporaryDirectory() as folder:
         first, second = (
-            train_pack([run_of(Path(folder) / name, arch, parts, m, "packed", 2, **METHODS[method]) for m in range(3)], device)
+            fit_all([run_of(Path(folder) / name, arch, parts, m, "packed", 2, **METHODS[method]) for m in range(3)], group=group)
             for name in ("a", "b")
         )  # fmt: skip
-        plain = run_of(Path(folder), arch, parts, 0, "torch", 2, **METHODS[method])
-        single = fit(
-            plain.training, plain.validation, plain.architecture, plain.settings, out=plain.out, preprocessing=plain.preprocessing
-        )  # fmt: skip
+        (single,) = fit_all([run_of(Path(folder), arch, parts, 0, "torch", 2, **METHODS[method])])
     return {
         "arch": arch, "method": method, "largest_difference": furthest(first[0], single),
         "same_bits": [checkpoint_hash(c) for c in first] == [checkpoint_hash(c) for c in second],
@@ -131,7 +132,8 @@ def main() -> None:
     parser.add_argument("--packs", type=int, nargs="+", default=[1, 15, 45])
     parser.add_argument("--archs", nargs="+", default=["fc_0p40m", "conv_0p42m"])
     options = parser.parse_args()
-    device = device_of(options.device)
+    group = Group(device=device_of(options.device))
+    device = group.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     lines: dict[str, Any] = {
         "device": name,
@@ -142,11 +144,11 @@ def main() -> None:
     }
     for arch in options.archs:
         for method in METHODS:
-            lines["equality"].append(equality(arch, method, device, min(options.recordings, 500)))
+            lines["equality"].append(equality(arch, method, group, min(options.recordings, 500)))
             print(lines["equality"][-1], flush=True)
             for networks in options.packs:
                 lines["steps"].append(
-                    milliseconds(arch, method, networks, device, options.steps, options.recordings)
+                    milliseconds(arch, method, networks, group, options.steps, options.recordings)
                 )
                 print(lines["steps"][-1], flush=True)
                 # What was measured is kept, whatever comes next.

@@ -23,17 +23,13 @@ import numpy as np
 from benchmarks.speed.at_once import at_once
 from benchmarks.speed.timing import interleaved, save
 from benchmarks.speed.yardstick import Yardstick
-from sastdeploy.compiler.compile import compile
-from sastdeploy.networks.architecture import Architecture, Dense, Neuron, Readout
+from sastdeploy import Architecture, Checkpoint, Frames, Preprocessing, Program, RunResult, compile
+from sastdeploy.networks.architecture import Dense, Neuron, Readout
 from sastdeploy.networks.builtin import parameter_shapes
-from sastdeploy.networks.checkpoint import Checkpoint
-from sastdeploy.program.records import Program
-from sastdeploy.recordings.frames import Frames
-from sastdeploy.recordings.preprocessing import Preprocessing
 from sastdeploy.simulator import engine
 from sastdeploy.simulator.numba_engine.chunks import Chunks
 from sastdeploy.simulator.numba_engine.plan import make_plan
-from sastdeploy.simulator.result import RunResult, empty_result
+from sastdeploy.simulator.result import empty_result
 
 SEED = 0
 CURVES: dict[str, list[float]] = {

@@ -24,11 +24,10 @@ from benchmarks.speed.subject import SEED, checkpoint, program, recordings
 from benchmarks.speed.timing import interleaved, one_thread, save
 from benchmarks.speed.yardstick import Yardstick
 from benchmarks.speed.yardstick_conv import ConvYardstick
+from sastdeploy import Checkpoint, Frames
 from sastdeploy.compiler.ir.importer import graph_from_checkpoint
 from sastdeploy.compiler.ir.interpreter import interpret
 from sastdeploy.networks.architecture import Conv
-from sastdeploy.networks.checkpoint import Checkpoint
-from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator import engine
 from sastdeploy.training.inference import frame_values
 

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sastdeploy import Checkpoint
 from sastdeploy.networks.architecture import Conv
-from sastdeploy.networks.checkpoint import Checkpoint
 
 Scores = Callable[[Tensor], Tensor]
 

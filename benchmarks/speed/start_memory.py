@@ -33,30 +33,23 @@ MEASURED = "import json; print(json.dumps([{}, memory('VmHWM'), memory('RssAnon'
 
 STREAM = """
 import numpy as np, time
-from sastdeploy.recordings.frames import Frames
-from sastdeploy.program.file import load_program
-from sastdeploy.simulator import engine
+from sastdeploy import Frames, load_program, simulate
 program = load_program({path!r})
 rows, per_row, inputs = {count} * 10, {per_row}, 2312
 index = np.lib.format.open_memmap({index!r}, mode='r')
 counts = np.lib.format.open_memmap({counts!r}, mode='r')
 indptr = np.load({indptr!r}, mmap_mode='r')
 frames = Frames((2, 34, 34), 10, indptr[: rows + 1], index[: rows * per_row], counts[: rows * per_row])
-result = engine.run(program, frames, threads=1)
+result = simulate(program, frames, threads=1)
 held = sum(value.nbytes for value in vars(result).values() if isinstance(value, np.ndarray))
 """
 
 LARGE = """
 import numpy as np, time
 from dataclasses import replace
-from sastdeploy.networks.architecture import Architecture, Dense, Neuron, Readout
-from sastdeploy.networks.checkpoint import Checkpoint
+from sastdeploy import Architecture, Checkpoint, Frames, Preprocessing, compile, load_profile, simulate
+from sastdeploy.networks.architecture import Dense, Neuron, Readout
 from sastdeploy.networks.builtin import parameter_shapes
-from sastdeploy.recordings.frames import Frames
-from sastdeploy.recordings.preprocessing import Preprocessing
-from sastdeploy.compiler.compile import compile
-from sastdeploy.compiler.profiles import load_profile
-from sastdeploy.simulator import engine
 peak = lambda: memory('VmHWM')
 architecture = Architecture('wide', (2, 34, 34), (Dense(6000), Dense(5900)), Readout(), 10, Neuron())
 rng = np.random.default_rng(0)
@@ -78,9 +71,9 @@ del checkpoint, arrays
 counts = (rng.random((64, 10, 2, 34, 34)) < 0.08).astype(np.uint8)
 frames = Frames.from_dense(counts)
 began = time.perf_counter()
-engine.run(program, frames, threads=1)
+simulate(program, frames, threads=1)
 first = time.perf_counter() - began
-result = engine.run(program, frames, threads=1)
+result = simulate(program, frames, threads=1)
 stored = sum(layer.weight.nbytes for layer in program.layers) + program.readout.weight.nbytes
 """
 
@@ -164,7 +157,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--recordings", type=int, default=100_000)
     options = parser.parse_args()
-    from sastdeploy.program.file import save_program
+    from sastdeploy import save_program
 
     recordings(options.work, limit=1)
     path = options.work / "start.onnx"

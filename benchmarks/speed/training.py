@@ -29,9 +29,8 @@ from torch import Tensor
 from benchmarks.speed.peers import PACKAGES, PEERS, available, definition, laid_out, loss_of
 from benchmarks.speed.subject import SEED, checkpoint, recordings
 from benchmarks.speed.timing import as_after_loading, interleaved, one_thread, save
+from sastdeploy import Checkpoint, LabelledFrames
 from sastdeploy.networks.architecture import Dense
-from sastdeploy.networks.checkpoint import Checkpoint
-from sastdeploy.recordings.frames import LabelledFrames
 from sastdeploy.training.inference import frame_values, network_inputs
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.neurons import run_lif

@@ -22,10 +22,9 @@ import numpy as np
 
 from benchmarks.speed.timing import interleaved, one_thread, save
 from benchmarks.speed.yardstick import Yardstick
+from sastdeploy import Frames, Preprocessing, Program
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
-from sastdeploy.program.records import DenseLif, Lif, Program, Readout
-from sastdeploy.recordings.frames import Frames
-from sastdeploy.recordings.preprocessing import Preprocessing
+from sastdeploy.program.records import DenseLif, Lif, Readout
 from sastdeploy.simulator import engine
 
 SEED = 0

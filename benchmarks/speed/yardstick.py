@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from sastdeploy import Frames, Program, RunResult
 from sastdeploy._kernels.vectors import aligned_zeros, paired_order
-from sastdeploy.program.records import DenseLif, Program
-from sastdeploy.recordings.frames import Frames
+from sastdeploy.program.records import DenseLif
 from sastdeploy.simulator.numba_engine.plan import LayerPlan, make_plan
-from sastdeploy.simulator.result import RunResult
 
 SOURCE = Path(__file__).with_name("yardstick.c")
 FIELDS = ("vectors", "width", "budget", "multiplier", "shift", "threshold", "before", "after", "leak", "leak_shift",

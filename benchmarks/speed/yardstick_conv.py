@@ -10,12 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from sastdeploy import Frames, Program, RunResult
 from sastdeploy._kernels.vectors import aligned_zeros
-from sastdeploy.program.records import Program
-from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator.numba_engine.plan import LayerPlan, make_plan
 from sastdeploy.simulator.numba_engine.tables import Step, Wiring
-from sastdeploy.simulator.result import RunResult
 
 SOURCE = Path(__file__).with_name("yardstick_conv.c")
 ARRAYS = ("weight", "bias", "nonzero", "run_start", "run_low", "run_high", "run_offset")

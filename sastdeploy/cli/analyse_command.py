@@ -49,9 +49,10 @@ def command(checkpoint: str, dataset: str | None, split: str, limit: int | None,
     from pathlib import Path
     from typing import Any
 
+    from sastdeploy import load_checkpoint
     from sastdeploy._files.reading import shown
     from sastdeploy.cli.options import load_data_for
-    from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
+    from sastdeploy.networks.checkpoint import checkpoint_hash
 
     if not with_bounds and stated("seed"):
         raise click.UsageError("--seed is for --bounds; leave it out.")

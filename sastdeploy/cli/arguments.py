@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from sastdeploy.errors import InputError
+from sastdeploy import InputError
 
 
 class _Given(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on

@@ -77,9 +77,10 @@ def fetch(name: str, data: str | None) -> None:
 
     tonic:NAME takes a data set of tonic (pip install 'sastdeploy[tonic]'), for --dataset tonic:NAME.
     """
+    from sastdeploy import InputError
     from sastdeploy.cli.options import progress_of
     from sastdeploy.cli.terminal import download_bar
-    from sastdeploy.errors import InputError, did_you_mean
+    from sastdeploy.errors import did_you_mean
     from sastdeploy.recordings.catalog import CATALOG
     from sastdeploy.recordings.download import fetch as download
     from sastdeploy.recordings.tonic_sets import PREFIX, fetch_tonic
@@ -197,9 +198,9 @@ def check(name: str, data: str | None, as_json: bool) -> None:
 
     What is missing of a published set is told against that set, of a folder against its classes.
     """
+    from sastdeploy import InputError
     from sastdeploy.cli.options import dataset_facts
     from sastdeploy.cli.terminal import progress
-    from sastdeploy.errors import InputError
     from sastdeploy.recordings.check import check_dataset
 
     name = dataset_facts(name).name

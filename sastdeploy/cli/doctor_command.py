@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
+from sastdeploy import SastdeployError
 from sastdeploy.cli.options import DATA, JSON
-from sastdeploy.errors import SastdeployError
 
 
 @click.command()

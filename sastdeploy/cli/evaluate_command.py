@@ -30,9 +30,10 @@ def command(checkpoint: str, dataset: str | None, split: str, limit: int | None,
     import json
     from dataclasses import asdict
 
+    from sastdeploy import ImportedNetwork, load_network
     from sastdeploy.cli.options import load_data_for
     from sastdeploy.cli.terminal import print_table
-    from sastdeploy.compiler.imported import NOT_STATED, ImportedNetwork, load_network
+    from sastdeploy.compiler.imported import NOT_STATED
     from sastdeploy.networks.checkpoint import checkpoint_hash, silence
 
     trained = load_network(checkpoint)
@@ -60,7 +61,7 @@ def command(checkpoint: str, dataset: str | None, split: str, limit: int | None,
         )
         print_table(("accuracy", "%", "95 % interval"), [row], title=title)
         return
-    from sastdeploy.training.inference import evaluate
+    from sastdeploy import evaluate
 
     result = evaluate(trained, frames)
     if message := silence(result.silent_layers):

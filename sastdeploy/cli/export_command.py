@@ -10,12 +10,7 @@ import click
 from sastdeploy.cli.options import DATA, FORCE, JSON
 
 if TYPE_CHECKING:
-    from sastdeploy.exchange.c99.export import CExport
-    from sastdeploy.exchange.nir.export import NirExport
-    from sastdeploy.exchange.vectors.export import VectorsExport
-    from sastdeploy.exchange.verilog.export import VerilogExport
-    from sastdeploy.program.records import Program
-    from sastdeploy.recordings.frames import LabelledFrames
+    from sastdeploy import CExport, LabelledFrames, NirExport, Program, VectorsExport, VerilogExport
 
 
 @click.command()

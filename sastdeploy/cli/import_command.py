@@ -88,11 +88,10 @@ def command(
     import shlex
     from dataclasses import replace
 
-    from sastdeploy import Framing, from_nir, save_network
+    from sastdeploy import Framing, InputError, from_nir, save_network
     from sastdeploy._files import atomic
     from sastdeploy._files.reading import exists
     from sastdeploy.cli.network_tables import network_record, print_network
-    from sastdeploy.errors import InputError
     from sastdeploy.exchange.recorded import check_recorded
 
     atomic.check_writable(Path(out), inputs=(file, recorded) if recorded else (file,))

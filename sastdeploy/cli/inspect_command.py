@@ -34,8 +34,9 @@ def command(checkpoint: str | None, arch: str | None, dataset: str, time_bins: i
     import json
     from dataclasses import asdict
 
+    from sastdeploy import load_architecture
     from sastdeploy.cli.terminal import print_table
-    from sastdeploy.networks.builtin import architecture_to_dict, describe, load_architecture
+    from sastdeploy.networks.builtin import architecture_to_dict, describe
 
     if (checkpoint is None) == (arch is None):
         raise click.UsageError("Name a checkpoint, or an architecture with --arch.")
@@ -45,7 +46,7 @@ def command(checkpoint: str | None, arch: str | None, dataset: str, time_bins: i
         )
     facts: dict[str, Any] = {}
     if checkpoint is not None:
-        from sastdeploy.compiler.imported import ImportedNetwork, load_network
+        from sastdeploy import ImportedNetwork, load_network
         from sastdeploy.networks.checkpoint import checkpoint_hash
         from sastdeploy.training.settings import shown_training
 

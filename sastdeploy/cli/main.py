@@ -11,10 +11,10 @@ from typing import NoReturn
 
 import click
 
-from sastdeploy import __version__
+from sastdeploy import InputError, SastdeployError, __version__
 from sastdeploy._files.reading import printable
 from sastdeploy.cli.arguments import checked
-from sastdeploy.errors import InputError, SastdeployError, did_you_mean
+from sastdeploy.errors import did_you_mean
 
 COMMANDS = {
     "quickstart": ("quickstart", "From nothing to a first result: simulate, train, compile, compare."),

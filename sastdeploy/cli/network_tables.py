@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
+from sastdeploy import ImportedNetwork
 from sastdeploy.cli.terminal import print_table
-from sastdeploy.compiler.imported import ImportedNetwork, network_hash
+from sastdeploy.compiler.imported import network_hash
 from sastdeploy.compiler.ir.graph import shapes
 
 _READS = {"last": "at the last step", "max": "their largest over time"}

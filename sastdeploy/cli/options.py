@@ -12,11 +12,8 @@ import click
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from sastdeploy.compiler.imported import ImportedNetwork
-    from sastdeploy.networks.checkpoint import Checkpoint
-    from sastdeploy.program.records import Program
+    from sastdeploy import Checkpoint, ImportedNetwork, LabelledFrames, Program
     from sastdeploy.recordings.catalog import Dataset
-    from sastdeploy.recordings.frames import LabelledFrames
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -81,7 +78,7 @@ def data_folder(data: str | None) -> Path:
 
 def load_data(dataset: str, split: str, data: str | None, **options: Any) -> LabelledFrames:
     """Return a split's frames with a progress bar on stderr while they are binned for the first time."""
-    from sastdeploy.recordings.splits import load_dataset
+    from sastdeploy import load_dataset
 
     with progress_of(f"binning {dataset}") as show:
         return load_dataset(
@@ -194,7 +191,7 @@ def check_fits(trained: Checkpoint | ImportedNetwork, path: str, facts: Dataset)
     Raises:
         InputError: it has not; the message says what differs.
     """
-    from sastdeploy.errors import InputError
+    from sastdeploy import InputError
 
     own = trained.preprocessing
     if facts.own:

@@ -18,8 +18,9 @@ def list_(as_json: bool) -> None:
     """List the built-in profiles."""
     import json
 
+    from sastdeploy import load_profile
     from sastdeploy.cli.terminal import print_table
-    from sastdeploy.compiler.profiles import builtin_profiles, load_profile
+    from sastdeploy.compiler.profiles import builtin_profiles
 
     known = [load_profile(name) for name in builtin_profiles()]
     if as_json:
@@ -42,8 +43,8 @@ def show(name: str, as_json: bool) -> None:
     """Print profile NAME (built in, or a YAML file) with the source of every value."""
     import json
 
+    from sastdeploy import load_profile
     from sastdeploy.cli.terminal import print_table
-    from sastdeploy.compiler.profiles import load_profile
 
     profile = load_profile(name)
     if as_json:
@@ -71,7 +72,7 @@ def check(file: str, as_json: bool) -> None:
     """Check a profile FILE of your own and say what it describes."""
     import json
 
-    from sastdeploy.compiler.profiles import load_profile
+    from sastdeploy import load_profile
 
     profile = load_profile(file)
     if as_json:
@@ -96,10 +97,10 @@ def new(name: str, source: str, out: str | None, force: bool) -> None:
     import re
     from pathlib import Path
 
+    from sastdeploy import InputError, load_profile
     from sastdeploy._files import atomic
     from sastdeploy._files.reading import exists, read_text
-    from sastdeploy.compiler.profiles import load_profile, profile_path
-    from sastdeploy.errors import InputError
+    from sastdeploy.compiler.profiles import profile_path
 
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
         raise InputError(f"profile '{name}': a name has letters, digits, _ and -, at most 64.")

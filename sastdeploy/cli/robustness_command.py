@@ -71,6 +71,7 @@ def command(
     from functools import partial
     from pathlib import Path
 
+    from sastdeploy import load_checkpoint
     from sastdeploy._files import atomic
     from sastdeploy._files.reading import shown
     from sastdeploy.analysis.robustness import DEFAULT, grid
@@ -78,7 +79,7 @@ def command(
     from sastdeploy.cli.options import data_folder, load_data_for
     from sastdeploy.cli.robustness_tables import print_records
     from sastdeploy.cli.terminal import progress
-    from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
+    from sastdeploy.networks.checkpoint import checkpoint_hash
     from sastdeploy.recordings.corrupted_frames import corrupted_frames
     from sastdeploy.recordings.corruption import Corruption
     from sastdeploy.report.robustness_figures import draw

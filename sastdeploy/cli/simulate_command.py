@@ -226,7 +226,7 @@ def _say_early(answer: EarlyAnswer) -> None:
 
 
 def _program(program: str | None, dataset: str | None, recording: str | None) -> Any:
-    from sastdeploy.program.file import load_program
+    from sastdeploy import load_program
     from sastdeploy.simulator.simulate import choose_program
 
     if program:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sastdeploy import InputError
 from sastdeploy.cli.options import DATA, JSON, SKIP_BAD, window_option, window_us
-from sastdeploy.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sastdeploy.training.settings import TrainingSettings
+    from sastdeploy import TrainingSettings
 
 
 MOST_SEEDS = 1000
@@ -224,10 +224,10 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
     import sys
     from pathlib import Path
 
+    from sastdeploy import load_architecture
     from sastdeploy.cli.options import dataset_facts, load_data, note_simulated
     from sastdeploy.cli.terminal import progress
     from sastdeploy.networks.architecture import Neuron
-    from sastdeploy.networks.builtin import load_architecture
     from sastdeploy.training.settings import kernels_for, shown_training
 
     facts = dataset_facts(dataset)
@@ -245,10 +245,9 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
 
     import torch
 
+    from sastdeploy import TrainingRun, find_preprocessing, fit_all
     from sastdeploy.training.distributed import processes
-    from sastdeploy.training.fit import find_preprocessing, fit_all
     from sastdeploy.training.outputs import check_out
-    from sastdeploy.training.run import Run
 
     # A path may hold bytes that are no text.
     command_line = shlex.join(["sastdeploy", *sys.argv[1:]]).encode("utf-8", "backslashreplace").decode()
@@ -258,7 +257,7 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
     with processes(device) as group:
         if group.size > 1 and threads is None:
             threads = torch.get_num_threads()  # read now: Numba's start sets it to the number of cores
-        runs: list[Run] = []
+        runs: list[TrainingRun] = []
         for number, path in outs.items():
             with group.first_before_others():
                 training, validation = (
@@ -282,10 +281,9 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
                 training, clip=clip, divisor=divisor, normalisation=normalisation
             )
             own = replace(settings, seed=number)
-            runs.append(Run(
-                training, validation, architecture, preprocessing, own, path, training.dataset, command_line,
-                group.device.type, group.size,
-            ))  # fmt: skip
+            runs.append(
+                TrainingRun(training, validation, architecture, preprocessing, own, path, command_line)
+            )
         click.echo(
             f"{len(training):,} training and {len(validation):,} validation recordings; frame value = "
             f"min(count, {preprocessing.c_clip}) / {preprocessing.divisor:g}"
@@ -314,7 +312,7 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
 
             checkpoints = fit_all(
                 runs, resume=resume, force=force, report=report, skip_finished=seeds is not None,
-                warn=lambda text: click.echo(f"WARNING: {text}", err=True), group=group,
+                say=lambda text: click.echo(f"WARNING: {text}", err=True), group=group,
             )  # fmt: skip
         if as_json:
             printed = [
@@ -372,7 +370,7 @@ def _settings(**values: Any) -> TrainingSettings:
     import re
     from dataclasses import fields
 
-    from sastdeploy.training.settings import TrainingSettings
+    from sastdeploy import TrainingSettings
 
     try:
         return TrainingSettings(**values)

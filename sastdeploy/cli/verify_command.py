@@ -56,9 +56,8 @@ def command(program: str, dataset: str | None, split: str, limit: int, random: i
     """
     import json
 
-    from sastdeploy import load_program, verify
+    from sastdeploy import SimulationError, load_program, verify
     from sastdeploy.cli.options import load_data_for_program, progress_of
-    from sastdeploy.errors import SimulationError
 
     if dataset is None and stated("split", "limit", "skip_bad"):
         raise click.UsageError(

@@ -28,8 +28,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from sastdeploy import InputError
 from sastdeploy._files import atomic
-from sastdeploy.errors import InputError
 from sastdeploy.experiments.progress import Epochs, Logs, finished
 from sastdeploy.experiments.runner import TRIES, data_hash, failure, start
 from sastdeploy.experiments.spec import Trial

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sastdeploy.networks.checkpoint import Checkpoint
-from sastdeploy.recordings.frames import LabelledFrames
+from sastdeploy import Checkpoint, LabelledFrames
 
 MEASURED = 2000
 """Recordings at most that measures look at (and corrupt); classes in proportion."""

@@ -35,9 +35,9 @@ def train_packs(
     """
     from filelock import Timeout
 
+    from sastdeploy import fit_all
     from sastdeploy.training.devices import device_of
     from sastdeploy.training.distributed import Group
-    from sastdeploy.training.fit import fit_all
 
     group = Group(device=device_of(device))
     have = finished(records)
@@ -54,9 +54,7 @@ def train_packs(
                 locks.enter_context(held(work / address / "lock", wait=False))
             except Timeout:
                 continue
-            runs[address] = run_of(
-                trials[address], address, parts, work / address / "ckpt.pt", group.device.type
-            )
+            runs[address] = run_of(trials[address], address, parts, work / address / "ckpt.pt")
         shown = 0.0
 
         def report(which: int, record: dict[str, Any]) -> None:
@@ -66,4 +64,4 @@ def train_packs(
                 show(set(runs))
 
         if runs:
-            fit_all(list(runs.values()), resume=True, report=report, warn=say, group=group)
+            fit_all(list(runs.values()), resume=True, report=report, say=say, group=group)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sastdeploy import InputError
 from sastdeploy._files.reading import MIB, brief, parse_json, read_text, shown
-from sastdeploy.errors import InputError
 from sastdeploy.experiments.record import load_record
 from sastdeploy.experiments.spec import Trial
 

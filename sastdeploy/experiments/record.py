@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sastdeploy import InputError
 from sastdeploy._files.reading import brief, read_json
 from sastdeploy._files.strict_yaml import validate
-from sastdeploy.errors import InputError
 from sastdeploy.experiments.record_format import Choice, Record, Test, Tested
 from sastdeploy.experiments.spec import FILES, FORMAT, Trial
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sastdeploy.errors import InputError
+from sastdeploy import InputError
 from sastdeploy.experiments.measures import NEED_TEST
 from sastdeploy.experiments.readings import readings, refusals
 from sastdeploy.experiments.record import load_choice, load_record, load_tested

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from sastdeploy.errors import InputError
+from sastdeploy import InputError
 from sastdeploy.experiments.progress import finished
 from sastdeploy.experiments.results import without_measures
 from sastdeploy.experiments.spec import Experiment, Trial

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from sastdeploy import InputError
 from sastdeploy._files import atomic
 from sastdeploy._files.locks import held
-from sastdeploy.errors import InputError
 from sastdeploy.experiments.progress import finished
 from sastdeploy.experiments.record import load_any, load_choice, load_record
 from sastdeploy.experiments.spec import Experiment, Trial, label, varied

@@ -15,18 +15,24 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sastdeploy import (
+    Architecture,
+    InputError,
+    Preprocessing,
+    TrainingSettings,
+    load_architecture,
+    load_profile,
+)
 from sastdeploy._files.reading import brief, read_bytes
 from sastdeploy._files.strict_yaml import MAX_BYTES, load_strict_yaml, validate
-from sastdeploy.compiler.profiles import load_profile
-from sastdeploy.errors import InputError, did_you_mean
+from sastdeploy.errors import did_you_mean
 from sastdeploy.experiments.measures import MEASURES, NEED_TEST
-from sastdeploy.networks.architecture import Architecture, Neuron
-from sastdeploy.networks.builtin import load_architecture
+from sastdeploy.networks.architecture import Neuron
 from sastdeploy.recordings.catalog import CATALOG, full_name
 from sastdeploy.recordings.datasets import dataset
 from sastdeploy.recordings.events import LONGEST_US
-from sastdeploy.recordings.preprocessing import LARGEST_CLIP, MOST_DIVISOR, Preprocessing
-from sastdeploy.training.settings import TrainingSettings, forward_of, kernels_for
+from sastdeploy.recordings.preprocessing import LARGEST_CLIP, MOST_DIVISOR
+from sastdeploy.training.settings import forward_of, kernels_for
 
 FILES = (".yaml", ".yml")
 MOST_TRIALS = 10_000

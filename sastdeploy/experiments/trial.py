@@ -17,9 +17,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sastdeploy import InputError, SastdeployError
 from sastdeploy._files import atomic
 from sastdeploy._files.locks import held
-from sastdeploy.errors import InputError, SastdeployError
 from sastdeploy.experiments.measures import MEASURED, MEASURES, NEED_TEST, Subject
 from sastdeploy.experiments.progress import log_lines
 from sastdeploy.experiments.record import load_record
@@ -27,9 +27,7 @@ from sastdeploy.experiments.spec import FORMAT, Trial, training_of
 from sastdeploy.provenance import git_commit, versions
 
 if TYPE_CHECKING:
-    from sastdeploy.networks.checkpoint import Checkpoint
-    from sastdeploy.recordings.frames import LabelledFrames
-    from sastdeploy.training.run import Run
+    from sastdeploy import Checkpoint, LabelledFrames, TrainingRun
 
 
 _CURVE = {"surrogate": "surrogate_accuracy", "hard": "hard_accuracy"}
@@ -42,7 +40,8 @@ def run_trial(trial: Trial, address: str, root: Path | None, work: Path, records
     Raises:
         InputError: a setting that does not fit, or missing data.
     """
-    from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
+    from sastdeploy import load_checkpoint
+    from sastdeploy.networks.checkpoint import checkpoint_hash
 
     began = time.perf_counter()
     target, out = records / f"{address}.json", work / address / "ckpt.pt"
@@ -52,7 +51,7 @@ def run_trial(trial: Trial, address: str, root: Path | None, work: Path, records
     if out.exists():
         checkpoint = load_checkpoint(out)
     else:
-        from sastdeploy.training.fit import fit_all
+        from sastdeploy import fit_all
 
         (checkpoint,) = fit_all([run_of(trial, address, Parts(root), out)], resume=True)
     log = log_lines(Path(f"{out}.jsonl"), "gradient_evaluations", "seconds", "cpu_seconds", *_CURVE.values())
@@ -119,7 +118,8 @@ def kept_checkpoint(out: Path, record: dict[str, Any]) -> Checkpoint:
     Raises:
         InputError: the file is unreadable, or is another checkpoint.
     """
-    from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
+    from sastdeploy import load_checkpoint
+    from sastdeploy.networks.checkpoint import checkpoint_hash
 
     checkpoint = load_checkpoint(out)
     if checkpoint_hash(checkpoint) != record["checkpoint_hash"]:
@@ -147,7 +147,7 @@ def read_test_of(trial: Trial, address: str, root: Path | None, work: Path, reco
 
 def tested(trial: Trial, checkpoint: Checkpoint, test: LabelledFrames) -> dict[str, Any]:
     """Return accuracies on the test recordings, in float and as the integer programs of the trial's profiles."""
-    from sastdeploy.training.inference import evaluate
+    from sastdeploy import evaluate
 
     floats = evaluate(checkpoint, test)
     return {
@@ -173,7 +173,7 @@ class Parts:
 
 
 def _part(trial: Trial, split: str, root: Path | None, most: int | None = None) -> LabelledFrames:
-    from sastdeploy.recordings.splits import load_dataset
+    from sastdeploy import load_dataset
 
     limits = (most, None if split == "test" else trial.limit)
     limit = min((n for n in limits if n is not None), default=None)
@@ -188,25 +188,21 @@ def _part(trial: Trial, split: str, root: Path | None, most: int | None = None) 
     )
 
 
-def run_of(trial: Trial, address: str, parts: Parts, out: Path, device: str = "cpu") -> Run:
+def run_of(trial: Trial, address: str, parts: Parts, out: Path) -> TrainingRun:
     """Return the training that a trial asks for, to be written to ``out``."""
-    from sastdeploy.training.fit import find_preprocessing
-    from sastdeploy.training.run import Run
+    from sastdeploy import TrainingRun, find_preprocessing
 
     architecture, settings = training_of(trial)
     training, validation = parts.of(trial, "train"), parts.of(trial, "validation")
     scale = find_preprocessing(training)
-    return Run(
+    return TrainingRun(
         training, validation, architecture, replace(scale, divisor=scale.c_clip * trial.divisor_factor), settings, out,
-        training.dataset, f"sastdeploy sweep, trial {address}", device,
+        f"sastdeploy sweep, trial {address}",
     )  # fmt: skip
 
 
 def _program(checkpoint: Checkpoint, profile: str, test: LabelledFrames) -> dict[str, Any]:
-    from sastdeploy.compiler.compile import compile
-    from sastdeploy.errors import CompileError
-    from sastdeploy.simulator.metrics import summarise
-    from sastdeploy.simulator.simulate import simulate
+    from sastdeploy import CompileError, compile, simulate, summarise
 
     try:
         program = compile(checkpoint, profile).program

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from sastdeploy.errors import InputError
 from sastdeploy.networks.architecture import Architecture
 from sastdeploy.networks.builtin import load_architecture
 from sastdeploy.networks.checkpoint import Checkpoint, load_checkpoint
@@ -16,7 +17,7 @@ from sastdeploy.recordings.frames import LabelledFrames
 from sastdeploy.recordings.preprocessing import Preprocessing
 from sastdeploy.training.distributed import ALONE, Group
 from sastdeploy.training.loop import train
-from sastdeploy.training.run import Report, Run
+from sastdeploy.training.run import Report, Say, TrainingRun
 from sastdeploy.training.settings import TrainingSettings
 
 
@@ -32,7 +33,7 @@ def fit(
     resume: bool = False,
     force: bool = False,
     report: Report = lambda record: None,
-    warn: Callable[[str], None] = lambda text: None,
+    say: Say = lambda text: None,
     group: Group = ALONE,
 ) -> Checkpoint:
     """Return the trained network of the best epoch: the highest validation accuracy with hard spikes.
@@ -50,7 +51,7 @@ def fit(
         resume: go on from ``<out>.state``, where there is one. force: replace an existing checkpoint.
         report: called after each epoch with its record: epoch (from 0), loss, surrogate_accuracy, hard_accuracy, gap,
             gradient_norm, spike_rates, seconds, ...
-        warn: called with what the user should know: a class without recordings, layers that never spike.
+        say: called with what the user should know: a class without recordings, layers that never spike.
         group: the processes that train together (`sastdeploy.training.distributed.processes`).
 
     Raises:
@@ -64,55 +65,82 @@ def fit(
     """
     if isinstance(architecture, str):
         architecture = load_architecture(architecture, training.frames.shape, len(training.classes))
-    settings = settings or TrainingSettings()
     preprocessing = preprocessing or find_preprocessing(training)
     with TemporaryDirectory(prefix="sastdeploy-") as folder:
-        return train(
-            training, validation, architecture, preprocessing, settings, out or Path(folder) / "ckpt.pt",
-            dataset=training.dataset, command=command, resume=resume, force=force, report=report, warn=warn,
-            group=group,
+        run = TrainingRun(
+            training, validation, architecture, preprocessing, settings or TrainingSettings(),
+            out or Path(folder) / "ckpt.pt", command,
         )  # fmt: skip
+        (checkpoint,) = fit_all(
+            [run], resume=resume, force=force, report=lambda _, record: report(record), say=say, group=group
+        )
+        return checkpoint
 
 
 def fit_all(
-    runs: Sequence[Run],
+    runs: Sequence[TrainingRun],
     *,
     resume: bool = False,
     force: bool = False,
     skip_finished: bool = False,
     report: Callable[[int, dict[str, Any]], None] = lambda which, record: None,
-    warn: Callable[[str], None] = lambda text: None,
+    say: Say = lambda text: None,
     group: Group = ALONE,
 ) -> list[Checkpoint]:
-    """Train several networks and return their checkpoints: with kernels ``packed`` at once, else one after the other.
+    """Train several networks, such as one per seed, and return their checkpoints in the order of ``runs``.
+
+    Those with kernels ``packed`` are trained at once, the others one after the other. Each is the network that `fit`
+    returns of the same recordings and settings (with ``packed`` within float32 rounding).
 
     Args:
-        resume: go on with interrupted runs. skip_finished: then keep the checkpoints of finished ones, too.
-        report: called after each epoch with a run's place in ``runs`` and its record.
+        runs: what each network is trained on and with, and its file; no two write the same file.
+        resume: go on from ``<out>.state`` where there is one. skip_finished: with ``resume``, take the checkpoint of a run
+            that is finished from its file. force: replace existing checkpoints.
+        report: called after each epoch with a run's place in ``runs`` and its record, as `fit` describes it.
+        say: called with what the user should know: a class without recordings, layers that never spike.
+        group: the processes that train together (`sastdeploy.training.distributed.processes`).
 
     Raises:
-        InputError: as `fit`.
+        InputError: as `fit`; or two runs write the same file.
+
+    Example::
+
+        runs = []
+        for seed in range(3):
+            training, validation = (load_dataset("nmnist-sim", part, seed=seed) for part in ("train", "validation"))
+            network = load_architecture("fc_0p40m", training.frames.shape, len(training.classes))
+            settings = TrainingSettings("sast", rho=0.3, seed=seed)
+            runs.append(
+                TrainingRun(training, validation, network, find_preprocessing(training), settings, f"ckpt-s{seed}.pt")
+            )
+        checkpoints = fit_all(runs)
     """
+    if len({run.path.resolve() for run in runs}) < len(runs):
+        raise InputError("two runs write the same checkpoint. Give each a file of its own.")
     keep = resume and skip_finished
-    kept = {w for w, run in enumerate(runs) if keep and run.out.exists() and not run.state_path.exists()}
-    left = [which for which in range(len(runs)) if which not in kept]
-    done = {which: load_checkpoint(runs[which].out) for which in kept}
-    if left and all(runs[which].settings.kernels == "packed" for which in left):
+    done: dict[int, Checkpoint] = {
+        which: load_checkpoint(run.path)
+        for which, run in enumerate(runs)
+        if keep and run.path.exists() and not run.state_path.exists()
+    }
+    packed = [
+        which for which, run in enumerate(runs) if which not in done and run.settings.kernels == "packed"
+    ]
+    if packed:
         from sastdeploy.training.packed.loop import train_pack
 
-        trained = train_pack(
-            [runs[which] for which in left], group.device, resume=resume, force=force, warn=warn,
-            report=lambda place, record: report(left[place], record),
+        done |= zip(
+            packed,
+            train_pack(
+                [runs[which] for which in packed], group, resume=resume, force=force, say=say,
+                report=lambda place, record: report(packed[place], record),
+            ),
         )  # fmt: skip
-        done |= dict(zip(left, trained))
-    else:
-        for which in left:
-            run = runs[which]
+    for which, run in enumerate(runs):
+        if which not in done:
             done[which] = train(
-                run.training, run.validation, run.architecture, run.preprocessing, run.settings, run.out,
-                dataset=run.dataset, command=run.command, resume=resume, force=force, group=group, warn=warn,
-                report=partial(report, which),
-            )  # fmt: skip
+                run, resume=resume, force=force, report=partial(report, which), say=say, group=group
+            )
     return [done[which] for which in range(len(runs))]
 
 
@@ -123,15 +151,27 @@ def find_preprocessing(
     divisor: float | None = None,
     normalisation: str = "fixed",
 ) -> Preprocessing:
-    """Return how the training recordings' counts become frame values in [0, 1].
+    """Return how the training recordings' counts become frame values in [0, 1]: ``min(count, clip) / divisor``.
+
+    Sensor, frames and bins are those of ``training``. The test recordings are no business of this.
 
     Args:
-        clip: counts above it are clipped; default: `find_scale`, which covers 99 % of the training counts.
-        divisor: at least the clip; default: the clip, so that the largest value is 1.
-        normalisation: ``fixed`` or ``sample_max``, as in `Preprocessing`.
+        training: the recordings that the network learns from.
+        clip: events per pixel, polarity and bin above which a count is clipped, 1 to 127; default: the smallest clip that
+            leaves 99 % of the counts above zero as they are.
+        divisor: events, at least the clip; default: the clip, so that the largest value is 1. A larger one makes every value
+            smaller, which costs no clipped count.
+        normalisation: ``fixed``, or ``sample_max``, as in `sastdeploy.Preprocessing`.
 
     Raises:
-        InputError: a value out of range, or training frames without any event.
+        InputError: a value out of range, or training recordings without any event.
+
+    Example::
+
+        training = load_dataset("nmnist-sim", "train")
+        preprocessing = find_preprocessing(training)
+        print(preprocessing.c_clip, preprocessing.divisor)
+        wider = find_preprocessing(training, clip=preprocessing.c_clip, divisor=4.0 * preprocessing.c_clip)
     """
     polarities, height, width = training.frames.shape
     clip = find_scale(training.frames) if clip is None else clip

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from sastdeploy.errors import InputError, SastdeployError
-from sastdeploy.networks.architecture import Architecture
 from sastdeploy.networks.checkpoint import Checkpoint
 from sastdeploy.provenance import git_commit
 from sastdeploy.recordings.frames import LabelledFrames
@@ -22,29 +19,22 @@ from sastdeploy.training.inference import SpikeCounts, lif_layer_sizes, predict
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.outputs import alone, check_out
 from sastdeploy.training.resumption import Progress
-from sastdeploy.training.run import Report, Run, Warn, begin
-from sastdeploy.training.settings import TrainingSettings, kernels_for
+from sastdeploy.training.run import Report, Say, TrainingRun, begin, check_run, identity
+from sastdeploy.training.settings import kernels_for
 
 
 # Only convolutions on a GPU read these. By default they may round to TF32, and differ in bits from run to run.
 @torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 def train(
-    training: LabelledFrames,
-    validation: LabelledFrames,
-    architecture: Architecture,
-    preprocessing: Preprocessing,
-    settings: TrainingSettings,
-    out: Path | str,
+    run: TrainingRun,
     *,
-    dataset: str,
-    command: str = "",
     resume: bool = False,
     force: bool = False,
     report: Report = lambda record: None,
-    warn: Callable[[str], None] = lambda text: None,
+    say: Say = lambda text: None,
     group: Group = ALONE,
 ) -> Checkpoint:
-    """Train a network, write the checkpoint of its best epoch to ``out``, and return it.
+    """Train a network, write the checkpoint of its best epoch to ``run.out``, and return it.
 
     Selection: highest validation accuracy with hard spikes, the earliest epoch on ties (of the epochs with quantized
     weights, where there are any); no test recording is seen. After each epoch ``<out>.state`` holds all that a
@@ -54,10 +44,10 @@ def train(
     ``init alive`` (``init_factors``).
 
     Args:
-        dataset, command: for provenance.
+        run: what is trained, with kernels ``fused`` or ``torch``; `sastdeploy.training.packed.loop` trains the others.
         resume: go on from ``<out>.state``. force: replace an existing checkpoint.
         report: called with each epoch's record.
-        warn: called with what the user should know: a class without recordings, layers that never spike.
+        say: called with what the user should know: a class without recordings, layers that never spike.
         group: the processes that train together, each of which calls this with the same arguments; only the first
             writes and reports. A run is resumed by as many processes as began it, on the same kind of device. Seeded
             draws are made on the CPU, so that initial weights and minibatches are the same on every device.
@@ -68,40 +58,26 @@ def train(
         SastdeployError: the processes have lost each other, or no longer hold the same parameters.
     """
     git_commit()  # Asked before the work; the checkpoint tells it.
-    out = Path(out)
-    run = Run(
-        training, validation, architecture, preprocessing, settings, out, dataset, command, group.device.type, group.size
-    )  # fmt: skip
+    settings = run.settings
     kernels_for(group.device.type, settings.kernels, group.size == 1 and settings.quantize_bits == 0)
-    if settings.kernels == "packed":
-        from sastdeploy.training.packed import loop as packs
-
-        (checkpoint,) = packs.train_pack(
-            [run],
-            group.device,
-            resume=resume,
-            force=force,
-            report=lambda _, record: report(record),
-            warn=warn,
-        )
-        return checkpoint
-    check_out(out, resume, force)
-    with alone(out) if group.first else nullcontext():
-        check_out(out, resume, force)  # once more: another training may have ended since
-        return _train(run, resume, report, warn, group)
+    check_out(run.path, resume, force)
+    with alone(run.path) if group.first else nullcontext():
+        check_out(run.path, resume, force)  # once more: another training may have ended since
+        return _train(run, resume, report, say, group)
 
 
-def _train(run: Run, resume: bool, report: Report, warn: Warn, group: Group) -> Checkpoint:
-    run.check(warn if group.first else lambda text: None)
+def _train(run: TrainingRun, resume: bool, report: Report, say: Say, group: Group) -> Checkpoint:
+    check_run(run, say if group.first else lambda text: None)
     settings = run.settings
     if group.size > settings.batch_size:
         raise InputError(
             f"batch_size {settings.batch_size}: smaller than the number of processes, {group.size}. "
             f"Start fewer processes or choose a larger batch."
         )
-    standing = begin(run, resume, group.device)
+    standing = begin(run, resume, group, group.device)
     network, progress = standing.network, standing.progress
-    _check_equal(group, run.identity(), network, progress)
+    shared = identity(run, group)
+    _check_equal(group, shared, network, progress)
     for epoch in range(progress.epoch, settings.epochs):
         network.slope = settings.slope(epoch, run.architecture.neuron.slope)
         record = run_epoch(
@@ -110,18 +86,18 @@ def _train(run: Run, resume: bool, report: Report, warn: Warn, group: Group) -> 
         with weights_in_use(network, settings, epoch):
             record |= _validate(network, run.validation, run.preprocessing, group)
             standing.add(record, network.parameters_as_arrays)
-        _check_equal(group, run.identity(), network, progress)
+        _check_equal(group, shared, network, progress)
         if group.first:
             standing.save()
             report(record)
-    return standing.finish(warn) if group.first else standing.checkpoint()
+    return standing.finish(say) if group.first else standing.checkpoint()
 
 
-def _check_equal(group: Group, identity: dict[str, Any], network: SpikingNetwork, progress: Progress) -> None:
+def _check_equal(group: Group, shared: dict[str, Any], network: SpikingNetwork, progress: Progress) -> None:
     """Accept processes that were given the same, stand at the same epoch and hold the same parameters, bit for bit."""
     if group.size == 1:
         return
-    begun = json.dumps([identity, progress.epoch], sort_keys=True).encode()
+    begun = json.dumps([shared, progress.epoch], sort_keys=True).encode()
     if ranks := group.mismatched_ranks(begun):
         raise InputError(
             f"ranks {ranks}: have other settings, data or a state of another epoch than rank 0. "

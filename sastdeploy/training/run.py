@@ -19,6 +19,7 @@ from sastdeploy.networks.checkpoint import Checkpoint, save_checkpoint, silence
 from sastdeploy.provenance import git_commit, versions
 from sastdeploy.recordings.frames import LabelledFrames
 from sastdeploy.recordings.preprocessing import Preprocessing
+from sastdeploy.training.distributed import Group
 from sastdeploy.training.epoch import FIRST, batches
 from sastdeploy.training.inference import check_fit, network_inputs
 from sastdeploy.training.initial import ALIVE_RATE, alive_factors
@@ -29,69 +30,52 @@ from sastdeploy.training.settings import TrainingSettings
 
 Report = Callable[[dict[str, Any]], None]
 """Called after each epoch with its record."""
-Warn = Callable[[str], None]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Run:
-    """What one training is made of, and where it is written; `begin` gives it a network, an optimiser and a progress."""
+class TrainingRun:
+    """What one training is made of, and where it is written; `sastdeploy.fit_all` trains it.
+
+    Args:
+        training, validation: recordings of the same shape and classes, as `sastdeploy.load_dataset` returns them.
+        architecture: the network, as of `sastdeploy.load_architecture`.
+        preprocessing: how counts become frame values, as of `sastdeploy.find_preprocessing`.
+        settings: method, epochs, learning rate, seed, ...
+        out: checkpoint to write, with a log ``<out>.jsonl`` and, while it trains, ``<out>.state``.
+        command: for the checkpoint's provenance.
+    """
 
     training: LabelledFrames
     validation: LabelledFrames
     architecture: Architecture
     preprocessing: Preprocessing
     settings: TrainingSettings
-    out: Path
-    dataset: str
+    out: Path | str
     command: str = ""
-    device: str = "cpu"
-    processes: int = 1
+
+    @property
+    def path(self) -> Path:
+        """``out`` as a path."""
+        return Path(self.out)
 
     @property
     def state_path(self) -> Path:
-        return self.out.with_name(self.out.name + ".state")
+        """The state that an interrupted training leaves."""
+        return self.path.with_name(self.path.name + ".state")
 
     @property
     def log_path(self) -> Path:
-        return self.out.with_name(self.out.name + ".jsonl")
-
-    def identity(self) -> dict[str, Any]:
-        """Return what a resumed run must share with the one that it resumes."""
-        return {
-            "device": self.device,
-            "settings": self.settings.to_dict(),
-            "architecture": architecture_to_dict(self.architecture),
-            "preprocessing": self.preprocessing.to_dict(),
-            "data": [self.dataset, self.training.data_hash, len(self.training), len(self.validation)],
-            "processes": self.processes,
-        }
-
-    def check(self, warn: Warn) -> None:
-        """Accept recordings that fit the network; warn of a class without one.
-
-        Raises:
-            InputError: no recording, another shape, number of time bins or of classes.
-        """
-        if len(self.training) == 0 or len(self.validation) == 0:
-            raise InputError(
-                f"{len(self.training)} training and {len(self.validation)} validation recordings: both need at least one."
-            )
-        for part in (self.training, self.validation):
-            check_fit(self.architecture, self.preprocessing, part.frames)
-        if len(self.training.classes) != self.architecture.classes:
-            raise InputError(
-                f"{len(self.training.classes)} classes in the data, {self.architecture.classes} in the network."
-            )
-        for name, part in (("training", self.training), ("validation", self.validation)):
-            for class_name in classes_without_recordings(part):
-                warn(f"class '{class_name}' has no {name} recording.")
+        """The log, with one line per epoch."""
+        return self.path.with_name(self.path.name + ".jsonl")
 
 
 @dataclass
 class Standing:
     """How far a run has come: its network and optimiser as they are after ``progress.epoch`` epochs."""
 
-    run: Run
+    run: TrainingRun
+    group: Group
     network: SpikingNetwork
     optimiser: Optimiser
     factors: dict[str, float]
@@ -106,7 +90,9 @@ class Standing:
 
     def save(self) -> None:
         """Write the state that a resumed run goes on from, and the log."""
-        save_state(self.run.state_path, self.run.identity(), self.network, self.optimiser, self.progress)
+        save_state(
+            self.run.state_path, identity(self.run, self.group), self.network, self.optimiser, self.progress
+        )
         self.write_log()
 
     def write_log(self) -> None:
@@ -114,14 +100,14 @@ class Standing:
         lines = "".join(json.dumps(record) + "\n" for record in self.progress.records)
         atomic.write_text(self.run.log_path, lines)
 
-    def finish(self, warn: Warn) -> Checkpoint:
+    def finish(self, say: Say) -> Checkpoint:
         """Write the best epoch's checkpoint, remove the state, and return the checkpoint."""
         checkpoint = self.checkpoint()
         if message := silence(checkpoint.training["selected"].get("silent_layers", [])):
-            warn(message)
+            say(message)
         # Once more: a run that was killed between its last state and its log has no epoch left to write it.
         self.write_log()
-        save_checkpoint(self.run.out, checkpoint)
+        save_checkpoint(self.run.path, checkpoint)
         self.run.state_path.unlink(missing_ok=True)
         return checkpoint
 
@@ -141,7 +127,7 @@ class Standing:
             progress.best,
             run.preprocessing,
             run.training.classes,
-            run.dataset,
+            run.training.dataset,
             {**run.settings.to_dict(), **factors, "selected": facts},
             {
                 "command": run.command,
@@ -153,16 +139,49 @@ class Standing:
                     else {"recording_seconds": [float(seconds.min()), float(seconds.max())]}
                 ),
                 "threads": torch.get_num_threads(),
-                "processes": run.processes,
-                "device": run.device,
+                "processes": self.group.size,
+                "device": self.group.device.type,
                 "versions": versions("torch", "numpy"),
                 "commit": git_commit(),
             },
         )
 
 
-def begin(run: Run, resume: bool, device: torch.device) -> Standing:
-    """Return the run's standing on the device: a fresh network, or one that goes on from ``<out>.state``.
+def identity(run: TrainingRun, group: Group) -> dict[str, Any]:
+    """Return what a resumed training in ``group`` must share with the one that it resumes."""
+    return {
+        "device": group.device.type,
+        "settings": run.settings.to_dict(),
+        "architecture": architecture_to_dict(run.architecture),
+        "preprocessing": run.preprocessing.to_dict(),
+        "data": [run.training.dataset, run.training.data_hash, len(run.training), len(run.validation)],
+        "processes": group.size,
+    }
+
+
+def check_run(run: TrainingRun, say: Say) -> None:
+    """Accept recordings that fit the network; ``say`` is told of a class without one.
+
+    Raises:
+        InputError: no recording, another shape, number of time bins or of classes.
+    """
+    if len(run.training) == 0 or len(run.validation) == 0:
+        raise InputError(
+            f"{len(run.training)} training and {len(run.validation)} validation recordings: both need at least one."
+        )
+    for part in (run.training, run.validation):
+        check_fit(run.architecture, run.preprocessing, part.frames)
+    if len(run.training.classes) != run.architecture.classes:
+        raise InputError(
+            f"{len(run.training.classes)} classes in the data, {run.architecture.classes} in the network."
+        )
+    for name, part in (("training", run.training), ("validation", run.validation)):
+        for class_name in classes_without_recordings(part):
+            say(f"class '{class_name}' has no {name} recording.")
+
+
+def begin(run: TrainingRun, resume: bool, group: Group, device: torch.device) -> Standing:
+    """Return the run's standing with its network on ``device``: a fresh network, or one that goes on from ``<out>.state``.
 
     Seeded draws are made on the CPU, so that initial weights are the same on every device.
 
@@ -175,13 +194,13 @@ def begin(run: Run, resume: bool, device: torch.device) -> Standing:
     network.to(device)
     # A pack of networks has its own steps, and keeps here what the next one needs.
     keep = FusedAdam if run.settings.kernels == "packed" else adam
-    standing = Standing(run, network, keep(network, run.settings.weight_decay), factors)
+    standing = Standing(run, group, network, keep(network, run.settings.weight_decay), factors)
     if resume and run.state_path.exists():
-        standing.progress = load_state(run.state_path, run.identity(), network, standing.optimiser)
+        standing.progress = load_state(run.state_path, identity(run, group), network, standing.optimiser)
     return standing
 
 
-def _start_alive(network: SpikingNetwork, run: Run) -> dict[str, float]:
+def _start_alive(network: SpikingNetwork, run: TrainingRun) -> dict[str, float]:
     """Scale a fresh network on the whole first minibatch, on the CPU and in every process alike; return the factors."""
     first = next(batches(len(run.training), run.settings.batch_size, run.settings.seed, FIRST, 0))
     return alive_factors(

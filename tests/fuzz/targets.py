@@ -16,7 +16,6 @@ import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -132,15 +131,16 @@ class _Stopped(Exception):
     """Ends a training after its first epoch."""
 
 
-@cache
-def _lesson():
-    """Return the arguments of a training of two epochs that takes no time."""
+def _lesson(folder: Path):
+    """Return a training of two epochs that takes no time."""
+    from sastdeploy.training.run import TrainingRun
     from sastdeploy.training.settings import TrainingSettings
     from tests import small_networks as small
 
     preprocessing = small.checkpoint_of().preprocessing
     settings = TrainingSettings(epochs=2, batch_size=8, kernels="torch")
-    return small.labelled(count=8), small.labelled(count=6, seed=1), small.DENSE, preprocessing, settings
+    parts = small.labelled(count=8), small.labelled(count=6, seed=1)
+    return TrainingRun(*parts, small.DENSE, preprocessing, settings, folder / "t.pt")
 
 
 def _states(folder: Path) -> list[bytes]:
@@ -150,7 +150,7 @@ def _states(folder: Path) -> list[bytes]:
         raise _Stopped
 
     with suppress(_Stopped):
-        train(*_lesson(), folder / "t.pt", dataset="nmnist-sim", report=stop)
+        train(_lesson(folder), report=stop)
     return [(folder / "t.pt.state").read_bytes()]
 
 
@@ -158,7 +158,7 @@ def _read_state(folder: Path, content: bytes) -> object:
     from sastdeploy.training.loop import train
 
     _written(folder, "t.pt.state", content)
-    return train(*_lesson(), folder / "t.pt", dataset="nmnist-sim", resume=True)
+    return train(_lesson(folder), resume=True)
 
 
 def _programs(folder: Path) -> list[bytes]:

@@ -79,13 +79,13 @@ def packed_data(
     parts: Sequence[LabelledFrames],
     preprocessings: Sequence[Preprocessing],
     device: torch.device,
-    warn: Callable[[str], None] = lambda text: None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> PackedData:
     """Return the recordings of M networks, ``parts[m]`` with ``preprocessings[m]``, on the device where they fit.
 
     Args:
         parts: all of one shape and number of time bins; the same object given twice is held once.
-        warn: told where the counts do not fit and stay with the host.
+        say: told where the counts do not fit and stay with the host.
     """
     unique = list({id(part): part for part in parts}.values())
     frames = unique[0].frames
@@ -95,7 +95,7 @@ def packed_data(
     size = int(starts[-1]) * width
     fits = device.type != "cuda" or size <= _SHARE * torch.cuda.mem_get_info(device)[0]
     if not fits:
-        warn(
+        say(
             f"the frames take {size / 2**30:.1f} GiB, more than {_SHARE:.0%} of the device's free memory: they stay with the "
             f"host and are copied batch by batch, which is slower."
         )

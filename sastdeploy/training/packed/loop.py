@@ -22,6 +22,8 @@ from sastdeploy.errors import InputError
 from sastdeploy.networks.architecture import Architecture
 from sastdeploy.networks.checkpoint import Checkpoint
 from sastdeploy.provenance import git_commit
+from sastdeploy.training.devices import CPU
+from sastdeploy.training.distributed import ALONE, Group
 from sastdeploy.training.epoch import DIRECTION, FIRST, SECOND
 from sastdeploy.training.inference import lif_layer_sizes
 from sastdeploy.training.outputs import alone, check_out
@@ -40,7 +42,7 @@ from sastdeploy.training.packed.step import (
     stacked,
     two_gradients,
 )
-from sastdeploy.training.run import Run, Standing, Warn, begin
+from sastdeploy.training.run import Say, Standing, TrainingRun, begin, check_run
 from sastdeploy.training.settings import kernels_for
 
 PackReport = Callable[[int, dict[str, Any]], None]
@@ -50,7 +52,7 @@ _BETWEEN_STATES = 10.0
 _VALIDATION_BATCH = 256
 
 
-def pack_key(run: Run) -> tuple[Any, ...]:
+def pack_key(run: TrainingRun) -> tuple[Any, ...]:
     """Return what runs must share to be trained in one pack: shapes of data and network, epochs, batches, gradients per step."""
     settings, neuron = run.settings, replace(run.architecture.neuron, threshold=1.0, slope=1.0)
     architecture: Architecture = replace(run.architecture, neuron=neuron)
@@ -64,45 +66,45 @@ def pack_key(run: Run) -> tuple[Any, ...]:
 # As in `sastdeploy.training.loop.train`.
 @torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 def train_pack(
-    runs: Sequence[Run],
-    device: torch.device,
+    runs: Sequence[TrainingRun],
+    group: Group = ALONE,
     *,
     resume: bool = False,
     force: bool = False,
     report: PackReport = lambda which, record: None,
-    warn: Warn = lambda text: None,
+    say: Say = lambda text: None,
 ) -> list[Checkpoint]:
     """Train every run, those of one `pack_key` in one pack, and return their checkpoints in the order given.
 
     Each writes ``<out>``, ``<out>.jsonl`` and, about every ten seconds, ``<out>.state``, as a single run does.
 
     Args:
+        runs: no two of them write the same file.
+        group: a group of one; its device does the work.
         report: called after each epoch with a run's place in ``runs`` and its record.
 
     Raises:
-        InputError: as `sastdeploy.training.loop.train`; two runs write the same file; or the loss of some is no longer
+        InputError: as `sastdeploy.training.loop.train`; or the loss of some is no longer
             finite: the others are trained to their end first.
     """
     git_commit()
-    if len({run.out.resolve() for run in runs}) < len(runs):
-        raise InputError("two runs write the same checkpoint. Give each a file of its own.")
     for run in runs:
-        check_out(run.out, resume, force)
-        kernels_for(device.type, "packed", run.settings.quantize_bits == 0)
-        run.check(warn)
+        check_out(run.path, resume, force)
+        kernels_for(group.device.type, "packed", group.size == 1 and run.settings.quantize_bits == 0)
+        check_run(run, say)
     with ExitStack() as locks:
         for run in runs:
-            locks.enter_context(alone(run.out))
-            check_out(run.out, resume, force)
-        standings = [begin(run, resume, torch.device("cpu")) for run in runs]
-        groups: dict[tuple[Any, ...], list[int]] = {}
+            locks.enter_context(alone(run.path))
+            check_out(run.path, resume, force)
+        standings = [begin(run, resume, group, CPU) for run in runs]
+        packs: dict[tuple[Any, ...], list[int]] = {}
         for which, standing in enumerate(standings):
             # Those that go on from another epoch would wait for the others.
-            groups.setdefault((pack_key(standing.run), standing.progress.epoch), []).append(which)
+            packs.setdefault((pack_key(standing.run), standing.progress.epoch), []).append(which)
         failures: dict[int, str] = {}
-        for members in groups.values():
-            failures |= _train_group(standings, members, device, report, warn)
-        done = [s.finish(warn) for which, s in enumerate(standings) if which not in failures]
+        for members in packs.values():
+            failures |= _train_group(standings, members, group.device, report, say)
+        done = [s.finish(say) for which, s in enumerate(standings) if which not in failures]
     if failures:
         first = min(failures)
         raise InputError(
@@ -126,10 +128,10 @@ class _Buffers:
 
 
 def _train_group(
-    standings: list[Standing], members: list[int], device: torch.device, report: PackReport, warn: Warn
+    standings: list[Standing], members: list[int], device: torch.device, report: PackReport, say: Say
 ) -> dict[int, str]:
     """Train some runs to their end; return by a run's place why it could not go on."""
-    pack = Pack([standings[which] for which in members], device, warn)
+    pack = Pack([standings[which] for which in members], device, say)
     failures: dict[int, str] = {}
     saved = time.perf_counter()
     for epoch in range(pack.epoch, pack.settings[0].epochs):
@@ -154,15 +156,15 @@ def _train_group(
 class Pack:
     """The networks, data and captured step of one pack."""
 
-    def __init__(self, standings: Sequence[Standing], device: torch.device, warn: Warn) -> None:
+    def __init__(self, standings: Sequence[Standing], device: torch.device, say: Say) -> None:
         self.standings, self.device = standings, device
         self.runs = [standing.run for standing in standings]
         self.settings = [run.settings for run in self.runs]
         self.epoch = standings[0].progress.epoch
         self.stack = _stack_of(standings, device)
         preprocessings = [run.preprocessing for run in self.runs]
-        self.training = packed_data([run.training for run in self.runs], preprocessings, device, warn)
-        self.validation = packed_data([run.validation for run in self.runs], preprocessings, device, warn)
+        self.training = packed_data([run.training for run in self.runs], preprocessings, device, say)
+        self.validation = packed_data([run.validation for run in self.runs], preprocessings, device, say)
         self.two = two_gradients(self.settings[0])
         self.hard = self.settings[0].forward == "hard"
         self.random = [s.method == "random" for s in self.settings]
