@@ -50,7 +50,7 @@ def main() -> None:
             f"weights, at most {layer.largest_ksynops:,.1f} kSynOps per recording"
         )
     program = compilation.program
-    save_program(options.work / "own.onnx", program)
+    save_program(options.work / "own.onnx", program, force=True)
     figures = summarise(program, simulate(program, test), test.labels)
     operations = figures["ksynops"]["all"]
     print(

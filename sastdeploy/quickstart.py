@@ -136,7 +136,7 @@ def _draw_one(root: Path, out: Path) -> Path:
 
     path = min((root / DATASET / "Test" / "7").glob("*.bin"))
     title = f"simulated N-MNIST recording {path.relative_to(root / DATASET)}"
-    return draw_recording(read_events(path), (34, 34, 2), out / "recording.png", title=title)
+    return draw_recording(read_events(path), (34, 34, 2), out / "recording.png", title=title, force=True)
 
 
 def _train(out: Path, root: Path, method: str, settings: QuickstartSettings, bar: Bar, say: Say) -> None:
@@ -179,7 +179,7 @@ def _programs(out: Path, root: Path) -> list[dict[str, Any]]:
         baseline = 0.0
         for method in METHODS:
             path = out / f"{method}.{profile}.onnx"
-            save_program(path, compile(load_checkpoint(out / f"{method}.pt"), profile).program)
+            save_program(path, compile(load_checkpoint(out / f"{method}.pt"), profile).program, force=True)
             program = load_program(path)
             figures = summarise(program, simulate(program, test), test.labels)
             operations = figures["ksynops"]["all"]

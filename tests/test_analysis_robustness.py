@@ -98,9 +98,7 @@ def test_the_numbers_do_not_depend_on_threads():
 def test_threads_are_checked_first_and_too_many_are_told_once(monkeypatch):
     monkeypatch.setattr(engine, "usable_cores", lambda: 1)
     checkpoint, clean, remarks = checkpoint_of(), labelled(), []
-    grid(
-        checkpoint, clean, lambda c: darkened(clean, c), (HALF,), PROFILES, threads=9, message=remarks.append
-    )
+    grid(checkpoint, clean, lambda c: darkened(clean, c), (HALF,), PROFILES, threads=9, say=remarks.append)
     assert remarks == ["threads 9: 1 used, one for each usable core; the result is the same."]
     with pytest.raises(InputError, match=r"^threads 0: must be at least 1\."):
         grid(checkpoint, clean, lambda c: clean, (), ("unknown profile",), threads=0)

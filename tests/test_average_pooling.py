@@ -91,7 +91,7 @@ def test_programs_of_windows_that_overlap_are_of_format_2(tmp_path):
     first = DenseLif("first", np.ones((1, 1), np.int8), 8, tiny_lif())
     for pool, version in ((SumPool("pool", 1), "1"), (SumPool("pool", 1, 2), "2")):
         program = tiny_program([first, pool, replace(first, name="last")], tiny_readout())
-        save_program(tmp_path / "p.onnx", program)
+        save_program(tmp_path / "p.onnx", program, force=True)
         stored = {entry.key: entry.value for entry in onnx.load(tmp_path / "p.onnx").metadata_props}
         assert stored[VERSION_KEY] == version
 

@@ -181,7 +181,7 @@ def test_files_that_are_no_checkpoints(tmp_path):
 def test_a_damaged_file_is_refused_or_equal(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("damage")
     before = checkpoint_of()
-    save_checkpoint(folder / "a.pt", before)
+    save_checkpoint(folder / "a.pt", before, force=True)
     content = bytearray((folder / "a.pt").read_bytes())
     if data.draw(st.booleans()):
         content = content[: data.draw(st.integers(0, len(content) - 1))]
@@ -213,5 +213,5 @@ def test_saving_never_half_overwrites(tmp_path, monkeypatch):
     content = (tmp_path / "a.pt").read_bytes()
     monkeypatch.setattr(torch, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        save_checkpoint(tmp_path / "a.pt", checkpoint_of(seed=1))
+        save_checkpoint(tmp_path / "a.pt", checkpoint_of(seed=1), force=True)
     assert (tmp_path / "a.pt").read_bytes() == content and os.listdir(tmp_path) == ["a.pt"]

@@ -147,7 +147,7 @@ def test_a_changed_checkpoint_and_other_recordings_are_refused(tmp_path, monkeyp
     assert not any(confirm.faults(row) for row in rows)
     other = small_networks.checkpoint_of()
     other.parameters["readout.bias"][0] += 1
-    save_checkpoint(tmp_path / "work" / sast[2]["address"] / "ckpt.pt", other)
+    save_checkpoint(tmp_path / "work" / sast[2]["address"] / "ckpt.pt", other, force=True)
     with pytest.raises(InputError, match=f"is not the checkpoint of {sast[2]['address']}'s record"):
         confirm.sample(*call)
     (tmp_path / "work" / baseline[2]["address"] / "ckpt.pt").unlink()

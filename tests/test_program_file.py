@@ -132,7 +132,7 @@ AGAIN = " Compile the checkpoint again with 'sastdeploy compile'."
 @given(program=programs())
 def test_save_then_load_gives_the_same_program_and_the_same_bytes(program, tmp_path):
     path = tmp_path / "p.onnx"
-    save_program(path, program)
+    save_program(path, program, force=True)
     first = path.read_bytes()
     loaded = load_program(path)
     assert program_hash(loaded) == program_hash(program)
@@ -157,7 +157,7 @@ def test_plain_onnxruntime_gives_the_reference_engines_integers(data, tmp_path):
     program = data.draw(programs())
     frames = data.draw(frames_for(program))
     path = tmp_path / "p.onnx"
-    save_program(path, program)
+    save_program(path, program, force=True)
     onnx.checker.check_model(onnx.load(path), full_check=True)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
@@ -455,7 +455,7 @@ def test_a_consistent_file_with_an_invalid_program_is_refused_by_the_verifier(tm
 
 def _fuzzed(program: Program, path, rng, flips: int) -> int:
     """Return how many damaged versions of the file were refused; the others must be the same program."""
-    save_program(path, program)
+    save_program(path, program, force=True)
     good, wanted, refused = path.read_bytes(), program_hash(program), 0
     for case in range(flips):
         bad = bytearray(good)
@@ -515,7 +515,7 @@ def test_no_manifest_breaks_the_reader(make, tmp_path, monkeypatch):
     # The hash is held constant, so that every wrong value reaches the records, the verifier and the graph.
     monkeypatch.setattr("sastdeploy.program.file.program_hash", lambda program: "0")
     path = tmp_path / "p.onnx"
-    save_program(path, make())
+    save_program(path, make(), force=True)
     good = path.read_bytes()
     manifest = read_manifest(path)
     refused = accepted = 0

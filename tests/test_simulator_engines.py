@@ -224,10 +224,10 @@ def test_no_more_threads_are_started_than_there_are_cores(monkeypatch):
         engine, "ThreadPoolExecutor", lambda max_workers: started.append(max_workers) or pool(max_workers)
     )
     program, frames, remarks = one_neuron(), Frames.from_dense(np.ones((30, 5, 1, 1, 1), np.int64)), []
-    result = engine.run(program, frames, threads=np.int64(10_000), chunk=1, message=remarks.append)
+    result = engine.run(program, frames, threads=np.int64(10_000), chunk=1, say=remarks.append)
     assert result.threads == 2 and type(result.threads) is int and started == [2]
-    engine.run(program, frames, threads=2, message=remarks.append)
-    engine.run(program, frames, threads=10_000, engine="reference", message=remarks.append)
+    engine.run(program, frames, threads=2, say=remarks.append)
+    engine.run(program, frames, threads=10_000, engine="reference", say=remarks.append)
     remarks = [text for text in remarks if not text.startswith("compiling kernels")]
     assert remarks == ["threads 10000: 2 used, one for each usable core; the result is the same."]
 

@@ -46,7 +46,7 @@ def ask(options: argparse.Namespace, seed: int, folder: Path) -> dict[str, Any]:
         command="benchmarks/paper/real_recording.py", report=lambda r: print(json.dumps({"seed": seed, **r}), flush=True),
     )  # fmt: skip
     program = compile(checkpoint, "loihi_int8").program
-    save_program(folder / f"seed{seed}.loihi_int8.onnx", program)
+    save_program(folder / f"seed{seed}.loihi_int8.onnx", program, force=True)
     own = program.preprocessing
     counts = bin_events(read_events(options.recording), own.sensor_size, own.frame_size, own.time_bins)
     answer = simulate(program, counts[None])

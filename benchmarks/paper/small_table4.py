@@ -111,7 +111,7 @@ def trained(
             program = compile(checkpoint, profile).program
             by_program[f"{method}.{profile}"] = figures(program, test)
             if keep is not None:
-                save_program(keep / f"{method}.{profile}.onnx", program)
+                save_program(keep / f"{method}.{profile}.onnx", program, force=True)
     return by_program
 
 

@@ -161,9 +161,9 @@ def main() -> None:
 
     recordings(options.work, limit=1)
     path = options.work / "start.onnx"
-    save_program(path, program(options.work, "loihi_int8"))
+    save_program(path, program(options.work, "loihi_int8"), force=True)
     conv = options.work / "start-conv.onnx"
-    save_program(conv, program(options.work, "loihi_int8", "conv_0p42m"))
+    save_program(conv, program(options.work, "loihi_int8", "conv_0p42m"), force=True)
     result: dict[str, Any] = {"start": start(options.work, path, conv), "stream": {}}
     per_row = 185
     rng = np.random.default_rng(0)

@@ -74,7 +74,7 @@ def grid(
     *,
     threads: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-    message: Callable[[str], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Return one JSON-ready record for the clean recordings, then one per corruption of the same recordings.
 
@@ -89,7 +89,7 @@ def grid(
         corrupt: gives the recordings of ``clean``, in the same order, under a corruption.
         profiles: names or files of hardware profiles.
         threads: of the integer engine; the numbers do not depend on it.
-        progress: called with (records done, records in all). message: called with remarks.
+        progress: called with (records done, records in all). say: called with remarks.
 
     Raises:
         InputError: no recording, an unknown profile, or ``threads`` below 1.
@@ -101,7 +101,7 @@ def grid(
 
     if len(clean) == 0:
         raise InputError("robustness: there is no recording to corrupt. Choose a split that has some.")
-    threads = engine.usable_threads(threads, message)
+    threads = engine.usable_threads(threads, say)
     programs = {profile: compile(checkpoint, profile).program for profile in dict.fromkeys(profiles)}
     network = network_of(checkpoint)
     right_when_clean: dict[str, NDArray[np.bool_]] = {}

@@ -94,7 +94,7 @@ def command(
         task = bar.add_task("corrupting, running", total=1 + len(chosen))
         records = grid(
             trained, clean, corrupt, chosen, profiles, threads=threads,
-            progress=lambda done, total: bar.update(task, completed=done), message=partial(click.echo, err=True),
+            progress=lambda done, total: bar.update(task, completed=done), say=partial(click.echo, err=True),
         )  # fmt: skip
     kind = "simulated recordings" if simulated else "recordings"
     title = f"{checkpoint} on {len(clean):,} {split} {kind} of {name}, corrupted"

@@ -62,7 +62,7 @@ def compile(
     *,
     neuron: str = "network",
     dump: Path | str | None = None,
-    force: bool = True,
+    force: bool = False,
 ) -> Compilation:
     """Return the integer program of a checkpoint, or of an imported network, on a hardware profile, with the report that a port needs.
 
@@ -74,7 +74,7 @@ def compile(
             hardware, with a warning. A checkpoint of ours always follows the hardware.
         profile: a built-in profile's name, the path of a YAML file, or a profile from `load_profile`.
         dump: folder to which the graph is written as text after every pass, with ``tensors.npz``.
-        force: replace other files there.
+        force: replace other files that are there.
 
     Raises:
         InputError: an unknown profile, a file that is none, or without ``force`` another file in ``dump``.
@@ -150,7 +150,7 @@ def run_passes(
     profile: HardwareProfile,
     passes: tuple[Pass, ...],
     dump: Path | None = None,
-    force: bool = True,
+    force: bool = False,
 ) -> Graph:
     """Return the graph after all passes; it is valid before and after each.
 

@@ -59,15 +59,19 @@ class Checkpoint:
     provenance: dict[str, Any]
 
 
-def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint in one step; a failure leaves an old file as it was.
+def save_checkpoint(path: Path | str, checkpoint: Checkpoint, *, force: bool = False) -> None:
+    """Write a checkpoint in one step; a failure leaves an old file as it was. The same checkpoint gives the same bytes.
+
+    Args:
+        force: replace another file that is there.
 
     Args:
         path: of the ``.pt`` file.
         checkpoint: whole; every shape and value is checked first.
 
     Raises:
-        InputError: the checkpoint is not whole (as in `load_checkpoint`), or the path cannot be written.
+        InputError: the checkpoint is not whole (as in `load_checkpoint`), the path cannot be written, or without ``force`` another file
+            is there.
 
     Example::
 
@@ -80,7 +84,7 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
         "manifest": _manifest(checkpoint),
     }
     arrays = {name: np.asarray(value, np.float32) for name, value in checkpoint.parameters.items()}
-    save_arrays(path, content, arrays)
+    save_arrays(path, content, arrays, force=force)
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:

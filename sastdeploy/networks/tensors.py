@@ -15,12 +15,12 @@ from sastdeploy.errors import InputError
 
 
 def save_arrays(
-    path: Path | str, content: dict[str, Any], arrays: dict[str, NDArray[Any]], *, force: bool = True
+    path: Path | str, content: dict[str, Any], arrays: dict[str, NDArray[Any]], *, force: bool = False
 ) -> None:
     """Write what `load_tensors` reads: plain values, and arrays by name under ``parameters``.
 
     Raises:
-        InputError: the path cannot be written, the disk is full, or a file is there without ``force``.
+        InputError: the path cannot be written, the disk is full, or without ``force`` another file is there.
     """
     import torch
 
@@ -28,17 +28,19 @@ def save_arrays(
     save_tensors(path, {**content, "parameters": parameters}, force=force)
 
 
-def save_tensors(path: Path | str, content: dict[str, Any], *, force: bool = True) -> None:
+def save_tensors(path: Path | str, content: dict[str, Any], *, force: bool = False) -> None:
     """Write what `load_tensors` reads, in one step.
 
     Raises:
-        InputError: the path cannot be written, the disk is full, or a file is there without ``force``.
+        InputError: the path cannot be written, the disk is full, or without ``force`` another file is there.
     """
     import torch
 
     with atomic.replacing(path, force=force) as temporary:
         try:
-            torch.save(content, temporary)
+            # Given a path, torch would write the temporary file's name into the file.
+            with temporary.open("wb") as stream:
+                torch.save(content, stream)
         except RuntimeError as error:  # What torch makes of a full disk.
             raise OSError(str(error).splitlines()[0]) from error
 

@@ -28,7 +28,7 @@ def draw_recording(
     path: Path | str,
     title: str | None = None,
     *,
-    force: bool = True,
+    force: bool = False,
 ) -> Path:
     """Write a picture of ``events`` to ``path`` and return it: PNG or GIF by suffix.
 
@@ -37,7 +37,7 @@ def draw_recording(
 
     Args:
         events: structured ``x y t p``, t in us. sensor_size: (W, H) or (W, H, P).
-        force: replace another file.
+        force: replace another file that is there.
 
     Raises:
         InputError: no events, an event outside the sensor, another suffix, or the file cannot be written.

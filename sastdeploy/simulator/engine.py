@@ -35,7 +35,7 @@ def run(
     threads: int | None = None,
     trace: str | Sequence[str] | None = None,
     progress: Callable[[int], None] | None = None,
-    message: Callable[[str], None] | None = None,
+    say: Callable[[str], None] | None = None,
     chunk: int | None = None,
 ) -> RunResult:
     """Return the exact result of ``program`` on every recording of ``frames``; the same on every engine.
@@ -43,7 +43,7 @@ def run(
     Args:
         engine: one of `ENGINES`. threads: one for each usable core by default, and at most; reference takes one. Results never depend on it.
         trace: names of LIF layers whose membranes and spikes are kept at every step.
-        progress: called with the number of recordings just finished. message: called with remarks for the user.
+        progress: called with the number of recordings just finished. say: called with remarks for the user.
         chunk: recordings computed together by one thread; by default as many as fit `CHUNK_BYTES`.
 
     Raises:
@@ -64,11 +64,11 @@ def run(
     elif engine == "onnxruntime":
         from sastdeploy.simulator import onnxruntime_engine
 
-        threads = usable_threads(threads, message)
+        threads = usable_threads(threads, say)
         result = onnxruntime_engine.run(program, frames, trace=names, threads=threads, progress=progress)
     else:
-        threads = usable_threads(threads, message)
-        return _run_numba(program, digest, frames, names, threads, progress, message, chunk)
+        threads = usable_threads(threads, say)
+        return _run_numba(program, digest, frames, names, threads, progress, say, chunk)
     return replace(result, engine=engine, threads=threads, seconds=time.perf_counter() - begin)
 
 
@@ -88,19 +88,19 @@ def check_options(
     return _traced(program, trace)
 
 
-def usable_threads(threads: int | None, message: Callable[[str], None] | None = None) -> int:
+def usable_threads(threads: int | None, say: Callable[[str], None] | None = None) -> int:
     """Return how many threads to start: at most one for each usable core, which is the default.
 
     Args:
-        message: told where that is less than ``threads``.
+        say: told where that is less than ``threads``.
 
     Raises:
         InputError: ``threads`` is no whole number, or below 1.
     """
     _check_threads(threads)
     cores = usable_cores()
-    if threads is not None and threads > cores and message:
-        message(f"threads {threads}: {cores} used, one for each usable core; the result is the same.")
+    if threads is not None and threads > cores and say:
+        say(f"threads {threads}: {cores} used, one for each usable core; the result is the same.")
     return cores if threads is None else min(int(threads), cores)
 
 
@@ -183,7 +183,7 @@ def _run_numba(
     names: tuple[str, ...],
     threads: int,
     progress: Callable[[int], None] | None,
-    message: Callable[[str], None] | None,
+    say: Callable[[str], None] | None,
     chunk: int | None,
 ) -> RunResult:
     """Share the recordings out among threads, a chunk at a time, so that memory stays flat."""
@@ -195,7 +195,7 @@ def _run_numba(
     kind = digest, frames.index.dtype.str
     chunks = Chunks(program, plan_of(program, digest), frames, empty_result(program, len(frames), names))
     if kind not in _warm:
-        with notice_of_compiling(lambda: message(remark) if message else None):
+        with notice_of_compiling(lambda: say(remark) if say else None):
             chunks.warm_up()
         _warm.add(kind)
     begin = time.perf_counter()

@@ -63,7 +63,7 @@ def simulate_recording(
         say(f"{recording.name}: {remark}")
     check_bins(program)
     frames = bin_segments(segments, own.sensor_size, own.frame_size, own.time_bins, own.events_per_bin)
-    result = simulate(program, frames, engine=engine, threads=threads, trace=trace, message=say)
+    result = simulate(program, frames, engine=engine, threads=threads, trace=trace, say=say)
     facts = {
         "recording": str(path),
         "events": len(recording.events),

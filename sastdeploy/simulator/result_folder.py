@@ -130,7 +130,7 @@ def recording_arrays(
     return arrays if labels is None else {**arrays, "labels": labels}
 
 
-def write_trace(path: Path, result: RunResult, layer: str, *, force: bool = True) -> None:
+def write_trace(path: Path, result: RunResult, layer: str, *, force: bool = False) -> None:
     """Write ``membrane`` int32 and ``spikes`` uint8, each ``[N, T, outputs]``, of one traced layer to an .npz file."""
     trace = result.traces[layer]
     with replacing(path, force=force) as temporary:

@@ -25,8 +25,6 @@ EARLY_WORK = 1 << 24
 MAX_TRACE_BYTES = 2 << 30
 MAX_COUNTS_BYTES = 2 << 30
 
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class EarlyAnswer:
@@ -55,7 +53,7 @@ def simulate(
     threads: int | None = None,
     trace: str | Sequence[str] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
-    message: Callable[[str], None] = lambda text: None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> RunResult:
     """Return the exact integers that a program computes; every engine and number of threads gives the same.
 
@@ -66,7 +64,7 @@ def simulate(
             which is done before the compiled kernels are loaded.
         threads: one for each usable core by default, and at most.
         trace: names of layers whose spikes and membranes are kept at every step.
-        progress: called with (recordings simulated, recordings in all). message: called with remarks.
+        progress: called with (recordings simulated, recordings in all). say: called with remarks.
 
     Returns:
         Per recording predicted class, scores, and synaptic operations; spikes per layer; and for every traced layer
@@ -97,7 +95,7 @@ def simulate(
         progress(done, total)
 
     return engines.run(
-        program, frames, engine=engine, threads=threads, trace=names, progress=advance, message=message
+        program, frames, engine=engine, threads=threads, trace=names, progress=advance, say=say
     )
 
 
@@ -105,7 +103,7 @@ def choose_program(
     folder: Path,
     dataset: str | None = None,
     sensor_size: tuple[int, int, int] | None = None,
-    say: Say = lambda text: None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Path:
     """Return the one compiled program (.onnx) in ``folder`` that fits the data set (sensor, frame size, class count).
 
@@ -209,7 +207,7 @@ def simulate_dataset(
     threads: int | None = None,
     trace: Sequence[str] = (),
     skip_bad: bool = False,
-    say: Say = lambda text: None,
+    say: Callable[[str], None] = lambda text: None,
     binning: Callable[[int, int], None] = lambda done, total: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     early: Callable[[EarlyAnswer], None] | None = None,
@@ -258,7 +256,7 @@ def simulate_dataset(
         if answer is not None:
             early(answer)
     result = simulate(
-        program, labelled, engine=engine, threads=threads, trace=trace or (), progress=progress, message=say
+        program, labelled, engine=engine, threads=threads, trace=trace or (), progress=progress, say=say
     )
     summary = summarise(
         program,

@@ -17,7 +17,7 @@ from sastdeploy.recordings.frames import LabelledFrames
 from sastdeploy.recordings.preprocessing import Preprocessing
 from sastdeploy.training.distributed import ALONE, Group
 from sastdeploy.training.loop import train
-from sastdeploy.training.run import Report, Say, TrainingRun
+from sastdeploy.training.run import Report, TrainingRun
 from sastdeploy.training.settings import TrainingSettings
 
 
@@ -33,7 +33,7 @@ def fit(
     resume: bool = False,
     force: bool = False,
     report: Report = lambda record: None,
-    say: Say = lambda text: None,
+    say: Callable[[str], None] = lambda text: None,
     group: Group = ALONE,
 ) -> Checkpoint:
     """Return the trained network of the best epoch: the highest validation accuracy with hard spikes.
@@ -84,7 +84,7 @@ def fit_all(
     force: bool = False,
     skip_finished: bool = False,
     report: Callable[[int, dict[str, Any]], None] = lambda which, record: None,
-    say: Say = lambda text: None,
+    say: Callable[[str], None] = lambda text: None,
     group: Group = ALONE,
 ) -> list[Checkpoint]:
     """Train several networks, such as one per seed, and return their checkpoints in the order of ``runs``.

@@ -47,7 +47,7 @@ def save_state(
         "network": network.state_dict(),
         "optimiser": optimiser.state_dict(),
     }
-    save_tensors(path, _on_cpu(content))
+    save_tensors(path, _on_cpu(content), force=True)
 
 
 def _on_cpu(value: Any) -> Any:

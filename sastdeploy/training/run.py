@@ -107,7 +107,8 @@ class Standing:
             say(message)
         # Once more: a run that was killed between its last state and its log has no epoch left to write it.
         self.write_log()
-        save_checkpoint(self.run.path, checkpoint)
+        # Whether a file there may be replaced was asked before the work.
+        save_checkpoint(self.run.path, checkpoint, force=True)
         self.run.state_path.unlink(missing_ok=True)
         return checkpoint
 
