@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from sastdeploy import Program, load_profile
+from sastdeploy import Preprocessing, Program, load_profile, simulate
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
 from sastdeploy.program.records import DenseLif, Lif, Readout
-from sastdeploy.recordings.frames import Frames
-from sastdeploy.recordings.preprocessing import Preprocessing
-from sastdeploy.simulator import engine
 
 _UNIT = 4**5
 """Every weighted sum is a multiple of it, and a step's leak divides by 4."""
@@ -55,5 +52,5 @@ def recordings(program: Program) -> np.ndarray:
 
 def spikes_of(program: Program, counts: np.ndarray) -> list[dict[str, np.ndarray]]:
     """Return the program's spikes ``[T, N]`` of both layers, by name, of every recording."""
-    result = engine.run(program, Frames.from_dense(counts), engine="reference", trace=("a", "b"))
+    result = simulate(program, counts, engine="reference", trace=("a", "b"))
     return [{name: result.traces[name].spikes[n] for name in "ab"} for n in range(len(counts))]

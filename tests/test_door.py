@@ -46,7 +46,7 @@ INSIDE = {
             "experiments.tables", "quickstart",
         ),
         "what data commands show, fetch and check of data sets and files": (
-            "recordings.catalog", "recordings.check", "recordings.describe", "recordings.download", "recordings.npy",
+            "recordings.catalog", "recordings.check", "recordings.datasets", "recordings.describe", "recordings.download", "recordings.npy",
             "recordings.own.declaration", "recordings.own.description", "recordings.own.folder", "recordings.own.layout",
             "recordings.reading", "recordings.tonic_sets",
         ),
@@ -64,7 +64,7 @@ INSIDE = {
     },
     "experiments": {
         MESSAGES: ("_files", "_files.locks", "_files.reading", "_files.strict_yaml", "errors"),
-        HASHES: ("networks.checkpoint", "recordings"),
+        HASHES: ("networks.checkpoint", "recordings", "recordings.splits"),
         ORIGIN: ("provenance",),
         DRAWING: ("report.curve_figures", "report.figures", "report.sample_figures"),
         ANALYSES: (
@@ -72,7 +72,8 @@ INSIDE = {
             "analysis.robustness", "statistics",
         ),
         "ranges that an experiment's file is checked against": (
-            "networks.architecture", "recordings.catalog", "recordings.events", "recordings.preprocessing", "training.settings",
+            "networks.architecture", "recordings.catalog", "recordings.datasets", "recordings.events", "recordings.preprocessing",
+            "training.settings",
         ),
         "the device of a pack": ("training.devices", "training.distributed"),
     },
@@ -117,7 +118,7 @@ INSIDE = {
         "the command line by itself, with the time of its start": ("cli.main", "cli.simulate_command"),
         "the definitions that engines are compared with": ("compiler.ir.importer", "compiler.ir.interpreter", "training.neurons"),
         "binning by itself": (
-            "recordings.binning", "recordings.catalog", "recordings.fast_binning", "recordings.nmnist", "recordings.reading",
+            "recordings.binning", "recordings.datasets", "recordings.fast_binning", "recordings.nmnist", "recordings.reading",
         ),
         "the engine by itself, its blocks and its kernels": (
             "_kernels.vectors", "simulator", "simulator.numba_engine.chunks", "simulator.numba_engine.kernels",
@@ -130,6 +131,7 @@ INSIDE = {
     },
     "docs": {
         "pages that are made of the commands and of what frameworks recorded": ("cli.main", "exchange.recorded"),
+        PARTS: ("program.fixedpoint", "program.records"),
         "a sensor model that draws moving shapes": ("synthesis.sensor",),
     },
 }  # fmt: skip

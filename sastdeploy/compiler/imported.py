@@ -78,13 +78,9 @@ def save_network(path: Path | str, network: ImportedNetwork, *, force: bool = Fa
     """Write a network in one step, for `load_network`; the same network gives the same bytes.
 
     Args:
-<<<<<<< HEAD
         path: of the ``.pt`` file.
         network: from `from_nir` or `from_module`.
-        force: replace a file that is there.
-=======
         force: replace another file that is there.
->>>>>>> 8b23a23 (One rule for what exists and one word for what the user should know)
 
     Raises:
         InputError: the path cannot be written, or without ``force`` another file is there.

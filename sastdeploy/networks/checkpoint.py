@@ -63,11 +63,9 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint, *, force: bool = F
     """Write a checkpoint in one step; a failure leaves an old file as it was. The same checkpoint gives the same bytes.
 
     Args:
-        force: replace another file that is there.
-
-    Args:
         path: of the ``.pt`` file.
         checkpoint: whole; every shape and value is checked first.
+        force: replace another file that is there.
 
     Raises:
         InputError: the checkpoint is not whole (as in `load_checkpoint`), the path cannot be written, or without ``force`` another file

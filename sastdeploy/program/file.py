@@ -35,21 +35,13 @@ def save_program(path: Path | str, program: Program, *, force: bool = False) -> 
     """Write the program as one ONNX file, whole or not at all; the same program gives the same bytes.
 
     Args:
-<<<<<<< HEAD
         path: of the ONNX file.
         program: every range is proven before it is written.
-        force: replace another file.
-
-    Raises:
-        InputError: a range of the program cannot be proven, the path cannot be written, or without
-            ``force`` is another file.
-=======
         force: replace another file that is there.
 
     Raises:
-        InputError: the program is not valid (`check_program`), the path cannot be written, or without
+        InputError: a range of the program cannot be proven, the path cannot be written, or without
             ``force`` another file is there.
->>>>>>> 8b23a23 (One rule for what exists and one word for what the user should know)
 
     Example::
 
