@@ -16,6 +16,7 @@ from tiny_programs import tiny_program, tiny_readout
 from sastdeploy import CompileError, Framing, export_nir, from_nir
 from sastdeploy.cli.main import cli
 from sastdeploy.compiler.ir.interpreter import interpret
+from sastdeploy.exchange.nir.loops import cycle_refused
 from sastdeploy.exchange.recorded import check_recorded
 from sastdeploy.program.records import RecurrentLif
 from sastdeploy.recordings.frames import Frames
@@ -125,6 +126,16 @@ def test_other_loops_are_refused_by_name(tmp_path, nodes, edges, message):
     with pytest.raises(CompileError) as error:
         from_nir(path, dialect="nir")
     assert error.value.reasons[0] == f"{path}: {message}"
+
+
+def test_a_long_loop_is_cut_short_in_its_message():
+    names = [f"{n:02d}" for n in range(40)]
+    edges = [("a", names[3]), *pairwise([*names, names[0]])]
+    shown = " -> ".join([*names[:12], "...", "00"])
+    assert cycle_refused(dict.fromkeys(names, LINEAR), edges) == [
+        f"00: a loop without neurons that spike ({shown}), which no engine computes."
+    ]
+    assert cycle_refused(dict.fromkeys(names, LINEAR), edges[:-1]) == []
 
 
 def conv(size):
