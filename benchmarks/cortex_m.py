@@ -81,7 +81,7 @@ def float_source(program: Program, header: str) -> tuple[str, str]:
             continue
         lif = layer.lif
         tables.append(_table(f"threshold{i}", lif.threshold))
-        leak = _number(lif.leak_multiplier / 2.0**lif.leak_shift)
+        leak = _number(int(lif.leak_multiplier) / 2.0**lif.leak_shift)
         runs.append(f"""static void run{i}(net_state *state)
 {{
     uint32_t n;

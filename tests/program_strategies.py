@@ -183,13 +183,20 @@ def _lifs(draw: st.DrawFn, rng: np.random.Generator, channels: int, sums: np.nda
     leak_shift, current_shift = draw(st.integers(0, 15)), draw(st.integers(0, 15))
     decay = draw(st.sampled_from((0, 1 << current_shift, None, None)))
     decay = draw(st.integers(0, 1 << current_shift)) if decay is None else decay
+    leak = draw(st.integers(0, 1 << leak_shift))
+    # Channels that decay differently, where chance makes them differ.
+    if channels > 1 and draw(st.sampled_from((False, False, True))):
+        leak, decay = (
+            _differing(rng.integers(0, (1 << shift) + 1, channels), other)
+            for shift, other in ((leak_shift, leak), (current_shift, decay))
+        )
     current = SynapticCurrent(decay, current_shift, draw(st.sampled_from(Rounding)))
     return Lif(
         multiplier=multiplier,
         shift=shift,
         bias=bias.astype(np.int32),
         threshold=threshold.astype(np.int32),
-        leak_multiplier=draw(st.integers(0, 1 << leak_shift)),
+        leak_multiplier=leak,
         leak_shift=leak_shift,
         leak_rounding=draw(st.sampled_from(Rounding)),
         membrane=membrane,
@@ -199,6 +206,10 @@ def _lifs(draw: st.DrawFn, rng: np.random.Generator, channels: int, sums: np.nda
         reset_delay=draw(st.integers(0, 1)),
         current=draw(st.sampled_from((None, None, current))),
     )
+
+
+def _differing(decays: np.ndarray, other: int) -> np.ndarray | int:
+    return other if (decays == decays[0]).all() else decays.astype(np.int32)
 
 
 @st.composite

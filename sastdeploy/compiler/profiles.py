@@ -52,6 +52,7 @@ class HardwareProfile:
         cores: what the chip's cores hold; None where none are stated.
         synaptic_current: whether a current with a decay of its own can stand before the membrane, in the leak's form.
         recurrent: whether the spikes of a layer can come back to it, from each of its neurons to each, one step later.
+        leak_per_channel: whether the channels of a layer, the neurons of a dense one, can decay differently.
         differs: what the chip does otherwise than any profile can say, in sentences.
         record: the whole file as plain data, sources included.
     """
@@ -76,6 +77,7 @@ class HardwareProfile:
     differs: tuple[str, ...] = ()
     synaptic_current: bool = False
     recurrent: bool = False
+    leak_per_channel: bool = False
 
 
 class _Strict(BaseModel):
@@ -121,6 +123,7 @@ class _Leak(_Strict):
     shift: _Sourced[Annotated[int, Field(ge=0, le=15)]]
     rounding: _Sourced[Literal["floor", "toward_zero", "nearest"]]
     form: _Sourced[Literal["multiplier", "shift", "none"]] = _LEFT_OUT
+    per_channel: _Sourced[bool] = _LEFT_OUT
 
 
 class _Accumulator(_Strict):
@@ -269,6 +272,7 @@ def load_profile(name: Path | str) -> HardwareProfile:
         differs=tuple(read.differs or ()),
         synaptic_current=bool(read.neuron.synaptic_current and read.neuron.synaptic_current.value),
         recurrent=bool(read.neuron.recurrent and read.neuron.recurrent.value),
+        leak_per_channel=bool(read.leak.per_channel and read.leak.per_channel.value),
     )
 
 

@@ -172,7 +172,7 @@ def _gain_error(node: Synapses) -> float:
 def _leak_error(lif: Lif) -> float:
     if lif.leak_multiplier is None or lif.leak_shift is None:
         raise CompileError(f"{lif.name}: an integer is missing; a pass was left out.")
-    return float(abs(lif.leak_multiplier / 2**lif.leak_shift / lif.alpha - 1))
+    return float(np.max(np.abs(lif.leak_multiplier / 2**lif.leak_shift / lif.alpha - 1)))
 
 
 def _warnings(start: Graph, steps: tuple[Stage, ...], profile: HardwareProfile) -> list[str]:
@@ -223,9 +223,9 @@ def _lost_channels(node: Synapses, largest: int, profile: HardwareProfile) -> li
 
 def _lif_warnings(lif: Lif, profile: HardwareProfile) -> list[str]:
     k = lif.leak_shift or 0
-    warnings = _decay_warnings(lif.name, "alpha", "membrane", lif.alpha, lif.leak_multiplier or 0, k)
-    if lif.current_alpha:
-        decay, multiplier = lif.current_alpha, lif.current_multiplier or 0
+    warnings = _decay_warnings(lif.name, "alpha", "membrane", lif.alpha, lif.leak_multiplier, k)
+    if lif.current_alpha is not None:
+        decay, multiplier = lif.current_alpha, lif.current_multiplier
         warnings += _decay_warnings(lif.name, "current_alpha", "synaptic current", decay, multiplier, k)
     smallest = int(lif.threshold_q.min()) if lif.threshold_q is not None else _COARSE_THRESHOLD
     if smallest < _COARSE_THRESHOLD:
@@ -235,8 +235,17 @@ def _lif_warnings(lif: Lif, profile: HardwareProfile) -> list[str]:
     return warnings
 
 
-def _decay_warnings(name: str, what: str, state: str, factor: float, a: int, k: int) -> list[str]:
-    """Return a warning where a decay of ``factor > 0`` is lost in ``a / 2^k``, or far from it."""
+def _decay_warnings(name: str, what: str, state: str, factors: Any, codes: Any, k: int) -> list[str]:
+    """Return a warning where decays above 0 are lost in ``codes / 2^k``, or far from it: of a layer's channels the first such."""
+    each = np.broadcast_arrays(np.atleast_1d(factors), 0 if codes is None else codes)
+    for channel, (factor, a) in enumerate(zip(*each)):
+        where = f"{name}, channel {channel}" if len(each[0]) > 1 else name
+        if factor > 0 and (warnings := _decay_warning(where, what, state, float(factor), int(a), k)):
+            return warnings
+    return []
+
+
+def _decay_warning(name: str, what: str, state: str, factor: float, a: int, k: int) -> list[str]:
     if a == 0:
         return [
             f"{name}: {what} {factor:g} rounds to 0 / 2^{k}, so the {state} forgets everything at each step."

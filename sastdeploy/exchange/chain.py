@@ -219,7 +219,8 @@ def _neurons(chain: _Chain, part: p.Neurons | p.Integrators) -> None:
             values[field] = per_channel(getattr(part, field), shape, part, field)
         except CompileError as error:
             reasons += error.reasons
-    alpha, current_alpha = (_one_decay(part, values, reasons) for values in (part.alpha, part.current_alpha))
+    alpha, current_alpha = (_decays(part, each, shape, reasons) for each in (part.alpha, part.current_alpha))
+    alpha = 1.0 if alpha is None else alpha
     if not reasons and (values["gain"] == 0).any():
         reasons.append(f"{part.name}: an input gain of 0, so that nothing reaches its neurons.")
     own, own_bias = (
@@ -238,28 +239,26 @@ def _neurons(chain: _Chain, part: p.Neurons | p.Integrators) -> None:
     threshold = values.get("threshold", np.ones(shape[0]))
     if isinstance(part, p.Neurons):
         rules = (part.spike_test, part.reset, part.reset_delay)
-        chain.nodes.append(
-            Lif(f"{node.name}.lif", alpha or 1.0, threshold, *rules, current_alpha=current_alpha)
-        )
+        chain.nodes.append(Lif(f"{node.name}.lif", alpha, threshold, *rules, current_alpha=current_alpha))
     else:
-        chain.nodes.append(
-            Integrator(f"{node.name}.li", alpha or 1.0, threshold, current_alpha=current_alpha)
-        )
+        chain.nodes.append(Integrator(f"{node.name}.li", alpha, threshold, current_alpha=current_alpha))
     chain.pool, chain.flat = None, False
     if reasons:
         raise CompileError(*reasons)
 
 
-def _one_decay(part: p.Neurons | p.Integrators, decays: Array | None, reasons: list[str]) -> float | None:
-    """Return the decay of a whole layer, None where there is none; add to ``reasons`` where it differs between neurons."""
+def _decays(
+    part: p.Neurons | p.Integrators, decays: Array | None, shape: Shape, reasons: list[str]
+) -> float | Array | None:
+    """Return the decay of a whole layer, or of each channel where they differ; None where there is none, or none that fits."""
     if decays is None:
         return None
-    each = np.unique(decays)
-    if len(each) > 1:
-        reasons.append(
-            f"{part.name}: {len(each)} different decays, {each[0]:.6g} to {each[-1]:.6g}; engines compute one per layer."
-        )
-    return float(each[0])
+    try:
+        each = per_channel(decays, shape, part, "decay")
+    except CompileError as error:
+        reasons += error.reasons
+        return None
+    return float(each[0]) if (each == each[0]).all() else each
 
 
 def _identity(chain: _Chain, part: p.Neurons | p.Integrators) -> Synapses:

@@ -36,9 +36,9 @@ def footprint_bytes(program: Program) -> dict[str, int]:
 
     Returns:
         ``weights`` (weight bits), ``parameters`` (bias and threshold at the membrane's width, 15-bit multiplier,
-        6-bit shift, per channel), ``state`` (one membrane, one spike bit and, where there is one, one synaptic
-        current per neuron, the readout's spike counters or largest membranes), and ``total``. Pools hold nothing; a
-        layer's bits are rounded up to whole bytes.
+        6-bit shift, per channel, and the decays of channels that differ), ``state`` (one membrane, one spike bit and,
+        where there is one, one synaptic current per neuron, the readout's spike counters or largest membranes), and
+        ``total``. Pools hold nothing; a layer's bits are rounded up to whole bytes.
     """
     weights = parameters = state = 0
     for layer, shape in zip(program.layers, program.shapes()[1:]):
@@ -47,6 +47,9 @@ def footprint_bytes(program: Program) -> dict[str, int]:
         width, channels = layer.lif.membrane.bits, len(layer.weight)
         weights += _bytes(sum(array.size for array in layer.weight_arrays) * layer.weight_bits)
         parameters += _bytes(channels * (2 * width + 15 + 6))
+        parameters += _bytes(
+            sum(len(decay) * int(decay.max()).bit_length() for decay in layer.lif.decays().values())
+        )
         currents = 0 if layer.lif.current is None else width
         state += _bytes(int(np.prod(shape)) * (width + currents + 1))
     readout = program.readout

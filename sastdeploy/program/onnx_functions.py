@@ -37,7 +37,8 @@ def lif_function_name(lif: Lif) -> str:
     test = "ge" if lif.spike_test == ">=" else "gt"
     delay = "delayed" if lif.reset_delay else "at_once"
     current = "" if lif.current is None else f"_current_{lif.current.rounding.value}"
-    return f"Lif_{lif.leak_rounding.value}_{lif.overflow.value}_{test}_{lif.reset}_{delay}{current}"
+    decays = "".join(f"_own_{name}" for name in lif.decays())
+    return f"Lif_{lif.leak_rounding.value}_{lif.overflow.value}_{test}_{lif.reset}_{delay}{current}{decays}"
 
 
 def lif_function(name: str, lif: Lif) -> FunctionProto:
@@ -49,20 +50,25 @@ def lif_function(name: str, lif: Lif) -> FunctionProto:
     multiplier, shift, bias, threshold = (
         add("Unsqueeze", field, per_channel, out=f"{field}_c11") for field in PER_CHANNEL
     )
+
+    def decay(name: str) -> str:
+        """Return a decay's multiplier, int64: an attribute, or one per channel."""
+        if name not in lif.decays():
+            return add.attribute(name)
+        return add.cast(add("Unsqueeze", name, per_channel, out=f"{name}_c11"), "INT64")
+
     current = add("RoundedShift", "acc", multiplier, shift, out="current", domain=DOMAIN)
     bias, threshold = add.cast(bias, "INT64"), add.cast(threshold, "INT64", out="threshold_i64")
     ends: tuple[str, str] | None = None
     whole = ""
     if lif.current is not None:
         ends = (add.attribute("q_min"), add.attribute("q_max"))
-        product = add(
-            "Mul", add.cast("i", "INT64"), add.attribute("current_multiplier"), out="current_product"
-        )
+        product = add("Mul", add.cast("i", "INT64"), decay("current_multiplier"), out="current_product")
         kept = _rescale(add, product, add.attribute("current_unit"), lif.current.rounding, "kept")
         whole = add("Add", add("Add", kept, current), bias, out="current_sum")
         current = _overflow(add, whole, ends[0], ends[1], lif.overflow, "current_now")
         add.cast(current, "INT32", out="i_next")
-    product = add("Mul", add.cast("u", "INT64"), add.attribute("leak_multiplier"), out="leak_product")
+    product = add("Mul", add.cast("u", "INT64"), decay("leak_multiplier"), out="leak_product")
     leak = _rescale(add, product, add.attribute("leak_unit"), lif.leak_rounding, "leak")
     if lif.reset_delay and lif.reset == "zero":
         leak = add("Where", add.cast("s", "BOOL"), add.constant(0), leak)
@@ -93,14 +99,15 @@ def lif_function(name: str, lif: Lif) -> FunctionProto:
         "2^leak_shift. Outputs u_next int32 and s_next uint8 [N, C, H, W]; updates below q_min and above q_max, int64 [N]."
     )
     more = lif.current is not None
+    attributes = ["leak_multiplier", "leak_unit", "q_min", "q_max", *_CURRENT_ATTRIBUTES[: 2 * more]]
     return helper.make_function(
         DOMAIN,
         name,
-        ["acc", "u", "s", *["i"] * more, *PER_CHANNEL],
+        ["acc", "u", "s", *["i"] * more, *PER_CHANNEL, *lif.decays()],
         ["u_next", "s_next", "overflow_low", "overflow_high", *["i_next"] * more],
         add.nodes,
         [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, FUNCTION_OPSET)],
-        attributes=["leak_multiplier", "leak_unit", "q_min", "q_max", *_CURRENT_ATTRIBUTES[: 2 * more]],
+        attributes=[name for name in attributes if name not in lif.decays()],
         doc_string=f"{doc} i, i_next: the synaptic current, int32 [N, C, H, W]." if more else doc,
     )
 

@@ -5,7 +5,7 @@ The format is specified in `sastdeploy.program.records`; this module writes its 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,6 +101,21 @@ def _main_graph(program: Program) -> GraphProto:
     )
 
 
+def _attributes(lif: Lif) -> dict[str, Any]:
+    """Return the numbers of a layer's neurons that are none per channel, by the function's attributes."""
+    shared = {
+        "leak_multiplier": lif.leak_multiplier, "leak_unit": 1 << lif.leak_shift, "q_min": lif.membrane.q_min,
+        "q_max": lif.membrane.q_max,
+    }  # fmt: skip
+    if lif.current is None:
+        return shared
+    return {
+        **shared,
+        "current_multiplier": lif.current.multiplier,
+        "current_unit": 1 << lif.current.shift,
+    }
+
+
 def _states(lif: Lif) -> list[tuple[str, int]]:
     """Return the names and ONNX types of what neurons keep from step to step."""
     from onnx import TensorProto
@@ -131,23 +146,16 @@ def _step_graph(program: Program) -> GraphProto:
         if layer.lif is None:
             x = acc
             continue
-        parameters = [f"{name}/{field}" for field in PER_CHANNEL]
+        decays = layer.lif.decays()
+        parameters = [f"{name}/{field}" for field in (*PER_CHANNEL, *decays)]
         u, x, low, high = (f"{name}/{part}" for part in ("u_now", "s_now", "low_now", "high_now"))
-        own, current = _states(layer.lif), layer.lif.current
+        own = _states(layer.lif)
         add.multiple(
             lif_function_name(layer.lif),
             [acc, *(f"{name}/{state}_before" for state, _ in own), *parameters],
             [u, x, low, high, *(f"{name}/{state}_now" for state, _ in own[2:])],
             domain=DOMAIN,
-            leak_multiplier=layer.lif.leak_multiplier,
-            leak_unit=1 << layer.lif.leak_shift,
-            q_min=layer.lif.membrane.q_min,
-            q_max=layer.lif.membrane.q_max,
-            **(
-                {"current_multiplier": current.multiplier, "current_unit": 1 << current.shift}
-                if current
-                else {}
-            ),
+            **{key: value for key, value in _attributes(layer.lif).items() if key not in decays},
         )
         whole: list[str | int | None] = ["N", *shape]
         for state, kind in own:

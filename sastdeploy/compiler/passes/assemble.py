@@ -11,6 +11,7 @@ from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError, InputError
 from sastdeploy.program import records as p
 from sastdeploy.program.check import check_program
+from sastdeploy.program.layers.current import Decay
 
 
 def assemble(graph: Graph, profile: HardwareProfile, facts: dict[str, Any]) -> p.Program:
@@ -47,14 +48,14 @@ def _neurons(stage: Stage | None, profile: HardwareProfile) -> p.Lif | None:
         return None
     node, lif, current = stage.node, stage.lif, None
     if lif.current_alpha is not None:
-        decay, k = known(lif, lif.current_multiplier), known(lif, lif.leak_shift)
-        current = p.SynapticCurrent(decay, k, profile.leak_rounding)
+        kept = cast(Decay, known(lif, lif.current_multiplier))
+        current = p.SynapticCurrent(kept, known(lif, lif.leak_shift), profile.leak_rounding)
     return p.Lif(
         multiplier=known(node, node.multiplier),
         shift=known(node, node.shift),
         bias=known(node, node.bias_q),
         threshold=known(lif, lif.threshold_q),
-        leak_multiplier=known(lif, lif.leak_multiplier),
+        leak_multiplier=cast(Decay, known(lif, lif.leak_multiplier)),
         leak_shift=known(lif, lif.leak_shift),
         leak_rounding=profile.leak_rounding,
         membrane=profile.membrane,

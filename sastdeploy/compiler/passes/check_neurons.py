@@ -54,9 +54,15 @@ def lacking(graph: Graph, profile: HardwareProfile) -> list[str]:
         for stage in stages(graph)
         if stage.node.own_fan_out and not profile.recurrent
     ]
-    return recurrent + [
+    reasons = recurrent + [
         f"{stage.lif.name}: a synaptic current; {profile.name} states none (neuron.synaptic_current). loihi1, loihi2, xylo_a2, "
         "spinnaker2 and cortex_m do; or state it in a profile of your own."
         for stage in stages(graph)
         if stage.lif is not None and stage.lif.current_alpha is not None and not profile.synaptic_current
+    ]
+    return reasons + [
+        f"{stage.lif.name}: decays that differ between its channels; {profile.name} states one a layer (leak.per_channel). xylo_a2, "
+        "spinnaker2 and cortex_m have one for each; or state it in a profile of your own."
+        for stage in stages(graph)
+        if stage.lif is not None and stage.lif.own_decays and not profile.leak_per_channel
     ]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from sastdeploy.compiler.ir.graph import Graph
 from sastdeploy.compiler.ir.nodes import Integrator, Lif
+from sastdeploy.compiler.ir.nodes.checks import Floats
 from sastdeploy.compiler.passes.check_neurons import lacking
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
 from sastdeploy.program.fixedpoint import to_integer
+from sastdeploy.program.layers.current import Decay
 
 
 def fit_leaks(graph: Graph, profile: HardwareProfile) -> Graph:
@@ -17,10 +21,11 @@ def fit_leaks(graph: Graph, profile: HardwareProfile) -> Graph:
 
     ``u`` decays by ``A / 2^k`` per step. ``A = round_half_even(alpha * 2^k)`` where the leak is a multiplier; where it is a
     shift, ``A = 2^k - 2^(k - d)`` with the d from 1 to k whose ``1 - 2^-d`` is nearest to alpha; where there is none, ``A = 2^k``. Spike test, reset and its delay become what the hardware does; where that
-    is not what was trained, the compiler's report warns. A synaptic current decays in the same form, by its own A.
+    is not what was trained, the compiler's report warns. A synaptic current decays in the same form, by its own A. Where channels
+    decay differently, each has its A, unless all become the same.
 
     Raises:
-        CompileError: the hardware has no synaptic current or recurrent layers, and the network does.
+        CompileError: the hardware has no synaptic current, no recurrent layers, or one decay a layer, and the network has more.
     """
     if reasons := lacking(graph, profile):
         raise CompileError(*reasons)
@@ -30,9 +35,9 @@ def fit_leaks(graph: Graph, profile: HardwareProfile) -> Graph:
         decay = node.current_alpha
         return replace(
             node,
-            leak_multiplier=_multiplier(node.alpha, k, profile.leak_form),
+            leak_multiplier=_multipliers(node.alpha, k, profile.leak_form),
             leak_shift=k,
-            current_multiplier=None if decay is None else _multiplier(decay, k, profile.leak_form),
+            current_multiplier=None if decay is None else _multipliers(decay, k, profile.leak_form),
         )
 
     def fit(node: Lif) -> Lif:
@@ -44,6 +49,11 @@ def fit_leaks(graph: Graph, profile: HardwareProfile) -> Graph:
         )
 
     return graph.map({Integrator: decays, Lif: fit})
+
+
+def _multipliers(alphas: float | Floats, k: int, form: str) -> Decay:
+    each = [_multiplier(float(alpha), k, form) for alpha in np.atleast_1d(alphas)]
+    return each[0] if len(set(each)) == 1 else np.array(each, np.int32)
 
 
 def _multiplier(alpha: float, k: int, form: str) -> int:

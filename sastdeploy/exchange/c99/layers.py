@@ -23,6 +23,7 @@ from sastdeploy.exchange.c99.tables import (
     weight_table,
 )
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
+from sastdeploy.program.layers.current import Decay
 from sastdeploy.program.layers.weights import stored_bits
 from sastdeploy.program.limits import INT32_END, worst_sums
 from sastdeploy.program.records import ConvLif, DenseLif, Lif, ProgramLayer, Readout, SumPool
@@ -203,12 +204,19 @@ def _gained(number: int, multiplier: Integers, shift: Integers, worst: Integers)
     return tables, f"(int32_t)floor_shift64((int64_t)sum * {factor} + {rounding}, {places})"
 
 
-def _decayed(value: str, factor: int, places: int, rounding: Rounding, membrane: QFormat) -> str:
-    """Return C for ``rescale(value * factor, places)`` of a membrane or a current."""
+def _decayed(
+    value: str, name: str, decay: Decay, places: int, rounding: Rounding, membrane: QFormat
+) -> tuple[list[Table], str]:
+    """Return C for ``rescale(value * decay, places)`` of a membrane or a current, and the table of decays where channels differ."""
+    tables, factor = per_channel(name, np.atleast_1d(decay))
+    return tables, _rescaled(value, factor, int(np.max(decay)), places, rounding, membrane)
+
+
+def _rescaled(value: str, factor: str, most: int, places: int, rounding: Rounding, membrane: QFormat) -> str:
     if places == 0:
         return f"{value} * {factor}"
     half = 1 << (places - 1) if rounding == Rounding.NEAREST else 0
-    narrow = -membrane.q_min * factor + half < INT32_END
+    narrow = -membrane.q_min * most + half < INT32_END
     product = f"{value} * {factor}" if narrow else f"(int64_t){value} * {factor}"
     function = "toward_zero" if rounding == Rounding.TOWARD_ZERO else "floor_shift"
     term = f"{product} + {half}" if half else product
@@ -239,15 +247,19 @@ def _neurons(
     biases, bias = per_channel(f"bias{number}", lif.bias)
     thresholds, threshold = per_channel(f"threshold{number}", lif.threshold)
     limits = _limits(number, "v", lif.membrane, lif.overflow)
-    driven, own = f"current + {bias}", f"const int32_t current = {current};"
+    driven, own, decays = f"current + {bias}", f"const int32_t current = {current};", list[Table]()
     if lif.current is not None:
-        kept = _decayed("kept", lif.current.multiplier, lif.current.shift, lif.current.rounding, lif.membrane)
+        decays, kept = _decayed(
+            "kept", f"current_leak{number}", lif.current.multiplier, lif.current.shift, lif.current.rounding, lif.membrane
+        )  # fmt: skip
         driven = "current"
         own = filled(
             "current.c", state=f"current{number}", type=state.type, gained=current, bias=bias, decayed=kept,
             **_limits(number, "current", lif.membrane, lif.overflow),
         ).rstrip("\n")  # fmt: skip
-    leak = _decayed("u", int(lif.leak_multiplier), int(lif.leak_shift), lif.leak_rounding, lif.membrane)
+    leaks, leak = _decayed(
+        "u", f"leak{number}", lif.leak_multiplier, int(lif.leak_shift), lif.leak_rounding, lif.membrane
+    )
     update, at_once = f"leak + {driven}", ""
     fired = f"u {lif.spike_test} threshold"
     # A delayed reset needs no stored spikes: the test of the stored membrane gives them again (u = 0 is below every threshold).
@@ -263,4 +275,4 @@ def _neurons(
         sums=sums.path, membrane=state.path, type=state.type, current=own, threshold=threshold, leak=leak,
         update=update, test=lif.spike_test, at_once=at_once, **limits,
     )  # fmt: skip
-    return [*gains, *biases, *thresholds], run
+    return [*gains, *biases, *thresholds, *leaks, *decays], run

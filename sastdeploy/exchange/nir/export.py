@@ -119,7 +119,11 @@ def _rules(program: Program) -> dict[str, Any]:
             raise InputError(
                 f"layer {name}: has a synaptic current; NIR is written for neurons without one only. Export it with --to c."
             )
-        if lif.leak_multiplier == 0:
+        if isinstance(lif.leak_multiplier, np.ndarray) and (lif.leak_multiplier == 1 << lif.leak_shift).any():
+            raise InputError(
+                f"layer {name}: some of its channels leak and others do not, which are two kinds of NIR node. Export it with --to c."
+            )
+        if np.any(np.equal(lif.leak_multiplier, 0)):
             raise InputError(
                 f"layer {name}: its membranes keep nothing (leak 0), which no time constant says. Export it with --to c."
             )
@@ -225,7 +229,7 @@ def _neurons(lif: Lif, shape: tuple[int, ...], lsb: float) -> Node:
 
     dt, alpha = DIALECTS["sastdeploy"].dt, lif.leak_multiplier / 2.0**lif.leak_shift
     common = {"v_threshold": every(lif.threshold * lsb), "v_reset": every(0.0)}
-    if alpha == 1:
+    if np.all(np.equal(alpha, 1)):
         return {"type": "IF", "r": every(1 / dt), **common}
     # One Euler step keeps 1 - dt / tau, and adds r dt / tau of the input.
     tau = dt / (1 - alpha)

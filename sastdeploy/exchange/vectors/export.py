@@ -19,6 +19,7 @@ from sastdeploy.exchange.recordings import Recordings, chosen_frames
 from sastdeploy.exchange.vectors.values import Signal, signals, words
 from sastdeploy.program.check import check_program
 from sastdeploy.program.file import program_hash
+from sastdeploy.program.layers.current import Decay
 from sastdeploy.program.records import Program
 from sastdeploy.recordings.frames import Frames
 
@@ -232,12 +233,19 @@ def _lif_line(layer: Any) -> str:
     if len(layer.weight_arrays) > 1:
         current = " sums are of its own spikes s[t - 1] too, times the recurrent weights;"
     if lif.current is not None:
-        decay = f"i[t - 1] * {lif.current.multiplier} / 2^{lif.current.shift}, rounded {lif.current.rounding.value}"
+        decay = f"i[t - 1] * {_factor(lif.current.multiplier)} / 2^{lif.current.shift}, rounded {lif.current.rounding.value}"
         current += f" a current i[t] = {decay}, plus the sum with its gain and bias, {lif.overflow.value}, takes their place;"
     when = "in the next step" if lif.reset_delay else "in the step of the spike"
     return (
-        f"- {_plain(layer.name)}:{current} leak is u * {lif.leak_multiplier} / 2^{lif.leak_shift}, rounded {lif.leak_rounding.value}; membrane {lif.membrane}, "
+        f"- {_plain(layer.name)}:{current} leak is u * {_factor(lif.leak_multiplier)} / 2^{lif.leak_shift}, rounded {lif.leak_rounding.value}; membrane {lif.membrane}, "
         f"{lif.overflow.value}; spike where v {lif.spike_test} threshold; reset {lif.reset}, {when}."
+    )
+
+
+def _factor(decay: Decay) -> str:
+    """Return a decay's multiplier; of channels that differ, where theirs stand."""
+    return (
+        "A[channel] (A: " + ", ".join(map(str, decay)) + ")" if isinstance(decay, np.ndarray) else str(decay)
     )
 
 

@@ -78,11 +78,15 @@ def layer_core(layer: ProgramLayer, shape: Shape, largest: int) -> LayerCore:
         return _core({**common, **sums}, None, None, outputs, 0)
     lif, name = layer.lif, layer.name
     _check_known(name, lif, _NEURONS)
+    if lif.decays():
+        raise InputError(
+            f"layer {name}: its channels decay differently; the core's neurons have one decay a layer. Export it with --to c."
+        )
     worst, bits = worst_sums(layer.weight, largest), lif.membrane.bits
     update_bits = max(_signed_bits(int(lif.worst_updates(worst).max())), bits + 1)
     neurons = {
         "STATE_BITS": bits, "UPDATE_BITS": update_bits,
-        "LEAK_MULTIPLIER": lif.leak_multiplier, "LEAK_SHIFT": lif.leak_shift,
+        "LEAK_MULTIPLIER": int(lif.leak_multiplier), "LEAK_SHIFT": lif.leak_shift,
         "LEAK_ROUNDING": _ROUNDINGS.index(lif.leak_rounding), "WRAP": int(lif.overflow == Overflow.WRAP),
         "ABOVE": int(lif.spike_test == ">"), "RESET": _RESETS.index(lif.reset), "DELAY": lif.reset_delay,
         **_gains(lif, worst, update_bits),

@@ -6,9 +6,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sastdeploy.errors import short
 from sastdeploy.program.fixedpoint import Rounding
-from sastdeploy.program.limits import MAX_LEAK_SHIFT, is_int, refuse
+from sastdeploy.program.limits import MAX_LEAK_SHIFT, check_channels, is_int, refuse
+
+Decay = int | NDArray[np.int32]
+"""A of ``A / 2^k``: one number for all channels, or int32 ``[C]`` where they differ."""
+
+
+def check_decay(where: str, name: str, decay: Decay, channels: int, shift: int, unit: str) -> None:
+    """Accept one number from 0 to ``2^shift``, or one per channel, not all equal; ``unit``: the shift's name.
+
+    Raises:
+        InputError: names layer, field, value and what is allowed.
+    """
+    end = 1 << shift
+    if not isinstance(decay, np.ndarray):
+        if not is_int(decay, 0, end):
+            refuse(where, f"{name} is {short(decay)}", f"a whole number, 0 to {end} (2^{unit}: no growth)")
+        return
+    check_channels(where, name, decay, channels, 0, end)
+    if (decay == decay[0]).all():
+        refuse(where, f"{name} is {decay[0]} in every channel", "one number for all, or channels that differ")
 
 
 @dataclass(frozen=True)
@@ -16,14 +38,14 @@ class SynapticCurrent:
     """``i[t] = overflow(rescale(i[t-1] * multiplier, shift) + I + bias)``, in the membrane's format, from i = 0.
 
     The membrane takes ``i[t]`` in place of ``I + bias``; a reset leaves it alone. multiplier: ``round(decay * 2^shift)``, 0 to
-    ``2^shift``. shift: 0 to 15. rounding: of the product.
+    ``2^shift``, one for all or per channel (`Decay`). shift: 0 to 15. rounding: of the product.
     """
 
-    multiplier: int
+    multiplier: Decay
     shift: int
     rounding: Rounding
 
-    def check(self, where: str) -> None:
+    def check(self, where: str, channels: int) -> None:
         """Accept numbers in range.
 
         Raises:
@@ -31,17 +53,17 @@ class SynapticCurrent:
         """
         if not is_int(self.shift, 0, MAX_LEAK_SHIFT):
             refuse(where, f"current.shift is {short(self.shift)}", f"a whole number, 0 to {MAX_LEAK_SHIFT}")
-        if not is_int(self.multiplier, 0, 1 << self.shift):
-            wrong, end = f"current.multiplier is {short(self.multiplier)}", 1 << self.shift
-            refuse(where, wrong, f"a whole number, 0 to {end} (2^shift: no growth)")
+        check_decay(where, "current.multiplier", self.multiplier, channels, self.shift, "shift")
         if not isinstance(self.rounding, Rounding):
             refuse(where, f"current.rounding is {short(self.rounding)}", ", ".join(k.value for k in Rounding))
 
     def record(self) -> dict[str, Any]:
-        """Return the fields as plain values, for a file's manifest."""
-        return {"multiplier": self.multiplier, "shift": self.shift, "rounding": self.rounding.value}
+        """Return the fields as plain values, for a file's manifest; a multiplier per channel is an array of the file."""
+        whole = {} if isinstance(self.multiplier, np.ndarray) else {"multiplier": self.multiplier}
+        return {**whole, "shift": self.shift, "rounding": self.rounding.value}
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> SynapticCurrent:
-        """Return the current of a manifest's record; not yet checked."""
-        return cls(record["multiplier"], record["shift"], Rounding(record["rounding"]))
+    def from_record(cls, record: Mapping[str, Any], multipliers: Decay | None = None) -> SynapticCurrent:
+        """Return the current of a manifest's record, and of its multipliers per channel where it has some; not yet checked."""
+        multiplier = record["multiplier"] if multipliers is None else multipliers
+        return cls(multiplier, record["shift"], Rounding(record["rounding"]))

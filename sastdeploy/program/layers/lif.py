@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sastdeploy.errors import short
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
-from sastdeploy.program.layers.current import SynapticCurrent
+from sastdeploy.program.layers.current import Decay, SynapticCurrent, check_decay
 from sastdeploy.program.layers.weights import Stored, array_shapes, stored_arrays
 from sastdeploy.program.limits import (
     MAX_LEAK_SHIFT,
@@ -31,6 +31,8 @@ SPIKE_TESTS = (">=", ">")
 RESETS = ("subtract", "zero", "none")
 PER_CHANNEL = ("multiplier", "shift", "bias", "threshold")
 """Fields of a LIF layer with one int32 per output channel; a readout has the first three."""
+DECAYS = ("leak_multiplier", "current_multiplier")
+"""Fields that a LIF layer has in the same form where its channels decay differently."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Lif:
     Args:
         multiplier, shift: int32 [C]; ``0 < multiplier < 2^15``, ``0 <= shift <= 46``.
         bias, threshold: int32 [C], in membrane LSBs, inside the membrane's range; threshold at least 1.
-        leak_multiplier: A = round(alpha * 2^k), ``0 <= A <= 2^k``. leak_shift: k, 0 to 15.
+        leak_multiplier: A = round(alpha * 2^k), ``0 <= A <= 2^k``, one for all or per channel (`Decay`). leak_shift: k, 0 to 15.
         current: the synaptic current; None where sums reach the membrane at once.
     """
 
@@ -60,7 +62,7 @@ class Lif:
     shift: NDArray[np.int32]
     bias: NDArray[np.int32]
     threshold: NDArray[np.int32]
-    leak_multiplier: int
+    leak_multiplier: Decay
     leak_shift: int
     leak_rounding: Rounding
     membrane: QFormat
@@ -85,9 +87,7 @@ class Lif:
         check_channels(where, "threshold", self.threshold, channels, 1, high)
         if not is_int(self.leak_shift, 0, MAX_LEAK_SHIFT):
             refuse(where, f"leak_shift is {short(self.leak_shift)}", f"a whole number, 0 to {MAX_LEAK_SHIFT}")
-        if not is_int(self.leak_multiplier, 0, 1 << self.leak_shift):
-            wrong, end = f"leak_multiplier is {short(self.leak_multiplier)}", 1 << self.leak_shift
-            refuse(where, wrong, f"a whole number, 0 to {end} (2^leak_shift: no growth)")
+        check_decay(where, "leak_multiplier", self.leak_multiplier, channels, self.leak_shift, "leak_shift")
         for name, kind in (("leak_rounding", Rounding), ("overflow", Overflow)):
             if not isinstance(getattr(self, name), kind):
                 refuse(where, f"{name} is {short(getattr(self, name))}", ", ".join(k.value for k in kind))
@@ -101,7 +101,7 @@ class Lif:
                 refuse(
                     where, f"current is a {type(self.current).__name__}", "None or a SynapticCurrent record"
                 )
-            self.current.check(where)
+            self.current.check(where, channels)
         prove_int32(where, "the weighted sum", sums)
         prove_int32(where, "the membrane update", self.worst_updates(sums))
 
@@ -120,11 +120,19 @@ class Lif:
         at_end = bool((self.threshold == self.membrane.q_max).all())
         return at_end and self.spike_test == ">" and self.reset == "none"
 
+    def decays(self) -> dict[str, NDArray[np.int32]]:
+        """Return the decays that differ between channels, int32 ``[C]``, by their name in files (`DECAYS`)."""
+        decays = (self.leak_multiplier, None if self.current is None else self.current.multiplier)
+        return {name: decay for name, decay in zip(DECAYS, decays) if isinstance(decay, np.ndarray)}
+
     def record(self) -> dict[str, Any]:
         """Return every field that is no array as plain values, for a file's manifest."""
-        current = {} if self.current is None else {"current": self.current.record()}
+        leak, current = (
+            self.leak_multiplier,
+            {} if self.current is None else {"current": self.current.record()},
+        )
         return {
-            "leak_multiplier": self.leak_multiplier,
+            **({} if isinstance(leak, np.ndarray) else {"leak_multiplier": leak}),
             "leak_shift": self.leak_shift,
             "leak_rounding": self.leak_rounding.value,
             "membrane": str(self.membrane),
@@ -140,7 +148,9 @@ class Lif:
         """Return the neurons of a manifest's record and of the arrays by field; not yet checked."""
         return cls(
             **{field: arrays[field] for field in PER_CHANNEL},
-            leak_multiplier=record["leak_multiplier"],
+            leak_multiplier=record["leak_multiplier"]
+            if "leak_multiplier" in record
+            else arrays["leak_multiplier"],
             leak_shift=record["leak_shift"],
             leak_rounding=Rounding(record["leak_rounding"]),
             membrane=QFormat.parse(record["membrane"]),
@@ -148,7 +158,9 @@ class Lif:
             spike_test=record["spike_test"],
             reset=record["reset"],
             reset_delay=record["reset_delay"],
-            current=SynapticCurrent.from_record(record["current"]) if "current" in record else None,
+            current=SynapticCurrent.from_record(record["current"], arrays.get("current_multiplier"))
+            if "current" in record
+            else None,
         )
 
 
@@ -161,6 +173,8 @@ class LifLayer:
 
     @property
     def since_format(self) -> int:
+        if self.lif.decays():
+            return 4
         return 1 if self.lif.current is None else 3
 
     @property
@@ -197,11 +211,14 @@ class LifLayer:
         self.lif.check(where, len(self.weight), self.worst_sums(largest))
 
     def arrays(self) -> Stored:
-        return stored_arrays(self.weight, self.weight_bits, PER_CHANNEL, self.lif)
+        stored = stored_arrays(self.weight, self.weight_bits, PER_CHANNEL, self.lif)
+        return {**stored, **{name: (decay, 32) for name, decay in self.lif.decays().items()}}
 
     @classmethod
     def array_shapes(cls, record: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], int]]:
-        return array_shapes(record, PER_CHANNEL)
+        lif = record["lif"]
+        absent = ("leak_multiplier" not in lif, "current" in lif and "multiplier" not in lif["current"])
+        return array_shapes(record, (*PER_CHANNEL, *(name for name, own in zip(DECAYS, absent) if own)))
 
 
 def drive(lif: Lif, acc: Array, i: Array) -> tuple[Array, int, int]:
@@ -216,7 +233,7 @@ def drive(lif: Lif, acc: Array, i: Array) -> tuple[Array, int, int]:
     driven = rounded_shift(acc * multiplier, shift) + bias
     if lif.current is None:
         return driven, 0, 0
-    kept = rescale(i * int(lif.current.multiplier), lif.current.shift, lif.current.rounding)
+    kept = rescale(i * _factor(lif.current.multiplier), lif.current.shift, lif.current.rounding)
     return overflowed(kept + driven, lif.membrane, lif.overflow)
 
 
@@ -227,7 +244,7 @@ def lif_step(lif: Lif, driven: Array, u: Array, s: Array) -> tuple[Array, Array,
         driven: what `drive` returns, ``[C, H, W]``. u, s: membrane and spikes of the step before, same shape.
     """
     threshold = _by_channel(lif.threshold)
-    leak = rescale(u * int(lif.leak_multiplier), lif.leak_shift, lif.leak_rounding)
+    leak = rescale(u * _factor(lif.leak_multiplier), lif.leak_shift, lif.leak_rounding)
     if lif.reset_delay == 1:
         if lif.reset == "subtract":
             v = leak + driven - threshold * s
@@ -245,6 +262,10 @@ def lif_step(lif: Lif, driven: Array, u: Array, s: Array) -> tuple[Array, Array,
     elif lif.reset == "zero":
         w = np.where(s == 1, 0, w)
     return w, s, low, high
+
+
+def _factor(decay: Decay) -> Array | int:
+    return _by_channel(decay) if isinstance(decay, np.ndarray) else int(decay)
 
 
 def _by_channel(values: NDArray[np.int32]) -> Array:

@@ -131,6 +131,23 @@ def leaked(before: Lanes, multiplier: int, shift: int, half: int, negative_half:
 
 
 @kernel()
+def leaked_each(
+    before: Lanes, multipliers: Lanes, shift: int, half: int, negative_half: int, long: bool
+) -> Lanes:
+    """Like `leaked`, with a multiplier for every lane."""
+    if long:
+        product = wide(before) * wide(multipliers)
+        negative = below(product, spread(product, np.int64(0)))
+        product = product + spread(product, np.int64(half))
+        product = product + (negative & spread(product, np.int64(negative_half)))
+        return narrow(product >> spread(product, np.int64(shift)))
+    short = before * multipliers
+    negative_short = below(short, spread(short, np.int32(0)))
+    short = short + spread(short, np.int32(half)) + (negative_short & spread(short, np.int32(negative_half)))
+    return short >> spread(short, np.int32(shift))
+
+
+@kernel()
 def limited(v: Lanes, q_min: Lanes, q_max: Lanes, wrap: bool) -> Lanes:
     """Return ``v`` brought into the membrane's range, by wrapping or by saturation."""
     if wrap:
@@ -167,27 +184,47 @@ def lif_step(
             gain, own = o & step.gain_mask, o & step.threshold_mask
             before = load(membrane, place, eighths)
             test = load(tests, own, eighths)
-            leak = leaked(
-                before,
-                step.leak_multiplier,
-                step.leak_shift,
-                step.leak_half,
-                step.leak_negative,
-                step.wide_leak,
-            )
+            if len(step.own_decays) > 0:
+                leak = leaked_each(
+                    before,
+                    load(step.leaks, o, eighths),
+                    step.leak_shift,
+                    step.leak_half,
+                    step.leak_negative,
+                    step.wide_leak,
+                )
+            else:
+                leak = leaked(
+                    before,
+                    step.leak_multiplier,
+                    step.leak_shift,
+                    step.leak_half,
+                    step.leak_negative,
+                    step.wide_leak,
+                )
             multiplier = load(multipliers, gain, eighths)
             gained = sized(load(acc, sums + o, eighths), multiplier) * multiplier
             current = sized((gained + load(halves, gain, eighths)) >> load(shifts, gain, eighths), before)
             v = current + load(biases, o, eighths)
             if len(step.synaptic) > 0:
-                v = v + leaked(
-                    load(currents, place, eighths),
-                    step.current_multiplier,
-                    step.current_shift,
-                    step.current_half,
-                    step.current_negative,
-                    step.wide_current,
-                )
+                if len(step.own_decays) > 0:
+                    v = v + leaked_each(
+                        load(currents, place, eighths),
+                        load(step.current_leaks, o, eighths),
+                        step.current_shift,
+                        step.current_half,
+                        step.current_negative,
+                        step.wide_current,
+                    )
+                else:
+                    v = v + leaked(
+                        load(currents, place, eighths),
+                        step.current_multiplier,
+                        step.current_shift,
+                        step.current_half,
+                        step.current_negative,
+                        step.wide_current,
+                    )
                 i_min, i_max = spread(v, np.int32(step.q_min)), spread(v, np.int32(step.q_max))
                 beneath, above = bits(below(v, i_min)), bits(below(i_max, v))
                 if beneath | above != 0:

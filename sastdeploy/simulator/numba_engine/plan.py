@@ -13,6 +13,7 @@ from sastdeploy._kernels.vectors import aligned_zeros, paired_order
 from sastdeploy._kernels.vectors import shape as shape_of
 from sastdeploy.errors import SimulationError
 from sastdeploy.program.fixedpoint import Overflow, Rounding
+from sastdeploy.program.layers.current import Decay
 from sastdeploy.program.records import ConvLif, DenseLif, Lif, Program, RecurrentLif, SumPool
 from sastdeploy.simulator.numba_engine.tables import Scratch, Step, Wiring
 
@@ -331,9 +332,11 @@ def _step(lif: Lif, worst: int) -> Step:
     delayed = lif.reset_delay == 1
     # A membrane is stored after its reset, so it can lie a threshold below the format's lower end.
     farthest = -lif.membrane.q_min + int(np.abs(threshold).max(initial=0))
-    leak = _decay(int(lif.leak_multiplier), lif.leak_shift, lif.leak_rounding, farthest)
+    leak = _decay(_largest(lif.leak_multiplier), lif.leak_shift, lif.leak_rounding, farthest)
     own, none_kept = lif.current, (0, 0, 0, 0, False)
-    kept = _decay(own.multiplier, own.shift, own.rounding, -lif.membrane.q_min) if own else none_kept
+    kept = (
+        _decay(_largest(own.multiplier), own.shift, own.rounding, -lif.membrane.q_min) if own else none_kept
+    )
 
     halves = np.left_shift(1, shift) >> 1
     fits = (
@@ -350,6 +353,10 @@ def _step(lif: Lif, worst: int) -> Step:
         array[: len(values)] = values
         return array
 
+    def each(decay: Decay) -> NDArray[np.int32]:
+        return filled(np.broadcast_to(np.asarray(decay, np.int32), len(threshold)), np.int32)
+
+    decays = lif.decays()
     return Step(
         eighths=shape_of(1, lanes)[1],
         multiplier=filled(lif.multiplier, gain),
@@ -379,7 +386,14 @@ def _step(lif: Lif, worst: int) -> Step:
         current_half=kept[2],
         current_negative=kept[3],
         wide_current=kept[4],
+        own_decays=(0,) if decays else (),
+        leaks=each(lif.leak_multiplier) if decays else aligned_zeros(1, np.int32),
+        current_leaks=each(own.multiplier) if decays and own else aligned_zeros(1, np.int32),
     )
+
+
+def _largest(decay: Decay) -> int:
+    return int(np.max(decay))
 
 
 def _decay(multiplier: int, shift: int, rounding: Rounding, farthest: int) -> tuple[int, int, int, int, bool]:

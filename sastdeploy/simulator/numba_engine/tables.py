@@ -77,6 +77,8 @@ class Step(NamedTuple):
         q_min, q_max: the membrane's range. wrap: wrap instead of saturate.
         synaptic: one zero where a synaptic current stands before the membrane, else none: known when kernels are compiled.
         current_multiplier to wide_current: its decay, as those of the leak.
+        own_decays: one zero where channels decay differently, else none: known when kernels are compiled. leaks, current_leaks: A
+            of the leak and of the current per channel there, in place of the multipliers.
     """
 
     eighths: tuple[int, ...]
@@ -106,6 +108,9 @@ class Step(NamedTuple):
     current_half: int
     current_negative: int
     wide_current: bool
+    own_decays: tuple[int, ...]
+    leaks: NDArray[np.int32]
+    current_leaks: NDArray[np.int32]
 
 
 class Scratch(NamedTuple):

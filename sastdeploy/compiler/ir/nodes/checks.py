@@ -12,7 +12,7 @@ from sastdeploy.program.records import ProgramLayer
 from sastdeploy.program.records import Readout as ProgramReadout
 from sastdeploy.windows import Shape
 
-__all__ = ["Assembled", "Floats", "Shape", "check_codes", "known", "require"]
+__all__ = ["Assembled", "Floats", "Shape", "check_codes", "known", "require", "require_factors"]
 
 Floats = NDArray[np.float64]
 Assembled = tuple[ProgramLayer | ProgramReadout, ...]
@@ -54,6 +54,23 @@ def known(node: Any, value: Value | None) -> Value:
     if value is None:
         raise CompileError(f"{node.name}: an integer is missing; a pass was left out.")
     return value
+
+
+def require_factors(node: Any, name: str, values: Any, channels: int, wanted: str) -> None:
+    """Accept a number in ``wanted``, ``(0, 1]`` or ``[0, 1]``, or float64 ``[channels]`` of such, not all equal; None passes."""
+    if values is None:
+        return
+    if isinstance(values, np.ndarray):
+        require(
+            values.dtype == np.float64 and values.shape == (channels,),
+            node,
+            f"{name} is {values.dtype} {list(values.shape)}, not float64 [{channels}]",
+        )
+        require(bool((values != values[0]).any()), node, f"{name} is {values[0]} in every channel")
+    each = values if isinstance(values, np.ndarray) else np.array([values + 0.0])
+    above = each >= 0 if wanted == "[0, 1]" else each > 0
+    outside = ~(above & (each <= 1))
+    require(not outside.any(), node, f"{name} {each[int(np.argmax(outside))]} outside {wanted}")
 
 
 def unfolded(node: Any) -> CompileError:

@@ -9,9 +9,17 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sastdeploy.compiler.ir.nodes.checks import Assembled, Floats, Shape, check_codes, require
+from sastdeploy.compiler.ir.nodes.checks import (
+    Assembled,
+    Floats,
+    Shape,
+    check_codes,
+    require,
+    require_factors,
+)  # fmt: skip
 from sastdeploy.program.layers import RESETS, SPIKE_TESTS
 from sastdeploy.program.layers import Lif as ProgramLif
+from sastdeploy.program.layers.current import Decay
 from sastdeploy.program.limits import MAX_LEAK_SHIFT
 
 Feedback = Callable[[Floats], Floats | float]
@@ -30,7 +38,7 @@ class Lif:
     current, ``i_t = current_alpha i_{t-1} + I_t`` stands where ``I_t`` does; a reset leaves it alone.
 
     Args:
-        alpha: leak factor in (0, 1]; 1 never leaks. threshold: theta > 0, per channel.
+        alpha: leak factor in (0, 1]; 1 never leaks. Decays are one number, or an array ``[C]`` where channels differ. threshold: theta > 0, per channel.
         spike_test: ``>=`` or ``>``. reset: ``subtract``, ``zero`` or ``none``. reset_delay: 1, or 0 for at once.
         leak_multiplier, leak_shift: ``A / 2^k ~ alpha``. threshold_q: in units of 2^-n.
         current_alpha: decay of the synaptic current, in [0, 1]; None where there is none. current_multiplier: ``A / 2^k ~`` it.
@@ -42,16 +50,16 @@ class Lif:
     takes: ClassVar[tuple[str, ...]] = ("currents", "recurrent currents")
     gives: ClassVar[str] = "spikes"
     name: str
-    alpha: float
+    alpha: float | Floats
     threshold: Floats
     spike_test: str = ">="
     reset: str = "subtract"
     reset_delay: int = 1
-    leak_multiplier: int | None = None
+    leak_multiplier: Decay | None = None
     leak_shift: int | None = None
     threshold_q: NDArray[np.int32] | None = None
-    current_alpha: float | None = None
-    current_multiplier: int | None = None
+    current_alpha: float | Floats | None = None
+    current_multiplier: Decay | None = None
     threshold_step: int = 0
 
     @property
@@ -59,11 +67,16 @@ class Lif:
         """The spike test at the threshold itself."""
         return self.spike_test if self.threshold_step == 0 else {">=": ">", ">": ">="}[self.spike_test]
 
+    @property
+    def own_decays(self) -> bool:
+        """Whether channels decay differently."""
+        return isinstance(self.alpha, np.ndarray) or isinstance(self.current_alpha, np.ndarray)
+
     def output_shape(self, before: Shape) -> Shape:
         return before
 
     def check(self, after: Shape) -> None:
-        require(0 < self.alpha <= 1, self, f"alpha {self.alpha} outside (0, 1]")
+        require_factors(self, "alpha", self.alpha, after[0], "(0, 1]")
         require(
             self.threshold.shape == (after[0],),
             self,
@@ -81,12 +94,12 @@ class Lif:
         a, k = self.leak_multiplier, self.leak_shift
         require((a is None) == (k is None), self, "leak_multiplier and leak_shift go together")
         if a is not None and k is not None:
-            fits = 0 <= k <= MAX_LEAK_SHIFT and 0 <= a <= 1 << k
+            fits = 0 <= k <= MAX_LEAK_SHIFT and _are_factors(a, k, after[0])
             require(fits, self, f"leak {a} / 2^{k} is no factor from 0 to 1")
         decay, kept = self.current_alpha, self.current_multiplier
-        require(decay is None or 0 <= decay <= 1, self, f"current_alpha {decay} outside [0, 1]")
+        require_factors(self, "current_alpha", decay, after[0], "[0, 1]")
         if kept is not None:
-            fits = decay is not None and k is not None and 0 <= kept <= 1 << k
+            fits = decay is not None and k is not None and _are_factors(kept, k, after[0])
             require(fits, self, f"current {kept} / 2^{k} is no factor from 0 to 1 of a synaptic current")
 
     def meaning(self, x: NDArray[Any], feedback: Feedback = no_feedback) -> tuple[Floats, Floats]:
@@ -102,6 +115,14 @@ class Lif:
     def assembled(self, lif: ProgramLif | None) -> Assembled:
         # The program holds neurons in the layer before them.
         return ()
+
+
+def _are_factors(codes: Decay, k: int, channels: int) -> bool:
+    """Return whether codes lie from 0 to 2^k: one for all, or int32 one per channel."""
+    if not isinstance(codes, np.ndarray):
+        return 0 <= codes <= 1 << k
+    fits = codes.dtype == np.int32 and codes.shape == (channels,)
+    return fits and bool(((codes >= 0) & (codes <= 1 << k)).all())
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,15 +171,16 @@ def run_lif(
 ) -> tuple[Floats, Floats]:
     """Return spikes and membranes of LIF neurons driven by ``current [N, T, C, H, W]`` and their own spikes, from rest."""
     theta = node.threshold.reshape(-1, 1, 1)
+    alpha, kept = (_by_channel(decay) for decay in (node.alpha, node.current_alpha))
     u = np.zeros_like(current[:, 0])
     s, i = np.zeros_like(u), np.zeros_like(u)
     spikes, membranes = np.empty_like(current), np.empty_like(current)
     for t in range(current.shape[1]):
-        leak = node.alpha * u
+        leak = alpha * u
         if node.reset_delay == 1 and node.reset == "zero":
             leak = np.where(s > 0, 0.0, leak)
         driven = current[:, t] + feedback(s)
-        i = driven if node.current_alpha is None else node.current_alpha * i + driven
+        i = driven if kept is None else kept * i + driven
         u = leak + i
         if node.reset_delay == 1 and node.reset == "subtract":
             u = u - theta * s
@@ -171,3 +193,7 @@ def run_lif(
             u = np.where(s > 0, 0.0, u)
         spikes[:, t], membranes[:, t] = s, u
     return spikes, membranes
+
+
+def _by_channel(decay: Any) -> Any:
+    return decay.reshape(-1, 1, 1) if isinstance(decay, np.ndarray) else decay
