@@ -61,7 +61,7 @@ def difference(program, frames):
 def without_currents(drawn):
     """Return the program without synaptic currents, which the core has not."""
     layers = (
-        layer if layer.lif is None else replace(layer, lif=replace(layer.lif, current=None)) for layer in drawn.layers
+        layer if layer.lif is None else replace(layer, lif=replace(layer.lif, current=None, leak_multiplier=int(np.max(layer.lif.leak_multiplier)))) for layer in drawn.layers
     )  # fmt: skip
     drawn = replace(drawn, layers=tuple(layers))
     check_program(drawn)

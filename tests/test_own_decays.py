@@ -168,8 +168,8 @@ def test_hardware_with_one_decay_a_layer_is_refused():
     for neuron in ("network", "profile"):
         with pytest.raises(CompileError) as error:
             compile(network(), "loihi_int8", neuron=neuron)
-        assert error.value.reasons == (
-            f"a.lif: decays that differ between its channels; loihi_int8 states one a layer (leak.per_channel). {more}",
+        assert error.value.reasons[0].startswith(
+            f"a.lif: decays that differ between its channels; loihi_int8 states one a layer (leak.per_channel). {more}"
         )
     assert compile(network(), "cortex_m").program.layers[0].lif.leak_multiplier.tolist() == [
         16384,
