@@ -25,7 +25,9 @@ from sastdeploy import (
     bin_events,
     compile,
     evaluate,
+    find_preprocessing,
     fit,
+    fit_all,
     load_architecture,
     load_checkpoint,
     load_profile,
@@ -306,6 +308,46 @@ def test_fit_is_the_training_loop_with_the_scale_found(tmp_path):
     assert checkpoint_hash(load_checkpoint(tmp_path / "b.pt")) == checkpoint_hash(expected)
     with pytest.raises(InputError, match=r"b\.pt: exists"):
         fit(training, validation, DENSE, settings, out=tmp_path / "b.pt")
+
+
+def test_fit_all_gives_each_seed_the_network_that_fit_gives(tmp_path):
+    from sastdeploy.networks.checkpoint import checkpoint_hash
+
+    training, validation = arrays(40, 0), arrays(20, 1)
+    preprocessing = find_preprocessing(training)
+    settings = [TrainingSettings(epochs=1, seed=seed) for seed in (0, 3)]
+    runs = [
+        TrainingRun(training, validation, DENSE, preprocessing, own, str(tmp_path / f"s{own.seed}.pt"))
+        for own in settings
+    ]
+    epochs = []
+    checkpoints = fit_all(runs, report=lambda which, record: epochs.append((which, record["epoch"])))
+    assert epochs == [(0, 0), (1, 0)]
+    hashes = [checkpoint_hash(checkpoint) for checkpoint in checkpoints]
+    assert hashes == [checkpoint_hash(fit(training, validation, DENSE, own)) for own in settings]
+    assert hashes == [checkpoint_hash(load_checkpoint(run.out)) for run in runs]
+    with pytest.raises(InputError, match=r"s0\.pt: exists"):
+        fit_all(runs)
+    again = fit_all(runs, resume=True, skip_finished=True, report=lambda which, record: epochs.append(which))
+    assert [checkpoint_hash(checkpoint) for checkpoint in again] == hashes and len(epochs) == 2
+    with pytest.raises(InputError, match="two runs write the same checkpoint"):
+        fit_all([runs[0], runs[0]], force=True)
+
+
+def test_the_frames_scale_is_found_or_given():
+    training = arrays(40, 0)
+    own = find_preprocessing(training)
+    counts = training.frames.dense()
+    assert np.mean(counts[counts > 0] <= own.c_clip) >= 0.99 > np.mean(counts[counts > 0] < own.c_clip)
+    assert own.divisor == own.c_clip
+    given = find_preprocessing(training, clip=2, divisor=30.0, normalisation="sample_max")
+    assert (given.c_clip, given.divisor, given.normalisation) == (2, 30.0, "sample_max")
+    assert find_preprocessing(training, clip=2).divisor == 2.0
+    with pytest.raises(InputError, match="divisor 1: below c_clip 2"):
+        find_preprocessing(training, clip=2, divisor=1.0)
+    silent = LabelledFrames.from_dense(np.zeros((3, 2, 1, 2, 2), np.uint8), [0, 1, 1], ["a", "b"])
+    with pytest.raises(InputError, match="frames: hold no event, so no clip can be found"):
+        find_preprocessing(silent)
 
 
 def test_fit_refuses_a_network_for_another_input():
