@@ -225,6 +225,43 @@ def test_a_quote_of_what_there_is_not_is_refused():
             quoted.quotes([{"text": "{turns}", **change}], RESULTS)
 
 
+def test_a_number_is_given_where_it_stands_and_in_its_section_only():
+    entry = {"quotes": [], "given": ["65.7 of 12", "at 1/15"], "section": "Here"}
+    page = "# 1\n\n## Here\n\n1. 65.7 of 12 at 1/15, INT8, `a 9`, [x](b9.md)\n\n## 2. There\n\n99\n"
+    assert quoted.faults(page, entry, RESULTS) == []
+    for old, new, number in (("of 12", "of 13", "13"), ("1/15", "1/16", "16"), ("INT8", "8 bits", "8")):
+        assert f"no record gives {number}" in quoted.faults(page.replace(old, new), entry, RESULTS)
+    assert quoted.faults(page.replace("at 1/15", ""), entry, RESULTS) == [
+        "given, but not in the page: at 1/15"
+    ]
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("(76 of `table1`", "(12 of `table1`"),
+    ("2 of the 58 points", "40 of the 58 points"),
+    ("It makes 2 % fewer", "It makes 20 % fewer"),
+    ("at most 3,992 kSynOps", "at most 9,999 kSynOps"),
+    ("all 21 networks", "all 99 networks"),
+    ("it is 0.1 points", "it is 0.4 points"),
+    ("at most 114 more", "at most 900 more"),
+    ("nearly 40 points", "nearly 4 points"),
+    ("about 20,000 gradients", "about 80,000 gradients"),
+])  # fmt: skip
+def test_a_claim_of_the_results_page_cannot_change_unnoticed(committed, old, new):
+    page = (PAPER / "RESULTS.md").read_text("utf-8")
+    entry = load_strict_yaml(PAPER / "quoted.yaml")["benchmarks/paper/RESULTS.md"]
+    assert page.count(old) == 1
+    assert quoted.faults(page.replace(old, new), entry, committed)
+
+
+def test_the_readmes_seeds_cannot_change_unnoticed(committed):
+    page = (PAPER.parents[1] / "README.md").read_text("utf-8")
+    entry = load_strict_yaml(PAPER / "quoted.yaml")["README.md"]
+    assert "; 3 of 5 seeds" in page and quoted.faults(
+        page.replace("; 3 of 5 seeds", "; 5 of 5 seeds"), entry, committed
+    )
+
+
 def test_the_committed_pages_quote_the_committed_results(committed):
     for name, entry in load_strict_yaml(PAPER / "quoted.yaml").items():
         page = (HOME / name).read_text("utf-8")

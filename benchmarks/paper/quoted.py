@@ -34,6 +34,10 @@ NONE = "-"
 NUMBER = r"[+-]?\d+(?:,\d{3})*(?:\.\d+)?"
 VALUE = rf"(?:{NUMBER}(?:(?:; {NUMBER})+| ± {NUMBER})?(?: \({NUMBER} to {NUMBER}\))?|-)"
 """A figure as it is printed."""
+NO_FIGURE = re.compile(r"`[^`\n]*`|\]\([^)\n]*\)|(?m:^(?:#+ |\s*)\d+\. )")
+"""Names in code, targets of links, numbers of headings and of list items."""
+FIGURE = r"(?<![A-Za-z\d.,])\d+(?:[.,]\d+)*"
+"""A number, but none in a word such as INT8."""
 PLACE = re.compile(r"\{(?:(\d):)?([^{}|]+)(?: \| ([^{}]+?))?\}")
 
 
@@ -126,16 +130,21 @@ def _shown(node: dict[str, Any], name: str, form: str, at: str) -> str:
 
 
 def faults(page: str, entry: dict[str, Any], results: dict[str, Any]) -> list[str]:
-    """Return what is wrong with a page: fragments that it lacks, and decimal numbers that no fragment and no ``given`` covers."""
+    """Return what is wrong with a page: fragments that it lacks, and numbers that no fragment covers."""
     rest, wrong = page, []
+    if "section" in entry:
+        rest = rest.partition(f"\n## {entry['section']}\n")[2].partition("\n## ")[0]
     for quote in sorted(quotes(entry["quotes"], results), key=lambda quote: -len(quote.text)):
-        if quote.text not in page:
+        if quote.text not in rest:
             wrong.append(f"not in the page: {quote.text}")
-        rest = rest.replace(quote.text, " ")
+        rest = rest.replace(quote.text, "\n")
     if "given" not in entry:
         return wrong
-    given = {str(number) for number in entry["given"]}
-    return wrong + [f"no record gives {n}" for n in re.findall(r"\d+\.\d+", rest) if n not in given]
+    for text in sorted(entry["given"], key=lambda text: -len(text)):
+        if text not in rest:
+            wrong.append(f"given, but not in the page: {text}")
+        rest = rest.replace(text, "\n", 1)
+    return wrong + [f"no record gives {number}" for number in re.findall(FIGURE, NO_FIGURE.sub(" ", rest))]
 
 
 def updated(page: str, entry: dict[str, Any], results: dict[str, Any]) -> str:

@@ -70,7 +70,7 @@ def full_length() -> str:
         + f"""
 Median and range. {first.epochs} epochs of 54,001 recordings of simulated N-MNIST, evaluation on 6,000 after each one included, one thread. Several ran at once and shared
 the two cores with other work, so processor time is what to compare. `sastdeploy sweep run benchmarks/paper/table1-full.yaml`, commits {", ".join(sorted(commits))};
-accuracies are in [RESULTS.md](RESULTS.md).
+accuracies are in [RESULTS.md](../paper/RESULTS.md).
 """
     )
 
