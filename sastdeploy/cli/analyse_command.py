@@ -44,7 +44,7 @@ from sastdeploy.cli.options import DATA, DATASET, FORCE, JSON, LIMIT, SKIP_BAD
 @JSON
 def command(checkpoint: str, dataset: str | None, split: str, limit: int | None, with_bounds: bool, seed: int,
             figures: str | None, force: bool, data: str | None, skip_bad: bool, as_json: bool) -> None:  # fmt: skip
-    """What CHECKPOINT's neurons do: margins around the threshold, contraction, activity, bounds."""
+    """Measure what CHECKPOINT's neurons do: margins around the threshold, contraction, activity, bounds."""
     import json
     from pathlib import Path
     from typing import Any

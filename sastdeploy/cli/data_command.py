@@ -196,7 +196,7 @@ def make(name: str, data: str | None, seed: int, train: int | None, test: int | 
 def check(name: str, data: str | None, as_json: bool) -> None:
     """Read every recording of data set NAME, or of a folder of your own; list the bad files, and what is missing.
 
-    What is missing of a published set is told against that set, of a folder against its classes.
+    A published set is compared with what was published, a folder of your own with the classes that it has.
     """
     from sastdeploy import InputError
     from sastdeploy.cli.options import dataset_facts

@@ -23,9 +23,9 @@ from sastdeploy.cli.options import DATA, DATASET, JSON, LIMIT, SKIP_BAD
 @JSON
 def command(checkpoint: str, dataset: str | None, split: str, limit: int | None, data: str | None, skip_bad: bool,
             as_json: bool) -> None:  # fmt: skip
-    """Accuracy of CHECKPOINT with surrogate and with hard spikes, and the gap, with 95 % intervals.
+    """Measure the accuracy of CHECKPOINT with surrogate and with hard spikes, and the gap, with 95 % intervals.
 
-    Of an imported network: its accuracy in float64, with its own spikes.
+    An imported network has one accuracy: in float64, with its own spikes.
     """
     import json
     from dataclasses import asdict

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--dataset",
     default=None,
-    help="Recordings of this data set, or of a folder of your own, to check with.  [default: three made ones]",
+    help="Recordings of this data set, or of a folder of your own, to check with.  [default: three random recordings]",
 )
 @click.option(
     "--limit", type=click.IntRange(1), default=None, help="This many test recordings.  [default: 3]"

@@ -28,23 +28,23 @@ from sastdeploy.cli.options import FORCE, JSON
     "--reset",
     type=click.Choice(["subtract", "zero", "none"]),
     default=None,
-    help="Reset, where it is not the dialect's.",
+    help="Reset after a spike.  [default: the dialect's]",
 )
 @click.option(
     "--reset-delay",
     type=click.IntRange(0, 1),
     default=None,
-    help="Steps until the reset, where not the dialect's.",
+    help="Steps from a spike to its reset.  [default: the dialect's]",
 )
 @click.option(
     "--spikes-per-step",
     type=click.Choice(["one", "many"]),
     default=None,
-    help="Most spikes of a neuron in a step, where not the dialect's.",
+    help="Most spikes of a neuron in a step.  [default: the dialect's]",
 )
 @click.option(
     "--gain", type=click.Choice(["file", "one", "leak"]), default=None,
-    help="Factor of a leaky neuron's input, r dt/tau, 1, or 1 - alpha, where not the dialect's.",
+    help="What a leaky neuron's input is multiplied by: r dt/tau of the file, 1, or 1 - alpha (leak).  [default: the dialect's]",
 )  # fmt: skip
 @click.option(
     "--readout", type=click.Choice(["last", "max"]), default=None,

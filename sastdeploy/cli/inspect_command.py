@@ -30,7 +30,7 @@ from sastdeploy.cli.options import JSON
 )
 @JSON
 def command(checkpoint: str | None, arch: str | None, dataset: str, time_bins: int, as_json: bool) -> None:
-    """Layers, learnable parameters, thresholds, fan-outs and the largest kSynOps of CHECKPOINT (or of --arch)."""
+    """Show layers, learnable parameters, thresholds, fan-outs and the largest kSynOps of CHECKPOINT (or of --arch)."""
     import json
     from dataclasses import asdict
 

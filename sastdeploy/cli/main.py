@@ -20,21 +20,21 @@ COMMANDS = {
     "quickstart": ("quickstart", "From nothing to a first result: simulate, train, compile, compare."),
     "data": ("data", "List, fetch, make, check and show event recordings."),
     "train": ("train", "Train a network on frames: baseline, SAST, ASAM, or random steps."),
-    "evaluate": ("evaluate", "Surrogate and hard accuracy of a checkpoint, and the gap."),
-    "analyse": ("analyse", "Margins, contraction, activity and bounds of a checkpoint."),
+    "evaluate": ("evaluate", "Measure surrogate and hard accuracy of a checkpoint, and the gap."),
+    "analyse": ("analyse", "Measure margins, contraction, activity and bounds of a checkpoint."),
     "import": ("import", "Turn a network of another framework into one that compile takes."),
-    "inspect": ("inspect", "Layers, parameters, fan-outs and largest SynOps of a checkpoint."),
+    "inspect": ("inspect", "Show layers, parameters, fan-outs and largest SynOps of a checkpoint."),
     "compile": ("compile", "Turn a checkpoint into an integer program for a hardware profile."),
     "profiles": ("profiles", "List, show, check and create hardware profiles."),
     "simulate": ("simulate", "Simulate an integer program on recordings, bit by bit."),
-    "export": ("export", "Write an integer program as C99 source, or its integers at every step."),
+    "export": ("export", "Write an integer program as C99, Verilog, test vectors or NIR."),
     "verify": ("verify", "Compare every engine on an integer program, bit by bit."),
     "sweep": ("sweep", "Run a grid of trainings, each once; resume; report."),
     "robustness": (
         "robustness",
-        "Accuracy on corrupted recordings, in floating point and as integer programs.",
+        "Measure accuracy on corrupted recordings, in floats and as integer programs.",
     ),
-    "doctor": ("doctor", "Versions, threads, SIMD, and what is missing."),
+    "doctor": ("doctor", "Show versions, threads, SIMD, and what is missing."),
 }
 
 

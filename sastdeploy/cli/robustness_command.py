@@ -31,7 +31,7 @@ from sastdeploy.cli.options import DATA, DATASET, FORCE, JSON, LIMIT, SKIP_BAD
     help="Kind and level, as in drop:0.3, hot_pixels:5, jitter:2ms, noise:1Hz, flip:0.5; repeat for several."
     "  [default: three or four levels of each]",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the corruptions.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the corruptions.")
 @click.option(
     "--threads",
     type=click.IntRange(1),
@@ -63,7 +63,7 @@ def command(
     skip_bad: bool,
     as_json: bool,
 ) -> None:
-    """Accuracy of CHECKPOINT on corrupted recordings: surrogate spikes, hard spikes, integer programs.
+    """Measure the accuracy of CHECKPOINT on corrupted recordings: surrogate spikes, hard spikes, integer programs.
 
     Events are lost, added, moved in time or mirrored before they are counted; every level sees the same recordings.
     """

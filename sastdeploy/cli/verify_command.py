@@ -36,7 +36,7 @@ from sastdeploy.cli.options import DATA, JSON, SKIP_BAD
     show_default=True,
     help="How many random recordings.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the made recordings.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the recordings that are drawn.")
 @click.option(
     "--verilog-clocks",
     type=click.IntRange(0),
@@ -51,8 +51,9 @@ def command(program: str, dataset: str | None, split: str, limit: int, random: i
             data: str | None, skip_bad: bool, as_json: bool) -> None:  # fmt: skip
     """Compare every engine on PROGRAM: every membrane, spike, score, operation and overflow must be equal.
 
-    Numba in all its choices, ONNX Runtime, the exported C, compiled here, and the exported Verilog under Icarus, against the
-    reference engine; on random recordings, adversarial ones and those of a data set. Exit code 5, and the first difference, where one differs.
+    Numba (one thread, several, with and without traces, narrow and wide arithmetic), ONNX Runtime, the exported C, compiled here,
+    and the exported Verilog under Icarus are compared with the reference engine, on random recordings, adversarial ones and those
+    of a data set. Exit code 5, and the first difference, where one differs.
     """
     import json
 
