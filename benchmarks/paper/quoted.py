@@ -3,14 +3,18 @@
     python benchmarks/paper/quoted.py            fail if a page quotes what results.json does not give
     python benchmarks/paper/quoted.py --write    put today's figures into the pages; then read the sentences around them again
 
-A page has ``given``, numbers that no record gives (the paper's figures, settings; without this key, numbers outside
-the quotes are not looked at), and ``quotes``: fragments as they stand in the page with a figure's name in braces,
-taken from a node of results.json (``at``, keys joined by `` / ``; of several nodes, ``{2:name}`` is of the second).
-``rows`` is short for fragments that begin differently and end alike, one per point of an experiment. A figure is
-``{name}`` for mean ± standard deviation, or ``{name | form}``: ``mean`` without the deviation, ``less`` for the
-paired difference to the reference with its interval, ``well`` for the same to the point with a largest frame value of
-1, ``own`` for the interval of a figure that is a difference itself, ``ratio`` to the reference, ``seeds`` for the
-number of seeds, ``by seed``; a digit after the form sets the decimals. Without a record it is ``-``.
+A page has ``quotes``: fragments as they stand in the page with a figure's name in braces, taken from a node of
+results.json (``at``, keys joined by `` / ``; of several nodes, ``{2:name}`` is of the second). ``rows`` is short for
+fragments that begin differently and end alike, one per point of an experiment. A figure is ``{name}`` for mean ±
+standard deviation, or ``{name | form}``: ``mean`` without the deviation, ``less`` for the paired difference to the
+reference with its interval, ``well`` for the same to the point with a largest frame value of 1, ``own`` for the
+interval of a figure that is a difference itself, ``ratio`` to the reference, ``seeds`` for the number of seeds, ``by
+seed``; a digit after the form sets the decimals. Without a record it is ``-``.
+
+And a page has ``given``: fragments, letter by letter, whose numbers no record gives (the paper's figures, settings,
+what a sentence rounds). Every number elsewhere is a fault; words such as INT8, names in code, targets of links and
+the numbers of headings and lists are none. ``section`` is the heading of the one part that is looked at. Without
+``given``, numbers outside the quotes are not looked at.
 """
 
 from __future__ import annotations
