@@ -105,7 +105,7 @@ def load_network(path: Path | str) -> Checkpoint | ImportedNetwork:
 
     Example::
 
-        compilation = compile(load_network("imported.pt"), "loihi_int8")
+        compilation = compile(load_network("net.pt"), "loihi_int8")
     """
     content = load_tensors(path, limit=MAX_BYTES)
     if content.get("format") != FORMAT:

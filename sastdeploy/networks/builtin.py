@@ -106,7 +106,7 @@ def load_architecture(
 
     Example::
 
-        architecture = load_architecture("network.yaml", data.frames.shape, len(data.classes))
+        architecture = load_architecture("network.yaml", training.frames.shape, len(training.classes))
         checkpoint = fit(training, validation, architecture)
     """
     if not name.endswith((".yaml", ".yml")):

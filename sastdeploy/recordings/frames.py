@@ -336,8 +336,8 @@ class LabelledFrames:
 
         Example::
 
-            counts = np.random.default_rng(0).poisson(0.2, (60, 10, 2, 8, 8))
-            data = LabelledFrames.from_dense(counts, np.arange(60) % 3, ["left", "right", "none"])
+            made = np.random.default_rng(0).poisson(0.2, (60, 10, 2, 8, 8))
+            data = LabelledFrames.from_dense(made, np.arange(60) % 3, ["left", "right", "none"])
         """
         frames = Frames.from_dense(counts)
         numbers = _per_recording("labels", labels, len(frames), "iu")

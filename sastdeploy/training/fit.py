@@ -61,7 +61,7 @@ def fit(
     Example::
 
         training, validation = (load_dataset("nmnist-sim", part) for part in ("train", "validation"))
-        checkpoint = fit(training, validation, settings=TrainingSettings("sast", rho=0.3), out="ckpt.pt")
+        checkpoint = fit(training, validation, settings=TrainingSettings("sast", rho=0.3), out="sast.pt")
     """
     if isinstance(architecture, str):
         architecture = load_architecture(architecture, training.frames.shape, len(training.classes))
