@@ -36,7 +36,13 @@ from sastdeploy.cli.options import DATA, JSON, SKIP_BAD
     show_default=True,
     help="How many random recordings.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the recordings that are drawn.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed of the recordings that are drawn.",
+)
 @click.option(
     "--verilog-clocks",
     type=click.IntRange(0),
