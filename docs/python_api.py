@@ -129,7 +129,7 @@ def _prose(text: str, value: object = None) -> Iterator[str]:
             # A line that is not further indented than the first begins a new entry.
             entries = re.split(r"\n(?! )", textwrap.dedent(rest).strip())
             lines = [re.sub(r"\s*\n\s*", " ", entry) for entry in entries]
-            if first == "Returns:":
+            if first in ("Returns:", "References:"):
                 yield f"{first} {_code(' '.join(lines))}"
                 continue
             if first == "Args:":

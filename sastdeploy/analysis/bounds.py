@@ -143,6 +143,10 @@ def state_bounds(
 
     Args:
         norms: operator norms by layer name, from one step's outputs of the layer with neurons before.
+
+    References:
+        "Sharpness-Aware Surrogate Training for On-Sensor Spiking Neural Networks" (2026), section 4,
+        "State stability", and equation (1).
     """
     architecture, parameters = checkpoint.architecture, checkpoint.parameters
     total = geometric_sum(architecture.neuron.alpha, checkpoint.preprocessing.time_bins)

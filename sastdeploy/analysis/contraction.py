@@ -42,6 +42,10 @@ def contraction(checkpoint: Checkpoint, data: LabelledFrames) -> dict[str, Any]:
 
     Raises:
         InputError: no recordings, or frames that do not fit the network.
+
+    References:
+        "Sharpness-Aware Surrogate Training for On-Sensor Spiking Neural Networks" (2026), section 4
+        (gamma = alpha + M_theta B_1) and section 5.
     """
     neuron = checkpoint.architecture.neuron
     names = lif_layers(checkpoint)

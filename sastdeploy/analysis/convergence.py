@@ -55,7 +55,11 @@ def convergence(checkpoint: Checkpoint, data: LabelledFrames, rng: np.random.Gen
 
 
 def convergence_floor(beta: float, rho: float, rate: float, noise: float) -> float:
-    """Return ``3 beta^2 rho^2 + 2 eta beta sigma^2``, what equation (3) leaves of the squared gradient for K to infinity."""
+    """Return ``3 beta^2 rho^2 + 2 eta beta sigma^2``, what equation (3) leaves of the squared gradient for K to infinity.
+
+    References:
+        "Sharpness-Aware Surrogate Training for On-Sensor Spiking Neural Networks" (2026), equation (3).
+    """
     return 3.0 * (beta * rho) ** 2 + 2.0 * rate * beta * noise
 
 

@@ -44,6 +44,10 @@ def lipschitz_bound(
 
     Args:
         readout: M_out. layers: (B_1, M_A), first to last. theta: the largest threshold. steps: T.
+
+    References:
+        "Sharpness-Aware Surrogate Training for On-Sensor Spiking Neural Networks" (2026), section 4,
+        the bound before "Smoothness".
     """
     total = _log10(readout) - 0.5 * math.log10(steps)
     for slope, norm in layers:

@@ -21,6 +21,10 @@ class Neuron:
         alpha: leak factor per step, 1e-6 to 1 - 1e-6.
         threshold: initial (and fixed) threshold theta, 1e-6 to 1e6.
         slope: k of the arctan surrogate ``1/2 + arctan(k x) / pi``, 1e-3 to 1e9.
+
+    References:
+        "Sharpness-Aware Surrogate Training for On-Sensor Spiking Neural Networks" (2026), equation (1),
+        and its values in section 5.
     """
 
     alpha: float = 0.5

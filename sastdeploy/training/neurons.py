@@ -43,6 +43,9 @@ def run_lif(
         threshold: theta, broadcastable to ``[B, ...]``.
         alpha: leak factor. slope: k of the surrogate. hard: swap sigma for the Heaviside step, and nothing else; a
             gradient, where one is asked for, is then the surrogate's (hard forward, surrogate backward).
+
+    References:
+        "Sharpness-Aware Surrogate Training for On-Sensor Spiking Neural Networks" (2026), equation (1).
     """
     u = torch.zeros_like(current[0])
     s = torch.zeros_like(current[0])

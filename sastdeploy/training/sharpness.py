@@ -47,6 +47,13 @@ def sharpness_aware_gradient(
 
     Returns:
         The first loss, at w.
+
+    References:
+        "Sharpness-Aware Surrogate Training for On-Sensor Spiking Neural Networks" (2026), section 3,
+        equation (2) and the steps (i) to (iv) below it.
+        P. Foret et al., "Sharpness-aware minimization for efficiently improving generalization", ICLR 2021.
+        J. Kwon et al., "ASAM: Adaptive sharpness-aware minimization for scale-invariant learning of deep
+        neural networks", ICML 2021.
     """
     first = plain_gradient(network, loss, group)
     with _moved(network):
