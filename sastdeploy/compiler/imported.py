@@ -87,7 +87,7 @@ def save_network(path: Path | str, network: ImportedNetwork, *, force: bool = Fa
 
     Example::
 
-        save_network("net.pt", from_nir("trained.nir", dialect="snntorch"))
+        save_network("imported.pt", from_nir("trained.nir", dialect="snntorch"))
     """
     manifest, tensors = _manifest(network)
     content = {"format": FORMAT, "format_version": FORMAT_VERSION, "manifest": manifest}
@@ -105,7 +105,7 @@ def load_network(path: Path | str) -> Checkpoint | ImportedNetwork:
 
     Example::
 
-        compilation = compile(load_network("net.pt"), "loihi_int8")
+        compilation = compile(load_network("net.pt"), "loihi_int8", neuron="profile")
     """
     content = load_tensors(path, limit=MAX_BYTES)
     if content.get("format") != FORMAT:

@@ -73,7 +73,7 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint, *, force: bool = F
 
     Example::
 
-        save_checkpoint("ckpt.pt", fit(training, validation))
+        save_checkpoint("mine.pt", fit(training, validation))
     """
     check_checkpoint(checkpoint, str(path))
     content = {

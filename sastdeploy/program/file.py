@@ -45,7 +45,7 @@ def save_program(path: Path | str, program: Program, *, force: bool = False) -> 
 
     Example::
 
-        save_program("program.onnx", compile(checkpoint).program)
+        save_program("mine.onnx", compile(checkpoint).program)
     """
     check_program(program)
     write_bytes(path, program_model(program).SerializeToString(deterministic=True), force=force)

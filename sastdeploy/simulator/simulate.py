@@ -77,7 +77,7 @@ def simulate(
 
     Example::
 
-        result = simulate(load_program("program.onnx"), counts, trace="layers.0")
+        result = simulate(load_program("program.onnx"), counts[None], trace="layers.0")
         print(result.predicted, result.synops.sum(1), result.traces["layers.0"].spikes.mean())
     """
     from sastdeploy.simulator import engine as engines
