@@ -21,7 +21,7 @@ def test_evaluate_names_silent_layers(tmp_path, monkeypatch):
     data = labelled()
     monkeypatch.setattr("sastdeploy.cli.options.load_data_for", lambda *arguments: ("nmnist-sim", data, True))
     for checkpoint, expected in ((silent, MESSAGE), (checkpoint_of(), "")):
-        save_checkpoint(tmp_path / "a.pt", checkpoint)
+        save_checkpoint(tmp_path / "a.pt", checkpoint, force=True)
         result = CliRunner().invoke(evaluate_command.command, [str(tmp_path / "a.pt")])
         assert (result.exit_code, result.stderr) == (0, expected)
 
