@@ -51,7 +51,8 @@ File (format versions 1 to 4)
     readouts of membranes, ``reads`` ``last`` or ``max``, which take the last layer's membranes after the Scan.
 
     Version 4 adds layers of kind ``recurrent``, whose array ``recurrent`` [N, N] follows ``weight``: a second ``MatMulInteger``
-    takes the state s, and both sums are added. A program is written in the oldest version that holds it.
+    takes the state s, and both sums are added. And where channels of a layer decay differently, arrays ``leak_multiplier`` or
+    ``current_multiplier`` [C] stand in place of the manifest's numbers. A program is written in the oldest version that holds it.
 """
 
 from __future__ import annotations
