@@ -441,3 +441,19 @@ def test_a_path_that_is_not_there_is_found():
         True,
         False,
     ]
+
+
+VERBLESS = {"quickstart"}
+"""Commands whose help begins with a phrase."""
+
+
+def test_help_begins_with_a_verb_and_names_what_an_option_is():
+    for name in COMMANDS:
+        command = cli.get_command(click.Context(cli), name)
+        leaves = command.commands.values() if isinstance(command, click.Group) else [command]
+        for leaf in leaves:
+            assert name in VERBLESS or not re.match(
+                r"(The|A|An|What|Accuracy|Layers|From|Of)\b", leaf.help
+            ), name
+            helps = [parameter.help for parameter in leaf.params if isinstance(parameter, click.Option)]
+            assert not [text for text in helps if not text or text.startswith("Of ")], name

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     type=click.Choice(["network", "profile"]),
     default="network",
     show_default=True,
-    help="Of an imported network whose neuron is not the profile's: refuse it, or follow the profile.",
+    help="What to do with an imported network whose neuron is not the profile's: refuse it (network), or follow the profile.",
 )
 @click.option(
     "--all-profiles",
