@@ -22,6 +22,7 @@ Networks and training
 
 Networks from elsewhere
     from_nir            a NIR file as a network that compile takes
+    from_lava           a lava-dl .net file, as such a network
     from_module         a live torch network, as such a network, its spikes compared
     Framing             what its recordings are: data set, time bins, clip, classes
     ImportedNetwork     a network as a graph, with its semantics
@@ -93,6 +94,7 @@ _HOMES = {
     "load_checkpoint": "networks.checkpoint",
     "save_checkpoint": "networks.checkpoint",
     "from_nir": "exchange.nir.load",
+    "from_lava": "exchange.lava.load",
     "from_module": "exchange.torch_modules",
     "Framing": "exchange.framing",
     "ImportedNetwork": "compiler.imported",
@@ -132,6 +134,7 @@ if TYPE_CHECKING:
     from sastdeploy.errors import CompileError, InputError, SastdeployError, SimulationError
     from sastdeploy.exchange.c99.export import CExport, export_c
     from sastdeploy.exchange.framing import Framing
+    from sastdeploy.exchange.lava.load import from_lava
     from sastdeploy.exchange.nir.export import NirExport, export_nir
     from sastdeploy.exchange.nir.load import from_nir
     from sastdeploy.exchange.torch_modules import from_module
@@ -202,6 +205,7 @@ __all__ = [
     "find_preprocessing",
     "fit",
     "fit_all",
+    "from_lava",
     "from_module",
     "from_nir",
     "load_architecture",

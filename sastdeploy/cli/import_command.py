@@ -80,7 +80,7 @@ def command(
     spikes_per_step: str | None, gain: str | None, readout: str | None, dataset: str | None, time_bins: int, clip: int,
     divisor: float, recorded: str | None, force: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Turn FILE, a network of another framework in NIR, into one that compile takes.
+    """Turn FILE, a network of another framework in NIR, or of lava-dl (.net), into one that compile takes.
 
     A NIR file holds neither spike test nor reset nor dt. Prints what is taken for granted, and each layer.
     """
@@ -88,7 +88,7 @@ def command(
     import shlex
     from dataclasses import replace
 
-    from sastdeploy import Framing, InputError, from_nir, save_network
+    from sastdeploy import Framing, InputError, from_lava, from_nir, save_network
     from sastdeploy._files import atomic
     from sastdeploy._files.reading import exists
     from sastdeploy.cli.network_tables import network_record, print_network
@@ -97,10 +97,21 @@ def command(
     atomic.check_writable(Path(out), inputs=(file, recorded) if recorded else (file,))
     if exists(out) and not force:
         raise InputError(f"{out}: exists. Choose another name, or replace it with --force.")
-    network = from_nir(
-        file, dialect=dialect, dt=dt, reset=reset, reset_delay=reset_delay, spikes_per_step=spikes_per_step, gain=gain,
-        readout=readout, framing=Framing(dataset, time_bins, clip=clip, divisor=divisor),
-    )  # fmt: skip
+    framing = Framing(dataset, time_bins, clip=clip, divisor=divisor)
+    rules = {
+        "dialect": dialect, "dt": dt, "reset": reset, "reset_delay": reset_delay, "spikes_per_step": spikes_per_step, "gain": gain,
+        "readout": readout,
+    }  # fmt: skip
+    if Path(file).suffix == ".net":
+        given = [f"--{name.replace('_', '-')}" for name, value in rules.items() if value is not None]
+        if given:
+            are, them = ("is", "it") if len(given) == 1 else ("are", "them")
+            raise InputError(
+                f"{file}: a .net file says its neurons in full; {', '.join(given)} {are} for NIR files. Leave {them} out."
+            )
+        network = from_lava(file, framing=framing)
+    else:
+        network = from_nir(file, framing=framing, **rules)  # type: ignore[arg-type]  # each of its own option's type
     checked = check_recorded(network, recorded) if recorded else None
     if checked:
         network = replace(network, provenance={**network.provenance, "checked": checked})

@@ -12,15 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sastdeploy._files.own_process import run_reader
 from sastdeploy._files.reading import MIB, open_regular, parsing, shown
 from sastdeploy.errors import InputError
+from sastdeploy.exchange.hdf5 import Values, text_of
 
 MAX_BYTES = 2048 * MIB
-MOST_NODES, MOST_DEPTH, MOST_VALUES = 10_000, 16, 1 << 29
-"""Of one file; values are counted as declared, before anything is unpacked."""
+MOST_NODES, MOST_DEPTH = 10_000, 16
+"""Of one file."""
 OWN_KEY = "sastdeploy"
 """Under which a graph's metadata hold what `export_nir` says of a program, as JSON."""
 _ADVICE = "Write it again, with nir.write."
@@ -80,9 +79,10 @@ def _read(path: Path | str, h5py: Any) -> NirFile:
         return reader.file
 
 
-class _Reader:
+class _Reader(Values):
     def __init__(self, h5py: Any, where: str) -> None:
-        self.h5py, self.where, self.file, self.values = h5py, where, NirFile(), 0
+        super().__init__(h5py)
+        self.where, self.file = where, NirFile()
 
     def graph(self, group: Any, prefix: str, depth: int) -> None:
         """Add a graph's nodes under ``prefix``, and its edges; a nested graph stands as its own input and output."""
@@ -98,12 +98,12 @@ class _Reader:
                 self.graph(node, f"{full}.", depth + 1)
                 ends[name] = self.ends(node, f"{full}.")
                 continue
-            fields = {key: self.value(self.child(node, key)) for key in node if self.is_value(node, key)}
+            fields = {key: self.value(self.child(node, key)) for key in node if self.is_field(node, key)}
             self.file.nodes[full] = {**fields, "type": kind, "inner": depth > 0}
             if len(self.file.nodes) > MOST_NODES:
                 raise ValueError(f"more than {MOST_NODES:,} nodes")
         for source, target in self.value(group["edges"]).reshape(-1, 2) if "edges" in group else ():
-            source, target = _text(source), _text(target)
+            source, target = text_of(source), text_of(target)
             self.file.edges.append(
                 (ends.get(source, ("", prefix + source))[1], ends.get(target, (prefix + target, ""))[0])
             )
@@ -122,33 +122,8 @@ class _Reader:
     def kind(self, group: Any) -> str:
         return str(self.value(group["type"]))
 
-    def child(self, group: Any, name: str) -> Any:
-        """Return what a group holds under a name; links to elsewhere are refused."""
-        if not isinstance(group.get(name, getlink=True), self.h5py.HardLink):
-            raise ValueError(f"'{shown(name)}' is a link")
-        return group[name]
-
-    def is_value(self, node: Any, key: str) -> bool:
-        return key not in ("type", "metadata") and isinstance(self.child(node, key), self.h5py.Dataset)
-
-    def value(self, dataset: Any) -> Any:
-        """Return a text, or an array, of a dataset that this file holds itself."""
-        if dataset.external or dataset.is_virtual:
-            raise ValueError("values lie in another file")
-        self.values += int(dataset.size or 0)
-        if self.values > MOST_VALUES:
-            raise ValueError(f"more than {MOST_VALUES:,} values")
-        content = dataset[()]
-        if isinstance(content, (bytes, str)):
-            return _text(content)
-        array = np.asarray(content)
-        if array.dtype.kind not in "biufSO":
-            raise ValueError(f"'{shown(dataset.name)}' is of type {array.dtype}")
-        return array
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+    def is_field(self, node: Any, key: str) -> bool:
+        return key not in ("type", "metadata") and self.is_value(node, key)
 
 
 if __name__ == "__main__":

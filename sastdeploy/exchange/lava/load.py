@@ -1,0 +1,224 @@
+"""from_lava: a network of lava-dl as one that `compile` takes, in Loihi's integers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sastdeploy._files.reading import shown
+from sastdeploy.compiler.imported import ImportedNetwork
+from sastdeploy.errors import CompileError
+from sastdeploy.exchange import parts as p
+from sastdeploy.exchange.framing import Framing, network_of
+from sastdeploy.exchange.lava.read import Fields, read_net
+from sastdeploy.exchange.parts import Array, Pair, Part, floats
+from sastdeploy.provenance import versions
+
+UNIT = 2.0**-12
+"""What one step of Loihi's 24-bit states is worth, so that `loihi1`'s Q12.12 holds exactly those integers."""
+_SHIFT = 6
+"""Sums, biases and thresholds are shifted by so many bits before they meet the states."""
+_POOL_WEIGHT = 64
+
+
+def from_lava(path: Path | str, *, framing: Framing | None = None) -> ImportedNetwork:
+    """Return the network of a lava-dl ``.net`` file: Loihi's neurons with a current, weights as they are.
+
+    ``u = trunc(u (4096 - iDecay) / 4096) + (sum << 6)``, ``v = trunc(v (4096 - vDecay) / 4096) + u``, a spike where
+    ``v > vThMant << 6``, then ``v = 0``. Compiled for ``loihi1``, a program's integers are these. lava delays every layer by a
+    step; layers here see each other in the same step, so layer l's step t is lava's t + l.
+
+    Args:
+        path: the file. framing: as in `from_nir`.
+
+    Raises:
+        InputError: the file cannot be read.
+        CompileError: it holds what no engine computes: every reason, each with the layer's number and kind.
+
+    Example::
+
+        network = from_lava("trained.net", framing=Framing(time_bins=16, clip=1))
+        program = compile(network, "loihi1").program
+    """
+    layers = read_net(path)
+    try:
+        parts: list[Part] = []
+        for number, layer in enumerate(layers):
+            parts += _parts(f"{number}.{layer['type']}", layer)
+        network = network_of(Path(path).stem, parts, _input_shape(layers), framing or Framing())
+    except CompileError as error:
+        raise CompileError(*(f"{shown(path)}: {reason}" for reason in error.reasons)) from error
+    return replace(network, provenance={"format": "lava-dl .net", "versions": versions("numpy", "h5py")})
+
+
+def _parts(name: str, layer: Fields) -> list[Part]:
+    read = _LAYERS.get(layer["type"])
+    if read is None:
+        return [p.Refused(name, f"a layer of kind {layer['type']}, which no engine computes.")]
+    try:
+        return read(name, layer)
+    except CompileError as error:
+        return [p.Refused(name, reason) for reason in error.reasons]
+    except KeyError as error:
+        return [p.Refused(name, f"a layer without {error}.")]
+    except (TypeError, ValueError, IndexError) as error:
+        return [p.Refused(name, f"a layer that is not whole ({error}).")]
+
+
+def _input(name: str, layer: Fields) -> list[Part]:
+    """Return neurons that take the input as a bias, without a current: ``(weight x + bias) << 6``."""
+    if "neuron" not in layer:
+        return []
+    weight, bias = (_whole(layer, key, default) for key, default in (("weight", 64), ("bias", 0)))
+    neurons = _neurons(name, layer["neuron"], current=False)
+    return [replace(neurons, gain=neurons.gain * weight, offset=neurons.gain * bias)]
+
+
+def _dense(name: str, layer: Fields) -> list[Part]:
+    weight = _integers(layer["weight"])
+    if weight.ndim == 1:
+        weight = weight.reshape(math.prod(_sizes(layer["shape"])), -1)
+    return [p.Linear(f"{name}.weight", weight), _neurons(name, _undelayed(layer))]
+
+
+def _conv(name: str, layer: Fields) -> list[Part]:
+    weight = _integers(layer["weight"])
+    weight = weight.reshape(weight.shape[:4])
+    groups = _whole(layer, "groups", 1)
+    stride, padding, dilation = (_pair(layer, key, default) for key, default in _WINDOW)
+    made = p.Convolution(f"{name}.weight", weight, None, stride, padding, dilation, groups)
+    return [made, _neurons(name, _undelayed(layer))]
+
+
+def _pool(name: str, layer: Fields) -> list[Part]:
+    """Return a sum of every channel's windows with lava's weight of 64, and its neurons."""
+    channels = _sizes(layer["shape"])[0]
+    kernel = _pair(layer, "kernelSize", 1)
+    stride, padding, dilation = (_pair({"stride": kernel, **layer}, key, default) for key, default in _WINDOW)
+    weight = np.full((channels, 1, *kernel), float(_POOL_WEIGHT))
+    made = p.Convolution(f"{name}.weight", weight, None, stride, padding, dilation, channels)
+    return [made, _neurons(name, _undelayed(layer))]
+
+
+def _flatten(name: str, layer: Fields) -> list[Part]:
+    return [p.Flattening(name)]
+
+
+_WINDOW = (("stride", 1), ("padding", 0), ("dilation", 1))
+_LAYERS: dict[str, Callable[[str, Fields], list[Part]]] = {
+    "input": _input,
+    "dense": _dense,
+    "conv": _conv,
+    "pool": _pool,
+    "flatten": _flatten,
+}
+
+
+def _undelayed(layer: Fields) -> Fields:
+    """Return the neurons' fields of a layer whose spikes arrive a step later, all of them, and that hears nothing before.
+
+    Raises:
+        CompileError: delays of its own, or a bias.
+    """
+    reasons = []
+    if np.any(floats(layer.get("delay", 0.0))):
+        reasons.append("axonal delays, which no engine computes.")
+    if np.any(floats(layer.get("bias", 0.0))):
+        reasons.append(
+            "a bias, which lava adds from the first step on, before the layer's inputs arrive; engines start all layers together."
+        )
+    if reasons:
+        raise CompileError(*reasons)
+    return dict(layer["neuron"])
+
+
+def _neurons(name: str, neuron: Fields, current: bool = True) -> p.Neurons:
+    """Return Loihi's neurons; ``current``: whether sums pass through one.
+
+    Raises:
+        CompileError: neurons of another kind, graded spikes or a refractory period; every reason.
+    """
+    reasons = []
+    kind = str(neuron["type"])
+    if kind not in ("CUBA", "LOIHI"):
+        reasons.append(f"neurons of kind {kind}; engines compute CUBA.")
+    if bool(neuron.get("gradedSpike", False)):
+        reasons.append("graded spikes, which no engine computes.")
+    if _whole(neuron, "refDelay", 1) != 1:
+        reasons.append("a refractory period, which no engine computes.")
+    if reasons:
+        raise CompileError(*reasons)
+    decays = {key: _whole(neuron, key) for key in ("iDecay", "vDecay")}
+    threshold = _whole(neuron, "vThMant")
+    outside = [f"{key} {value}" for key, value in decays.items() if not 0 <= value <= 4096]
+    if outside or decays["vDecay"] == 4096 or threshold < 1:
+        raise CompileError(
+            f"iDecay {decays['iDecay']}, vDecay {decays['vDecay']}, vThMant {threshold}: allowed 0 to 4096, 0 to 4095, and from 1."
+        )
+    kept = (4096 - decays["iDecay"]) / 4096
+    alpha = (4096 - decays["vDecay"]) / 4096
+    gain = UNIT * 2.0 ** (_SHIFT + _whole(neuron, "wgtExp", 0))
+    computed = f"alpha = 1 - {decays['vDecay']} / 4096, threshold = {threshold} << {_SHIFT}"
+    if current and kept:
+        computed += f", current decay = 1 - {decays['iDecay']} / 4096"
+    return p.Neurons(
+        name, np.full(1, alpha), np.full(1, gain), np.zeros(1), np.full(1, UNIT * (threshold << _SHIFT)), ">", "zero", 0, computed,
+        np.full(1, kept) if current and kept else None,
+    )  # fmt: skip
+
+
+def _input_shape(layers: list[Fields]) -> tuple[int, ...]:
+    """Return ``(C, H, W)`` or ``(N,)`` of the input: as stated, or the smallest that the first layer takes."""
+    if not layers:
+        raise CompileError("the file holds no layer.")
+    first = layers[0]
+    try:
+        if first["type"] == "input":
+            sizes = _sizes(first["shape"])
+            return (sizes[0],) if math.prod(sizes) == sizes[0] else sizes
+        if first["type"] == "dense":
+            return (floats(first["weight"]).size // math.prod(_sizes(first["shape"])),)
+        if first["type"] == "conv":
+            weight = floats(first["weight"])
+            stride, padding, dilation = (_pair(first, key, default) for key, default in _WINDOW)
+            height, width = (
+                (size - 1) * stride[k] + (weight.shape[2 + k] - 1) * dilation[k] + 1 - 2 * padding[k]
+                for k, size in enumerate(_sizes(first["shape"])[1:])
+            )
+            return (weight.shape[1] * _whole(first, "groups", 1), height, width)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise CompileError(f"0.{first['type']}: a layer that is not whole ({error}).") from error
+    raise CompileError(f"0.{first['type']}: the first layer is none of input, dense and conv.")
+
+
+def _integers(value: Any) -> Array:
+    weight = floats(value)
+    if not np.array_equal(weight, np.round(weight)):
+        raise CompileError("weights that are no integers; export the network quantized.")
+    return weight
+
+
+def _whole(fields: Fields, key: str, default: int | None = None) -> int:
+    values = np.asarray(fields[key] if default is None else fields.get(key, default)).reshape(-1)
+    if len(values) != 1 or int(values[0]) != values[0]:
+        raise ValueError(f"{key} is no whole number")
+    return int(values[0])
+
+
+def _pair(fields: Fields, key: str, default: int) -> Pair:
+    values = np.asarray(fields.get(key, default)).reshape(-1)
+    if len(values) not in (1, 2) or not all(int(value) == value for value in values):
+        raise ValueError(f"{key} is no pair of whole numbers")
+    return (int(values[0]), int(values[-1]))
+
+
+def _sizes(value: Any) -> tuple[int, ...]:
+    sizes = tuple(int(size) for size in np.asarray(value).reshape(-1))
+    if not 1 <= len(sizes) <= 3 or min(sizes) < 1:
+        raise ValueError(f"shape {sizes}")
+    return sizes
