@@ -28,7 +28,7 @@ from sastdeploy.program.layers.lif import Lif, LifLayer
 from sastdeploy.program.layers.weights import weight_record
 from sastdeploy.program.limits import by, check_output, check_weight, refuse
 from sastdeploy.simulator import engine
-from sastdeploy.simulator.numba_engine import plan
+from sastdeploy.simulator.numba_engine import plan, wiring
 from sastdeploy.simulator.result import differences
 from sastdeploy.training import layers as training_layers
 from sastdeploy.training.fit import fit
@@ -101,7 +101,7 @@ class DepthwiseNode(nodes.Synapses):
         return (DepthwiseLif(self.name, weight, bits, self.stride, known(self, lif)),)
 
 
-# Program and engines: a file of program/layers/, numba_engine/plan.py.
+# Program and engines: a file of program/layers/, numba_engine/wiring.py.
 @dataclass(frozen=True)
 class DepthwiseLif(LifLayer):
     name: str
@@ -186,9 +186,9 @@ def tables(monkeypatch):
     )
     monkeypatch.setitem(program_layers.KINDS, "depthwise", DepthwiseLif)
     monkeypatch.setitem(
-        plan._WIRING, "depthwise", lambda layer, *rest: plan._conv_wiring(layer.spread, *rest)
+        wiring.WIRING, "depthwise", lambda layer, *rest: wiring._conv_wiring(layer.spread, *rest)
     )
-    monkeypatch.setattr(plan, "_BY_PIXEL", (*plan._BY_PIXEL, "depthwise"))
+    monkeypatch.setattr(plan, "BY_PIXEL", (*wiring.BY_PIXEL, "depthwise"))
 
 
 NETWORK = """

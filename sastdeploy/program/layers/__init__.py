@@ -1,6 +1,6 @@
 """Kinds of layers of a program, one file each: record, shape, checks, fan-out, operations, ONNX form, meaning.
 
-A new kind is a file here, a line in `KINDS`, its tables in `sastdeploy.simulator.numba_engine.plan`, and its C in
+A new kind is a file here, a line in `KINDS`, its tables in `sastdeploy.simulator.numba_engine.wiring`, and its C in
 `sastdeploy.exchange.c99.layers`. It has
 
 - ``kind``, ``name``, and ``lif``: its neurons, or None where the sums themselves are sent on;

@@ -19,8 +19,9 @@ from sastdeploy.simulator.numba_engine.kernels import (
     tally,
     tally_counts,
 )
-from sastdeploy.simulator.numba_engine.plan import MOST_LANES, LayerPlan, Plan
+from sastdeploy.simulator.numba_engine.plan import LayerPlan, Plan
 from sastdeploy.simulator.numba_engine.tables import Emitted, Rows, Scratch
+from sastdeploy.simulator.numba_engine.wiring import MOST_LANES
 from sastdeploy.simulator.result import RunResult, held_in_int32
 
 _Integer = TypeVar("_Integer", bound=np.integer)
