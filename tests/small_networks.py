@@ -58,4 +58,6 @@ def one_neuron(counts, **neuron):
     for name, value in (("weight", 4.0), ("bias", 0.0)):
         checkpoint.parameters[f"layers.0.{name}"][:] = value
     frames = Frames.from_dense(np.array(counts, np.uint8).reshape(1, -1, 1, 1, 1))
-    return checkpoint, LabelledFrames(frames, np.zeros(1, np.int64), np.zeros(1), ("r",), ("a", "b"), "hash")
+    return checkpoint, LabelledFrames(
+        frames, np.zeros(1, np.int64), np.zeros(1, np.int64), ("r",), ("a", "b"), "hash"
+    )

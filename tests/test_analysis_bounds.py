@@ -227,7 +227,7 @@ def test_hessian_products_are_differences_of_gradients(architecture, monkeypatch
             moved.parameters(),
         )
         x = frame_values(data.frames, slice(None), checkpoint.preprocessing, torch.float64)
-        loss = torch.nn.functional.cross_entropy(moved(x), torch.from_numpy(data.labels))
+        loss = torch.nn.functional.cross_entropy(moved(x), torch.tensor(data.labels))
         return np.concatenate([g.reshape(-1) for g in torch.autograd.grad(loss, tuple(moved.parameters()))])
 
     np.testing.assert_allclose(loss_gradient(checkpoint, data), gradient(0.0), atol=1e-12)

@@ -187,8 +187,8 @@ def test_the_examples_of_the_python_page_run(data, place):
     examples = [content for content in blocks_of_python if not signature.match(content)]
     assert len(examples) >= sum(map(inspect.isfunction, names.values()))
     for example in examples:
-        # A network of a framework is needed for that one; tests/test_import_modules.py has some.
-        if "from_module(net" not in example:
+        # These need a framework's network and a file of lava-dl; tests/test_import_modules.py and test_import_lava.py make some.
+        if "from_module(net" not in example and "from_lava(" not in example:
             exec(compile(example, "docs/python-api.md", "exec"), names)
         if not (place / "program.onnx").exists():
             sastdeploy.save_program("program.onnx", names["program"])

@@ -22,7 +22,7 @@ from sastdeploy.exchange.verilog import source as verilog
 from sastdeploy.exchange.verilog.source import write_verilog
 from sastdeploy.program.check import check_program
 from sastdeploy.program.fixedpoint import Rounding
-from sastdeploy.program.records import SynapticCurrent
+from sastdeploy.program.records import DenseLif, RecurrentLif, SynapticCurrent
 from sastdeploy.simulator import engine
 from sastdeploy.verification import engines, simulated_verilog
 from sastdeploy.verification.simulated_verilog import SimulatedVerilog
@@ -58,12 +58,18 @@ def difference(program, frames):
         core.close()
 
 
-def without_currents(drawn):
-    """Return the program without synaptic currents, which the core has not."""
-    layers = (
-        layer if layer.lif is None else replace(layer, lif=replace(layer.lif, current=None, leak_multiplier=int(np.max(layer.lif.leak_multiplier)))) for layer in drawn.layers
-    )  # fmt: skip
-    drawn = replace(drawn, layers=tuple(layers))
+def held_by_the_core(drawn):
+    """Return the program without synaptic currents, recurrent weights and decays per channel, which the core has not."""
+
+    def plain(layer):
+        if layer.lif is None:
+            return layer
+        lif = replace(layer.lif, current=None, leak_multiplier=int(np.max(layer.lif.leak_multiplier)))
+        if isinstance(layer, RecurrentLif):
+            return DenseLif(layer.name, layer.weight, layer.weight_bits, lif)
+        return replace(layer, lif=lif)
+
+    drawn = replace(drawn, layers=tuple(plain(layer) for layer in drawn.layers))
     check_program(drawn)
     return drawn
 
@@ -79,7 +85,7 @@ def test_random_programs_of_every_kind_are_equal():
     @given(st.data())
     def draw(data):
         nonlocal compared
-        drawn = without_currents(data.draw(programs(largest_side=5, most_layers=3)))
+        drawn = held_by_the_core(data.draw(programs(largest_side=5, most_layers=3)))
         frames = data.draw(frames_for(drawn, most=2))
         if drawn.readout.reads != "counts" or write_verilog(drawn, "net").clocks > 6_000:
             return

@@ -47,7 +47,7 @@ def test_an_interrupted_run_of_an_earlier_version_is_gone_on_with(tmp_path):
     shutil.copy(FIXTURES / "dense.pt.state", tmp_path / "dense.pt.state")
     epochs = []
     resumed = fit(
-        tmp_path / "dense.pt", TrainingSettings(epochs=3, batch_size=8), resume=True,
+        tmp_path / "dense.pt", TrainingSettings(epochs=3, batch_size=8), dataset="nmnist-sim", resume=True,
         report=lambda record: epochs.append(record["epoch"]),
     )  # fmt: skip
     assert epochs == [2]

@@ -21,7 +21,7 @@ from sastdeploy.program.check import check_program
 from sastdeploy.program.records import ConvLif, DenseLif, SumPool
 from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator import engine
-from sastdeploy.simulator.numba_engine import plan as plan
+from sastdeploy.simulator.numba_engine import plan, wiring
 from sastdeploy.simulator.numba_engine.plan import make_plan
 from sastdeploy.simulator.result import differences
 
@@ -166,7 +166,7 @@ def test_wide_layers_in_every_order_of_columns(width, clip):
 @pytest.mark.parametrize("clip", [1, 127])
 def test_convolutions_in_blocks_of_positions(monkeypatch, block_bytes, clip):
     """Every kind of source (frames, spikes, pooled counts), clipped runs, long runs, one gain per channel."""
-    monkeypatch.setattr(plan, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(wiring, "_BLOCK_BYTES", block_bytes)
     monkeypatch.setattr(plan, "_plans", {})
     rng = np.random.default_rng(block_bytes + clip)
 

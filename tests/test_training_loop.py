@@ -26,9 +26,10 @@ from tests.small_networks import DENSE, checkpoint_of, labelled
 PRE = checkpoint_of().preprocessing
 
 
-def fit(out, settings=None, *, report=lambda record: None, **options):
+def fit(out, settings=None, *, dataset="arrays", report=lambda record: None, **options):
     settings = settings or TrainingSettings(epochs=3, batch_size=8)
-    run = TrainingRun(labelled(), labelled(seed=1), DENSE, PRE, settings, out)
+    training, validation = (replace(labelled(seed=seed), dataset=dataset) for seed in (0, 1))
+    run = TrainingRun(training, validation, DENSE, PRE, settings, out)
     return train(run, report=report, **options)
 
 

@@ -188,7 +188,7 @@ def test_the_loss_of_a_hard_forward_pass_is_that_of_the_deployed_network():
     network = SpikingNetwork(DENSE)
     network.initialise(torch.Generator().manual_seed(0))
     data = labelled()
-    x, y = frame_values(data.frames, slice(0, 8), PRE), torch.from_numpy(data.labels[:8])
+    x, y = frame_values(data.frames, slice(0, 8), PRE), torch.tensor(data.labels[:8])
     with torch.no_grad():
         deployed = float(F.cross_entropy(network(x, True), y))
     assert plain_gradient(network, lambda: F.cross_entropy(network(x, True), y)) == deployed
