@@ -1,15 +1,41 @@
-"""Values of an HDF5 file that others wrote: its own, of bounded size, by no link."""
+"""HDF5 files that others wrote: read by a process of its own first; their own values, of bounded size, by no link."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sastdeploy._files.reading import shown
+from sastdeploy._files.own_process import run_reader
+from sastdeploy._files.reading import MIB, shown
+from sastdeploy.errors import InputError
 
+MAX_BYTES = 2048 * MIB
+"""Of one file."""
 MOST_VALUES = 1 << 29
 """Of one file; counted as declared, before anything is unpacked."""
+
+
+def h5py_for(path: Path | str, files: str, module: str, advice: str) -> Any:
+    """Return h5py, where ``python -m module FILE``, a process of its own, came to the end of the file.
+
+    The HDF5 library can loop for ever, or end the process, on a damaged file. Whether the file is whole is not seen here.
+
+    Args:
+        files: what such files are called. advice: what to do about a damaged one.
+
+    Raises:
+        InputError: h5py is not installed; the file is missing or too large, or the process came to no end.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise InputError(
+            f"{shown(path)}: {files} are HDF5, which h5py reads. Install it: pip install 'sastdeploy[nir]'."
+        ) from error
+    run_reader(module, path, limit=MAX_BYTES, library="the HDF5 library", advice=advice)
+    return h5py
 
 
 class Values:

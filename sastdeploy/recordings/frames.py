@@ -390,4 +390,4 @@ def _per_recording(name: str, values: Any, recordings: int, kinds: str) -> NDArr
         raise InputError(
             f"{name}: expected {numbers} [{recordings}], one per recording, found {array.dtype} {list(array.shape)}."
         )
-    return unchanging(array.astype(np.float64 if "f" in kinds else np.int64))
+    return unchanging(array.astype(np.float64 if "f" in kinds else np.int64, copy=False))

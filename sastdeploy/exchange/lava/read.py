@@ -9,12 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sastdeploy._files.own_process import run_reader
-from sastdeploy._files.reading import MIB, open_regular, parsing, shown
-from sastdeploy.errors import InputError
-from sastdeploy.exchange.hdf5 import Values, text_of
+from sastdeploy._files.reading import open_regular, parsing
+from sastdeploy.exchange.hdf5 import MAX_BYTES, Values, h5py_for, text_of
 
-MAX_BYTES = 2048 * MIB
 MOST_LAYERS = 10_000
 _ADVICE = "Write it again, with lava-dl's export_hdf5."
 
@@ -27,16 +24,7 @@ def read_net(path: Path | str) -> list[Fields]:
     Raises:
         InputError: the file is missing, too large, damaged, or no `.net`; h5py is not installed.
     """
-    try:
-        import h5py
-    except ImportError as error:
-        raise InputError(
-            f"{shown(path)}: .net files are HDF5, which h5py reads. Install it: pip install 'sastdeploy[nir]'."
-        ) from error
-    run_reader(
-        "sastdeploy.exchange.lava.read", path, limit=MAX_BYTES, library="the HDF5 library", advice=_ADVICE
-    )
-    return _read(path, h5py)
+    return _read(path, h5py_for(path, ".net files", "sastdeploy.exchange.lava.read", _ADVICE))
 
 
 def _read(path: Path | str, h5py: Any) -> list[Fields]:

@@ -35,15 +35,19 @@ def taken_out(
         if node["type"] not in SPIKING:
             continue
         for first in targets.get(name, ()):
-            way, here = [name], first
-            while here != name and nodes.get(here, {}).get("type") in (*BACK, *_ENDS):
-                if len(targets.get(here, ())) != 1 or len(sources[here]) != 1 or len(way) > len(nodes):
+            loop, node_name = [name], first
+            while node_name != name and nodes.get(node_name, {}).get("type") in (*BACK, *_ENDS):
+                if (
+                    len(targets.get(node_name, ())) != 1
+                    or len(sources[node_name]) != 1
+                    or len(loop) > len(nodes)
+                ):
                     break
-                way.append(here)
-                (here,) = targets[here]
-            if here == name and name not in loops:
-                removed |= set(zip(way, (*way[1:], name)))
-                loops[name] = [node for node in way[1:] if nodes[node]["type"] not in _ENDS]
+                loop.append(node_name)
+                (node_name,) = targets[node_name]
+            if node_name == name and name not in loops:
+                removed |= set(zip(loop, (*loop[1:], name)))
+                loops[name] = [node for node in loop[1:] if nodes[node]["type"] not in _ENDS]
     return [edge for edge in edges if edge not in removed], loops
 
 
@@ -52,14 +56,14 @@ def cycle_refused(nodes: Mapping[str, Mapping[str, Any]], edges: Sequence[Edge])
     targets, _ = _neighbours(_on_cycles(edges))
     if not targets:
         return []
-    way: list[str] = []
+    loop: list[str] = []
     name = min(targets)
-    while name not in way:
-        way.append(name)
+    while name not in loop:
+        loop.append(name)
         name = targets[name][0]
-    way = way[way.index(name) :]
-    neurons = [each for each in way if nodes.get(each, {}).get("type") in SPIKING]
-    path = " -> ".join((*(way if len(way) <= _SHOWN else (*way[:_SHOWN], "...")), name))
+    loop = loop[loop.index(name) :]
+    neurons = [each for each in loop if nodes.get(each, {}).get("type") in SPIKING]
+    path = " -> ".join((*(loop if len(loop) <= _SHOWN else (*loop[:_SHOWN], "...")), name))
     if not neurons:
         return [f"{name}: a loop without neurons that spike ({path}), which no engine computes."]
     if len(neurons) > 1:

@@ -12,12 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sastdeploy._files.own_process import run_reader
-from sastdeploy._files.reading import MIB, open_regular, parsing, shown
-from sastdeploy.errors import InputError
-from sastdeploy.exchange.hdf5 import Values, text_of
+from sastdeploy._files.reading import open_regular, parsing, shown
+from sastdeploy.exchange.hdf5 import MAX_BYTES, Values, h5py_for, text_of
 
-MAX_BYTES = 2048 * MIB
 MOST_NODES, MOST_DEPTH = 10_000, 16
 """Of one file."""
 OWN_KEY = "sastdeploy"
@@ -46,17 +43,7 @@ def read_nir(path: Path | str) -> NirFile:
     Raises:
         InputError: the file is missing, too large, damaged, or no NIR; h5py is not installed.
     """
-    try:
-        import h5py
-    except ImportError as error:
-        raise InputError(
-            f"{shown(path)}: NIR files are HDF5, which h5py reads. Install it: pip install 'sastdeploy[nir]'."
-        ) from error
-    # Refuses a file that it does not come to the end of; whether the file is whole is seen here.
-    run_reader(
-        "sastdeploy.exchange.nir.read", path, limit=MAX_BYTES, library="the HDF5 library", advice=_ADVICE
-    )
-    return _read(path, h5py)
+    return _read(path, h5py_for(path, "NIR files", "sastdeploy.exchange.nir.read", _ADVICE))
 
 
 def _read(path: Path | str, h5py: Any) -> NirFile:
