@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from test_synaptic_current import assert_graph_and_program_agree
 from tiny_programs import counts, one_neuron, tiny_lif, tiny_program, tiny_readout
 
 from sastdeploy import (
@@ -22,7 +23,6 @@ from sastdeploy import (
 from sastdeploy.compiler.ir.graph import Graph
 from sastdeploy.compiler.ir.interpreter import interpret
 from sastdeploy.compiler.ir.nodes import Counts, Dense, Input, Integrator, Lif, Membranes, Recurrent
-from sastdeploy.compiler.ir.text import parse_graph, print_graph
 from sastdeploy.compiler.mapping import map_layers
 from sastdeploy.compiler.profiles import Cores
 from sastdeploy.exchange.vectors.values import signals
@@ -266,14 +266,7 @@ def test_a_graph_means_what_its_program_computes(current_alpha):
     """Halves of 64ths: every product is exact, so float and integers are equal."""
     own = network(current_alpha=current_alpha)
     program = compile(own, profile()).program
-    shown = np.random.default_rng(0).integers(0, 4, (6, 5, 1, 2, 4))
-    meant = interpret(own.graph, shown)
-    found = reference.run(program, Frames.from_dense(shown), trace=("0", "1"))
-    for name, spikes, membranes in zip(("0", "1"), meant.spikes, meant.membranes):
-        assert np.array_equal(found.traces[name].spikes, spikes.reshape(6, 5, -1))
-        assert np.array_equal(found.traces[name].membranes, membranes.reshape(6, 5, -1) * 2**16)
-    assert found.spikes.sum() > 50
-    assert parse_graph(*print_graph(own.graph)) == own.graph
+    assert_graph_and_program_agree(own, program)
 
 
 def test_the_graph_by_hand():

@@ -156,10 +156,8 @@ def profile(**changes):
     return replace(base, **{"synaptic_current": True, **changes})
 
 
-def test_a_graph_means_what_its_program_computes():
-    """Halves of 64ths: every product is exact, so float and integers are equal."""
-    own = network()
-    program = compile(own, profile()).program
+def assert_graph_and_program_agree(own, program):
+    """On counts of two layers' inputs, in a membrane of 16 fractional bits; and the graph's text gives the graph."""
     shown = np.random.default_rng(0).integers(0, 4, (6, 5, 1, 2, 4))
     meant = interpret(own.graph, shown)
     found = reference.run(program, Frames.from_dense(shown), trace=("0", "1"))
@@ -168,6 +166,13 @@ def test_a_graph_means_what_its_program_computes():
         assert np.array_equal(found.traces[name].membranes, membranes.reshape(6, 5, -1) * 2**16)
     assert found.spikes.sum() > 50
     assert parse_graph(*print_graph(own.graph)) == own.graph
+
+
+def test_a_graph_means_what_its_program_computes():
+    """Halves of 64ths: every product is exact, so float and integers are equal."""
+    own = network()
+    program = compile(own, profile()).program
+    assert_graph_and_program_agree(own, program)
 
 
 def test_hardware_without_currents_is_refused():
