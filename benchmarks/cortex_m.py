@@ -3,8 +3,8 @@
     python benchmarks/cortex_m.py PROGRAM... --data DIR [--limit N]
 
 Prints one JSON object. Both are built with the same flags and driver and take the same recordings, event by event; the integers must be the
-simulator's. The float32 C holds the real values of the program's integers, for its floating-point unit and for software floats; it
-is written for dense networks. qemu counts instructions, not cycles: what memory, branches and the pipeline cost is not in them.
+simulator's. The float32 C holds the real values of the program's integers, for its floating-point unit and for software floats.
+qemu counts instructions, not cycles: what memory, branches and the pipeline cost is not in them.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.float_c import float_source, has_float_form
 from sastdeploy import Frames, Program, export_c, load_dataset, load_program
 from sastdeploy.program.file import program_hash
-from sastdeploy.program.records import DenseLif, Readout
 
 INTEGER = "-mcpu=cortex-m4 -mthumb"
 HARD, SOFT = f"{INTEGER} -mfpu=fpv4-sp-d16 -mfloat-abi=hard", f"{INTEGER} -mfloat-abi=soft"
 QEMU = "qemu-system-arm -M mps2-an386 -icount shift=6 -display none -monitor none -serial none -semihosting -kernel net.elf"
 FLAGS = ("-Os", "-O2")
-DIGITS = 9
 
 
 def measured(folder: Path, processor: str, flags: str) -> dict[str, Any]:
@@ -56,92 +56,6 @@ def measured(folder: Path, processor: str, flags: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def float_source(program: Program, header: str) -> tuple[str, str]:
-    """Return header and source of a dense program in float32: weights in membrane LSBs, one float for each integer."""
-    tables, adds, runs, fields = [], [], [], []
-    layers = [layer for layer in program.layers if isinstance(layer, DenseLif)]
-    assert len(layers) == len(program.layers) and all(
-        layer.lif.reset == "subtract" and layer.lif.reset_delay for layer in layers
-    )
-    weighted: tuple[DenseLif | Readout, ...] = (*layers, program.readout)
-    for i, layer in enumerate(weighted):
-        part = layer.lif if isinstance(layer, DenseLif) else layer
-        outputs = len(layer.weight)
-        gain = part.multiplier / np.exp2(part.shift.astype(np.float64))
-        tables.append(_table(f"weight{i}", (layer.weight * gain[:, None]).T))
-        tables.append(_table(f"bias{i}", part.bias))
-        fields += [f"float sum{i}[{outputs}];", f"float membrane{i}[{outputs}];"]
-        adds.append(f"""static void add{i}(net_state *state, uint32_t input, float count)
-{{
-    const float *row = weight{i} + input * {outputs}u;
-    uint32_t n;
-    for (n = 0; n < {outputs}u; n++) state->sum{i}[n] += count * row[n];
-}}""")
-        if not isinstance(layer, DenseLif):
-            continue
-        lif = layer.lif
-        tables.append(_table(f"threshold{i}", lif.threshold))
-        leak = _number(int(lif.leak_multiplier) / 2.0**lif.leak_shift)
-        runs.append(f"""static void run{i}(net_state *state)
-{{
-    uint32_t n;
-    for (n = 0; n < {outputs}u; n++) {{
-        const float u = state->membrane{i}[n], threshold = threshold{i}[n];
-        const float v = {leak} * u + state->sum{i}[n] + bias{i}[n] - (u {lif.spike_test} threshold ? threshold : 0.0f);
-        state->membrane{i}[n] = v;
-        if (v {lif.spike_test} threshold) add{i + 1}(state, n, 1.0f);
-    }}
-}}""")
-    last = len(layers)
-    forward = "\n".join(
-        (f"    memset(state->sum{i + 1}, 0, sizeof state->sum{i + 1});\n" if i + 1 < last else "") + f"    run{i}(state);"
-        for i in range(last)
-    )  # fmt: skip
-    body = "\n".join(["uint32_t steps;", *fields])
-    header = re.sub(
-        r"(?s)typedef struct \{\n    (?!.*typedef struct).*?\} net_state;",
-        f"typedef struct {{\n{body}\n}} net_state;",
-        header,
-    )
-    source = f"""#include "net.h"
-#include <string.h>
-{chr(10).join((*tables, *adds, *runs))}
-void net_reset(net_state *state) {{ memset(state, 0, sizeof *state); }}
-int net_step(net_state *state, const net_event *events, uint32_t length)
-{{
-    uint32_t n;
-    memset(state->sum0, 0, sizeof state->sum0);
-    for (n = 0; n < length; n++)
-        add0(state, events[n].index, (float)(events[n].count < NET_CLIP ? events[n].count : NET_CLIP));
-{forward}
-    state->steps++;
-    return 0;
-}}
-void net_scores(const net_state *state, int32_t scores[NET_CLASSES])
-{{
-    uint32_t n;
-    for (n = 0; n < NET_CLASSES; n++) scores[n] = (int32_t)(state->sum{last}[n] + (float)state->steps * bias{last}[n]);
-}}
-uint32_t net_predicted(const int32_t scores[NET_CLASSES])
-{{
-    uint32_t n, best = 0;
-    for (n = 1; n < NET_CLASSES; n++) if (scores[n] > scores[best]) best = n;
-    return best;
-}}
-"""
-    return header, source
-
-
-def _number(value: float) -> str:
-    text = f"{value:.{DIGITS}g}"
-    return f"{text if set(text) & set('.en') else text + '.0'}f"
-
-
-def _table(name: str, values: np.ndarray) -> str:
-    numbers = ",\n".join(map(_number, values.reshape(-1).tolist()))
-    return f"static const float {name}[{values.size}] = {{\n{numbers}\n}};"
-
-
 def compared(program: Program, frames: Frames, folder: Path) -> list[dict[str, Any]]:
     """Return one row for each form and flag."""
     exported = export_c(program, folder, frames, name="net")
@@ -152,7 +66,7 @@ def compared(program: Program, frames: Frames, folder: Path) -> list[dict[str, A
         if row.pop("lines") != wanted:
             raise SystemExit(f"{program.name}, {flags}: the processor's lines differ from the simulator's.")
         rows.append({"form": "integers", "flags": flags, "state": exported.state_bytes, **row})
-    if not all(isinstance(layer, DenseLif) for layer in program.layers):
+    if not has_float_form(program):
         return rows
     header, source = float_source(program, (folder / "net.h").read_text())
     (folder / "net.h").write_text(header)

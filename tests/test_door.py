@@ -14,7 +14,12 @@ TOP = {
     "quickstart": ("sastdeploy/quickstart.py",),
     "examples": ("examples",),
     "paper": ("benchmarks/paper",),
-    "benchmarks": ("benchmarks/cortex_m.py", "benchmarks/engines_equal.py"),
+    "benchmarks": (
+        "benchmarks/cortex_m.py",
+        "benchmarks/engines_equal.py",
+        "benchmarks/float_c.py",
+        "benchmarks/frameworks.py",
+    ),
     "speed": ("benchmarks/speed",),
     "docs": ("docs",),
 }
@@ -105,8 +110,9 @@ INSIDE = {
     "benchmarks": {
         HASHES: ("program.file",),
         ORIGIN: ("provenance",),
-        PARTS: ("program.records",),
+        PARTS: ("program.limits", "program.records"),
         "the engines' names": ("simulator.engine",),
+        "networks from elsewhere: their float evaluation": ("exchange.evaluation",),
     },
     "speed": {
         MESSAGES: ("_files",),
