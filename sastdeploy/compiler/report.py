@@ -12,6 +12,7 @@ from sastdeploy.compiler.ir.graph import Graph, Stage, stages
 from sastdeploy.compiler.ir.nodes import Lif, Synapses
 from sastdeploy.compiler.mapping import CoreUse, map_layers, weight_bytes
 from sastdeploy.compiler.passes.prove_ranges import node_sums
+from sastdeploy.compiler.passes.quantize_weights import GRID_TOLERANCE
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
 from sastdeploy.program.counting import footprint_bytes, largest_synops
@@ -195,12 +196,24 @@ def _synapse_warnings(node: Synapses, profile: HardwareProfile) -> list[str]:
     warnings = []
     if node.codes and not any(codes.any() for codes in node.codes):
         warnings.append(f"{node.name}: every weight is 0, so the layer sees nothing.")
+    if node.trained_bits is not None and _rounds(node):
+        warnings.append(
+            f"{node.name}: was trained with weights of {node.trained_bits} bits, which {profile.name} cannot hold as they are "
+            f"({profile.weight_bits} bits, {profile.granularity}, scale {profile.scale}), so they are rounded again."
+        )
     error = _gain_error(node)
     if error > LARGE_GAIN_ERROR:
         warnings.append(
             f"{node.name}: the integer gain is {100 * error:.2g} % off; weights act that much wrong."
         )
     return warnings
+
+
+def _rounds(node: Synapses) -> bool:
+    """Whether the integers stand for other weights than the real ones."""
+    step = 0.0 if node.weight_scale is None else float(node.weight_scale.max())
+    pairs = zip(node.effective_weights, node.weights)
+    return any(float(np.abs(acts - real).max()) > GRID_TOLERANCE * step for acts, real in pairs)
 
 
 def _lost_channels(node: Synapses, largest: int, profile: HardwareProfile) -> list[str]:

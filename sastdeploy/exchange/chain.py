@@ -139,11 +139,14 @@ def _linear(chain: _Chain, part: p.Linear) -> None:
                 part,
                 f"follows {before.name} without neurons between; engines compute one weighted layer there.",
             )
-        chain.waiting = replace(before, weight=weight @ before.weight, bias=weight @ before.bias + bias)
+        chain.waiting = replace(
+            before, weight=weight @ before.weight, bias=weight @ before.bias + bias, trained_bits=None
+        )
     else:
         weight = part.weight if chain.factor is None else part.weight * chain.factor.reshape(1, -1)
+        bits = part.bits if chain.factor is None or _is_one_value(chain.factor) else None
         chain.factor = None
-        chain.waiting = Dense(chain.name(part.name), weight, bias)
+        chain.waiting = Dense(chain.name(part.name), weight, bias, trained_bits=bits)
     chain.shape, chain.flat = (targets, 1, 1), False
 
 
@@ -161,12 +164,18 @@ def _convolution(chain: _Chain, part: p.Convolution) -> None:
         if part.bias is None
         else per_channel(part.bias, (len(weight), 1, 1), part, "bias")
     )
+    bits = part.bits
     if chain.factor is not None:
         factor = per_channel(chain.factor, chain.shape, part, "the factor before it")
         weight, chain.factor = weight * factor.reshape(1, -1, 1, 1), None
-    node = Conv2d(chain.name(part.name), weight, bias, stride=part.stride, padding=padding)
+        bits = bits if _is_one_value(factor) else None
+    node = Conv2d(chain.name(part.name), weight, bias, stride=part.stride, padding=padding, trained_bits=bits)
     chain.shape = node.output_shape(chain.shape)
     chain.waiting = node
+
+
+def _is_one_value(values: Array) -> bool:
+    return bool((values == values.flat[0]).all())
 
 
 def _scale(chain: _Chain, part: p.Scale) -> None:

@@ -14,16 +14,20 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Linear:
-    """``weight @ x + bias``: weight ``[N, J]``; bias None, or of N values."""
+    """``weight @ x + bias``: weight ``[N, J]``; bias None, or of N values; bits: of weights that are integers times a scale."""
 
     name: str
     weight: Array
     bias: Array | None = None
+    bits: int | None = None
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """Cross-correlation with zero padding: weight ``[O, I / groups, KH, KW]``; padding in positions, or ``same`` or ``valid``."""
+    """Cross-correlation with zero padding: weight ``[O, I / groups, KH, KW]``; padding in positions, or ``same`` or ``valid``.
+
+    bits: as of `Linear`.
+    """
 
     name: str
     weight: Array
@@ -32,6 +36,7 @@ class Convolution:
     padding: Pair | str
     dilation: Pair
     groups: int
+    bits: int | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from sastdeploy.errors import CompileError, InputError
 from sastdeploy.exchange import norse_neurons, sinabs_neurons
 from sastdeploy.exchange import parts as p
 from sastdeploy.exchange.agreement import require_agreement
+from sastdeploy.exchange.brevitas_layers import weight_of
 from sastdeploy.exchange.dialects import dialect
 from sastdeploy.exchange.framing import Framing, network_of
 from sastdeploy.exchange.leaks import integrating, leaky, leaky_with_current, snapped
@@ -35,7 +36,8 @@ def from_module(
     """Return the network of a live module, whose spikes are its own: both are run on random inputs and compared.
 
     Takes an ``nn.Sequential``, nested ones too, of Linear, Conv1d, Conv2d, BatchNorm (folded), AvgPool2d, Flatten, Dropout and
-    Identity (left out), snnTorch's Leaky, Synaptic, RLeaky and RSynaptic, SpikingJelly's IFNode, LIFNode, ParametricLIFNode,
+    Identity (left out), brevitas' QuantLinear and QuantConv layers (a program keeps their integers where its profile holds
+    them), snnTorch's Leaky, Synaptic, RLeaky and RSynaptic, SpikingJelly's IFNode, LIFNode, ParametricLIFNode,
     CUBALIFNode and layers of one step; a ``SequentialState`` with Norse's LIFCell, LIFBoxCell, IAFCell, LICell and LIBoxCell; and sinabs' LIF, IAF,
     ExpLeak and SumPool2d, squeezed or not, that send one spike a step.
 
@@ -105,7 +107,10 @@ def _add(parts: list[Part], where: str, module: nn.Module, axes: int) -> None:
 def _part(where: str, module: nn.Module) -> Part:
     for kind, make in _PARTS.items():
         if isinstance(module, kind):
-            return make(where, module)
+            try:
+                return make(where, module)
+            except CompileError as error:
+                return p.Refused(where, "\n".join(error.reasons))
     home, kind_name = home_of(module), type(module).__name__
     neuron = _NEURONS.get((home, kind_name))
     if neuron is None:
@@ -120,19 +125,20 @@ def _part(where: str, module: nn.Module) -> Part:
 
 
 def _linear(where: str, module: Any) -> Part:
-    return p.Linear(where, array_of(module.weight), None if module.bias is None else array_of(module.bias))
+    weight, bits = weight_of(module)
+    return p.Linear(where, weight, None if module.bias is None else array_of(module.bias), bits)
 
 
 def _convolution(where: str, module: Any) -> Part:
     if module.padding_mode != "zeros":
         return p.Refused(where, f"padding '{module.padding_mode}'; engines pad with zeros.")
-    weight = array_of(module.weight)
+    weight, bits = weight_of(module)
     if isinstance(module, nn.Conv1d):
         weight = weight[:, :, None]
     padding = module.padding if isinstance(module.padding, str) else _sizes(module.padding, 0)
     bias = None if module.bias is None else array_of(module.bias)
     stride, dilation = _sizes(module.stride, 1), _sizes(module.dilation, 1)
-    return p.Convolution(where, weight, bias, stride, padding, dilation, int(module.groups))
+    return p.Convolution(where, weight, bias, stride, padding, dilation, int(module.groups), bits)
 
 
 def _sizes(values: tuple[int, ...], across: int) -> Pair:

@@ -24,6 +24,8 @@ UNIT = 2.0**-12
 _SHIFT = 6
 """Sums, biases and thresholds are shifted by so many bits before they meet the states."""
 _POOL_WEIGHT = 64
+_BITS = 8
+"""Of lava-dl's trained weights: whole multiples of 2, from -256 to 254."""
 
 
 def from_lava(path: Path | str, *, framing: Framing | None = None) -> ImportedNetwork:
@@ -83,7 +85,7 @@ def _dense(name: str, layer: Fields) -> list[Part]:
     weight = _integers(layer["weight"])
     if weight.ndim == 1:
         weight = weight.reshape(math.prod(_sizes(layer["shape"])), -1)
-    return [p.Linear(f"{name}.weight", weight), _neurons(name, _undelayed(layer))]
+    return [p.Linear(f"{name}.weight", weight, bits=_BITS), _neurons(name, _undelayed(layer))]
 
 
 def _conv(name: str, layer: Fields) -> list[Part]:
@@ -91,7 +93,7 @@ def _conv(name: str, layer: Fields) -> list[Part]:
     weight = weight.reshape(weight.shape[:4])
     groups = _whole(layer, "groups", 1)
     stride, padding, dilation = (_pair(layer, key, default) for key, default in _WINDOW)
-    made = p.Convolution(f"{name}.weight", weight, None, stride, padding, dilation, groups)
+    made = p.Convolution(f"{name}.weight", weight, None, stride, padding, dilation, groups, _BITS)
     return [made, _neurons(name, _undelayed(layer))]
 
 

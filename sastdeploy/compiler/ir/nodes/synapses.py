@@ -30,6 +30,7 @@ class Synapses(ABC):
         weight_q, weight_scale: integer codes and the real value of one code, per channel: ``weight ~ weight_q * scale``.
         multiplier, shift: ``M / 2^r ~ gain * weight_scale * 2^n``, per channel. bias_q: in units of 2^-n.
         weight_bits, fraction_bits: b and n. accumulator_bits: the proven width of ``weight_q . x``.
+        trained_bits: of weights that were trained as integers of so many bits times a scale; None of real ones.
     """
 
     kind: ClassVar[str] = "synapses"
@@ -47,6 +48,7 @@ class Synapses(ABC):
     shift: NDArray[np.int32] | None = None
     bias_q: NDArray[np.int32] | None = None
     accumulator_bits: int | None = None
+    trained_bits: int | None = None
 
     @property
     def effective_weight(self) -> Floats:
@@ -108,6 +110,8 @@ class Synapses(ABC):
             "bias must be finite [C]",
         )
         require(np.isfinite(self.gain) and self.gain > 0, self, f"gain {self.gain} must be positive")
+        bits = self.trained_bits
+        require(bits is None or bits in range(2, 9), self, f"trained_bits is {bits}, not 2 to 8")
         self._check_integers()
 
     def _check_integers(self) -> None:

@@ -1,0 +1,37 @@
+"""brevitas' layers: weights that are trained as integers times a scale, taken as the layer uses them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sastdeploy.errors import CompileError
+from sastdeploy.exchange.parts import Array
+from sastdeploy.exchange.torch_arrays import array_of
+
+MAX_BITS = 8
+
+
+def weight_of(module: Any) -> tuple[Array, int | None]:
+    """Return a layer's weights as it runs, and their bits where it quantizes them to at most 8; None of plain layers.
+
+    Raises:
+        CompileError: it quantizes its inputs, outputs or bias too, or its integers do not lie around 0.
+    """
+    if not hasattr(module, "quant_weight"):
+        return array_of(module.weight), None
+    reasons = [
+        f"quantizes its {what}, which no engine computes; spikes are whole numbers already."
+        for what, part in (("inputs", "input_quant"), ("outputs", "output_quant"), ("bias", "bias_quant"))
+        if getattr(getattr(module, part, None), "is_quant_enabled", False)
+    ]
+    if not module.weight_quant.is_quant_enabled:
+        if reasons:
+            raise CompileError(*reasons)
+        return array_of(module.weight), None
+    quantized = module.quant_weight()
+    if array_of(quantized.zero_point).any():
+        reasons.append("weights whose integers do not lie around 0, which no engine computes.")
+    if reasons:
+        raise CompileError(*reasons)
+    bits = int(array_of(quantized.bit_width).max())
+    return array_of(quantized.value), bits if 2 <= bits <= MAX_BITS else None
