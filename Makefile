@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 JOBS ?= 2
 OLDEST_TESTS := tests/test_frames_record.py tests/test_checkpoint.py tests/test_fixedpoint.py tests/test_program_file.py \
-	tests/test_simulator_equality.py tests/test_training_loop.py tests/test_cli_road.py
+	tests/test_program_damaged_file.py tests/test_simulator_equality.py tests/test_training_loop.py \
+	tests/test_training_sharpness.py tests/test_cli_road.py
 
 .PHONY: quickstart test test-oldest lint bench bench-peers results clean help
 .DEFAULT_GOAL := help

@@ -7,6 +7,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from sastdeploy.compiler.ir.interpreter import interpret
+
 
 def write(path, nodes, edges=None, version="1.0.8"):
     """Write nodes ``{name: {"type": ..., field: value}}``; by default in a chain of their order."""
@@ -75,3 +77,13 @@ def written_by(framework, folder):
     path = folder / f"{framework}.nir"
     path.write_bytes(gzip.decompress(packed.read_bytes()))
     return path
+
+
+FIXTURES = Path(__file__).parent / "fixtures" / "nir"
+
+
+def run(network, values):
+    """Return spikes and membranes of one neuron at whole inputs."""
+    counts = np.array(values).reshape(1, -1, 1, 1, 1)
+    outputs = interpret(network.graph, counts)
+    return outputs.spikes[0].reshape(-1).tolist(), outputs.membranes[0].reshape(-1).tolist()

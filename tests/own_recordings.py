@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from sastdeploy.recordings.events import EVENT_DTYPE
+from sastdeploy.recordings.nmnist import nmnist_bytes
 from sastdeploy.synthesis.sensor import SensorModel, play_images
 
 SIZE = 32
@@ -51,3 +52,27 @@ def _shape(name, x, y):
         "frame": (np.maximum(dx, dy) <= 6) & (np.maximum(dx, dy) > 3),
     }[name]
     return np.where(inside, 220.0, 60.0)
+
+
+def manifest(text, folder="mine"):
+    """Write a folder's manifest."""
+    Path(folder).mkdir(exist_ok=True)
+    Path(folder, "manifest.csv").write_text(text, "utf-8")
+
+
+def write_events(path, made):
+    """Write events in the format that the suffix names."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = np.stack([made[name] for name in "txyp"], axis=1)
+    text = "\n".join(",".join(map(str, row)) for row in columns.tolist())
+    match path.suffix:
+        case ".npy":
+            np.save(path, made)
+        case ".npz":
+            np.savez(path, **{name: made[name] for name in "xytp"})
+        case ".csv":
+            path.write_text("timestamp,x,y,polarity\n" + text, "utf-8")
+        case ".txt":
+            path.write_text("# t x y p\n" + text.replace(",", " ") + "\n", "utf-8")
+        case ".bin":
+            path.write_bytes(nmnist_bytes(made))

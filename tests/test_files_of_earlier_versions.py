@@ -11,7 +11,7 @@ from sastdeploy.networks.architecture import AvgPool, Conv, Dense
 from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
 from sastdeploy.training.settings import TrainingSettings
 from tests.small_networks import POOL, checkpoint_of
-from tests.test_training_loop import fit
+from tests.small_trainings import fit
 
 FIXTURES = Path(__file__).parent / "fixtures"
 HASHES = {

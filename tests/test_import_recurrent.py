@@ -10,7 +10,6 @@ pytest.importorskip("h5py", reason="NIR files are HDF5")
 
 from nir_files import cuba, f32, lif, write, written_by
 from test_export_nir import counts_for, exact, read_back
-from test_import_nir import FIXTURES, run
 from tiny_programs import tiny_program, tiny_readout
 
 from sastdeploy import CompileError, Framing, export_nir, from_nir
@@ -21,6 +20,7 @@ from sastdeploy.exchange.recorded import check_recorded
 from sastdeploy.program.records import RecurrentLif
 from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator import engine
+from tests.nir_files import FIXTURES, run
 
 ENDS = {"a": {"type": "Input", "shape": [1]}, "b": {"type": "Output", "shape": [1]}}
 CHAIN = [("a", "i"), ("i", "n"), ("n", "b")]

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from program_strategies import frames_for, programs
-from test_program_file import conv_program, int32, lif, small_program
 from tiny_programs import tiny_lif, tiny_program, tiny_readout
 
 from sastdeploy.errors import InputError
@@ -20,6 +19,7 @@ from sastdeploy.program.limits import worst_gained, worst_sums
 from sastdeploy.program.records import ConvLif, DenseLif, Program, Readout, SumPool
 from sastdeploy.recordings.preprocessing import Preprocessing
 from sastdeploy.simulator import reference
+from tests.small_programs import conv_program, int32, lif, small_program
 
 LAST = ". Compile the checkpoint again, or mend the tool that wrote the program."
 

@@ -15,7 +15,7 @@ from sastdeploy.training.initial import ALIVE_RATE, alive_factors
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.settings import TrainingSettings
 from tests.small_networks import CONV, DENSE, POOL, checkpoint_of, labelled
-from tests.test_training_loop import PRE, fit
+from tests.small_trainings import PRE, fit
 
 
 def fresh(architecture, fused=True):

@@ -24,7 +24,7 @@ from sastdeploy.training.sharpness import (
     sharpness_aware_gradient,
 )
 from tests.small_networks import DENSE, labelled
-from tests.test_training_loop import PRE, fit, gradients, losses
+from tests.small_trainings import PRE, fit, gradients, losses
 
 
 def log_of(path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import random
 import re
 from collections.abc import Callable
@@ -222,3 +223,30 @@ def _places(tree):
         for key in keys:
             yield inside, key
             stack.append(inside[key])
+
+
+def mutated_text_file(rng: random.Random, content: bytes, other: bytes) -> bytes:
+    if rng.random() < 0.1:
+        return mutated_bytes(rng, content, other)
+    return encoded(rng, mutated_text(rng, content.decode("utf-8")))
+
+
+def mutated_yaml(rng: random.Random, content: bytes, other: bytes) -> bytes:
+    import yaml
+
+    if rng.random() < 0.5:
+        return mutated_text_file(rng, content, other)
+    tree = mutated_tree(rng, yaml.safe_load(content))
+    try:
+        return yaml.safe_dump(tree, sort_keys=False, allow_unicode=rng.random() < 0.5).encode(
+            "utf-8", "surrogatepass"
+        )
+    except (yaml.YAMLError, ValueError):  # what YAML cannot say
+        return mutated_text_file(rng, content, other)
+
+
+def mutated_json(rng: random.Random, content: bytes, other: bytes) -> bytes:
+    if rng.random() < 0.4:
+        return mutated_text_file(rng, content, other)
+    tree = mutated_tree(rng, json.loads(content))
+    return json.dumps(tree, ensure_ascii=rng.random() < 0.7).encode("utf-8", "surrogatepass")
