@@ -28,7 +28,7 @@ from sastdeploy.recordings.preprocessing import Preprocessing
 MEMBRANES = ("Q8.8", "Q4.4", "Q1.1", "Q2.0", "Q12.12", "Q1.23", "Q6.10", "Q3.2")
 WEIGHT_KINDS = ("uniform", "uniform", "sparse", "signs", "largest", "smallest", "zero")
 FRAME_KINDS = ("sparse", "dense", "full", "empty", "one")
-MOST_MEMBRANES = 60
+MAX_MEMBRANES = 60
 """That a readout reads, so that its identity stays small."""
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -60,7 +60,7 @@ def programs(draw: st.DrawFn, largest_side: int = 7, most_layers: int = 4) -> Pr
         shape = layer.output_shape(shape)
     reads = draw(st.sampled_from(("counts", "counts", "counts", "last", "max")))
     count = draw(st.integers(1, 5))
-    if reads != "counts" and math.prod(shape) <= MOST_MEMBRANES:
+    if reads != "counts" and math.prod(shape) <= MAX_MEMBRANES:
         layers[-1], count = silent(layers[-1]), math.prod(shape)
         readout = membranes(count, reads)
     else:

@@ -44,7 +44,7 @@ def test_margins_at_the_threshold_are_near_and_beyond_three_above():
 @pytest.mark.parametrize("hard", [True, False])
 def test_margins_are_those_of_the_recorded_run(architecture, hard, monkeypatch):
     checkpoint, data = checkpoint_of(architecture), labelled(architecture, 11)
-    monkeypatch.setattr(states, "_MOST_RECORDINGS", 4)
+    monkeypatch.setattr(states, "_MAX_RECORDINGS", 4)
     measured = margins(checkpoint, data, hard)
     membranes = run(checkpoint, data.frames, hard=hard, record=True).membranes
     offsets = [u.reshape(-1) - 1.0 for u in membranes]
@@ -145,7 +145,7 @@ def test_a_neuron_that_never_fires_is_silent_and_all_tail():
 @pytest.mark.parametrize("architecture", [DENSE, CONV, POOL])
 def test_activity_is_that_of_the_recorded_runs(architecture, monkeypatch):
     checkpoint, data = checkpoint_of(architecture), labelled(architecture, 11)
-    monkeypatch.setattr(states, "_MOST_RECORDINGS", 4)
+    monkeypatch.setattr(states, "_MAX_RECORDINGS", 4)
     measured = activity(checkpoint, data)
     surrogate, hard = (run(checkpoint, data.frames, hard=h, record=True) for h in (False, True))
     for record, s, u, fired in zip(

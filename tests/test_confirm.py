@@ -96,7 +96,7 @@ def test_a_definition_that_says_otherwise_is_found(made, monkeypatch):
 
 def test_a_definition_may_see_fewer_recordings_and_then_says_nothing_of_the_accuracy(made, monkeypatch):
     checkpoint, test, record = made
-    monkeypatch.setitem(confirm.MOST, "dense", {"float": 10, "integer": 7})
+    monkeypatch.setitem(confirm.MAX_RECORDINGS, "dense", {"float": 10, "integer": 7})
     row = confirm.evaluated_again(TRIAL, record, checkpoint, test)
     assert row["recordings"] == 40 and row["not_reproduced"] == []
     assert row["float"]["hard"]["recordings"] == 10 and "accuracy" not in row["float"]["hard"]

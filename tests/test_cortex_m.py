@@ -143,7 +143,7 @@ def test_own_recordings_stand_beside_the_source(tmp_path, monkeypatch):
         InputError, match=r"^frames: 1x8x8 in 5 bins, but program tiny_pool.aggressive_int4 takes "
     ):
         export_c(program, tmp_path / "d", counts[:, :5])
-    monkeypatch.setattr(export_module, "MOST_RECORDING_BYTES", 500)
+    monkeypatch.setattr(export_module, "MAX_RECORDING_BYTES", 500)
     with pytest.raises(InputError) as error:
         export_c(program, tmp_path / "d", counts)
     assert str(error.value) == (

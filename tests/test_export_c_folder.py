@@ -134,7 +134,7 @@ def test_a_name_whose_files_are_others_is_refused(program, tmp_path):
 
 
 def test_a_program_too_large_for_a_compiler_is_refused(program, tmp_path, monkeypatch):
-    monkeypatch.setattr(export_module, "MOST_TABLE_BYTES", 100)
+    monkeypatch.setattr(export_module, "MAX_TABLE_BYTES", 100)
     with pytest.raises(InputError) as error:
         export_c(program, tmp_path / "out")
     assert str(error.value) == (

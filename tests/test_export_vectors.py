@@ -152,7 +152,7 @@ def test_other_vectors_are_replaced_only_by_force_and_other_files_never(program,
 
 
 def test_too_many_recordings_are_refused_with_the_number_that_fits(program, tmp_path, monkeypatch):
-    monkeypatch.setattr(export_module, "MOST_VALUES", 12_000)
+    monkeypatch.setattr(export_module, "MAX_VALUES", 12_000)
     with pytest.raises(InputError) as error:
         export_vectors(program, tmp_path / "v", np.zeros((3, 6, 1, 8, 8), np.uint8))
     assert str(error.value) == (

@@ -264,13 +264,13 @@ def test_what_is_too_large_and_wrong_names_are_refused(program, tmp_path, monkey
         "name '1': is no name for Verilog. Allowed: 1 to 48 letters, digits and _, a letter first. "
         "Choose another with --name."
     )
-    monkeypatch.setattr(export_module, "MOST_TRACED", 3_000)
+    monkeypatch.setattr(export_module, "MAX_TRACED", 3_000)
     with pytest.raises(InputError) as error:
         export_verilog(program, tmp_path / "v", np.zeros((3, 6, 1, 8, 8), np.uint8))
     assert str(error.value) == (
         "program tiny_pool.aggressive_int4: 3 recordings make 4,464 values. Allowed: up to 3,000. Use --limit 2 or less."
     )
-    monkeypatch.setattr(export_module, "MOST_WEIGHTS", 300)
+    monkeypatch.setattr(export_module, "MAX_WEIGHTS", 300)
     with pytest.raises(InputError) as error:
         export_verilog(program, tmp_path / "v")
     assert str(error.value) == (

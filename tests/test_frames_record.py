@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sastdeploy.errors import InputError
-from sastdeploy.recordings.frames import LARGEST_COUNT, Frames, LabelledFrames, index_dtype, unchanging
+from sastdeploy.recordings.frames import MAX_COUNT, Frames, LabelledFrames, index_dtype, unchanging
 from sastdeploy.recordings.preprocessing import Preprocessing
 
 COUNTS = hnp.arrays(
@@ -197,7 +197,7 @@ def test_a_part_of_checked_frames_is_not_checked_again(monkeypatch):
 def test_a_clip_outside_the_counts_is_refused():
     with pytest.raises(InputError, match="c_clip 0: outside 1 to 255"):
         Frames(**GOOD).clipped(0)
-    assert Frames(**GOOD).clipped(LARGEST_COUNT).count.max() == LARGEST_COUNT == 255
+    assert Frames(**GOOD).clipped(MAX_COUNT).count.max() == MAX_COUNT == 255
 
 
 def test_labelled_selection_keeps_what_belongs_together():

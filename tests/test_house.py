@@ -1,12 +1,16 @@
-"""How the modules of the package hang together, beyond what import-linter's contracts say of its rooms."""
+"""The house in order: modules without circles, files of a readable length, one word for limits."""
 
 import ast
 import graphlib
+import re
 from pathlib import Path
 
 import sastdeploy
 
 PACKAGE = Path(sastdeploy.__file__).parent
+HOME = PACKAGE.parent
+FOLDERS = ("sastdeploy", "tests", "benchmarks", "docs", "examples")
+OTHER_WORDS = {"MOST", "LARGEST", "LONGEST", "LEAST", "SMALLEST", "SHORTEST", "FEWEST"}
 
 
 def module_name(path):
@@ -34,7 +38,41 @@ def test_no_module_imports_in_a_circle():
     tuple(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
 
 
+def long_files(*folders):
+    """Return the Python files of over 400 lines."""
+    paths = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    return [path for path in paths if path.read_text(encoding="utf-8").count("\n") > 400]
+
+
 def test_no_long_file_without_a_reason():
-    long = [path for path in PACKAGE.rglob("*.py") if path.read_text(encoding="utf-8").count("\n") > 400]
+    folders = [HOME / name for name in FOLDERS]
+    assert all(folder.is_dir() for folder in folders)
+    long = long_files(*folders)
     assert [path.name for path in long] == ["kernels.py"]
     assert "one file" in long[0].read_text(encoding="utf-8").split("\n")[0]
+
+
+def test_a_long_file_is_found(tmp_path):
+    for length in (400, 401):
+        (tmp_path / f"of_{length}.py").write_text("x = 1\n" * length)
+    assert [path.name for path in long_files(tmp_path)] == ["of_401.py"]
+
+
+def superlatives(source):
+    """Return the names in capitals that say MAX or MIN in another word."""
+    names = set(re.findall(r"\b[A-Z_][A-Z0-9_]+\b", source))
+    return sorted(name for name in names if OTHER_WORDS & set(name.split("_")))
+
+
+def test_limits_are_called_max_and_min():
+    names = {}
+    for folder in FOLDERS:
+        for path in sorted((HOME / folder).rglob("*.py")):
+            if path != Path(__file__) and (others := superlatives(path.read_text(encoding="utf-8"))):
+                names[path.relative_to(HOME).as_posix()] = others
+    assert names == {}
+
+
+def test_another_word_for_a_limit_is_found():
+    source = "MAX_BYTES, _MOST_LAYERS = 1, 2\nLARGEST = LATEST_US = limits.LEAST_SHARE\n"
+    assert superlatives(source) == ["LARGEST", "LEAST_SHARE", "_MOST_LAYERS"]

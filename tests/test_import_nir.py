@@ -277,7 +277,7 @@ def test_a_network_is_evaluated_with_its_own_spikes(tmp_path):
 
 @pytest.mark.parametrize(("place", "value"), [(25, 1), (48, 255)])
 def test_a_file_on_which_hdf5_never_ends_is_refused(tmp_path, monkeypatch, place, value):
-    monkeypatch.setattr(own_process, "LONGEST_S", 4.0)
+    monkeypatch.setattr(own_process, "MAX_SECONDS", 4.0)
     path = one_neuron(tmp_path / "a.nir", lif())
     content = bytearray(path.read_bytes())
     content[content.index(b"GCOL") + place] = value  # of the heap that holds texts

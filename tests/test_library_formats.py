@@ -114,7 +114,7 @@ def test_a_process_that_does_not_end_or_is_ended_makes_a_damaged_file(monkeypatc
         script.write_text(f"#!/bin/sh\nexec 1>&- 2>&-\n{text.replace('sleep', 'exec sleep')}\n")
         script.chmod(0o755)
         monkeypatch.setattr(own_process.sys, "executable", str(script))
-        monkeypatch.setattr(own_process, "LONGEST_S", 1.0)
+        monkeypatch.setattr(own_process, "MAX_SECONDS", 1.0)
         monkeypatch.setattr(own_process, "WAITING", waiting)
         assert refusal("a.h5") == f"a.h5: is damaged ({reason}). {AGAIN}"
 

@@ -14,7 +14,7 @@ from sastdeploy.errors import InputError
 from sastdeploy.recordings.aedat31 import aedat31_bytes
 from sastdeploy.recordings.check import check_dataset
 from sastdeploy.recordings.dvsgesture import list_gestures, parse_labels, read_gestures
-from sastdeploy.recordings.events import LARGEST_RECORDING
+from sastdeploy.recordings.events import MAX_RECORDING
 from sastdeploy.recordings.nmnist import list_nmnist, nmnist_bytes, read_nmnist
 from sastdeploy.recordings.reading import read_events, read_recording
 from sastdeploy.recordings.splits import load_dataset
@@ -35,7 +35,7 @@ def test_a_pipe_or_a_device_as_recording_is_refused_without_waiting(tmp_path, su
 def test_a_recording_beyond_the_limit_is_refused_by_its_size(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     with path.open("wb") as file:
-        file.truncate(LARGEST_RECORDING + 1)
+        file.truncate(MAX_RECORDING + 1)
     with pytest.raises(InputError, match=r"has 268,435,457 bytes; such a file may have at most 268,435,456"):
         read_recording(path)
 

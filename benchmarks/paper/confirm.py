@@ -38,7 +38,7 @@ SAMPLE: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """By experiment the settings that a point must have."""
 COMMAND = "python benchmarks/paper/confirm.py --data FOLDER --work FOLDER"
-MOST: dict[str, dict[str, int | None]] = {
+MAX_RECORDINGS: dict[str, dict[str, int | None]] = {
     "dense": {"float": None, "integer": 1000},
     "conv": {"float": 500, "integer": 50},
 }
@@ -74,7 +74,7 @@ def evaluated_again(
     """Return what the evaluation of the record and the plain definitions say of a checkpoint."""
     from sastdeploy.experiments.trial import tested
 
-    most = MOST[checkpoint.architecture.layers[0].kind]
+    most = MAX_RECORDINGS[checkpoint.architecture.layers[0].kind]
     again: dict[str, Any] = tested(trial, checkpoint, test)
     count, wrong = held(record, again)
     some = _spaced(test, most["integer"])

@@ -19,7 +19,7 @@ from sastdeploy.errors import InputError
 _UMASK = os.umask(0o077)
 """What new files' rights lack. Read once: it can only be read by setting it, which other threads' files would meet."""
 os.umask(_UMASK)
-_LONGEST_SUFFIX = 16
+_MAX_SUFFIX = 16
 """Of a temporary file's name, in characters: writers choose a format by the suffix."""
 
 
@@ -55,7 +55,7 @@ def replacing(path: Path | str, *, force: bool = True, sync: bool = True) -> Ite
         else:
             folder = target.parent
             folder.mkdir(parents=True, exist_ok=True)
-        suffix = target.suffix if len(target.suffix) <= _LONGEST_SUFFIX else ""
+        suffix = target.suffix if len(target.suffix) <= _MAX_SUFFIX else ""
         handle, name = tempfile.mkstemp(prefix=f".{target.name[:40]}.", suffix=suffix, dir=folder)
         os.close(handle)
     except OSError as error:

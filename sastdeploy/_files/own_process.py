@@ -12,7 +12,7 @@ from pathlib import Path
 from sastdeploy._files.reading import MIB, open_regular, shown
 from sastdeploy.errors import InputError
 
-LONGEST_S, BYTES_PER_S = 20.0, 20 * MIB
+MAX_SECONDS, BYTES_PER_S = 20.0, 20 * MIB
 """Seconds of processor time that the reading may take, and a second more for so many bytes."""
 WAITING = 10
 """Times as many seconds may pass on the clock, on a machine that is busy otherwise."""
@@ -30,7 +30,7 @@ def run_reader(
         InputError: as `open_regular`; the process does not end in time, or a signal ends it.
     """
     with open_regular(path, limit=limit) as opened:
-        seconds = LONGEST_S + opened.seek(0, 2) / BYTES_PER_S
+        seconds = MAX_SECONDS + opened.seek(0, 2) / BYTES_PER_S
     command = [sys.executable, "-m", module, str(path)]
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE

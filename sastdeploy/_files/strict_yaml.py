@@ -150,7 +150,7 @@ def validate(model: type[Model], data: Any, where: str) -> Model:
         raise InputError(f"{where}: {_explain(model, error.errors())}") from error
 
 
-_MOST_ERRORS = 20
+_MAX_ERRORS = 20
 """Errors of one file that a message lists."""
 _TYPES = {
     "int_type": "must be a whole number",
@@ -187,11 +187,11 @@ _PATTERNS = {
 def _explain(model: Any, errors: list[Any]) -> str:
     """Return every error in a sentence, unknown keys first: one on the same line, more on a line each."""
     ordered = sorted(errors, key=lambda error: error["type"] != "extra_forbidden")
-    sentences = [_sentence(model, error) for error in ordered[:_MOST_ERRORS]]
+    sentences = [_sentence(model, error) for error in ordered[:_MAX_ERRORS]]
     if len(errors) == 1:
         return sentences[0]
-    if len(errors) > _MOST_ERRORS:
-        sentences.append(f"and {len(errors) - _MOST_ERRORS} more.")
+    if len(errors) > _MAX_ERRORS:
+        sentences.append(f"and {len(errors) - _MAX_ERRORS} more.")
     return "\n  ".join([f"{len(errors)} errors:", *sentences])
 
 

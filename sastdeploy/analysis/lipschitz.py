@@ -20,7 +20,7 @@ from sastdeploy.training.states import input_values
 _ATTACKED = 16
 _KEPT = (0.6, 0.9, 0.99)
 """Shares of events that random deletion leaves; beside it, one event of each recording is deleted."""
-_LEAST_LOGARITHM = -400.0
+_MIN_LOGARITHM = -400.0
 """Stands for log10(0), which JSON cannot hold: below every positive float's."""
 
 
@@ -125,9 +125,9 @@ def _one_bound(slopes: list[float], matrices: list[float], constants: dict[str, 
         "gamma": gamma,
         "assumption_holds": gamma < 1.0,
         "log10_S_T": _log10_sum(gamma, steps),
-        "log10_bound": max(logarithm, _LEAST_LOGARITHM),
+        "log10_bound": max(logarithm, _MIN_LOGARITHM),
         "bound": _power_of_ten(logarithm),
-        "log10_bound_per_layer": max(product, _LEAST_LOGARITHM),
+        "log10_bound_per_layer": max(product, _MIN_LOGARITHM),
         "bound_per_layer": _power_of_ten(product),
     }
 

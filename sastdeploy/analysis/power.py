@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Map = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
-TOLERANCE, MOST = 1e-6, 3000
+TOLERANCE, MAX_ITERATIONS = 1e-6, 3000
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def operator_norm(
     shape: tuple[int, ...],
     rng: np.random.Generator,
     tolerance: float = TOLERANCE,
-    most: int = MOST,
+    most: int = MAX_ITERATIONS,
 ) -> Norm:
     """Return the largest singular value of a linear map, by power iteration on ``A^T A`` from a random start.
 

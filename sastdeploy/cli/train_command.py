@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sastdeploy import TrainingSettings
 
 
-MOST_SEEDS = 1000
+MAX_SEEDS = 1000
 
 
 class _Seeds(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
@@ -38,8 +38,8 @@ class _Seeds(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
                 self.fail(
                     f"'{part}' is no seed and no range of seeds. Give them as in 0-4 or 0,3,7.", param, ctx
                 )
-            if int(ends[1]) - int(ends[0]) + len(seeds) >= MOST_SEEDS:
-                self.fail(f"more than {MOST_SEEDS:,} seeds.", param, ctx)
+            if int(ends[1]) - int(ends[0]) + len(seeds) >= MAX_SEEDS:
+                self.fail(f"more than {MAX_SEEDS:,} seeds.", param, ctx)
             seeds += range(int(ends[0]), int(ends[1]) + 1)
         if len(set(seeds)) < len(seeds):
             self.fail("a seed stands twice. Leave one of them out.", param, ctx)

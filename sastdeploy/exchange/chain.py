@@ -33,7 +33,7 @@ from sastdeploy.exchange.kernels import one_kernel
 from sastdeploy.exchange.parts import Array, Part
 from sastdeploy.exchange.recurrence import own_weights
 
-MOST_CLASSES = 4096
+MAX_CLASSES = 4096
 
 
 def graph_of(name: str, start: Input, parts: Sequence[Part], reads: str | None = None) -> Graph:
@@ -275,9 +275,9 @@ def _identity(chain: _Chain, part: p.Neurons | p.Integrators) -> Synapses:
     channels, kernel, stride, padding, worth = chain.shape[0], (1, 1), (1, 1), (0, 0), 1.0
     if chain.flat:
         sources = prod(chain.shape)
-        if sources > MOST_CLASSES:
+        if sources > MAX_CLASSES:
             raise chain.refuse(
-                part, f"{sources:,} neurons without weights behind a flattening; at most {MOST_CLASSES:,}."
+                part, f"{sources:,} neurons without weights behind a flattening; at most {MAX_CLASSES:,}."
             )
         chain.shape, chain.flat = (sources, 1, 1), False
         node: Synapses = Dense(chain.name(part.name), np.eye(sources), np.zeros(sources))
@@ -324,8 +324,8 @@ def _finish(chain: _Chain, reads: str | None) -> None:
                 f"{chain.pool.name if chain.pool else 'the last factor'}: nothing weighted follows; engines read spikes or a weighted layer."
             )
         classes = prod(chain.shape)
-        if classes > MOST_CLASSES:
-            raise CompileError(f"{last.name}: {classes:,} outputs; at most {MOST_CLASSES:,} are read out.")
+        if classes > MAX_CLASSES:
+            raise CompileError(f"{last.name}: {classes:,} outputs; at most {MAX_CLASSES:,} are read out.")
         if last.gives == "membranes":
             chain.nodes.append(
                 Membranes("readout", np.eye(classes), np.zeros(classes), reads=reads or "last")

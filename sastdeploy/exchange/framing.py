@@ -12,7 +12,7 @@ from sastdeploy.compiler.ir.nodes import Input
 from sastdeploy.errors import InputError
 from sastdeploy.exchange.chain import graph_of
 from sastdeploy.exchange.parts import Integrators, Neurons, Part
-from sastdeploy.recordings.preprocessing import LARGEST_CLIP, Preprocessing
+from sastdeploy.recordings.preprocessing import MAX_CLIP, Preprocessing
 from sastdeploy.windows import Shape
 
 
@@ -30,7 +30,7 @@ class Framing:
     dataset: str | None = None
     time_bins: int = 10
     window_us: int | None = None
-    clip: int = LARGEST_CLIP
+    clip: int = MAX_CLIP
     divisor: float = 1.0
     classes: tuple[str, ...] | None = None
 

@@ -13,7 +13,7 @@ from sastdeploy.errors import InputError
 
 MAX_BYTES = 2048 * MIB
 """Of one file."""
-MOST_VALUES = 1 << 29
+MAX_VALUES = 1 << 29
 """Of one file; counted as declared, before anything is unpacked."""
 
 
@@ -62,8 +62,8 @@ class Values:
         if dataset.external or dataset.is_virtual:
             raise ValueError("values lie in another file")
         self.values += int(dataset.size or 0)
-        if self.values > MOST_VALUES:
-            raise ValueError(f"more than {MOST_VALUES:,} values")
+        if self.values > MAX_VALUES:
+            raise ValueError(f"more than {MAX_VALUES:,} values")
         content = dataset[()]
         if isinstance(content, (bytes, str)):
             return text_of(content)

@@ -8,7 +8,7 @@ from sastdeploy.errors import InputError
 
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _PLAIN = re.compile(r"[^A-Za-z0-9_.,:;()+ -]")
-_MOST_LETTERS = 48
+_MAX_LETTERS = 48
 
 
 def plain(text: str) -> str:
@@ -18,9 +18,9 @@ def plain(text: str) -> str:
 
 def default_name(name: str, taken: tuple[str, ...] = ()) -> str:
     """Return a program's name as an identifier that is none of those taken."""
-    letters = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")[:_MOST_LETTERS].rstrip("_")
+    letters = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")[:_MAX_LETTERS].rstrip("_")
     if not _IDENTIFIER.fullmatch(letters) or letters.lower() in taken:
-        letters = f"network_{letters}"[:_MOST_LETTERS].rstrip("_")
+        letters = f"network_{letters}"[:_MAX_LETTERS].rstrip("_")
     return letters
 
 
@@ -30,9 +30,9 @@ def checked_name(name: str, language: str) -> str:
     Raises:
         InputError: it is no identifier of the language, or too long.
     """
-    if not _IDENTIFIER.fullmatch(name) or len(name) > _MOST_LETTERS:
+    if not _IDENTIFIER.fullmatch(name) or len(name) > _MAX_LETTERS:
         raise InputError(
-            f"name '{plain(name[:_MOST_LETTERS])}': is no name for {language}. Allowed: 1 to {_MOST_LETTERS} letters, digits and _, "
+            f"name '{plain(name[:_MAX_LETTERS])}': is no name for {language}. Allowed: 1 to {_MAX_LETTERS} letters, digits and _, "
             "a letter first. Choose another with --name."
         )
     return name

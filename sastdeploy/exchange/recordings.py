@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.program.records import Program, require_frames
-from sastdeploy.recordings.frames import LARGEST_COUNT, Frames, LabelledFrames, frames_of
+from sastdeploy.recordings.frames import MAX_COUNT, Frames, LabelledFrames, frames_of
 
 Recordings = Frames | LabelledFrames | NDArray[np.integer]
 """Frames, or counts: integers ``[N, T, P, H, W]``, 0 to 255."""
@@ -31,9 +31,9 @@ def check_frames(program: Program, most_bytes: int) -> Frames:
     shape = (preprocessing.time_bins, *preprocessing.frame_shape)
     rng = np.random.default_rng(0)
     kinds = (
-        lambda: rng.poisson(0.1, shape).clip(0, LARGEST_COUNT),
-        lambda: rng.integers(0, LARGEST_COUNT + 1, shape) * (rng.random(shape) < 0.6),
-        lambda: np.full(shape, LARGEST_COUNT),
+        lambda: rng.poisson(0.1, shape).clip(0, MAX_COUNT),
+        lambda: rng.integers(0, MAX_COUNT + 1, shape) * (rng.random(shape) < 0.6),
+        lambda: np.full(shape, MAX_COUNT),
     )
     chosen = kinds[: most_bytes // int(np.prod(shape))]
     counts = np.array([kind() for kind in chosen], np.uint8).reshape(len(chosen), *shape)

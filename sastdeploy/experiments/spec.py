@@ -30,12 +30,12 @@ from sastdeploy.experiments.measures import MEASURES, NEED_TEST
 from sastdeploy.networks.architecture import Neuron
 from sastdeploy.recordings.catalog import CATALOG, full_name
 from sastdeploy.recordings.datasets import dataset
-from sastdeploy.recordings.events import LONGEST_US
-from sastdeploy.recordings.preprocessing import LARGEST_CLIP, MOST_DIVISOR
+from sastdeploy.recordings.events import MAX_LENGTH_US
+from sastdeploy.recordings.preprocessing import MAX_CLIP, MAX_DIVISOR
 from sastdeploy.training.settings import forward_of, kernels_for
 
 FILES = (".yaml", ".yml")
-MOST_TRIALS = 10_000
+MAX_TRIALS = 10_000
 FORMAT = 2
 """Of trials and their records; part of every trial's address."""
 
@@ -255,10 +255,10 @@ def _check_count(record: _File, path: Path | str) -> None:
     points = sum(
         math.prod(len(value) for value in point.values() if isinstance(value, list)) for point in record.grid
     )
-    if points * len(record.seeds) > MOST_TRIALS:
+    if points * len(record.seeds) > MAX_TRIALS:
         raise InputError(
             f"{path}: key 'grid': {points:,} points with {len(record.seeds):,} seeds each are {points * len(record.seeds):,} trials; "
-            f"at most {MOST_TRIALS:,} are allowed. Give fewer values."
+            f"at most {MAX_TRIALS:,} are allowed. Give fewer values."
         )
 
 
@@ -288,16 +288,16 @@ def training_of(trial: Trial) -> tuple[Architecture, TrainingSettings]:
         InputError: a setting is out of its range, or the network's name or file is wrong.
     """
     facts = dataset(trial.dataset)
-    if trial.window is not None and not 0.001 <= trial.window <= LONGEST_US / 1000:
+    if trial.window is not None and not 0.001 <= trial.window <= MAX_LENGTH_US / 1000:
         raise InputError(
-            f"window {trial.window:g}: must be 0.001 to {LONGEST_US // 1000} ms (one day), or null for all events."
+            f"window {trial.window:g}: must be 0.001 to {MAX_LENGTH_US // 1000} ms (one day), or null for all events."
         )
     frames = Preprocessing(facts.sensor_size, facts.frame_size, trial.time_bins, window_us=trial.window_us)
     if trial.limit is not None and trial.limit < 1:
         raise InputError(f"limit {trial.limit}: must be at least 1, or null for all recordings.")
-    if not (1 <= trial.divisor_factor <= MOST_DIVISOR / LARGEST_CLIP):
+    if not (1 <= trial.divisor_factor <= MAX_DIVISOR / MAX_CLIP):
         raise InputError(
-            f"divisor_factor {trial.divisor_factor:g}: must be a finite number of at least 1, so that values do not exceed 1, and at most {MOST_DIVISOR / LARGEST_CLIP:.0f}."
+            f"divisor_factor {trial.divisor_factor:g}: must be a finite number of at least 1, so that values do not exceed 1, and at most {MAX_DIVISOR / MAX_CLIP:.0f}."
         )
     neuron = Neuron(trial.alpha, trial.threshold, trial.slope)
     architecture = load_architecture(trial.arch, frames.frame_shape, len(facts.classes), neuron)

@@ -18,7 +18,7 @@ from sastdeploy.networks.architecture import KINDS, Architecture, Conv, Dense, L
 from sastdeploy.windows import MAX_VALUES
 
 BUILTIN = ("fc_0p40m", "conv_0p42m")
-MOST_PARAMETERS = 1 << 28
+MAX_PARAMETERS = 1 << 28
 """Largest input or layer (64 MiB of float32 per recording and step), and largest network (1 GiB of float32)."""
 _HIDDEN = {(2, 34, 34): (168, 64), (2, 48, 48): (80, 336)}
 _CHANNELS = (68, 136, 272)
@@ -163,9 +163,9 @@ def _check_size(architecture: Architecture) -> None:
                 f"{architecture.name}: {where}: {prod(shape):,} values; at most {MAX_VALUES:,} are allowed."
             )
     parameters = sum(prod(shape) for shape in parameter_shapes(architecture).values())
-    if parameters > MOST_PARAMETERS:
+    if parameters > MAX_PARAMETERS:
         raise InputError(
-            f"{architecture.name}: {parameters:,} parameters; at most {MOST_PARAMETERS:,} are allowed."
+            f"{architecture.name}: {parameters:,} parameters; at most {MAX_PARAMETERS:,} are allowed."
         )
 
 

@@ -17,7 +17,7 @@ from sastdeploy._files.reading import brief, is_printable, shown
 from sastdeploy.errors import InputError, short
 from sastdeploy.networks.architecture import Architecture
 from sastdeploy.networks.builtin import (
-    MOST_PARAMETERS,
+    MAX_PARAMETERS,
     architecture_from_dict,
     architecture_to_dict,
     parameter_shapes,
@@ -26,11 +26,11 @@ from sastdeploy.networks.tensors import load_tensors, save_arrays
 from sastdeploy.recordings.preprocessing import Preprocessing
 
 FORMAT_VERSION = 1
-MOST_RHO, MOST_EPOCHS, MOST_SEED = 1e6, 1_000_000, (1 << 63) - 1
+MAX_RHO, MAX_EPOCHS, MAX_SEED = 1e6, 1_000_000, (1 << 63) - 1
 """Largest rho, number of epochs and seed of a training; every number of its facts fits float64 and int64."""
-_MOST_TEXT, _MOST_DEPTH = 1000, 30
+_MAX_TEXT, _MAX_DEPTH = 1000, 30
 """Longest class name, and how deep facts may nest: a program's limits, so that no checkpoint is refused only by compile."""
-MAX_BYTES = 4 * MOST_PARAMETERS + (1 << 26)
+MAX_BYTES = 4 * MAX_PARAMETERS + (1 << 26)
 """Of a checkpoint: the parameters of the largest network, and 64 MiB of facts."""
 
 
@@ -161,9 +161,9 @@ def check_checkpoint(checkpoint: Checkpoint, where: str) -> None:
         ("data set", checkpoint.dataset),
         *(("class name", name) for name in checkpoint.classes),
     ):
-        if not text.strip() or len(text) > _MOST_TEXT or not text.isprintable():
+        if not text.strip() or len(text) > _MAX_TEXT or not text.isprintable():
             raise InputError(
-                f"{where}: {what} {short(text, 40)}: must be 1 to {_MOST_TEXT} printable characters, not all spaces."
+                f"{where}: {what} {short(text, 40)}: must be 1 to {_MAX_TEXT} printable characters, not all spaces."
             )
     twice = [name for name in checkpoint.classes if checkpoint.classes.count(name) > 1]
     if twice:
@@ -270,11 +270,11 @@ def _check_training(training: dict[str, Any], where: str) -> None:
     """Accept training facts that name method, rho, seed, epochs and the chosen epoch, as `Checkpoint` says."""
     if not isinstance(training, dict):
         raise InputError(f"{where}: training: expected keys and values, found {type(training).__name__}.")
-    seeds, epochs = f"a whole number, 0 to {MOST_SEED}", f"a whole number, 0 to {MOST_EPOCHS:,}"
+    seeds, epochs = f"a whole number, 0 to {MAX_SEED}", f"a whole number, 0 to {MAX_EPOCHS:,}"
     rules: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
         ("method", "a text", lambda value: isinstance(value, str)),
-        ("rho", f"a number, 0 to {MOST_RHO:g}", lambda value: _is_number(value) and 0 <= value <= MOST_RHO),
-        ("seed", seeds, lambda value: type(value) is int and 0 <= value <= MOST_SEED),
+        ("rho", f"a number, 0 to {MAX_RHO:g}", lambda value: _is_number(value) and 0 <= value <= MAX_RHO),
+        ("seed", seeds, lambda value: type(value) is int and 0 <= value <= MAX_SEED),
         ("epochs", epochs, _counts_epochs),
         ("selected", "keys and values with a whole 'epoch'", lambda value: isinstance(value, dict) and _counts_epochs(value.get("epoch"))),
     )  # fmt: skip
@@ -305,20 +305,20 @@ def _is_number(value: Any) -> bool:
 
 
 def _counts_epochs(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= MOST_EPOCHS
+    return type(value) is int and 0 <= value <= MAX_EPOCHS
 
 
 def is_plain(value: Any, depth: int = 0) -> bool:
     """Say whether a value is JSON-ready and not nested too deep: dicts with text keys, lists, text, finite numbers, booleans, None."""
     if isinstance(value, dict):
-        return depth < _MOST_DEPTH and all(
+        return depth < _MAX_DEPTH and all(
             isinstance(key, str) and is_plain(key) and is_plain(item, depth + 1)
             for key, item in value.items()
         )
     if isinstance(value, list):
-        return depth < _MOST_DEPTH and all(is_plain(item, depth + 1) for item in value)
+        return depth < _MAX_DEPTH and all(is_plain(item, depth + 1) for item in value)
     if isinstance(value, str):
         return value.isascii() or value == value.encode("utf-8", "replace").decode("utf-8")
     if type(value) is int:
-        return -MOST_SEED <= value <= MOST_SEED
+        return -MAX_SEED <= value <= MAX_SEED
     return value is None or type(value) is bool or (type(value) is float and math.isfinite(value))

@@ -19,7 +19,7 @@ from sastdeploy.errors import InputError, short
 from sastdeploy.windows import MAX_STRIDE, Shape, Window
 
 """Largest stride and padding that a program can state."""
-_MOST_POOLED = 11
+_MAX_POOLED = 11
 """Largest kernel of a pool: the sum of 11 x 11 spikes stays within 127."""
 
 Shapes = dict[str, tuple[int, ...]]
@@ -125,8 +125,8 @@ class AvgPool:
         _, height, width = before
         stride = self.window.stride[0]
         _require(
-            1 <= self.kernel <= min(height + 2 * self.padding, width + 2 * self.padding, _MOST_POOLED),
-            f"{where}: kernel {self.kernel} does not fit its {height} x {width} input (at most {_MOST_POOLED}).",
+            1 <= self.kernel <= min(height + 2 * self.padding, width + 2 * self.padding, _MAX_POOLED),
+            f"{where}: kernel {self.kernel} does not fit its {height} x {width} input (at most {_MAX_POOLED}).",
         )
         _require(
             1 <= stride <= MAX_STRIDE and 0 <= 2 * self.padding <= self.kernel,

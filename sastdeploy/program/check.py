@@ -9,8 +9,8 @@ from typing import Any
 from sastdeploy.errors import short
 from sastdeploy.program.limits import is_int, refuse
 from sastdeploy.program.records import KINDS, Program, Readout
-from sastdeploy.recordings.events import LONGEST_US
-from sastdeploy.recordings.preprocessing import BINNINGS, LARGEST_CLIP, MOST_EVENTS_PER_BIN, Preprocessing
+from sastdeploy.recordings.events import MAX_LENGTH_US
+from sastdeploy.recordings.preprocessing import BINNINGS, MAX_CLIP, MAX_EVENTS_PER_BIN, Preprocessing
 from sastdeploy.windows import MAX_VALUES
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
@@ -70,21 +70,21 @@ def _check_preprocessing(p: Preprocessing) -> None:
             refuse(where, f"{name} is {short(sizes)}", f"{length} whole numbers of at least 1")
     if not is_int(p.time_bins, 1, 1000):
         refuse(where, f"time_bins is {short(p.time_bins)}", "a whole number, 1 to 1000")
-    if p.window_us is not None and not is_int(p.window_us, 1, LONGEST_US):
-        refuse(where, f"window_us is {short(p.window_us)}", f"None, or a whole number, 1 to {LONGEST_US}")
+    if p.window_us is not None and not is_int(p.window_us, 1, MAX_LENGTH_US):
+        refuse(where, f"window_us is {short(p.window_us)}", f"None, or a whole number, 1 to {MAX_LENGTH_US}")
     if p.binning not in BINNINGS or (p.binning == "window" and p.window_us is None):
         refuse(
             where, f"binning is {short(p.binning)}", f"one of {', '.join(BINNINGS)}, 'window' with window_us"
         )
-    if (p.binning == "events") != is_int(p.events_per_bin, 1, MOST_EVENTS_PER_BIN):
+    if (p.binning == "events") != is_int(p.events_per_bin, 1, MAX_EVENTS_PER_BIN):
         refuse(
             where, f"events_per_bin is {short(p.events_per_bin)}",
-            f"a whole number, 1 to {MOST_EVENTS_PER_BIN}, where binning is 'events', else None",
+            f"a whole number, 1 to {MAX_EVENTS_PER_BIN}, where binning is 'events', else None",
         )  # fmt: skip
     if p.binning != "events" and p.events_per_bin is not None:
         refuse(where, f"events_per_bin is {short(p.events_per_bin)}", "None, where binning is not 'events'")
-    if not is_int(p.c_clip, 1, LARGEST_CLIP):
-        refuse(where, f"c_clip is {short(p.c_clip)}", f"a whole number, 1 to {LARGEST_CLIP}")
+    if not is_int(p.c_clip, 1, MAX_CLIP):
+        refuse(where, f"c_clip is {short(p.c_clip)}", f"a whole number, 1 to {MAX_CLIP}")
     if type(p.divisor) is not float or not math.isfinite(p.divisor) or p.divisor < p.c_clip:
         refuse(where, f"divisor is {short(p.divisor)}", f"a finite number of at least c_clip ({p.c_clip})")
     if p.normalisation == "sample_max":

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
 from sastdeploy.recordings.events import Events, Segment, checked_events
-from sastdeploy.recordings.frames import LARGEST_COUNT, Frames, index_dtype
-from sastdeploy.recordings.preprocessing import LARGEST_CLIP, Preprocessing
+from sastdeploy.recordings.frames import MAX_COUNT, Frames, index_dtype
+from sastdeploy.recordings.preprocessing import MAX_CLIP, Preprocessing
 
 RULE = 1
 """Version of the binning rule; part of every cache key."""
@@ -48,7 +48,7 @@ def count_events(
     )
     places = np.flatnonzero(counts)
     per_bin = np.bincount(places // inputs, minlength=time_bins)
-    return per_bin, places % inputs, np.minimum(counts[places], LARGEST_COUNT).astype(np.uint8)
+    return per_bin, places % inputs, np.minimum(counts[places], MAX_COUNT).astype(np.uint8)
 
 
 def bin_events(
@@ -120,4 +120,4 @@ def find_scale(frames: Frames) -> int:
     pieces = (frames.count[i : i + _PIECE] for i in range(0, len(frames.count), _PIECE))
     histogram = sum(np.bincount(piece, minlength=256) for piece in pieces)
     covered = np.cumsum(histogram) >= np.ceil(0.99 * len(frames.count))
-    return min(int(np.argmax(covered)), LARGEST_CLIP)
+    return min(int(np.argmax(covered)), MAX_CLIP)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sastdeploy.recordings.fast_binning import DigitBinner
 
 FORMAT = 4
-MOST_COUNTS = 2 << 30
+MAX_COUNTS = 2 << 30
 """Bytes of one recording's counts while it is binned."""
 _Number = TypeVar("_Number", bound=np.generic)
 _BATCH = 256
@@ -110,10 +110,10 @@ def cached_frames(
 def _check_counts(facts: Dataset, time_bins: int) -> None:
     """Accept a data set of which one recording's counts fit into memory."""
     size = time_bins * math.prod(facts.frame_shape) * 8
-    if size > MOST_COUNTS:
+    if size > MAX_COUNTS:
         raise InputError(
             f"data set '{facts.name}': counting one recording in {time_bins:,} bins of {' x '.join(map(str, facts.frame_shape))} inputs "
-            f"would take {size / 2**30:,.1f} GiB; at most {MOST_COUNTS >> 30} GiB are allowed. Use fewer bins, or state a downsample "
+            f"would take {size / 2**30:,.1f} GiB; at most {MAX_COUNTS >> 30} GiB are allowed. Use fewer bins, or state a downsample "
             "factor in its dataset.yaml."
         )
 

@@ -19,14 +19,14 @@ from sastdeploy._files.atomic import replacing_folder
 from sastdeploy._files.reading import open_regular, parsing, read_bytes, read_text, shown
 from sastdeploy.errors import InputError
 from sastdeploy.recordings.aedat31 import parse_aedat31
-from sastdeploy.recordings.events import LARGEST_RECORDING, Events, Segment
+from sastdeploy.recordings.events import MAX_RECORDING, Events, Segment
 from sastdeploy.recordings.npy import read_npy
 
 SENSOR = (128, 128, 2)
 CLASSES = 11
-_LARGEST_ARCHIVE = 32 << 30
+_MAX_ARCHIVE = 32 << 30
 """Bytes, packed or unpacked: ten times the published archive."""
-_MOST_MEMBERS = 100_000
+_MAX_MEMBERS = 100_000
 _USER = re.compile(r"user([0-9]{1,9})_")
 _WHOLE = re.compile(r" *-?[0-9]{1,18} *")
 _LABEL_HEADER = ["class", "startTime_usec", "endTime_usec"]
@@ -107,7 +107,7 @@ def _extract(archive: Path, folder: Path, inner: str, target: Path) -> None:
     # Python before 3.10.12 and 3.11.4 has no filters; the members are checked either way.
     filters: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
     with (
-        open_regular(archive, limit=_LARGEST_ARCHIVE) as opened,
+        open_regular(archive, limit=_MAX_ARCHIVE) as opened,
         _Bounded(fileobj=opened) as plain,
         tarfile.open(fileobj=plain, mode="r:") as tar,
     ):
@@ -124,7 +124,7 @@ class _Bounded(gzip.GzipFile):
     """A gzip stream that never unpacks more than a member's largest size in one piece."""
 
     def read(self, size: int | None = -1) -> bytes:
-        if size is None or not 0 <= size <= LARGEST_RECORDING:
+        if size is None or not 0 <= size <= MAX_RECORDING:
             raise ValueError(f"a member's header asks for {size} bytes at once")
         return super().read(size)
 
@@ -149,10 +149,10 @@ def _safe_members(opened: tarfile.TarFile, where: str) -> Iterator[tarfile.TarIn
                 f"This is not the published archive; download it again."
             )
         total += member.size
-        if member.size > LARGEST_RECORDING or total > _LARGEST_ARCHIVE or number >= _MOST_MEMBERS:
+        if member.size > MAX_RECORDING or total > _MAX_ARCHIVE or number >= _MAX_MEMBERS:
             raise InputError(
                 f"{where}: member '{shown(member.name)}' of {member.size:,} bytes is too large, or one too many: allowed are "
-                f"{LARGEST_RECORDING:,} bytes each, {_LARGEST_ARCHIVE:,} in all, and {_MOST_MEMBERS:,} members. "
+                f"{MAX_RECORDING:,} bytes each, {_MAX_ARCHIVE:,} in all, and {_MAX_MEMBERS:,} members. "
                 f"This is not the published archive; download it again."
             )
         yield member
@@ -168,7 +168,7 @@ def read_gestures(path: Path, member: str = "") -> Iterator[Segment]:
         yield _packed_segment(path)
         return
     user = _user(path.name, path)
-    events = parse_aedat31(read_bytes(path, limit=LARGEST_RECORDING), SENSOR, shown(path))
+    events = parse_aedat31(read_bytes(path, limit=MAX_RECORDING), SENSOR, shown(path))
     yield from labelled(path, events, user)
 
 

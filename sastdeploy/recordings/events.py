@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
 
-LARGEST_RECORDING = 256 << 20
+MAX_RECORDING = 256 << 20
 """Bytes of the largest recording that is read, be it a file or what an archive unpacks to: over 30 million events."""
 LATEST_US = 4 * 10**15
 """Times stay below it (the year 2096, counted from 1970), so that a time multiplied by 1,000 bins fits 64 bits."""
-LONGEST_US = 24 * 3600 * 10**6
+MAX_LENGTH_US = 24 * 3600 * 10**6
 """Recordings last a day at most; what lasts longer has another unit, or a damaged time."""
 
 EVENT_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<i8"), ("p", "u1")])
@@ -114,7 +114,7 @@ def check_events(
         offsets: byte offset of each event in the file; None names the event's number instead.
 
     Raises:
-        InputError: no event, an event outside the sensor, time running backwards, a time of `LATEST_US` or more, or a length above `LONGEST_US`.
+        InputError: no event, an event outside the sensor, time running backwards, a time of `LATEST_US` or more, or a length above `MAX_LENGTH_US`.
     """
     if len(events) == 0:
         raise InputError(
@@ -136,7 +136,7 @@ def check_events(
             f"{events['t'][first]} us. Times must not decrease; the file is damaged."
         )
 
-    latest = min(LATEST_US - 1, int(events["t"][0]) + LONGEST_US)
+    latest = min(LATEST_US - 1, int(events["t"][0]) + MAX_LENGTH_US)
     if events["t"][-1] > latest:
         first = int(np.argmax(events["t"] > latest))
         raise InputError(

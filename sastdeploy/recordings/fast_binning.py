@@ -19,7 +19,7 @@ OVERFLOW, ONE, TWO, THREE, FOUR = (np.uint64(n) for n in (OVERFLOW_Y, 1, 2, 3, 4
 _LANES = 16
 """Counts that are seen to be zero at once."""
 _SIXTEEN = shape(1, _LANES)[1]
-_MOST_EVENTS = 1 << 17
+_MAX_EVENTS = 1 << 17
 """Above it a file goes the slow way; recordings hold some 4,000 events."""
 
 
@@ -43,12 +43,12 @@ class DigitBinner:
         (width, height, _), (w, h) = SENSOR, frame_size
         self._column = np.arange(width) * w // width
         self._row = np.arange(height) * h // height * w
-        self._times = np.empty(_MOST_EVENTS, np.int64)
-        self._places = np.empty(_MOST_EVENTS, np.int64)
+        self._times = np.empty(_MAX_EVENTS, np.int64)
+        self._places = np.empty(_MAX_EVENTS, np.int64)
 
     def bin(self, content: bytes) -> tuple[NDArray[np.int64], Index, NDArray[np.uint8], int] | None:
         """Return (entries per bin [T], input index, count, last time + 1 in us); None where the slow way must look."""
-        if len(content) % 5 or len(content) // 5 > _MOST_EVENTS:
+        if len(content) % 5 or len(content) // 5 > _MAX_EVENTS:
             return None
         raw = np.frombuffer(content, np.uint8)
         entries = min(len(raw) // 5, len(self._counts))

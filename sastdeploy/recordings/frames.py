@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
-from sastdeploy.recordings.preprocessing import LARGEST_CLIP
+from sastdeploy.recordings.preprocessing import MAX_CLIP
 
-LARGEST_COUNT = 255
+MAX_COUNT = 255
 """Largest event count per bin and input that frames hold, a byte's; binning saturates there.
 
-Frames are counted once, for networks of every clip: each takes ``min(count, c_clip)`` itself, `LARGEST_CLIP` at most, and
+Frames are counted once, for networks of every clip: each takes ``min(count, c_clip)`` itself, `MAX_CLIP` at most, and
 `sample_max` divides by a recording's largest count as it was counted. So their limit is the byte's, not the clip's.
 """
 
@@ -131,9 +131,9 @@ class Frames:
         Raises:
             InputError: it is out of range.
         """
-        if not 1 <= c_clip <= LARGEST_COUNT:
+        if not 1 <= c_clip <= MAX_COUNT:
             raise InputError(
-                f"c_clip {c_clip}: outside 1 to {LARGEST_COUNT}, which is all that frames hold. Choose a clip within that range."
+                f"c_clip {c_clip}: outside 1 to {MAX_COUNT}, which is all that frames hold. Choose a clip within that range."
             )
         counts = np.minimum(self.count, np.uint8(c_clip))
         return Frames._trusted(self.shape, self.time_bins, self.indptr, self.index, counts)
@@ -160,10 +160,10 @@ class Frames:
             raise InputError(
                 f"frames: expected integers [N, T, P, H, W], found {counts.dtype} {list(counts.shape)}."
             )
-        if counts.size and (counts.min() < 0 or counts.max() > LARGEST_COUNT):
+        if counts.size and (counts.min() < 0 or counts.max() > MAX_COUNT):
             raise InputError(
-                f"frames: a count is outside 0 to {LARGEST_COUNT}. Found {counts.min()} to {counts.max()}. Clip them first, as in "
-                f"np.clip(counts, 0, {LARGEST_COUNT}); a network clips at {LARGEST_CLIP} or less anyway."
+                f"frames: a count is outside 0 to {MAX_COUNT}. Found {counts.min()} to {counts.max()}. Clip them first, as in "
+                f"np.clip(counts, 0, {MAX_COUNT}); a network clips at {MAX_CLIP} or less anyway."
             )
         flat = counts.reshape(counts.shape[0] * counts.shape[1], int(np.prod(counts.shape[2:])))
         rows, index = np.nonzero(flat)
@@ -200,9 +200,9 @@ def _checked(
             outside = lowest if lowest < 0 else highest
             _refuse(f"input {outside} lies outside the frame's {inputs} inputs")
         least, most = int(count.min()), int(count.max())
-        if least < 1 or most > LARGEST_COUNT:
+        if least < 1 or most > MAX_COUNT:
             wrong = least if least < 1 else most
-            _refuse(f"an input is listed with a count of {wrong}; counts are 1 to {LARGEST_COUNT}")
+            _refuse(f"an input is listed with a count of {wrong}; counts are 1 to {MAX_COUNT}")
         # Compared, not subtracted: unsigned differences wrap. The first entry of a row may lie below the last one's.
         ascends = index[1:] > index[:-1]
         begins = indptr[1:-1]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sastdeploy.errors import InputError
 
-LONGEST_LINE = 1000
-_LARGEST = 1 << 20
+MAX_LINE = 1000
+_MAX_HEADER = 1 << 20
 
 
 def text_header(content: bytes, mark: bytes, end: str, where: str) -> tuple[list[str], int]:
@@ -20,8 +20,8 @@ def text_header(content: bytes, mark: bytes, end: str, where: str) -> tuple[list
     """
     lines: list[str] = []
     offset = 0
-    while content.startswith(mark, offset) and offset < _LARGEST:
-        stop = content.find(b"\n", offset, offset + LONGEST_LINE)
+    while content.startswith(mark, offset) and offset < _MAX_HEADER:
+        stop = content.find(b"\n", offset, offset + MAX_LINE)
         line = content[offset : max(stop, offset)].rstrip(b"\r").replace(b"\t", b" ")
         # Events may begin with the mark's byte; a line of text is told by its characters.
         if stop < 0 or not all(32 <= byte < 127 for byte in line):

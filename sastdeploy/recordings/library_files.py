@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from sastdeploy._files.own_process import run_reader
 from sastdeploy._files.reading import open_regular, parsing, reason, shown
 from sastdeploy.errors import InputError, SastdeployError
-from sastdeploy.recordings.events import EVENT_DTYPE, LARGEST_RECORDING
+from sastdeploy.recordings.events import EVENT_DTYPE, MAX_RECORDING
 from sastdeploy.recordings.npy import FIELDS, stored_array
 
 LIBRARIES = {".h5": ("h5py", "hdf5"), ".hdf5": ("h5py", "hdf5"), ".aedat4": ("aedat", "aedat4")}
 """Suffixes, with the library that reads such a file and the extra that installs it."""
 _REFUSED = 3
-_MOST_DEPTH, _MOST_OBJECTS = 8, 10_000
-_MOST_ADDRESSES = 6 << 30
+_MAX_DEPTH, _MAX_OBJECTS = 8, 10_000
+_MAX_ADDRESSES = 6 << 30
 """Bytes of addresses that the process may have beyond those that it begins with."""
 _AGAIN = "Get the file again."
 _Loaded = tuple[NDArray[Any], tuple[int, int] | None]
@@ -47,7 +47,7 @@ def load_by_library(path: Path) -> _Loaded:
             f"pip install 'sastdeploy[{extra}]'."
         )
     done = run_reader(
-        "sastdeploy.recordings.library_files", path, limit=LARGEST_RECORDING, library=library, advice=_AGAIN
+        "sastdeploy.recordings.library_files", path, limit=MAX_RECORDING, library=library, advice=_AGAIN
     )
     if done.returncode == _REFUSED:
         raise InputError(done.stdout.decode("utf-8", "replace").strip())
@@ -66,15 +66,15 @@ def _load_hdf5(path: Path) -> _Loaded:
     what = "HDF5 file of events"
     advice = f"{_AGAIN} Where its values are packed by a filter: pip install hdf5plugin."
     with (
-        open_regular(path, limit=LARGEST_RECORDING) as opened,
+        open_regular(path, limit=MAX_RECORDING) as opened,
         parsing(path, what, advice),
         h5py.File(opened, "r") as content,
     ):
         objects = {}
         for name, each in _objects(h5py, content, "", 0):
             objects[name] = each
-            if len(objects) > _MOST_OBJECTS:
-                raise ValueError(f"more than {_MOST_OBJECTS:,} objects")
+            if len(objects) > _MAX_OBJECTS:
+                raise ValueError(f"more than {_MAX_OBJECTS:,} objects")
         places = {name: parts for name, each in objects.items() if (parts := _parts(h5py, name, each))}
         if len(places) != 1:
             names = ", ".join(map(shown, list(places or objects)[:8])) or "nothing"
@@ -86,9 +86,9 @@ def _load_hdf5(path: Path) -> _Loaded:
             )
         (parts,) = places.values()
         size = sum(part.dtype.itemsize * part.size for part in parts.values())
-        if size > LARGEST_RECORDING:
+        if size > MAX_RECORDING:
             raise InputError(
-                f"{shown(path)}: its events take {size:,} bytes; a recording may have at most {LARGEST_RECORDING:,}. Cut it into shorter "
+                f"{shown(path)}: its events take {size:,} bytes; a recording may have at most {MAX_RECORDING:,}. Cut it into shorter "
                 "ones."
             )
         if "" in parts:
@@ -106,8 +106,8 @@ def _load_hdf5(path: Path) -> _Loaded:
 
 def _objects(h5py: Any, group: Any, prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
     """Yield a group and all that lies below it, by name; links to elsewhere are passed over."""
-    if depth > _MOST_DEPTH:
-        raise ValueError(f"groups nest more than {_MOST_DEPTH} deep")
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"groups nest more than {_MAX_DEPTH} deep")
     yield prefix or "/", group
     for name in group:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
@@ -154,7 +154,7 @@ def _load_aedat4(path: Path) -> _Loaded:
             if "events" in packet and packet["stream_id"] in cameras:
                 parts.append(packet["events"])
                 count += len(parts[-1])
-                if count * EVENT_DTYPE.itemsize > LARGEST_RECORDING:
+                if count * EVENT_DTYPE.itemsize > MAX_RECORDING:
                     raise ValueError("more events than a recording may have")
     except BaseException as error:  # what goes wrong inside the library is no Exception
         raise InputError(f"{shown(path)}: is no valid AEDAT 4 file ({reason(error)}). {_AGAIN}") from error
@@ -178,7 +178,7 @@ def main() -> int:
         import resource
 
         pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
-        limit = pages * resource.getpagesize() + _MOST_ADDRESSES
+        limit = pages * resource.getpagesize() + _MAX_ADDRESSES
         resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
     try:
         array, sensor = (_load_aedat4 if path.suffix == ".aedat4" else _load_hdf5)(path)

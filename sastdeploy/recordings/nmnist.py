@@ -13,10 +13,10 @@ import numpy as np
 
 from sastdeploy._files.reading import open_regular, parsing, shown
 from sastdeploy.errors import InputError
-from sastdeploy.recordings.events import EVENT_DTYPE, LARGEST_RECORDING, Events, Segment, check_events
+from sastdeploy.recordings.events import EVENT_DTYPE, MAX_RECORDING, Events, Segment, check_events
 
 SENSOR = (34, 34, 2)
-_LARGEST_ARCHIVE = 32 << 30
+_MAX_ARCHIVE = 32 << 30
 _MEMBER = re.compile(r"(?:.*[/\\])?[0-9][/\\][^./\\][^/\\]*\.bin", re.DOTALL)
 """``.../3/00001.bin`` in a zip file; some packers write backslashes."""
 _PIECE = 4096
@@ -108,11 +108,11 @@ def file_content(path: Path, member: str) -> bytes:
     """Return a recording's bytes, from a plain file or from the zip file ``path``.
 
     Raises:
-        InputError: it cannot be read, is no regular file, or has more than `LARGEST_RECORDING` bytes.
+        InputError: it cannot be read, is no regular file, or has more than `MAX_RECORDING` bytes.
     """
     if member:
         return _member_content(path, member)
-    with open_regular(path, limit=LARGEST_RECORDING) as opened:
+    with open_regular(path, limit=MAX_RECORDING) as opened:
         try:
             content = opened.read(_ENOUGH)
             while more := opened.read(_ENOUGH):
@@ -127,9 +127,9 @@ def _member_content(archive: Path, member: str) -> bytes:
     with parsing(name, "recording in a zip file", "Download it again, or leave it out (--skip-bad)."):
         opened = _opened(archive, archive.stat().st_mtime_ns)
         size = opened.getinfo(member).file_size
-        if size > LARGEST_RECORDING:
+        if size > MAX_RECORDING:
             raise InputError(
-                f"{name}: unpacks to {size:,} bytes; a recording may have at most {LARGEST_RECORDING:,}. "
+                f"{name}: unpacks to {size:,} bytes; a recording may have at most {MAX_RECORDING:,}. "
                 "Download the archive again."
             )
         # In small pieces: some packers unpack all that they are given, whatever size the archive's list states.
@@ -140,5 +140,5 @@ def _member_content(archive: Path, member: str) -> bytes:
 @lru_cache(maxsize=2)
 def _opened(archive: Path, changed_ns: int) -> zipfile.ZipFile:
     """Return the archive, kept open: its list of 60,000 members is read once and not for every recording."""
-    with open_regular(archive, limit=_LARGEST_ARCHIVE):
+    with open_regular(archive, limit=_MAX_ARCHIVE):
         return zipfile.ZipFile(archive)

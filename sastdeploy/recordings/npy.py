@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sastdeploy._files.reading import open_regular, parsing, shown
 from sastdeploy.errors import InputError
-from sastdeploy.recordings.events import EVENT_DTYPE, LARGEST_RECORDING, LATEST_US, Events, check_events
+from sastdeploy.recordings.events import EVENT_DTYPE, LATEST_US, MAX_RECORDING, Events, check_events
 
 UNITS = {"us": 1, "ms": 1000, "s": 1_000_000}
 """Units of the times in a file, in us."""
@@ -24,7 +24,7 @@ FIELDS = {
     "t": ("t", "ts", "time", "times", "timestamp", "timestamps"),
     "p": ("p", "ps", "pol", "polarity", "on"),
 }
-_LONGEST = 60.0
+_MAX_SECONDS = 60.0
 """Seconds: what would last longer is taken to have a smaller unit."""
 _Columns = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
 """x, y, t and p as a file holds them."""
@@ -51,7 +51,7 @@ def load_array(path: Path) -> NDArray[Any]:
         InputError: as `read_npy`.
     """
     with (
-        open_regular(path, limit=LARGEST_RECORDING) as opened,
+        open_regular(path, limit=MAX_RECORDING) as opened,
         parsing(path, ".npy file of plain numbers", "Get the file again."),
     ):
         magic = opened.read(npy_format.MAGIC_LEN)
@@ -151,9 +151,9 @@ def guess_unit(times: NDArray[Any], named: bool) -> str:
         return "ms"
     length = float(times[-1]) - float(times[0])
     whole = times.dtype.kind in "iu" or bool(np.isfinite(times).all() and (times % 1 == 0).all())
-    if not whole and length < _LONGEST:
+    if not whole and length < _MAX_SECONDS:
         return "s"
-    return "us" if (named and whole) or length > 1000 * _LONGEST else "ms"
+    return "us" if (named and whole) or length > 1000 * _MAX_SECONDS else "ms"
 
 
 def _by_name(array: NDArray[Any], where: str) -> _Columns:

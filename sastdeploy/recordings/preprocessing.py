@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 
 from sastdeploy.errors import InputError
-from sastdeploy.recordings.events import LONGEST_US
+from sastdeploy.recordings.events import MAX_LENGTH_US
 
-LARGEST_CLIP = 127
+MAX_CLIP = 127
 """Largest ``c_clip``, and so the largest value that enters a layer of a program.
 
 Every engine multiplies it by 8-bit weights exactly: it fits a signed byte, and two products of 127 * 127 fit 16 bits.
 """
-MOST_DIVISOR = 1e12
+MAX_DIVISOR = 1e12
 NORMALISATIONS = ("fixed", "sample_max")
 BINNINGS = ("duration", "window", "events")
-MOST_EVENTS_PER_BIN = 10_000_000
+MAX_EVENTS_PER_BIN = 10_000_000
 _OPTIONAL = {"window_us", "binning", "events_per_bin"}
 """Fields that a record may leave out, since their default says what records meant before they were there."""
 
@@ -31,8 +31,8 @@ def check_binning(binning: str, window_us: int | None, events_per_bin: int | Non
     """
     if binning not in BINNINGS:
         raise InputError(f"binning '{binning}': unknown. Allowed: {', '.join(BINNINGS)}.")
-    if window_us is not None and not 1 <= window_us <= LONGEST_US:
-        raise InputError(f"window_us {window_us}: outside 1 to {LONGEST_US} (one day).")
+    if window_us is not None and not 1 <= window_us <= MAX_LENGTH_US:
+        raise InputError(f"window_us {window_us}: outside 1 to {MAX_LENGTH_US} (one day).")
     if binning == "window" and window_us is None:
         raise InputError("binning 'window': needs the length of the window (--window).")
     if (binning == "events") != (events_per_bin is not None):
@@ -42,8 +42,8 @@ def check_binning(binning: str, window_us: int | None, events_per_bin: int | Non
         raise InputError(
             f"binning '{binning}': {needs}; it belongs to 'events' (--binning events --events-per-bin N)."
         )
-    if events_per_bin is not None and not 1 <= events_per_bin <= MOST_EVENTS_PER_BIN:
-        raise InputError(f"events_per_bin {events_per_bin}: outside 1 to {MOST_EVENTS_PER_BIN:,}.")
+    if events_per_bin is not None and not 1 <= events_per_bin <= MAX_EVENTS_PER_BIN:
+        raise InputError(f"events_per_bin {events_per_bin}: outside 1 to {MAX_EVENTS_PER_BIN:,}.")
 
 
 @dataclass(frozen=True)
@@ -83,18 +83,18 @@ class Preprocessing:
             raise InputError(
                 f"normalisation '{self.normalisation}': unknown. Allowed: {', '.join(NORMALISATIONS)}."
             )
-        if not 1 <= self.c_clip <= LARGEST_CLIP:
+        if not 1 <= self.c_clip <= MAX_CLIP:
             raise InputError(
-                f"c_clip {self.c_clip}: outside 1 to {LARGEST_CLIP}. Choose a clip within that range."
+                f"c_clip {self.c_clip}: outside 1 to {MAX_CLIP}. Choose a clip within that range."
             )
         if not (np.isfinite(self.divisor) and self.divisor >= self.c_clip):
             raise InputError(
                 f"divisor {self.divisor:g}: below c_clip {self.c_clip}, so frame values would exceed 1. "
                 f"Choose a divisor of at least {self.c_clip}."
             )
-        if self.divisor > MOST_DIVISOR:
+        if self.divisor > MAX_DIVISOR:
             raise InputError(
-                f"divisor {self.divisor:g}: at most {MOST_DIVISOR:g} is allowed, or no frame value would reach any threshold."
+                f"divisor {self.divisor:g}: at most {MAX_DIVISOR:g} is allowed, or no frame value would reach any threshold."
             )
         if not 1 <= self.time_bins <= 1000:
             raise InputError(f"time_bins {self.time_bins}: outside 1 to 1000.")

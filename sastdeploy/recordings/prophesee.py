@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
-from sastdeploy.recordings.events import EVENT_DTYPE, LARGEST_RECORDING, Events, check_events
+from sastdeploy.recordings.events import EVENT_DTYPE, MAX_RECORDING, Events, check_events
 from sastdeploy.recordings.headers import text_header
 
-LARGEST_RAW = 64 << 20
-"""Bytes of a .raw file: about as many events as other formats hold in `LARGEST_RECORDING`."""
-MOST_EVENTS = LARGEST_RECORDING // EVENT_DTYPE.itemsize
+MAX_RAW = 64 << 20
+"""Bytes of a .raw file: about as many events as other formats hold in `MAX_RECORDING`."""
+MAX_EVENTS = MAX_RECORDING // EVENT_DTYPE.itemsize
 _CHANGES = (0x00, 0x0C)
 """Types of events in a .dat file that are changes of brightness."""
 _EVT2 = {"off": 0x0, "on": 0x1, "time high": 0x8, "trigger": 0xA, "imu": 0xD, "others": 0xE, "continued": 0xF}
@@ -204,9 +204,9 @@ def _pixels(
         )
         row, bit = np.nonzero(bits)
         total += len(row)
-        if total > MOST_EVENTS:
+        if total > MAX_EVENTS:
             raise InputError(
-                f"{where}: holds more than {MOST_EVENTS:,} events. Cut it into shorter recordings."
+                f"{where}: holds more than {MAX_EVENTS:,} events. Cut it into shorter recordings."
             )
         columns.append(start[piece + row] + bit)
         rows.append(piece + row)

@@ -18,10 +18,10 @@ from sastdeploy.recordings.aedat2 import MAGIC as AEDAT2
 from sastdeploy.recordings.aedat2 import parse_aedat2
 from sastdeploy.recordings.aedat31 import parse_aedat31
 from sastdeploy.recordings.catalog import Dataset, absent
-from sastdeploy.recordings.events import LARGEST_RECORDING, Events, Segment, check_events
+from sastdeploy.recordings.events import MAX_RECORDING, Events, Segment, check_events
 from sastdeploy.recordings.library_files import LIBRARIES, load_by_library
 from sastdeploy.recordings.npy import load_array, parse_array
-from sastdeploy.recordings.prophesee import LARGEST_RAW, parse_dat, parse_raw
+from sastdeploy.recordings.prophesee import MAX_RAW, parse_dat, parse_raw
 from sastdeploy.recordings.tables import load_npz, load_table
 
 _LARGE = (128, 128, 2)
@@ -254,7 +254,7 @@ def _parsed(path: Path, size: tuple[int, int, int]) -> tuple[Events, tuple[int, 
         events, sensor = load_by_library(path)
         check_events(events, (*sensor, 2) if sensor else size, where)
         return events, sensor
-    content = read_bytes(path, limit=LARGEST_RAW if path.suffix == ".raw" else LARGEST_RECORDING)
+    content = read_bytes(path, limit=MAX_RAW if path.suffix == ".raw" else MAX_RECORDING)
     if path.suffix == ".dat":
         events, sensor = parse_dat(content, where)
     elif path.suffix == ".raw":

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from sastdeploy._files.reading import open_regular, parsing, read_text, shown
 from sastdeploy.errors import InputError
-from sastdeploy.recordings.events import LARGEST_RECORDING
+from sastdeploy.recordings.events import MAX_RECORDING
 from sastdeploy.recordings.npy import FIELDS, stored_array
 
-LARGEST_TABLE = 64 << 20
+MAX_TABLE = 64 << 20
 """Bytes of a table of text: about four million events."""
-_MOST_MEMBERS = 64
+_MAX_MEMBERS = 64
 _PIECE = 4096
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
@@ -27,18 +27,18 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Return the arrays of an archive by their names.
 
     Raises:
-        InputError: no archive of plain arrays, or more than `LARGEST_RECORDING` bytes unpacked.
+        InputError: no archive of plain arrays, or more than `MAX_RECORDING` bytes unpacked.
     """
     with (
-        open_regular(path, limit=LARGEST_RECORDING) as opened,
+        open_regular(path, limit=MAX_RECORDING) as opened,
         parsing(path, ".npz archive of plain numbers", "Get the file again."),
         zipfile.ZipFile(opened) as archive,
     ):
         members = archive.infolist()
-        if len(members) > _MOST_MEMBERS or sum(member.file_size for member in members) > LARGEST_RECORDING:
+        if len(members) > _MAX_MEMBERS or sum(member.file_size for member in members) > MAX_RECORDING:
             raise InputError(
                 f"{shown(path)}: holds {len(members):,} arrays of {sum(m.file_size for m in members):,} bytes; allowed are "
-                f"{_MOST_MEMBERS} arrays and {LARGEST_RECORDING:,} bytes."
+                f"{_MAX_MEMBERS} arrays and {MAX_RECORDING:,} bytes."
             )
         return {member.filename.removesuffix(".npy"): _member(archive, member) for member in members}
 
@@ -95,7 +95,7 @@ def load_table(path: Path, columns: str | None) -> NDArray[Any]:
     Raises:
         InputError: no table of numbers, a header without x, y, t and p, or neither a header nor ``columns``.
     """
-    text = read_text(path, limit=LARGEST_TABLE)
+    text = read_text(path, limit=MAX_TABLE)
     first, _, rest = text.partition("\n")
     separator = next((mark for mark in ",;\t" if mark in first), None)
     cells = [cell.strip() for cell in first.lstrip("# ").split(separator)]

@@ -18,7 +18,7 @@ from sastdeploy.errors import InputError, did_you_mean
 from sastdeploy.recordings.events import EVENT_DTYPE, Events
 
 PREFIX = "tonic:"
-_MOST = 200_000
+_MAX_SAMPLES = 200_000
 _MANIFEST, _DECLARATION = "manifest.csv", "dataset.yaml"
 
 
@@ -66,8 +66,8 @@ def fetch_tonic(
             else {"": kind(str(downloads))}
         )
     total = sum(len(samples) for samples in parts.values())
-    if not 1 <= total <= _MOST:
-        raise InputError(f"{name}: holds {total:,} samples; 1 to {_MOST:,} are allowed.")
+    if not 1 <= total <= _MAX_SAMPLES:
+        raise InputError(f"{name}: holds {total:,} samples; 1 to {_MAX_SAMPLES:,} are allowed.")
     classes = getattr(kind, "classes", None)
     names = [str(each) for each in classes] if isinstance(classes, (list, tuple)) else []
     rows, present = [], set()

@@ -13,7 +13,7 @@ from sastdeploy.errors import InputError
 from sastdeploy.recordings.aedat31 import aedat31_bytes, parse_aedat31
 from sastdeploy.recordings.catalog import GESTURES
 from sastdeploy.recordings.dvsgesture import SENSOR
-from sastdeploy.recordings.events import LARGEST_RECORDING
+from sastdeploy.recordings.events import MAX_RECORDING
 from sastdeploy.synthesis.store import Made, Progress, is_made, make_set
 
 TRAIN_PERFORMERS = 23
@@ -122,7 +122,7 @@ def _make_file(chunk: tuple[str, int, int, int, int]) -> list[Made]:
     rows = [f"{g + 1},{start},{start + duration_us}" for g, start in enumerate(spans)]
     text = "class,startTime_usec,endTime_usec\n" + "\n".join(rows) + "\n"
     if is_made(path) and is_made(labels):
-        content = read_bytes(path, limit=LARGEST_RECORDING)
+        content = read_bytes(path, limit=MAX_RECORDING)
         return [(name, hashlib.sha256(content).hexdigest(), len(parse_aedat31(content, SENSOR, name)))]
     parts = []
     for gesture, start in enumerate(spans):

@@ -24,7 +24,7 @@ from sastdeploy.errors import InputError
 SIDE = 28
 SHIPPED = {"train": 12000, "test": 2000}
 _ORIGINAL = {"train": ("train", 60000), "test": ("t10k", 10000)}
-_LARGEST_FILE = 64 << 20
+_MAX_FILE = 64 << 20
 """The full training images are 47 MB; anything beyond this limit is not MNIST (and may be a decompression bomb)."""
 _MEMORY = 256 << 20
 """That unpacking an xz stream may take."""
@@ -146,7 +146,7 @@ def _header(content: bytes, where: Path | str, magic: int, sizes: int, kind: str
 
 
 def _read(path: Path) -> bytes:
-    return _unpack(read_bytes(path, limit=_LARGEST_FILE), path)
+    return _unpack(read_bytes(path, limit=_MAX_FILE), path)
 
 
 def _unpack(content: bytes, where: Path | str) -> bytes:
@@ -159,11 +159,9 @@ def _unpack(content: bytes, where: Path | str) -> bytes:
     else:
         return content
     with parsing(where, f"{kind} file"):
-        plain: bytes = unpacker.decompress(content, _LARGEST_FILE + 1)
-    if len(plain) > _LARGEST_FILE:
-        raise InputError(
-            f"{where}: unpacks to more than {_LARGEST_FILE >> 20} MiB. MNIST's files are smaller."
-        )
+        plain: bytes = unpacker.decompress(content, _MAX_FILE + 1)
+    if len(plain) > _MAX_FILE:
+        raise InputError(f"{where}: unpacks to more than {_MAX_FILE >> 20} MiB. MNIST's files are smaller.")
     if not unpacker.eof:
         raise InputError(f"{where}: the {kind} stream ends early. Download the file again.")
     return plain

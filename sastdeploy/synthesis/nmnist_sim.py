@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sastdeploy._files.atomic import write_bytes
 from sastdeploy._files.reading import read_bytes
 from sastdeploy.errors import InputError
-from sastdeploy.recordings.events import LARGEST_RECORDING
+from sastdeploy.recordings.events import MAX_RECORDING
 from sastdeploy.recordings.nmnist import nmnist_bytes
 from sastdeploy.synthesis.store import Made, Progress, is_made, make_set
 
@@ -102,7 +102,7 @@ def _make_digits(chunk: _Chunk) -> list[Made]:
         name = f"{_SPLITS[split]}/{label}/{index + 1:05d}.bin"
         path = Path(folder) / name
         if is_made(path):
-            content = read_bytes(path, limit=LARGEST_RECORDING)
+            content = read_bytes(path, limit=MAX_RECORDING)
         else:
             content = nmnist_bytes(draw_digit(image, scene, (seed, split, index)))
             write_bytes(path, content, sync=False)

@@ -25,7 +25,7 @@ from sastdeploy.training.states import batch_size
 
 Map = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
-_LEAST_MOVED = 1e-9
+_MIN_MOVED = 1e-9
 """Smaller changes of the input are not counted: rounding of the scores would show in the ratio."""
 
 
@@ -185,7 +185,7 @@ def attack(
             moved, changed = _norms(d), _norms(network(x + d) - scores)
             for i, pair in enumerate(zip(moved.tolist(), changed.tolist())):
                 place, change = start + i // restarts, Change(*pair)
-                if change.moved > _LEAST_MOVED and change.ratio > changes[place].ratio:
+                if change.moved > _MIN_MOVED and change.ratio > changes[place].ratio:
                     changes[place] = change
             ascent = torch.autograd.grad((_log(changed) - _log(moved)).sum(), d)[0]
             length = 0.02 + 0.48 * (1.0 - step / steps)

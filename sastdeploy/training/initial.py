@@ -16,7 +16,7 @@ from sastdeploy.training.sparse import SparseValues
 ALIVE_RATE = 0.1
 """Mean hard spikes per neuron and step that a layer is scaled to."""
 _STEPS = 8
-_SMALLEST, _LARGEST = -20 * _STEPS, 20 * _STEPS
+_MIN_EXPONENT, _MAX_EXPONENT = -20 * _STEPS, 20 * _STEPS
 """Factors tried are ``2^(k / 8)``, from 2^-20 to 2^20: a coarse grid, which the last bit of a sum does not move."""
 
 
@@ -62,7 +62,7 @@ def _factor(network: SpikingNetwork, i: int, current: Tensor, rate: float) -> fl
         spikes, _ = network.layer(i, current * 2.0 ** (k / _STEPS), True)
         return int(spikes.count_nonzero()) >= rate * spikes.numel()
 
-    low, high = _SMALLEST, _LARGEST
+    low, high = _MIN_EXPONENT, _MAX_EXPONENT
     if not reaches(high):
         return 1.0
     while low < high:

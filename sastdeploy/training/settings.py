@@ -8,20 +8,20 @@ from typing import Any
 
 from sastdeploy.errors import InputError, short
 from sastdeploy.networks.architecture import SLOPES
-from sastdeploy.networks.checkpoint import MOST_EPOCHS, MOST_RHO, MOST_SEED
+from sastdeploy.networks.checkpoint import MAX_EPOCHS, MAX_RHO, MAX_SEED
 
 METHODS = ("baseline", "sast", "asam", "random")
 FORWARDS = ("surrogate", "hard")
 INITS = ("paper", "alive")
 RANGES = {
-    "rho": (0.0, MOST_RHO),
+    "rho": (0.0, MAX_RHO),
     "delta": (1e-30, 1e6),
     "learning_rate": (1e-12, 1e3),
     "weight_decay": (0.0, 1e6),
     "init_scale": (1e-6, 1e6),
 }
 """What float32 holds with room for what a step computes from it, as rho / delta."""
-MOST_BATCH = 1_000_000
+MAX_BATCH = 1_000_000
 KERNELS = ("fused", "torch", "packed")
 
 
@@ -130,11 +130,11 @@ class TrainingSettings:
             raise InputError(
                 f"init_scale {self.init_scale:g}: init alive finds each layer's factor itself. Leave one of the two out."
             )
-        for name, high in (("epochs", MOST_EPOCHS), ("batch_size", MOST_BATCH)):
+        for name, high in (("epochs", MAX_EPOCHS), ("batch_size", MAX_BATCH)):
             if not 1 <= getattr(self, name) <= high:
                 raise InputError(f"{name} {short(getattr(self, name), 40)}: outside 1 to {high:,}.")
-        if not 0 <= self.seed <= MOST_SEED:
-            raise InputError(f"seed {short(self.seed, 40)}: outside 0 to {MOST_SEED}.")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise InputError(f"seed {short(self.seed, 40)}: outside 0 to {MAX_SEED}.")
         if self.quantize_bits and not 2 <= self.quantize_bits <= 8:
             raise InputError(f"quantize_bits {self.quantize_bits}: must be 2 to 8, or 0 for none.")
         if (self.quantize_bits == 0) != (self.quantize_epochs == 0):

@@ -22,14 +22,14 @@ Zeros = tuple[int, ...]
 _Sums = tuple[Any, Any]
 """Sums in wide vectors, and in one of eight numbers or none."""
 
-MOST_COLUMNS = 176
+MAX_COLUMNS = 176
 """Summed at once, 16 float32 numbers per vector: twice 11 vectors of the 32 that AVX-512 has."""
 
 
 def pieces(width: int) -> tuple[tuple[Zeros, Zeros, Zeros, Zeros], int]:
     """Return the kernels' ``wide, sixteen, narrow, eight``, and the width padded to a whole number of passes."""
     eighths = max(1, -(-width // 8))
-    passes = -(-eighths * 8 // MOST_COLUMNS)
+    passes = -(-eighths * 8 // MAX_COLUMNS)
     at_once = -(-eighths // passes)
     return shape(at_once // 2, 16) + shape(at_once % 2, 8), passes * at_once * 8
 

@@ -14,7 +14,7 @@ from sastdeploy.networks.checkpoint import Checkpoint
 from sastdeploy.recordings.frames import Frames
 from sastdeploy.training.inference import check_fit, frame_values, network_of
 
-_MOST_STATES, _MOST_RECORDINGS = 2**21, 256
+_MAX_STATES, _MAX_RECORDINGS = 2**21, 256
 """Per batch: membranes of the largest layer (16 MiB in float64), and recordings."""
 
 
@@ -83,4 +83,4 @@ def lif_layers(checkpoint: Checkpoint) -> tuple[str, ...]:
 def batch_size(checkpoint: Checkpoint) -> int:
     """Return how many recordings run at once: at most 256, and fewer for layers of many neurons."""
     largest = max(int(np.prod(shape)) for shape in checkpoint.architecture.shapes())
-    return max(1, min(_MOST_RECORDINGS, _MOST_STATES // (largest * checkpoint.preprocessing.time_bins)))
+    return max(1, min(_MAX_RECORDINGS, _MAX_STATES // (largest * checkpoint.preprocessing.time_bins)))

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
 from sastdeploy.program.records import Program
-from sastdeploy.recordings.frames import LARGEST_COUNT, Frames
+from sastdeploy.recordings.frames import MAX_COUNT, Frames
 from sastdeploy.simulator import engine
 from sastdeploy.simulator.result import RunResult
 
@@ -15,7 +15,7 @@ Counts = NDArray[np.uint8]
 DENSITIES = (0.02, 0.1, 0.3, 0.8)
 CANDIDATES = 16
 """Random recordings of which those with most ties are kept."""
-MOST_COUNTS = 512 << 20
+MAX_COUNTS = 512 << 20
 """Counts that are made of a kind, in bytes."""
 
 
@@ -23,17 +23,17 @@ def check_size(program: Program, random: int) -> None:
     """Accept so many random recordings of a program as fit into memory.
 
     Raises:
-        InputError: they take more than `MOST_COUNTS`, or even `CANDIDATES` do.
+        InputError: they take more than `MAX_COUNTS`, or even `CANDIDATES` do.
     """
     shape = _shape(program)
     each = int(np.prod(shape, dtype=object))
-    if each * max(random, CANDIDATES) <= MOST_COUNTS:
+    if each * max(random, CANDIDATES) <= MAX_COUNTS:
         return
-    most = MOST_COUNTS // each
+    most = MAX_COUNTS // each
     raise InputError(
         f"program {program.name}: {max(random, CANDIDATES):,} made recordings of {shape[0]:,} bins of "
         f"{' x '.join(map(str, shape[1:]))} inputs would take {each * max(random, CANDIDATES) / 2**30:,.1f} GiB; at most "
-        f"{MOST_COUNTS >> 20} MiB are allowed. "
+        f"{MAX_COUNTS >> 20} MiB are allowed. "
         + (
             f"Use --random {most:,} or less."
             if most >= CANDIDATES
@@ -47,7 +47,7 @@ def random_counts(program: Program, recordings: int, rng: np.random.Generator) -
     shape = _shape(program)
     made = np.zeros((recordings, *shape), np.uint8)
     for n in range(recordings):
-        largest = LARGEST_COUNT if n // len(DENSITIES) % 2 else program.preprocessing.c_clip
+        largest = MAX_COUNT if n // len(DENSITIES) % 2 else program.preprocessing.c_clip
         active = rng.random(shape) < DENSITIES[n % len(DENSITIES)]
         made[n] = rng.integers(1, largest + 1, shape) * active
     return made
@@ -60,10 +60,10 @@ def adversarial_counts(program: Program, rng: np.random.Generator) -> Counts:
     steps, inputs = shape[0], int(np.prod(shape[1:]))
     rows = np.zeros((8, steps, inputs), np.uint8)
     rows[1] = 1
-    rows[2] = LARGEST_COUNT
-    rows[3, ::2] = LARGEST_COUNT
-    rows[4, 0] = LARGEST_COUNT
-    rows[5, -1] = LARGEST_COUNT
+    rows[2] = MAX_COUNT
+    rows[3, ::2] = MAX_COUNT
+    rows[4, 0] = MAX_COUNT
+    rows[5, -1] = MAX_COUNT
     rows[6, np.arange(steps), rng.permutation(np.resize(np.arange(inputs), steps))] = np.resize(
         np.arange(1, program.preprocessing.c_clip + 2), steps
     )

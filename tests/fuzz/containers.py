@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from tests.fuzz.mutation import LARGEST, encoded, mutated_bytes, mutated_text, mutated_tree
+from tests.fuzz.mutation import MAX_BYTES, encoded, mutated_bytes, mutated_text, mutated_tree
 
 Inner = Callable[[random.Random, str, bytes], bytes]
 _NAMES = (
@@ -228,7 +228,7 @@ def mutated_tensors(rng: random.Random, content: bytes, other: bytes) -> bytes:
     tree = torch.load(io.BytesIO(content), weights_only=True)
     target = io.BytesIO()
     torch.save(mutated_tree(rng, tree, _other_tensor), target)
-    return target.getvalue()[: 4 * LARGEST]
+    return target.getvalue()[: 4 * MAX_BYTES]
 
 
 def mutated_onnx(rng: random.Random, content: bytes, other: bytes) -> bytes:
@@ -240,7 +240,7 @@ def mutated_onnx(rng: random.Random, content: bytes, other: bytes) -> bytes:
     model = onnx.ModelProto.FromString(content)
     for _ in range(rng.choice((1, 1, 2))):
         _change_model(rng, model)
-    return model.SerializeToString()[: 4 * LARGEST]
+    return model.SerializeToString()[: 4 * MAX_BYTES]
 
 
 def _change_model(rng: random.Random, model) -> None:

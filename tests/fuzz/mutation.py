@@ -39,7 +39,7 @@ WORDS = (
     (1 << 63) - 1,
     (1 << 64) - 1,
 )
-LARGEST = 1 << 20
+MAX_BYTES = 1 << 20
 """Bytes of a mutated input: larger ones are cut."""
 
 
@@ -48,7 +48,7 @@ def mutated_bytes(rng: random.Random, content: bytes, other: bytes) -> bytes:
     data = bytearray(content)
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         rng.choice(_BYTES)(rng, data, other)
-    return bytes(data[:LARGEST])
+    return bytes(data[:MAX_BYTES])
 
 
 def _flip(rng, data, other) -> None:
@@ -106,7 +106,7 @@ def mutated_text(rng: random.Random, text: str) -> str:
     """Return a text after one to three changes of its numbers, its lines or its signs."""
     for _ in range(rng.choice((1, 1, 2, 3))):
         text = rng.choice(_TEXTS)(rng, text)
-    return text[:LARGEST]
+    return text[:MAX_BYTES]
 
 
 def _number(rng, text: str) -> str:

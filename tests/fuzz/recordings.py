@@ -74,7 +74,7 @@ def reader_of_events(name: str) -> Callable[[Path, bytes], object]:
         from sastdeploy._files import own_process
         from sastdeploy.recordings.reading import read_events
 
-        own_process.LONGEST_S = 3.0  # of the formats that a process of its own reads
+        own_process.MAX_SECONDS = 3.0  # of the formats that a process of its own reads
         return read_events(written(folder, name, content))
 
     return read

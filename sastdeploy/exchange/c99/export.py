@@ -21,11 +21,11 @@ from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator import engine
 
 SCHEMA = "sastdeploy.c_export/1"
-MOST_TABLE_BYTES = 64 << 20
+MAX_TABLE_BYTES = 64 << 20
 """Of constants: beyond it, compilers take minutes and gigabytes, and 32-bit indices would end."""
 CHECK_BYTES = 4 << 20
 """Of the random recordings that are written beside the source."""
-MOST_RECORDING_BYTES = 64 << 20
+MAX_RECORDING_BYTES = 64 << 20
 """Of recordings of one's own."""
 
 _WRITTEN = ("main.c", "cortex_m.c", "cortex_m.ld", "Makefile", "README.md")
@@ -141,19 +141,19 @@ def _check_size(program: Program) -> None:
         for part in (*parts, program.readout)
         for array in part.weight_arrays
     )
-    if size > MOST_TABLE_BYTES:
+    if size > MAX_TABLE_BYTES:
         raise InputError(
-            f"program {program.name}: its weights take {size:,} bytes. Allowed: up to {MOST_TABLE_BYTES:,} in C source. "
+            f"program {program.name}: its weights take {size:,} bytes. Allowed: up to {MAX_TABLE_BYTES:,} in C source. "
             "Compile a smaller network, or one of fewer bits."
         )
 
 
 def _check_recordings(program: Program, frames: Frames) -> None:
     each = program.preprocessing.time_bins * frames.inputs
-    if each * len(frames) > MOST_RECORDING_BYTES:
+    if each * len(frames) > MAX_RECORDING_BYTES:
         raise InputError(
             f"program {program.name}: {len(frames):,} recordings take {each * len(frames):,} bytes. Allowed: up to "
-            f"{MOST_RECORDING_BYTES:,}. Use --limit {max(1, MOST_RECORDING_BYTES // each)} or less."
+            f"{MAX_RECORDING_BYTES:,}. Use --limit {max(1, MAX_RECORDING_BYTES // each)} or less."
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from sastdeploy._files.reading import open_regular, parsing
 from sastdeploy.exchange.hdf5 import MAX_BYTES, Values, h5py_for, text_of
 
-MOST_LAYERS = 10_000
+MAX_LAYERS = 10_000
 _ADVICE = "Write it again, with lava-dl's export_hdf5."
 
 Fields = dict[str, Any]
@@ -38,8 +38,8 @@ def _read(path: Path | str, h5py: Any) -> list[Fields]:
             raise ValueError("there is no group 'layer'")
         group = values.child(content, "layer")
         names = sorted(group, key=int)
-        if len(names) > MOST_LAYERS or names != [str(number) for number in range(len(names))]:
-            raise ValueError(f"layers are not numbered 0 to {len(names) - 1}, at most {MOST_LAYERS:,}")
+        if len(names) > MAX_LAYERS or names != [str(number) for number in range(len(names))]:
+            raise ValueError(f"layers are not numbered 0 to {len(names) - 1}, at most {MAX_LAYERS:,}")
         layers = []
         for name in names:
             layer = values.child(group, name)

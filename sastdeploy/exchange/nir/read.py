@@ -15,7 +15,7 @@ from typing import Any
 from sastdeploy._files.reading import open_regular, parsing, shown
 from sastdeploy.exchange.hdf5 import MAX_BYTES, Values, h5py_for, text_of
 
-MOST_NODES, MOST_DEPTH = 10_000, 16
+MAX_NODES, MAX_DEPTH = 10_000, 16
 """Of one file."""
 OWN_KEY = "sastdeploy"
 """Under which a graph's metadata hold what `export_nir` says of a program, as JSON."""
@@ -73,8 +73,8 @@ class _Reader(Values):
 
     def graph(self, group: Any, prefix: str, depth: int) -> None:
         """Add a graph's nodes under ``prefix``, and its edges; a nested graph stands as its own input and output."""
-        if depth > MOST_DEPTH:
-            raise ValueError(f"graphs nest more than {MOST_DEPTH} deep")
+        if depth > MAX_DEPTH:
+            raise ValueError(f"graphs nest more than {MAX_DEPTH} deep")
         if self.kind(group) != "NIRGraph":
             raise ValueError(f"a {self.kind(group)} where a graph belongs")
         ends: dict[str, tuple[str, str]] = {}
@@ -87,8 +87,8 @@ class _Reader(Values):
                 continue
             fields = {key: self.value(self.child(node, key)) for key in node if self.is_field(node, key)}
             self.file.nodes[full] = {**fields, "type": kind, "inner": depth > 0}
-            if len(self.file.nodes) > MOST_NODES:
-                raise ValueError(f"more than {MOST_NODES:,} nodes")
+            if len(self.file.nodes) > MAX_NODES:
+                raise ValueError(f"more than {MAX_NODES:,} nodes")
         for source, target in self.value(group["edges"]).reshape(-1, 2) if "edges" in group else ():
             source, target = text_of(source), text_of(target)
             self.file.edges.append(

@@ -24,10 +24,10 @@ from sastdeploy.program.records import Program
 from sastdeploy.recordings.frames import Frames
 
 SCHEMA = "sastdeploy.vectors/1"
-MOST_VALUES = 20_000_000
+MAX_VALUES = 20_000_000
 """Of all signals and recordings together: as text they take some hundred megabytes."""
 _INDEX = "vectors.json"
-_LARGEST = 1 << 30
+_MAX_FILE = 1 << 30
 """Of a file of earlier vectors, in bytes: an integer takes up to 12 as text."""
 
 
@@ -77,7 +77,7 @@ def export_vectors(
         print(export.recordings, export.values)
     """
     check_program(program)
-    frames = chosen_frames(program, recordings, MOST_VALUES)
+    frames = chosen_frames(program, recordings, MAX_VALUES)
     _check_size(program, frames)
     recorded, target = signals(program, frames), Path(folder)
     contents = dict(_contents(program, frames, recorded))
@@ -90,15 +90,15 @@ def export_vectors(
 def _check_size(program: Program, frames: Frames) -> None:
     per_step = sum(int(np.prod(shape)) * 3 for shape in program.shapes())
     each = per_step * program.preprocessing.time_bins
-    if each > MOST_VALUES:
+    if each > MAX_VALUES:
         raise InputError(
-            f"program {program.name}: vectors of one recording would hold {each:,} integers; at most {MOST_VALUES:,} are allowed. "
+            f"program {program.name}: vectors of one recording would hold {each:,} integers; at most {MAX_VALUES:,} are allowed. "
             "Train with fewer bins or smaller frames."
         )
-    if len(frames) == 0 or each * len(frames) > MOST_VALUES:
+    if len(frames) == 0 or each * len(frames) > MAX_VALUES:
         raise InputError(
             f"program {program.name}: vectors of {len(frames):,} recordings would hold {each * len(frames):,} integers. "
-            f"Allowed: 1 to {MOST_VALUES:,}. Use --limit {max(1, MOST_VALUES // each)} or less."
+            f"Allowed: 1 to {MAX_VALUES:,}. Use --limit {max(1, MAX_VALUES // each)} or less."
         )
 
 
@@ -126,7 +126,7 @@ def _check_earlier(folder: Path) -> None:
             "Choose a new folder with --out DIR."
         )
     for name in names:
-        with open_regular(folder / name, limit=_LARGEST):
+        with open_regular(folder / name, limit=_MAX_FILE):
             pass
 
 

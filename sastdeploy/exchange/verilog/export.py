@@ -21,9 +21,9 @@ from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator import engine
 
 SCHEMA = "sastdeploy.verilog_export/1"
-MOST_WEIGHTS = 4 << 20
+MAX_WEIGHTS = 4 << 20
 """Beyond it, synthesis takes hours, and no device for such a core holds them."""
-MOST_TRACED = 4_000_000
+MAX_TRACED = 4_000_000
 """Membranes of all recordings together, a line of text each."""
 _MADE = ("bench", "results.txt", "size-ice40.txt", "size-ecp5.txt")
 
@@ -82,7 +82,7 @@ def export_verilog(
     identifier = default_name(program.name) if name is None else checked_name(name, "Verilog")
     _check_size(program)
     source = write_verilog(program, identifier)
-    frames = chosen_frames(program, recordings, MOST_TRACED)
+    frames = chosen_frames(program, recordings, MAX_TRACED)
     _check_recordings(program, source, frames)
     texts = {
         **source.files,
@@ -119,9 +119,9 @@ def expected(program: Program, frames: Frames) -> str:
 def _check_size(program: Program) -> None:
     parts = [layer for layer in program.layers if layer.lif is not None]
     weights = sum(array.size for part in (*parts, program.readout) for array in part.weight_arrays)
-    if weights > MOST_WEIGHTS:
+    if weights > MAX_WEIGHTS:
         raise InputError(
-            f"program {program.name}: it has {weights:,} weights. Allowed: up to {MOST_WEIGHTS:,} in a Verilog core. "
+            f"program {program.name}: it has {weights:,} weights. Allowed: up to {MAX_WEIGHTS:,} in a Verilog core. "
             "Compile a smaller network."
         )
 
@@ -129,10 +129,10 @@ def _check_size(program: Program) -> None:
 def _check_recordings(program: Program, source: VerilogSource, frames: Frames) -> None:
     neurons = sum(part.outputs for part in source.parts)
     each = program.preprocessing.time_bins * max(neurons, frames.inputs)
-    if each * len(frames) > MOST_TRACED:
+    if each * len(frames) > MAX_TRACED:
         raise InputError(
             f"program {program.name}: {len(frames):,} recordings make {each * len(frames):,} values. Allowed: up to "
-            f"{MOST_TRACED:,}. Use --limit {max(1, MOST_TRACED // each)} or less."
+            f"{MAX_TRACED:,}. Use --limit {max(1, MAX_TRACED // each)} or less."
         )
 
 

@@ -31,7 +31,7 @@ from sastdeploy.program.onnx_nodes import DOMAIN, Nodes
 
 READS = ("counts", "last", "max")
 _PER_CLASS = PER_CHANNEL[:3]
-LARGEST_MEMBRANE = 1 << 23
+MAX_MEMBRANE = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Readout:
     def summed(self, shape: Shape, steps: int) -> int:
         """Return the largest count, or size of a membrane, that one input of the weighted sum can reach."""
         if self.reads != "counts":
-            return LARGEST_MEMBRANE
+            return MAX_MEMBRANE
         return steps * (shape[1] * shape[2] if self.global_sum_pool else 1)
 
     def check(self, where: str, shape: Shape, steps: int) -> None:

@@ -14,7 +14,7 @@ from sastdeploy.program.layers.lif import Array
 from sastdeploy.program.layers.weights import Stored
 from sastdeploy.program.limits import Shape, by, is_int, is_pair, refuse
 from sastdeploy.program.onnx_nodes import Nodes
-from sastdeploy.recordings.preprocessing import LARGEST_CLIP
+from sastdeploy.recordings.preprocessing import MAX_CLIP
 from sastdeploy.windows import MAX_STRIDE, Number, Pair, Window, write_sizes
 
 
@@ -85,9 +85,9 @@ class SumPool:
             refuse(
                 where, f"padding is {short(self.padding)}", f"at most half the kernel, {short(self.kernel)}"
             )
-        if self.largest_output(largest) > LARGEST_CLIP:
+        if self.largest_output(largest) > MAX_CLIP:
             wrong = f"a window of {by(window.kernel)} inputs up to {largest} sums to {self.largest_output(largest)}"
-            refuse(where, wrong, f"sums up to {LARGEST_CLIP}")
+            refuse(where, wrong, f"sums up to {MAX_CLIP}")
 
     def sums(self, x: NDArray[Number]) -> NDArray[Number]:
         """Return the sums ``[..., OH, OW]`` of ``x`` ``[..., H, W]``, in x's type."""

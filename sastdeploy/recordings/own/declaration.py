@@ -12,12 +12,12 @@ from sastdeploy._files.reading import exists, shown
 from sastdeploy._files.strict_yaml import MAX_BYTES, load_strict_yaml, validate
 from sastdeploy.errors import InputError
 from sastdeploy.recordings.npy import parse_columns
-from sastdeploy.recordings.own.layout import DECLARATION, LONGEST_NAME, MOST_CLASSES, class_name
+from sastdeploy.recordings.own.layout import DECLARATION, MAX_CLASSES, MAX_NAME, class_name
 
-LARGEST_SENSOR = 1 << 15
+MAX_SENSOR = 1 << 15
 _Share = Annotated[float, Field(ge=0, lt=1)]
-_Side = Annotated[int, Field(ge=1, le=LARGEST_SENSOR)]
-_LEAST_SHARE = 0.0001
+_Side = Annotated[int, Field(ge=1, le=MAX_SENSOR)]
+_MIN_SHARE = 0.0001
 
 
 class _Strict(BaseModel):
@@ -61,12 +61,12 @@ Split = Annotated[Folders | Manifest | Listed | Draw, Field(discriminator="kind"
 class Declaration(_Strict):
     """The file's content; None: to be found from the recordings."""
 
-    name: str | None = Field(None, pattern=r"\S", max_length=LONGEST_NAME)
+    name: str | None = Field(None, pattern=r"\S", max_length=MAX_NAME)
     simulated: bool = False
     sensor_size: list[_Side] | None = Field(None, min_length=2, max_length=2)
     polarities: int | None = Field(None, ge=1, le=2)
-    downsample: float = Field(1, ge=1, le=LARGEST_SENSOR, allow_inf_nan=False)
-    classes: list[str] | None = Field(None, min_length=2, max_length=MOST_CLASSES)
+    downsample: float = Field(1, ge=1, le=MAX_SENSOR, allow_inf_nan=False)
+    classes: list[str] | None = Field(None, min_length=2, max_length=MAX_CLASSES)
     unit: Literal["us", "ms", "s"] | None = None
     columns: str | None = None
     split: Split | None = None
@@ -93,10 +93,10 @@ def load_declaration(folder: Path) -> Declaration:
         raise InputError(f"{where}: key 'classes': '{shown(twice[0])}' stands twice. Leave one of them out.")
     if isinstance(declaration.split, Draw):
         shares = (declaration.split.validation, declaration.split.test)
-        if any(0 < share < _LEAST_SHARE for share in shares) or sum(shares) >= 1:
+        if any(0 < share < _MIN_SHARE for share in shares) or sum(shares) >= 1:
             raise InputError(
                 f"{where}: key 'split': the shares of validation ({shares[0]:g}) and test ({shares[1]:g}) are each 0 or at least "
-                f"{_LEAST_SHARE}, and leave a part for training."
+                f"{_MIN_SHARE}, and leave a part for training."
             )
     return declaration.model_copy(update={"classes": classes or None})
 

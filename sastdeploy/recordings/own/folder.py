@@ -14,7 +14,7 @@ from sastdeploy.errors import InputError, did_you_mean
 from sastdeploy.recordings.catalog import Dataset, full_name
 from sastdeploy.recordings.npy import COLUMNS, parse_columns
 from sastdeploy.recordings.own.declaration import Declaration, Draw, load_declaration
-from sastdeploy.recordings.own.layout import DECLARATION, MOST_CLASSES, Layout, class_order, list_folder
+from sastdeploy.recordings.own.layout import DECLARATION, MAX_CLASSES, Layout, class_order, list_folder
 from sastdeploy.recordings.own.records import Entry, OwnRecordings
 from sastdeploy.recordings.own.scan import FileFacts, scan
 from sastdeploy.recordings.own.split import divided
@@ -22,7 +22,7 @@ from sastdeploy.recordings.reading import ARRAYS
 from sastdeploy.windows import MAX_VALUES
 
 """Inputs of a frame, as a program may have at most."""
-_LONGEST_NAME = 1000
+_MAX_NAME = 1000
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ def open_folder(text: str, progress: Callable[[int, int], None] = lambda done, t
             whoever reads them.
     """
     name = full_name(text)
-    if not is_printable(name) or len(name) > _LONGEST_NAME:
+    if not is_printable(name) or len(name) > _MAX_NAME:
         raise InputError(
-            f"data set '{shown(name[:200])}': its path holds what cannot be printed, or more than {_LONGEST_NAME} characters. "
+            f"data set '{shown(name[:200])}': its path holds what cannot be printed, or more than {_MAX_NAME} characters. "
             "Rename the folder."
         )
     folder = Path(name)
@@ -131,10 +131,10 @@ def _classes(folder: Path, layout: Layout, declaration: Declaration) -> tuple[st
         if absent := [name for name in declaration.classes if name not in present]:
             raise InputError(f"{where}: '{absent[0]}' has no recording. Add some, or leave the class out.")
         return tuple(declaration.classes)
-    if not 2 <= len(present) <= MOST_CLASSES:
+    if not 2 <= len(present) <= MAX_CLASSES:
         raise InputError(
             f"{shown(folder)}: holds {len(present)} class{'' if len(present) == 1 else 'es'} ({', '.join(sorted(present)[:3])}); 2 to "
-            f"{MOST_CLASSES:,} are allowed. Each class is a folder of its own, or a label of the manifest."
+            f"{MAX_CLASSES:,} are allowed. Each class is a folder of its own, or a label of the manifest."
         )
     return class_order(present)
 

@@ -16,8 +16,8 @@ from sastdeploy.recordings.own.records import SPLITS, Entry
 from sastdeploy.recordings.reading import SUFFIXES
 
 MANIFEST, DECLARATION = "manifest.csv", "dataset.yaml"
-MOST_FILES, MOST_CLASSES, LONGEST_NAME = 200_000, 1000, 100
-_LARGEST_MANIFEST = 64 << 20
+MAX_FILES, MAX_CLASSES, MAX_NAME = 200_000, 1000, 100
+_MAX_MANIFEST = 64 << 20
 _HEADER = ("file", "label", "split", "group")
 
 
@@ -43,7 +43,7 @@ def list_folder(folder: Path) -> Layout:
 
     Raises:
         InputError: there is none, something is a link, no regular file or of another format, a class or a name is wrong, or
-            there are more than `MOST_FILES`.
+            there are more than `MAX_FILES`.
     """
     if exists(folder / MANIFEST):
         layout = _by_manifest(folder)
@@ -54,9 +54,9 @@ def list_folder(folder: Path) -> Layout:
             f"{shown(folder)}: holds no recording. Put them into a folder for each class (FOLDER/CLASS/recording.npy), or list "
             f"them in {MANIFEST}."
         )
-    if len(layout.entries) > MOST_FILES:
+    if len(layout.entries) > MAX_FILES:
         raise InputError(
-            f"{shown(folder)}: holds {len(layout.entries):,} recordings; at most {MOST_FILES:,} are allowed."
+            f"{shown(folder)}: holds {len(layout.entries):,} recordings; at most {MAX_FILES:,} are allowed."
         )
     formats: dict[str, list[str]] = {}
     for entry in layout.entries:
@@ -179,9 +179,9 @@ def _check_suffix(folder: Path, file: str) -> None:
 def class_name(text: str, where: str) -> str:
     """Return a class name in one way of writing it (Unicode's composed form)."""
     label = unicodedata.normalize("NFC", text.strip())
-    if not label or len(label) > LONGEST_NAME or not label.isprintable():
+    if not label or len(label) > MAX_NAME or not label.isprintable():
         raise InputError(
-            f"{where}: a class name has 1 to {LONGEST_NAME} printable characters, found '{shown(label[:120])}'. Rename it."
+            f"{where}: a class name has 1 to {MAX_NAME} printable characters, found '{shown(label[:120])}'. Rename it."
         )
     return label
 
@@ -189,7 +189,7 @@ def class_name(text: str, where: str) -> str:
 def _by_manifest(folder: Path) -> Layout:
     path = folder / MANIFEST
     where = shown(path)
-    text = read_text(path, limit=_LARGEST_MANIFEST)
+    text = read_text(path, limit=_MAX_MANIFEST)
     with parsing(where, "manifest of comma-separated values"):
         rows = list(csv.reader(io.StringIO(text), strict=True))
     header = [cell.strip() for cell in rows[0]] if rows else []
@@ -252,6 +252,6 @@ def _row(folder: Path, root: str, where: str, cells: dict[str, str]) -> Entry:
         raise InputError(
             f"{where}: split '{shown(split[:80])}': unknown.{did_you_mean(split, SPLITS)} Allowed: {', '.join(SPLITS)}."
         )
-    if len(group) > LONGEST_NAME or not group.isprintable():
-        raise InputError(f"{where}: a group's name has at most {LONGEST_NAME} printable characters.")
+    if len(group) > MAX_NAME or not group.isprintable():
+        raise InputError(f"{where}: a group's name has at most {MAX_NAME} printable characters.")
     return Entry(file, class_name(cells["label"], where), split, group)

@@ -14,14 +14,14 @@ from sastdeploy._files import atomic
 from sastdeploy._files.reading import open_regular, read_json, reason, shown
 from sastdeploy.errors import InputError
 from sastdeploy.recordings.cache import frames_home
-from sastdeploy.recordings.events import LARGEST_RECORDING
+from sastdeploy.recordings.events import MAX_RECORDING
 from sastdeploy.recordings.npy import parse_array
-from sastdeploy.recordings.own.declaration import LARGEST_SENSOR
+from sastdeploy.recordings.own.declaration import MAX_SENSOR
 from sastdeploy.recordings.own.records import Entry
 from sastdeploy.recordings.reading import ARRAYS, Recording, in_a_dataset, load_events, read_file
 
 FORMAT = 2
-_ANY_SENSOR = (LARGEST_SENSOR, LARGEST_SENSOR, 2)
+_ANY_SENSOR = (MAX_SENSOR, MAX_SENSOR, 2)
 _PIECE = 1 << 20
 
 
@@ -103,7 +103,7 @@ def _noted(path: Path, count: int) -> list[FileFacts] | None:
 def _facts(path: Path, unit: str | None, columns: str | None) -> FileFacts:
     digest = hashlib.sha256()
     try:
-        with open_regular(path, limit=LARGEST_RECORDING) as opened:
+        with open_regular(path, limit=MAX_RECORDING) as opened:
             try:
                 while piece := opened.read(_PIECE):
                     digest.update(piece)

@@ -21,7 +21,7 @@ from sastdeploy.simulator.numba_engine.kernels import (
 )
 from sastdeploy.simulator.numba_engine.plan import LayerPlan, Plan
 from sastdeploy.simulator.numba_engine.tables import Emitted, Rows, Scratch
-from sastdeploy.simulator.numba_engine.wiring import MOST_LANES
+from sastdeploy.simulator.numba_engine.wiring import MAX_LANES
 from sastdeploy.simulator.result import RunResult, held_in_int32
 
 _Integer = TypeVar("_Integer", bound=np.integer)
@@ -184,7 +184,7 @@ class Chunks:
         _, height, width = self._frames.shape
         events, rows = len(source.active), len(source.starts)
         target = source._replace(
-            active=np.zeros(events + MOST_LANES, np.int32),
+            active=np.zeros(events + MAX_LANES, np.int32),
             value=np.empty(events, np.uint8),
             first=np.zeros((rows, height * width + 1), np.int32),
         )
@@ -227,7 +227,7 @@ def _exact_columns(columns: NDArray[np.int64], largest: int) -> NDArray[np.float
 
 def _emitted(layer: LayerPlan, n: int, steps: int) -> Emitted:
     rows = n * steps
-    slots = rows * (layer.outputs + MOST_LANES)
+    slots = rows * (layer.outputs + MAX_LANES)
     return Emitted(
         np.zeros(rows, np.int64),
         np.zeros(rows, np.int64),
@@ -237,7 +237,7 @@ def _emitted(layer: LayerPlan, n: int, steps: int) -> Emitted:
         np.zeros((n, layer.outputs), np.int32),
         np.zeros(layer.outputs, np.int64),
         np.zeros((n, 2), np.int64),
-        MOST_LANES,
+        MAX_LANES,
     )
 
 

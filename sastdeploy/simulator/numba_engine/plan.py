@@ -15,12 +15,12 @@ from sastdeploy.program.fixedpoint import Overflow, Rounding
 from sastdeploy.program.layers.current import Decay
 from sastdeploy.program.records import ConvLif, DenseLif, Lif, Program, RecurrentLif, SumPool
 from sastdeploy.simulator.numba_engine.tables import Scratch, Step, Wiring
-from sastdeploy.simulator.numba_engine.wiring import BY_PIXEL, MOST_LANES, WIRING, neuron_lanes, padded_width
+from sastdeploy.simulator.numba_engine.wiring import BY_PIXEL, MAX_LANES, WIRING, neuron_lanes, padded_width
 
 Shape = tuple[int, int, int]
 _Integer = TypeVar("_Integer", bound=np.integer)
 
-_LARGEST_FACTOR = 127
+_MAX_FACTOR = 127
 """Largest value by which `vectors.add_pair` multiplies a row."""
 _BLOCK = 1 << 20
 """Weights looked at together when budgets are counted, so that memory stays small beside a large layer."""
@@ -66,7 +66,7 @@ class LayerPlan:
             pitch,
             aligned_zeros(block * pitch, np.int32),
             aligned_zeros(block * padded, np.int32),
-            np.zeros(block * wiring.capacity + MOST_LANES, np.int32),
+            np.zeros(block * wiring.capacity + MAX_LANES, np.int32),
             np.zeros(block * wiring.capacity, np.int16),
             np.zeros(block + 1, np.int64),
             aligned_zeros(block * padded if step.synaptic else 1, np.int32),
@@ -92,14 +92,14 @@ class Plan:
 
 
 _plans: dict[str, Plan] = {}
-_MOST_PLANS = 4
+_MAX_PLANS = 4
 
 
 def plan_of(program: Program, digest: str) -> Plan:
     """Return `make_plan` of a program, kept for the last few contents; ``digest`` is the program's hash."""
     plan = _plans.pop(digest, None) or make_plan(program)
     _plans[digest] = plan
-    for old in list(_plans)[:-_MOST_PLANS]:
+    for old in list(_plans)[:-_MAX_PLANS]:
         _plans.pop(old, None)
     return plan
 
@@ -192,7 +192,7 @@ def _narrow_budget(weight: NDArray[np.int8], largest: int) -> int:
 
     The worst choice for a neuron is its heaviest weights, all of one sign, each at the largest value.
     """
-    if largest > _LARGEST_FACTOR:
+    if largest > _MAX_FACTOR:
         return 0
     rows = weight[0].size
     block = max(1, _BLOCK // max(1, rows))

@@ -14,11 +14,11 @@ from sastdeploy.simulator.numba_engine.tables import Wiring
 
 Shape = tuple[int, int, int]
 
-_MOST_COLUMNS = 320
+_MAX_COLUMNS = 320
 """Columns summed at once: ten 512-bit or twenty 256-bit registers for the sums, the rest for two rows."""
 _BLOCK_BYTES = 256 << 10
 """Sums and membranes of the positions that go through all steps together: a part of a level-2 cache."""
-MOST_LANES = 64
+MAX_LANES = 64
 """Most neurons that take a step together, and most inputs that are listed at once."""
 
 
@@ -30,14 +30,14 @@ def _columns(width: int) -> tuple[int, int, int]:
     """Return (V, L, W): how many columns are summed at once, and the width padded to a multiple of V x L."""
     lanes = next((n for n, most in ((64, 1.15), (32, 1.5)) if padded_width(width, n) <= most * width), 16)
     vectors = padded_width(width, lanes) // lanes
-    pieces = -(-vectors * lanes // _MOST_COLUMNS)
+    pieces = -(-vectors * lanes // _MAX_COLUMNS)
     at_once = -(-vectors // pieces)
     return at_once, lanes, pieces * at_once * lanes
 
 
 def neuron_lanes(width: int) -> int:
     """Return how many neurons take a step together: many, unless much of it would be padding."""
-    return next((n for n in (MOST_LANES, 32) if padded_width(width, n) <= 1.15 * width), 16)
+    return next((n for n in (MAX_LANES, 32) if padded_width(width, n) <= 1.15 * width), 16)
 
 
 def _table(weight: NDArray[np.int8]) -> tuple[NDArray[np.int8], int, tuple[int, ...], tuple[int, ...]]:

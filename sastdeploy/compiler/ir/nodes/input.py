@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sastdeploy.compiler.ir.nodes.checks import Assembled, Floats, Shape, require, unfolded
 from sastdeploy.program.layers import Lif as ProgramLif
-from sastdeploy.recordings.preprocessing import LARGEST_CLIP
+from sastdeploy.recordings.preprocessing import MAX_CLIP
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +36,9 @@ class Input:
             f"divisor {self.divisor} below {self.c_clip}",
         )
         require(
-            1 <= self.c_clip <= LARGEST_CLIP and self.time_bins >= 1,
+            1 <= self.c_clip <= MAX_CLIP and self.time_bins >= 1,
             self,
-            f"c_clip must be 1 to {LARGEST_CLIP}, time_bins at least 1",
+            f"c_clip must be 1 to {MAX_CLIP}, time_bins at least 1",
         )
 
     def meaning(self, x: NDArray[Any]) -> tuple[Floats, None]:

@@ -12,7 +12,7 @@ from sastdeploy.compiler.ir.nodes.checks import Assembled, Floats, Shape, known,
 from sastdeploy.compiler.ir.nodes.synapses import Synapses
 from sastdeploy.program.layers import Lif as ProgramLif
 from sastdeploy.program.layers import Readout as ProgramReadout
-from sastdeploy.program.layers.readout import LARGEST_MEMBRANE, READS
+from sastdeploy.program.layers.readout import MAX_MEMBRANE, READS
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ class Membranes(Counts):
         return read.reshape(len(x), -1)
 
     def largest_input(self, largest: int, before: Shape, time_bins: int) -> int:
-        return LARGEST_MEMBRANE
+        return MAX_MEMBRANE
 
     def assembled(self, lif: ProgramLif | None) -> Assembled:
         (record,) = super().assembled(lif)
