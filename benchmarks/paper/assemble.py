@@ -19,6 +19,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.paper import tail
+from benchmarks.paper.claims import best_epoch, claims, settings
 from benchmarks.paper.other_records import confirmation, cost, totals
 from sastdeploy import InputError
 from sastdeploy._files import atomic
@@ -74,6 +75,7 @@ def content(
         "cost of SAST": cost(benchmarks),
         "evaluated again": confirmation(folder / "confirmed.json"),
         "tail and gap": tail.correlations(tail.trainings(mapped)),
+        "claims": claims(there, folder),
         "experiments": {experiment.name: _experiment(experiment, results) for experiment, results in pairs},
     }
 
@@ -83,17 +85,21 @@ def _experiment(experiment: Experiment, results: Results | None) -> dict[str, An
     names = varied(experiment)
     points: dict[str, Any] = {label(group[0], names): {"seeds": []} for group in experiment.groups}
     facts: dict[str, Any] = {"title": experiment.title, "trials_done": 0, "trials": len(experiment.trials)}
+    for group in experiment.groups:
+        points[label(group[0], names)]["settings"] = settings(group)
     if results is not None:
         facts = results.to_dict()
         for point, made in zip(results.points, facts.pop("points")):
-            points[point.label] = made | {
+            points[point.label] |= made | {
                 "less_well_scaled": _difference_from_well_scaled(results, point.label)
             }
+            if (gradients := best_epoch(point)) is not None:
+                points[point.label]["figures"]["gradients to the best epoch"] = gradients.to_dict()
         for name, sample in within_fewest_gradients(results).items():
             points[name]["figures"]["best validation hard within the fewest gradients"] = sample.to_dict()
     for name, figures in experiment.published.items():
         points[name]["published"] = figures
-    return {**facts, "points": points}
+    return {**facts, "settings": settings(experiment.trials), "points": points}
 
 
 def within_fewest_gradients(results: Results) -> dict[str, Sample]:

@@ -8,11 +8,12 @@ results.json (``at``, keys joined by `` / ``; of several nodes, ``{2:name}`` is 
 fragments that begin differently and end alike, one per point of an experiment. A figure is ``{name}`` for mean ±
 standard deviation, or ``{name | form}``: ``mean`` without the deviation, ``less`` for the paired difference to the
 reference with its interval, ``well`` for the same to the point with a largest frame value of 1, ``own`` for the
-interval of a figure that is a difference itself, ``ratio`` to the reference, ``seeds`` for the number of seeds, ``by
-seed``; a digit after the form sets the decimals. Without a record it is ``-``.
+interval of a figure that is a difference itself, ``ratio`` to the reference, ``saved`` for the percent by which it is below
+the reference, ``seeds`` for the number of seeds, ``by seed``; a digit after the form sets the decimals. Without a record
+it is ``-``.
 
-And a page has ``given``: fragments, letter by letter, whose numbers no record gives (the paper's figures, settings,
-what a sentence rounds). Every number elsewhere is a fault; words such as INT8, names in code, targets of links and
+And a page has ``given``: by source, fragments, letter by letter, whose numbers no record gives: the paper's figures, a
+definition, the name of a part. Every number elsewhere is a fault; words such as INT8, names in code, targets of links and
 the numbers of headings and lists are none. ``section`` is the heading of the one part that is looked at. Without
 ``given``, numbers outside the quotes are not looked at.
 """
@@ -101,12 +102,19 @@ def _shown(node: dict[str, Any], name: str, form: str, at: str) -> str:
     kind, digits = re.fullmatch(r"(.*?) ?(\d?)", form).groups()  # type: ignore[union-attr]  # matches every text
     if "seeds" not in node:
         value = _node(node, name)
+        if value is None:
+            return NONE
         return f"{value:,.{digits or 2}f}" if isinstance(value, float) else f"{value:,}"
     if name == "seeds":
         return str(len(node["seeds"]))
     if not node["seeds"]:
         return NONE
-    places = {"less": "less_reference", "well": "less_well_scaled", "ratio": "over_reference"}
+    places = {
+        "less": "less_reference",
+        "well": "less_well_scaled",
+        "ratio": "over_reference",
+        "saved": "over_reference",
+    }
     part = node[places.get(kind, "figures")]
     if name not in part:
         if kind in places:
@@ -115,6 +123,8 @@ def _shown(node: dict[str, Any], name: str, form: str, at: str) -> str:
     figure = part[name]
     if kind == "ratio":
         return f"{figure:.{digits or 3}f}"
+    if kind == "saved":
+        return f"{100 * (1 - figure):.{digits or 2}f}"
     if kind == "seeds":
         return str(len(figure["by_seed"]))
     if kind == "by seed":
@@ -144,7 +154,8 @@ def faults(page: str, entry: dict[str, Any], results: dict[str, Any]) -> list[st
         rest = rest.replace(quote.text, "\n")
     if "given" not in entry:
         return wrong
-    for text in sorted(entry["given"], key=lambda text: -len(text)):
+    given = [text for texts in entry["given"].values() for text in texts]
+    for text in sorted(given, key=lambda text: -len(text)):
         if text not in rest:
             wrong.append(f"given, but not in the page: {text}")
         rest = rest.replace(text, "\n", 1)
