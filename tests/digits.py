@@ -3,13 +3,13 @@
 from itertools import pairwise
 
 import numpy as np
-from tiny_programs import tiny_lif, tiny_program, tiny_readout
 
 from sastdeploy.program.file import save_program
 from sastdeploy.program.fixedpoint import QFormat
 from sastdeploy.program.records import DenseLif
 from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
 from tests.command_line import cli
+from tests.tiny_programs import tiny_lif, tiny_program, tiny_readout
 
 
 def digits_program(seed=0, dataset="nmnist-sim", frame=(2, 34, 34), classes=10):
