@@ -157,6 +157,9 @@ def test_what_no_engine_computes_is_refused_by_name(tmp_path):
         {"type": "dense", "shape": [2, 1, 1], "weight": weight, "neuron": neuron(v_decay=4096)},
         {"type": "dense", "shape": [2, 1, 1], "neuron": neuron()},
         {"type": "dense", "shape": [2, 1, 1], "weight": weight, "neuron": neuron(threshold=1.5)},
+        {"type": "dense", "shape": [2, 1, 1], "weight": weight, "neuron": neuron(wgtExp=65)},
+        {"type": "dense", "shape": [2, 1, 1], "weight": 2.0, "neuron": neuron()},
+        {"type": "dense", "shape": [2, np.inf, 1], "weight": np.ones(4), "neuron": neuron()},
     )  # fmt: skip
     with pytest.raises(CompileError) as error:
         from_lava(path)
@@ -170,7 +173,10 @@ def test_what_no_engine_computes_is_refused_by_name(tmp_path):
         "3.dense: weights that are no integers; export the network quantized.",
         "4.dense: iDecay 1024, vDecay 4096, vThMant 80: allowed 0 to 4096, 0 to 4095, and from 1.",
         "5.dense: a layer without 'weight'.",
-        "6.dense: a layer that is not whole (vThMant is no whole number).",
+        "6.dense: a layer that is not whole (vThMant holds what is no whole number of at most 2,147,483,648).",
+        "7.dense: wgtExp 65: allowed -64 to 64.",
+        "8.dense: a layer that is not whole (a weight of shape ()).",
+        "9.dense: a layer that is not whole (shape holds what is no whole number of at most 2,147,483,648).",
     ]
 
 

@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from program_strategies import frames_for, frames_from_dense, programs
+from tiny_programs import counts, one_neuron
 
+from sastdeploy import load_program
 from sastdeploy.errors import SimulationError
 from sastdeploy.program.check import check_program
+from sastdeploy.program.file import program_hash, program_model
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
 from sastdeploy.program.records import ConvLif, DenseLif, Lif, Program, Readout, SumPool
 from sastdeploy.recordings.preprocessing import Preprocessing
@@ -101,3 +104,36 @@ def test_a_graph_that_the_runtime_refuses_is_a_simulation_error(recordings):
     invalid = dataclasses.replace(program, layers=(*program.layers[:3], broken))
     with pytest.raises(SimulationError, match=r"program conv\.any: ONNX Runtime .* could not (load|run) it"):
         onnxruntime_engine.run(invalid, recordings)
+
+
+def toward_zero(bias):
+    """Return a neuron that keeps 257/512 of its membrane: the product takes more than 32 bits."""
+    return one_neuron(
+        multiplier=np.ones(1, np.int32), shift=np.zeros(1, np.int32), bias=np.full(1, bias, np.int32),
+        threshold=np.full(1, 8388607, np.int32), leak_multiplier=257, leak_shift=9, leak_rounding=Rounding.TOWARD_ZERO,
+        membrane=QFormat(12, 12), spike_test=">",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("bias", "membranes"), [(8380000, [8380000, 8388607]), (-8380000, [-8380000, -8388608])]
+)
+def test_products_beyond_32_bits_round_toward_zero_by_hand(bias, membranes):
+    # 8380000 * 257 = 2153660000 > 2^31; / 512 = 4206367.19: 4206367, and with the bias beyond the format's end.
+    program = toward_zero(bias)
+    result = onnxruntime_engine.run(program, counts(0, 0, 0, 0, 0), ("fc",))
+    assert result.traces["fc"].membranes.reshape(-1)[:2].tolist() == membranes
+    # From the end on: 8388607 * 257 >> 9 = 4210687, and the bias on top of it is beyond the end again.
+    assert result.traces["fc"].membranes.reshape(-1)[4] == membranes[1]
+
+
+def test_a_file_of_the_earlier_form_is_read_as_the_same_program(tmp_path):
+    """Programs that round toward zero were written with the node Sign, which older runtimes give the low 32 bits."""
+    program = toward_zero(1)
+    earlier, today = program_model(program, sign_node=True), program_model(program)
+    assert [any(node.op_type == "Sign" for f in model.functions for node in f.node) for model in (earlier, today)] == [
+        True, False,
+    ]  # fmt: skip
+    path = tmp_path / "earlier.onnx"
+    path.write_bytes(earlier.SerializeToString(deterministic=True))
+    assert program_hash(load_program(path)) == program_hash(program)

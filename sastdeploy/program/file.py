@@ -80,7 +80,7 @@ def load_program(path: Path | str) -> Program:
         raise InputError(text if text.startswith(f"{path}: ") else f"{path}: {text}") from error
     except Exception as error:  # whatever a value of another kind leads to
         _refuse(path, f"the file is damaged ({type(error).__name__}: {reason(error)})", cause=error)
-    if model != program_model(program, model.producer_version):
+    if all(model != program_model(program, model.producer_version, earlier) for earlier in (False, True)):
         _refuse(path, "the graph is not the one its manifest and arrays describe, so it was edited")
     return program
 
@@ -126,9 +126,14 @@ def meaning_hash(program: Program) -> str:
     return digest.hexdigest()
 
 
-def program_model(program: Program, producer_version: str = __version__) -> ModelProto:
-    """Return the complete ONNX model of a verified program: the graph and its metadata."""
-    model = build_model(program)
+def program_model(
+    program: Program, producer_version: str = __version__, sign_node: bool = False
+) -> ModelProto:
+    """Return the complete ONNX model of a verified program: the graph and its metadata.
+
+    ``sign_node``: in the earlier form of programs that round toward zero.
+    """
+    model = build_model(program, sign_node)
     model.producer_name, model.producer_version = PRODUCER, producer_version
     metadata = {
         VERSION_KEY: str(format_version(program)),

@@ -41,8 +41,12 @@ def lif_function_name(lif: Lif) -> str:
     return f"Lif_{lif.leak_rounding.value}_{lif.overflow.value}_{test}_{lif.reset}_{delay}{current}{decays}"
 
 
-def lif_function(name: str, lif: Lif) -> FunctionProto:
-    """The LIF step of `program.Lif` for one choice of roundings, overflow, spike test and reset; numbers stay open."""
+def lif_function(name: str, lif: Lif, sign_node: bool = False) -> FunctionProto:
+    """The LIF step of `program.Lif` for one choice of roundings, overflow, spike test and reset; numbers stay open.
+
+    ``sign_node``: rounding toward zero as programs were written before; the node ``Sign`` of ONNX Runtime 1.23 takes the low 32
+    bits of an int64 alone.
+    """
     from onnx import helper
 
     add = Nodes()
@@ -64,12 +68,12 @@ def lif_function(name: str, lif: Lif) -> FunctionProto:
     if lif.current is not None:
         ends = (add.attribute("q_min"), add.attribute("q_max"))
         product = add("Mul", add.cast("i", "INT64"), decay("current_multiplier"), out="current_product")
-        kept = _rescale(add, product, add.attribute("current_unit"), lif.current.rounding, "kept")
+        kept = _rescale(add, product, add.attribute("current_unit"), lif.current.rounding, "kept", sign_node)
         whole = add("Add", add("Add", kept, current), bias, out="current_sum")
         current = _overflow(add, whole, ends[0], ends[1], lif.overflow, "current_now")
         add.cast(current, "INT32", out="i_next")
     product = add("Mul", add.cast("u", "INT64"), decay("leak_multiplier"), out="leak_product")
-    leak = _rescale(add, product, add.attribute("leak_unit"), lif.leak_rounding, "leak")
+    leak = _rescale(add, product, add.attribute("leak_unit"), lif.leak_rounding, "leak", sign_node)
     if lif.reset_delay and lif.reset == "zero":
         leak = add("Where", add.cast("s", "BOOL"), add.constant(0), leak)
     if lif.current is None:
@@ -115,10 +119,12 @@ def lif_function(name: str, lif: Lif) -> FunctionProto:
 _CURRENT_ATTRIBUTES = ("current_multiplier", "current_unit")
 
 
-def _rescale(add: Nodes, product: str, unit: str, rounding: Rounding, out: str) -> str:
+def _rescale(add: Nodes, product: str, unit: str, rounding: Rounding, out: str, sign_node: bool) -> str:
     if rounding == Rounding.TOWARD_ZERO:
         size = add.floor_divide(add("Abs", product), unit)
-        return add("Mul", add("Sign", product), size, out=out)
+        if sign_node:
+            return add("Mul", add("Sign", product), size, out=out)
+        return add("Where", add("Less", product, add.constant(0)), add("Neg", size), size, out=out)
     if rounding == Rounding.NEAREST:
         product = add("Add", product, add("Div", unit, add.constant(2)))
     return add.floor_divide(product, unit, out=out)

@@ -26,11 +26,11 @@ DESCRIPTION = (
 )
 
 
-def build_model(program: Program) -> ModelProto:
-    """Return the program's ONNX model, without metadata; the program is verified."""
+def build_model(program: Program, sign_node: bool = False) -> ModelProto:
+    """Return the program's ONNX model, without metadata; the program is verified. ``sign_node``: as in `lif_function`."""
     from onnx import helper
 
-    functions = {name: lif_function(name, lif) for name, lif in _lif_variants(program).items()}
+    functions = {name: lif_function(name, lif, sign_node) for name, lif in _lif_variants(program).items()}
     return helper.make_model(
         _main_graph(program),
         functions=[rounded_shift_function(), *(functions[name] for name in sorted(functions))],

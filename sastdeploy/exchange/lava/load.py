@@ -24,6 +24,10 @@ UNIT = 2.0**-12
 _SHIFT = 6
 """Sums, biases and thresholds are shifted by so many bits before they meet the states."""
 _POOL_WEIGHT = 64
+MAX_NUMBER = 2**31
+"""Of sizes, decays and thresholds."""
+MAX_EXPONENT = 64
+"""Of weights; Loihi has -8 to 7."""
 _BITS = 8
 """Of lava-dl's trained weights: whole multiples of 2, from -256 to 254."""
 
@@ -85,6 +89,8 @@ def _dense(name: str, layer: Fields) -> list[Part]:
     weight = _integers(layer["weight"])
     if weight.ndim == 1:
         weight = weight.reshape(math.prod(_sizes(layer["shape"])), -1)
+    if weight.ndim != 2:
+        raise ValueError(f"a weight of shape {weight.shape}")
     return [p.Linear(f"{name}.weight", weight, bits=_BITS), _neurons(name, _undelayed(layer))]
 
 
@@ -164,7 +170,10 @@ def _neurons(name: str, neuron: Fields, current: bool = True) -> p.Neurons:
         )
     kept = (4096 - decays["iDecay"]) / 4096
     alpha = (4096 - decays["vDecay"]) / 4096
-    gain = UNIT * 2.0 ** (_SHIFT + _whole(neuron, "wgtExp", 0))
+    exponent = _whole(neuron, "wgtExp", 0)
+    if abs(exponent) > MAX_EXPONENT:
+        raise CompileError(f"wgtExp {exponent}: allowed -{MAX_EXPONENT} to {MAX_EXPONENT}.")
+    gain = UNIT * 2.0 ** (_SHIFT + exponent)
     computed = f"alpha = 1 - {decays['vDecay']} / 4096, threshold = {threshold} << {_SHIFT}"
     if current and kept:
         computed += f", current decay = 1 - {decays['iDecay']} / 4096"
@@ -206,21 +215,28 @@ def _integers(value: Any) -> Array:
 
 
 def _whole(fields: Fields, key: str, default: int | None = None) -> int:
-    values = np.asarray(fields[key] if default is None else fields.get(key, default)).reshape(-1)
-    if len(values) != 1 or int(values[0]) != values[0]:
+    values = _whole_numbers(key, fields[key] if default is None else fields.get(key, default))
+    if len(values) != 1:
         raise ValueError(f"{key} is no whole number")
-    return int(values[0])
+    return values[0]
 
 
 def _pair(fields: Fields, key: str, default: int) -> Pair:
-    values = np.asarray(fields.get(key, default)).reshape(-1)
-    if len(values) not in (1, 2) or not all(int(value) == value for value in values):
+    values = _whole_numbers(key, fields.get(key, default))
+    if len(values) not in (1, 2):
         raise ValueError(f"{key} is no pair of whole numbers")
-    return (int(values[0]), int(values[-1]))
+    return (values[0], values[-1])
 
 
 def _sizes(value: Any) -> tuple[int, ...]:
-    sizes = tuple(int(size) for size in np.asarray(value).reshape(-1))
+    sizes = tuple(_whole_numbers("shape", value))
     if not 1 <= len(sizes) <= 3 or min(sizes) < 1:
         raise ValueError(f"shape {sizes}")
     return sizes
+
+
+def _whole_numbers(key: str, value: Any) -> list[int]:
+    values = floats(value).reshape(-1)
+    if not (np.abs(values) <= MAX_NUMBER).all() or (values != np.round(values)).any():
+        raise ValueError(f"{key} holds what is no whole number of at most {MAX_NUMBER:,}")
+    return [int(value) for value in values]
