@@ -77,11 +77,9 @@ def fetch(name: str, data: str | None) -> None:
 
     tonic:NAME takes a data set of tonic (pip install 'sastdeploy[tonic]'), for --dataset tonic:NAME.
     """
-    from sastdeploy import InputError
     from sastdeploy.cli.options import progress_of
     from sastdeploy.cli.terminal import download_bar
-    from sastdeploy.errors import did_you_mean
-    from sastdeploy.recordings.catalog import CATALOG
+    from sastdeploy.recordings.catalog import catalogued
     from sastdeploy.recordings.download import fetch as download
     from sastdeploy.recordings.tonic_sets import PREFIX, fetch_tonic
 
@@ -92,11 +90,7 @@ def fetch(name: str, data: str | None) -> None:
             f"{folder}: holds the recordings of {name}. Name it with --dataset {folder if data else name}."
         )
         return
-    if name not in CATALOG:
-        raise InputError(
-            f"data set '{name}': unknown.{did_you_mean(name, CATALOG)} Known: {', '.join(CATALOG)}."
-        )
-    click.echo(download(CATALOG[name], data_folder(data), download_bar()))
+    click.echo(download(catalogued(name), data_folder(data), download_bar()))
 
 
 @command.command()

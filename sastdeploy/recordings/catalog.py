@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from sastdeploy.errors import InputError
+from sastdeploy.errors import InputError, did_you_mean
 from sastdeploy.recordings.own.records import OwnRecordings
 
 DIGITS = tuple("0123456789")
@@ -153,6 +153,19 @@ CATALOG: dict[str, Dataset] = {
         ),
     )
 }  # fmt: skip
+
+
+def catalogued(name: str) -> Dataset:
+    """Return the facts about a data set of the catalog.
+
+    Raises:
+        InputError: the name is unknown.
+    """
+    if name not in CATALOG:
+        raise InputError(
+            f"data set '{name}': unknown.{did_you_mean(name, CATALOG)} Known: {', '.join(CATALOG)}."
+        )
+    return CATALOG[name]
 
 
 def full_name(name: str) -> str:

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 
-from sastdeploy.errors import InputError, did_you_mean
-from sastdeploy.recordings.catalog import CATALOG, Dataset, data_root, full_name
+from sastdeploy.errors import InputError
+from sastdeploy.recordings.catalog import CATALOG, Dataset, catalogued, data_root, full_name
 from sastdeploy.recordings.tonic_sets import PREFIX, tonic_folder
 
 
@@ -34,12 +34,9 @@ def dataset(name: str, progress: Callable[[int, int], None] = lambda done, total
                 f"data set '{name}': is not at {folder}. Get it with 'sastdeploy data fetch {name}'."
             )
         return replace(open_folder(os.path.abspath(folder), progress).dataset, name=name)
-    if name not in CATALOG:
-        raise InputError(
-            f"data set '{name}': unknown.{did_you_mean(name, CATALOG)} Known: {', '.join(CATALOG)}."
-        )
-    if CATALOG[name].form == "images":
+    facts = catalogued(name)
+    if facts.form == "images":
         raise InputError(
             f"data set '{name}': holds images, no recordings. Make recordings: {CATALOG['nmnist-sim'].install_command}."
         )
-    return CATALOG[name]
+    return facts
