@@ -251,7 +251,7 @@ CASES = [
     ("profile merge key", profile("title:", "<<: {title: other}\ntitle:"), COMPILE, 3, "merge keys (<<) are not allowed; write the keys out."),
     ("profile tag", profile("value: Q8.8", "value: !!str Q8.8"), COMPILE, 3, "tags (words that begin with !) are not allowed; write the plain value, or put it in quotes."),
     ("profile check", profile("value: Q8.8", "value: Q30.8"), "profiles check bad.yaml", 3, "Q30.8: not a supported format."),
-    ("profile new over a file", write("mine.yaml", "x"), "profiles new mine", 3, "mine.yaml: exists. Choose another name, or replace it with --force."),
+    ("profile new over a file", write("mine.yaml", "x"), "profiles new mine", 3, "mine.yaml: exists, and is not what would be written now. Choose another name, or replace it with --force."),
     # compiling
     ("compile sample_max", checkpoint(preprocessing=dataclasses.replace(tiny().preprocessing, normalisation="sample_max")), "compile bad.pt", 4, "normalisation 'sample_max' divides by a recording's own largest count"),
     ("compile tiny threshold", parameter("layers.0.threshold", 0.01), "compile bad.pt --profile aggressive_int4", 4, "neuron 0: threshold 0.01 rounds to 0 in Q4.4"),

@@ -1,6 +1,7 @@
 """What compiling prints: the porting report's figures, its warnings, and ``sastdeploy compile``."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -238,6 +239,17 @@ def test_the_runtime_that_a_program_of_few_bits_needs_is_told(ckpt):
     sentence = "Weights of 2 to 4 bits are INT4 in the file: ONNX Runtime runs it from version 1.23 on."
     assert sentence in run(ckpt, "--profile", "aggressive_int4").stdout.splitlines()
     assert sentence not in run(ckpt).stdout
+
+
+def test_an_equal_program_is_left_and_said(ckpt, tmp_path):
+    path = tmp_path / "p.onnx"
+    first = run(ckpt, "--out", path).stdout
+    before = path.stat()
+    (wrote,) = re.findall(rf"Wrote {path} \(hash \w{{16}}\)\.", first)
+    left = f"{wrote[6:-1]} was there already, equal byte for byte, and is left as it is."
+    assert run(ckpt, "--out", path).stdout == first.replace(wrote, left)
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert run(ckpt, "--out", path, "--force").stdout == first
 
 
 def test_nothing_but_the_same_program_and_dump_is_replaced_without_force(ckpt, tmp_path):

@@ -192,10 +192,24 @@ def test_new_never_replaces_a_file_unasked(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("mine")
     result = run("new", "mine", "--out", str(path))
-    assert str(result.exception) == (f"{path}: exists. Choose another name, or replace it with --force.")
+    assert str(result.exception) == (
+        f"{path}: exists, and is not what would be written now. Choose another name, or replace it with --force."
+    )
     assert path.read_text() == "mine"
     assert run("new", "mine", "--out", str(path), "--force").exit_code == 0
     assert load_profile(str(path)).name == "mine"
+
+
+def test_new_leaves_an_equal_file_and_says_so(tmp_path):
+    path = tmp_path / "mine.yaml"
+    first = run("new", "mine", "--out", str(path)).output
+    before = path.stat()
+    again = run("new", "mine", "--out", str(path))
+    assert again.exit_code == 0
+    left = f"{path} was there already, equal byte for byte, and is left as it is.\n"
+    assert again.output == left + first
+    assert path.stat().st_ino == before.st_ino and path.stat().st_mtime_ns == before.st_mtime_ns
+    assert run("new", "mine", "--out", str(path), "--force").output == first
 
 
 def test_new_refuses_a_name_that_is_no_file_name():

@@ -250,8 +250,17 @@ def test_the_command_prints_what_is_taken_for_granted(tmp_path):
         "Recordings: not stated, frames 1x1x8 (P, H, W) in 5 time bins; the network sees min(count, 127) / 1. 3 classes."
         in result.output
     )
-    with pytest.raises(InputError, match=r"exists\. Choose another name, or replace it with --force"):
-        CliRunner().invoke(cli, words, catch_exceptions=False)
+    before = out.stat()
+    again = CliRunner().invoke(cli, words, catch_exceptions=False)
+    left = f"{out} was there already, equal byte for byte, and is left as it is."
+    assert again.output == result.output.replace(f"Wrote {out}.", left)
+    assert (out.stat().st_ino, out.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    differing = (
+        r"exists, and is not what would be written now\. Choose another name, or replace it with --force"
+    )
+    with pytest.raises(InputError, match=differing):
+        CliRunner().invoke(cli, [*words[:-1], "6"], catch_exceptions=False)
+    assert out.stat().st_ino == before.st_ino
     shown = json.loads(
         CliRunner().invoke(cli, ["inspect", str(out), "--json"], catch_exceptions=False).output
     )

@@ -89,3 +89,15 @@ def folder(path: str, option: str) -> Path:
     if Path(path).exists() and not Path(path).is_dir():
         raise InputError(f"{path}: is no folder. Name one with {option}.")
     return Path(path)
+
+
+def wrote(path: Path | str, was_there: bool, force: bool, more: str = "") -> str:
+    """Return the sentence on an output file that is there now.
+
+    Args:
+        was_there: a regular file before it was written; one that is equal byte for byte is left without ``force``, and any
+            other one is an error. more: what to add to its name.
+    """
+    if was_there and not force:
+        return f"{path}{more} was there already, equal byte for byte, and is left as it is."
+    return f"Wrote {path}{more}."

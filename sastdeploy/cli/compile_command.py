@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sastdeploy.cli.arguments import folder, stated
+from sastdeploy.cli.arguments import folder, stated, wrote
 from sastdeploy.cli.options import DATA, FORCE, JSON
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def command(
         folder(dump_passes, "--dump-passes")
     compilation = compile(trained, hardware, neuron=neuron, dump=dump_passes, force=force)
     program, report = compilation.program, compilation.report
+    was_there = path.is_file()
     save_program(path, program, force=force)
     if profile.endswith((".yaml", ".yml")) and Path(profile).stem != hardware.name:
         click.echo(
@@ -148,7 +149,7 @@ def command(
         f"Memory: {memory['total']:,} bytes = {memory['weights']:,} weights + {memory['parameters']:,} gains, biases, "
         f"thresholds + {memory['state']:,} state. {report.neurons:,} neurons.\n"
         f"At most {report.largest_ksynops:,.1f} kSynOps per recording.\n"
-        f"Wrote {path} (hash {program_hash(program)[:16]}).\n"
+        f"{wrote(path, was_there, force, f' (hash {program_hash(program)[:16]})')}\n"
         + (
             "Weights of 2 to 4 bits are INT4 in the file: ONNX Runtime runs it from version 1.23 on.\n"
             if hardware.weight_bits <= 4

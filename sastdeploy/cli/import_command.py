@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from sastdeploy.cli.arguments import wrote
 from sastdeploy.cli.options import FORCE, JSON
 
 
@@ -90,13 +91,10 @@ def command(
 
     from sastdeploy import Framing, InputError, from_lava, from_nir, save_network
     from sastdeploy._files import atomic
-    from sastdeploy._files.reading import exists
     from sastdeploy.cli.network_tables import network_record, print_network
     from sastdeploy.exchange.recorded import check_recorded
 
     atomic.check_writable(Path(out), inputs=(file, recorded) if recorded else (file,))
-    if exists(out) and not force:
-        raise InputError(f"{out}: exists. Choose another name, or replace it with --force.")
     framing = Framing(dataset, time_bins, clip=clip, divisor=divisor)
     rules = {
         "dialect": dialect, "dt": dt, "reset": reset, "reset_delay": reset_delay, "spikes_per_step": spikes_per_step, "gain": gain,
@@ -115,6 +113,7 @@ def command(
     checked = check_recorded(network, recorded) if recorded else None
     if checked:
         network = replace(network, provenance={**network.provenance, "checked": checked})
+    was_there = Path(out).is_file()
     save_network(out, network, force=force)
     if as_json:
         click.echo(json.dumps({"file": file, "out": out, **network_record(network)}, indent=2))
@@ -126,4 +125,4 @@ def command(
             f"Compared with {recorded}: {checked['spikes']:,} spikes of {checked['layers']} layers in {checked['recordings']} x "
             f"{checked['steps']} steps, all equal{ties}."
         )
-    click.echo(f"Wrote {out}.\nNext: sastdeploy compile {shlex.quote(out)}")
+    click.echo(f"{wrote(out, was_there, force)}\nNext: sastdeploy compile {shlex.quote(out)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from sastdeploy.cli.arguments import wrote
 from sastdeploy.cli.options import JSON
 
 
@@ -99,14 +100,12 @@ def new(name: str, source: str, out: str | None, force: bool) -> None:
 
     from sastdeploy import InputError, load_profile
     from sastdeploy._files import atomic
-    from sastdeploy._files.reading import exists, read_text
+    from sastdeploy._files.reading import read_text
     from sastdeploy.compiler.profiles import profile_path
 
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
         raise InputError(f"profile '{name}': a name has letters, digits, _ and -, at most 64.")
     path = Path(out or f"{name}.yaml")
-    if exists(path) and not force:
-        raise InputError(f"{path}: exists. Choose another name, or replace it with --force.")
     load_profile(source)
     atomic.check_writable(path, inputs=[profile_path(source)])
     text = read_text(profile_path(source))
@@ -116,7 +115,10 @@ def new(name: str, source: str, out: str | None, force: bool) -> None:
         raise InputError(
             f"{source}: has no line that begins with 'name:', so it cannot be copied under a new name."
         )
+    was_there = path.is_file()
     atomic.write_text(path, text, force=force)
+    if was_there and not force:
+        click.echo(wrote(path, was_there, force))
     click.echo(
         f"{path}: edit it, then 'sastdeploy profiles check {path}' and 'sastdeploy compile CKPT --profile {path}'."
     )
