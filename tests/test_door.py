@@ -97,6 +97,7 @@ INSIDE = {
         DRAWING: ("report.figures", "report.sample_figures"),
         MAKING: ("synthesis.nmnist_sim",),
         ANALYSES: ("simulator.metrics", "statistics"),
+        "the operations that a network makes at most": ("networks.builtin",),
         SWEEP: (
             "experiments.cluster", "experiments.figures", "experiments.readings", "experiments.results", "experiments.runner",
             "experiments.spec", "experiments.tables", "experiments.trial", "quickstart",
