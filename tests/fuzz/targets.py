@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from tests.fuzz import containers, mutation, networks, recordings
+from tests.fuzz import containers, hdf5_files, mutation, networks, recordings
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ TARGETS = {
     target.name: target
     for target in (
         Target("checkpoint", networks.checkpoints, containers.mutated_tensors, networks.read_checkpoint),
-        Target("nir", networks.nirs, mutation.mutated_bytes, networks.read_nir),
+        Target("nir", networks.nirs, hdf5_files.mutated_values, networks.read_nir),
+        Target("lava", hdf5_files.lava_nets, hdf5_files.mutated_values, hdf5_files.read_lava),
         Target("network", networks.networks, networks.mutated_networks, networks.read_network),
         Target("state", networks.states, containers.mutated_tensors, networks.read_state),
         Target("program", networks.programs, containers.mutated_onnx, networks.read_program),
