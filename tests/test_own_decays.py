@@ -1,13 +1,10 @@
 """Channels of one layer that decay differently: by hand, in files, in every engine, and from a framework to the program."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from nir_files import f32, lif, write
-from test_synaptic_current import profile
-from tiny_programs import one_neuron, tiny_lif, tiny_program, tiny_readout
+from tiny_programs import tiny_lif, tiny_program, tiny_readout
 from torch import nn
 
 from sastdeploy import (
@@ -23,21 +20,24 @@ from sastdeploy import (
     export_verilog,
     from_module,
     from_nir,
-    load_program,
-    save_program,
-    verify,
 )
 from sastdeploy.compiler.ir.graph import Graph
 from sastdeploy.compiler.ir.interpreter import interpret
 from sastdeploy.compiler.ir.nodes import Counts, Dense, Input, Lif
-from sastdeploy.compiler.ir.text import parse_graph, print_graph
-from sastdeploy.program.check import check_program
 from sastdeploy.program.counting import footprint_bytes
 from sastdeploy.program.file import format_version
-from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
-from sastdeploy.program.records import ConvLif, DenseLif, SynapticCurrent
+from sastdeploy.program.fixedpoint import Rounding
+from sastdeploy.program.records import DenseLif, SynapticCurrent
 from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator import reference
+from tests.neuron_checks import (
+    assert_every_engine_agrees,
+    assert_graph_and_program_agree,
+    assert_neurons_refused,
+    assert_program_refused,
+    profile,
+    two_layers,
+)
 
 
 def codes(*values):
@@ -73,34 +73,16 @@ def test_two_neurons_by_hand(changes, first, second):
     assert result.traces["fc"].membranes[0].T.tolist() == [list(first), list(second)]
 
 
-def two_layers():
-    """A convolution and a dense layer whose channels decay differently, with and without a current."""
-    rng = np.random.default_rng(2)
-    current = SynapticCurrent(codes(3000, 1000, 4096, 0, 77), 12, Rounding.NEAREST)
-    conv = ConvLif(
-        "conv", rng.integers(-7, 8, (5, 1, 3, 3)).astype(np.int8), 4, (1, 1), (1, 1),
-        tiny_lif(5, membrane=QFormat(8, 8), threshold=np.full(5, 300, np.int32), multiplier=np.arange(9, 14, dtype=np.int32),
-                 leak_multiplier=codes(0, 5, 8, 2, 7), current=current),
-    )  # fmt: skip
-    dense = DenseLif(
-        "fc", rng.integers(-7, 8, (33, 5 * 30)).astype(np.int8), 4,
-        tiny_lif(33, multiplier=np.full(33, 1, np.int32), overflow=Overflow.WRAP, leak_rounding=Rounding.TOWARD_ZERO,
-                 leak_multiplier=np.arange(33, dtype=np.int32) % 9),
-    )  # fmt: skip
-    return tiny_program([conv, dense], tiny_readout(33), (1, 5, 6), time_bins=6)
-
-
 def test_every_engine_gives_the_same_integers(tmp_path):
-    program = two_layers()
-    compared = verify(program, {"own": Frames.from_dense(np.full((2, 6, 1, 5, 6), 3))}, random=8)
-    assert compared.equal, compared.first_difference
-    assert compared.spikes > 100 and compared.overflows > 10
-    save_program(tmp_path / "p.onnx", program)
-    read = load_program(tmp_path / "p.onnx").layers
-    for layer, own in zip(read, program.layers):
+    """A convolution and a dense layer whose channels decay differently, with and without a current."""
+    current = SynapticCurrent(codes(3000, 1000, 4096, 0, 77), 12, Rounding.NEAREST)
+    conv = {"leak_multiplier": codes(0, 5, 8, 2, 7), "current": current}
+    dense = {"leak_rounding": Rounding.TOWARD_ZERO, "leak_multiplier": np.arange(33, dtype=np.int32) % 9}
+    program = two_layers(conv, dense, outputs=33)
+    _, read = assert_every_engine_agrees(program, tmp_path, version=4, spikes=100, overflows=10)
+    for layer, own in zip(read.layers, program.layers):
         assert np.array_equal(layer.lif.leak_multiplier, own.lif.leak_multiplier)
-    assert np.array_equal(read[0].lif.current.multiplier, program.layers[0].lif.current.multiplier)
-    assert format_version(program) == 4 and format_version(one_neuron()) == 1
+    assert np.array_equal(read.layers[0].lif.current.multiplier, current.multiplier)
 
 
 def test_the_parameters_take_a_decay_for_each_channel():
@@ -119,11 +101,7 @@ def test_the_parameters_take_a_decay_for_each_channel():
     ],
 )  # fmt: skip
 def test_decays_out_of_range_are_refused(changes, fault):
-    with pytest.raises(InputError) as error:
-        check_program(two_neurons(**changes))
-    assert str(error.value) == (
-        f"layer 'fc': {fault} Compile the checkpoint again, or mend the tool that wrote the program."
-    )
+    assert_program_refused(two_neurons(**changes), f"layer 'fc': {fault}")
 
 
 def network(alpha=(0.5, 0.75, 0.25), current_alpha=None, steps=4):
@@ -143,12 +121,7 @@ def test_a_graph_means_what_its_program_computes(current_alpha):
     own = network(current_alpha=current_alpha)
     program = compile(own, profile(leak_per_channel=True)).program
     assert program.layers[0].lif.leak_multiplier.tolist() == [2048, 3072, 1024]
-    shown = np.random.default_rng(0).integers(0, 4, (6, 4, 1, 2, 4))
-    meant = interpret(own.graph, shown)
-    run = reference.run(program, Frames.from_dense(shown), trace=("a",))
-    assert np.array_equal(run.traces["a"].membranes, meant.membranes[0].reshape(6, 4, -1) * 2**16)
-    assert run.spikes.sum() > 20
-    assert parse_graph(*print_graph(own.graph)) == own.graph
+    assert_graph_and_program_agree(own, program, names=("a",), steps=4, spikes=20)
 
 
 def test_decays_that_round_to_one_number_are_one(tmp_path):
@@ -186,10 +159,7 @@ def test_hardware_with_one_decay_a_layer_is_refused():
     ("current_alpha", np.array([0.5, -0.25, 0.2]), "current_alpha -0.25 outside [0, 1]"),
 ])  # fmt: skip
 def test_graphs_with_decays_that_mean_nothing_are_refused(field, value, words):
-    own = network()
-    with pytest.raises(InputError) as error:
-        replace(own, graph=own.graph.map({Lif: lambda node: replace(node, **{field: value})}))
-    assert str(error.value) == f"graph: lif a.lif: {words}."
+    assert_neurons_refused(network(), field, value, f"graph: lif a.lif: {words}.")
 
 
 def test_exports_say_them_or_refuse_by_name(tmp_path):

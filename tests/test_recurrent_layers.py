@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_synaptic_current import assert_graph_and_program_agree
-from tiny_programs import counts, one_neuron, tiny_lif, tiny_program, tiny_readout
+from tiny_programs import counts, tiny_lif, tiny_program, tiny_readout
 
 from sastdeploy import (
     CompileError,
@@ -18,7 +17,6 @@ from sastdeploy import (
     load_profile,
     load_program,
     save_program,
-    verify,
 )
 from sastdeploy.compiler.ir.graph import Graph
 from sastdeploy.compiler.ir.interpreter import interpret
@@ -28,13 +26,18 @@ from sastdeploy.compiler.profiles import Cores
 from sastdeploy.exchange.vectors.values import signals
 from sastdeploy.program.check import check_program
 from sastdeploy.program.counting import footprint_bytes, largest_synops
-from sastdeploy.program.file import format_version
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
 from sastdeploy.program.records import DenseLif, RecurrentLif, SumPool, SynapticCurrent
 from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator import engine, reference
 from sastdeploy.simulator.neurobench import neurobench, synops_by_definition
 from sastdeploy.simulator.result import differences
+from tests.neuron_checks import (
+    assert_every_engine_agrees,
+    assert_graph_and_program_agree,
+    assert_program_refused,
+)
+from tests.neuron_checks import profile as currents_profile
 
 # Neuron 0 hears neuron 1 with 2; neuron 1 hears neuron 0 with -1 and itself with 1.
 OWN = np.array([[0, 2], [-1, 1]], np.int8)
@@ -123,16 +126,11 @@ def several_layers():
 
 def test_every_engine_gives_the_same_integers(tmp_path):
     program = several_layers()
-    found = verify(program, {"own": Frames.from_dense(np.full((2, 6, 1, 5, 6), 3))}, random=8)
-    assert found.equal, found.first_difference
-    assert found.spikes > 1000
-    absent = {proof.engine: proof.absent for proof in found.engines if proof.absent}
+    compared, again = assert_every_engine_agrees(program, tmp_path, version=4, spikes=1000)
+    absent = {proof.engine: proof.absent for proof in compared.engines if proof.absent}
     assert set(absent) <= {"verilog", "c"}
-    save_program(tmp_path / "p.onnx", program)
-    again = load_program(tmp_path / "p.onnx")
     assert np.array_equal(again.layers[0].recurrent, program.layers[0].recurrent)
     assert again.layers[2].recurrent.dtype == np.int8
-    assert format_version(program) == 4 and format_version(one_neuron()) == 1
 
 
 def test_neurobench_counts_what_comes_back_where_a_pool_follows():
@@ -172,11 +170,7 @@ def changed(**changes):
     ],
 )  # fmt: skip
 def test_recurrent_weights_out_of_range_are_refused(recurrent, fault):
-    with pytest.raises(InputError) as error:
-        check_program(changed(recurrent=recurrent))
-    assert str(error.value) == (
-        f"layer 'rec': {fault} Compile the checkpoint again, or mend the tool that wrote the program."
-    )
+    assert_program_refused(changed(recurrent=recurrent), f"layer 'rec': {fault}")
 
 
 def test_the_largest_sum_has_its_own_spikes_in_it():
@@ -257,8 +251,7 @@ def network(divisor=1.0, steps=5, current_alpha=None):
 
 
 def profile(**changes):
-    base = replace(load_profile("loihi_int8"), scale="power_of_two", membrane=QFormat(8, 16))
-    return replace(base, **{"synaptic_current": True, "recurrent": True, **changes})
+    return currents_profile(**{"recurrent": True, **changes})
 
 
 @pytest.mark.parametrize("current_alpha", [None, 0.5])

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_synaptic_current import network, profile
 
 from sastdeploy import CompileError, InputError, compile
 from sastdeploy.compiler.ir.interpreter import interpret
 from sastdeploy.compiler.ir.nodes import Counts, Dense, Lif
 from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator import reference
+from tests.neuron_checks import network, profile
 
 SHOWN = np.random.default_rng(0).integers(0, 4, (6, 5, 1, 2, 4)) // 3
 

@@ -1,34 +1,26 @@
 """Neurons behind a synaptic current: by hand, in files, in every engine, and from the graph to the program."""
 
-from dataclasses import replace
-
-import numpy as np
 import pytest
-from tiny_programs import counts, one_neuron, tiny_lif, tiny_program, tiny_readout
+from tiny_programs import counts, one_neuron
 
 from sastdeploy import (
     CompileError,
-    ImportedNetwork,
-    InputError,
-    Preprocessing,
     compile,
-    load_profile,
-    load_program,
-    save_program,
-    verify,
 )
-from sastdeploy.compiler.ir.graph import Graph
-from sastdeploy.compiler.ir.interpreter import interpret
-from sastdeploy.compiler.ir.nodes import Counts, Dense, Input, Lif
-from sastdeploy.compiler.ir.text import parse_graph, print_graph
 from sastdeploy.exchange.vectors.values import signals
-from sastdeploy.program.check import check_program
 from sastdeploy.program.counting import footprint_bytes
-from sastdeploy.program.file import format_version
-from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
-from sastdeploy.program.records import ConvLif, DenseLif, SynapticCurrent
-from sastdeploy.recordings.frames import Frames
+from sastdeploy.program.fixedpoint import Overflow, Rounding
+from sastdeploy.program.records import SynapticCurrent
 from sastdeploy.simulator import reference
+from tests.neuron_checks import (
+    assert_every_engine_agrees,
+    assert_graph_and_program_agree,
+    assert_neurons_refused,
+    assert_program_refused,
+    network,
+    profile,
+    two_layers,
+)
 
 HALF = SynapticCurrent(1, 1, Rounding.FLOOR)
 
@@ -90,29 +82,11 @@ def test_one_neuron_by_hand(case):
     assert recorded["currents"].bits == 5
 
 
-def two_layers():
-    """A convolution and a dense layer with currents of other decays, in more positions than one vector holds."""
-    rng = np.random.default_rng(2)
-    changes = {"membrane": QFormat(8, 8), "threshold": np.full(5, 300, np.int32)}
-    conv = ConvLif(
-        "conv", rng.integers(-7, 8, (5, 1, 3, 3)).astype(np.int8), 4, (1, 1), (1, 1),
-        tiny_lif(5, **changes, multiplier=np.arange(9, 14, dtype=np.int32), current=SynapticCurrent(3000, 12, Rounding.NEAREST)),
-    )  # fmt: skip
-    dense = DenseLif(
-        "fc", rng.integers(-7, 8, (3, 5 * 30)).astype(np.int8), 4,
-        tiny_lif(3, multiplier=np.full(3, 1, np.int32), overflow=Overflow.WRAP, current=SynapticCurrent(5, 3, Rounding.TOWARD_ZERO)),
-    )  # fmt: skip
-    return tiny_program([conv, dense], tiny_readout(3), (1, 5, 6), time_bins=6)
-
-
 def test_every_engine_gives_the_same_integers(tmp_path):
-    program = two_layers()
-    found = verify(program, {"own": Frames.from_dense(np.full((2, 6, 1, 5, 6), 3))}, random=8)
-    assert found.equal, found.first_difference
-    assert found.spikes > 100 and found.overflows > 10
-    save_program(tmp_path / "p.onnx", program)
-    assert load_program(tmp_path / "p.onnx").layers[0].lif.current == program.layers[0].lif.current
-    assert format_version(program) == 3 and format_version(one_neuron()) == 1
+    conv, dense = SynapticCurrent(3000, 12, Rounding.NEAREST), SynapticCurrent(5, 3, Rounding.TOWARD_ZERO)
+    program = two_layers({"current": conv}, {"current": dense})
+    _, read = assert_every_engine_agrees(program, tmp_path, version=3, spikes=100, overflows=10)
+    assert [layer.lif.current for layer in read.layers] == [conv, dense]
 
 
 def test_the_state_takes_a_current_more():
@@ -132,40 +106,7 @@ def test_the_state_takes_a_current_more():
     ],
 )  # fmt: skip
 def test_a_current_out_of_range_is_refused(current, fault):
-    with pytest.raises(InputError) as error:
-        check_program(one_neuron(current=current))
-    assert str(error.value) == (
-        f"layer 'fc': {fault} Compile the checkpoint again, or mend the tool that wrote the program."
-    )
-
-
-def network(current_alpha=0.5, alpha=0.5, steps=5):
-    rng = np.random.default_rng(4)
-    weights = rng.integers(-60, 120, (6, 8)) / 64, rng.integers(-60, 120, (3, 6)) / 64
-    nodes = [Input("input", (1, 2, 4), steps, 3, 1.0)]
-    for number, weight in enumerate(weights):
-        ones = np.ones(len(weight))
-        nodes.append(Dense(f"{number}", weight, 0.25 * ones))
-        nodes.append(Lif(f"{number}.lif", alpha, ones, current_alpha=current_alpha))
-    graph = Graph("cuba", (*nodes, Counts("readout", np.eye(3), np.zeros(3))))
-    return ImportedNetwork(graph, Preprocessing((4, 2, 1), (4, 2), steps, 3, 3.0), ("a", "b", "c"))
-
-
-def profile(**changes):
-    base = replace(load_profile("loihi_int8"), scale="power_of_two", membrane=QFormat(8, 16))
-    return replace(base, **{"synaptic_current": True, **changes})
-
-
-def assert_graph_and_program_agree(own, program):
-    """On counts of two layers' inputs, in a membrane of 16 fractional bits; and the graph's text gives the graph."""
-    shown = np.random.default_rng(0).integers(0, 4, (6, 5, 1, 2, 4))
-    meant = interpret(own.graph, shown)
-    found = reference.run(program, Frames.from_dense(shown), trace=("0", "1"))
-    for name, spikes, membranes in zip(("0", "1"), meant.spikes, meant.membranes):
-        assert np.array_equal(found.traces[name].spikes, spikes.reshape(6, 5, -1))
-        assert np.array_equal(found.traces[name].membranes, membranes.reshape(6, 5, -1) * 2**16)
-    assert found.spikes.sum() > 50
-    assert parse_graph(*print_graph(own.graph)) == own.graph
+    assert_program_refused(one_neuron(current=current), f"layer 'fc': {fault}")
 
 
 def test_a_graph_means_what_its_program_computes():
@@ -204,7 +145,4 @@ def test_a_current_that_rounding_changes_is_warned_of():
     ("current_multiplier", 3, "current 3 / 2^None is no factor from 0 to 1 of a synaptic current"),
 ])  # fmt: skip
 def test_a_graph_with_a_current_that_grows_is_refused(field, value, words):
-    own = network()
-    with pytest.raises(InputError) as error:
-        replace(own, graph=own.graph.map({Lif: lambda node: replace(node, **{field: value})}))
-    assert str(error.value) == f"graph: lif 0.lif: {words}."
+    assert_neurons_refused(network(), field, value, f"graph: lif 0.lif: {words}.")
