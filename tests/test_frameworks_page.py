@@ -26,6 +26,8 @@ def test_the_table_holds_nothing_else():
 
 
 def test_the_sentence_has_the_recordings_and_the_spikes_compared():
-    assert f"{RECORD['training']:,} training recordings" in PAGE and f"{RECORD['test']:,} for the test" in PAGE
+    assert (
+        f"{RECORD['training']:,} training recordings" in PAGE and f"{RECORD['test']:,} for the test" in PAGE
+    )
     (lava,) = (entry for entry in RECORD["frameworks"] if "spikes" in entry)
     assert lava["differing"] == 0 and f"all {lava['spikes']:,} spikes" in PAGE

@@ -7,6 +7,9 @@ import numpy as np
 from sastdeploy.errors import CompileError
 from sastdeploy.exchange.parts import Array, Convolution, Pair
 
+MAX_WEIGHTS = 1 << 26
+"""Of a layer, written out."""
+
 
 def one_kernel(part: Convolution, channels: int) -> tuple[Array, Pair]:
     """Return the weight ``[O, I, KH, KW]`` over all input channels, and the padding, that compute the same sums.
@@ -26,6 +29,12 @@ def one_kernel(part: Convolution, channels: int) -> tuple[Array, Pair]:
         raise CompileError(
             f"{part.name}: stride {part.stride} and dilation {part.dilation} must be at least 1."
         )
+    spans = tuple((size - 1) * step + 1 for size, step in zip(weight.shape[2:], part.dilation))
+    if len(weight) * channels * spans[0] * spans[1] > MAX_WEIGHTS:
+        raise CompileError(
+            f"{part.name}: kernels of {spans[0]} x {spans[1]} with their dilation, over {channels} channels to {len(weight)}, take more "
+            f"than {MAX_WEIGHTS:,} weights without groups and dilation, which is how engines hold them."
+        )
     if groups > 1:
         outputs, inputs = len(weight) // groups, weight.shape[1]
         full = np.zeros((len(weight), channels, *weight.shape[2:]))
@@ -34,7 +43,6 @@ def one_kernel(part: Convolution, channels: int) -> tuple[Array, Pair]:
             full[rows, group * inputs : (group + 1) * inputs] = weight[rows]
         weight = full
     if part.dilation != (1, 1):
-        spans = tuple((size - 1) * step + 1 for size, step in zip(weight.shape[2:], part.dilation))
         spread = np.zeros((*weight.shape[:2], *spans))
         spread[:, :, :: part.dilation[0], :: part.dilation[1]] = weight
         weight = spread

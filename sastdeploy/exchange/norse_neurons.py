@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import nn
 
 from sastdeploy.exchange.dialects import Dialect, dialect
 from sastdeploy.exchange.leaks import SILENT, integrating, integrators, leaky, leaky_with_current, unread
-from sastdeploy.exchange.parts import Array, Part, Refused
+from sastdeploy.exchange.parts import Array, Linear, Neurons, Part, Refused
 from sastdeploy.exchange.torch_arrays import array_of, home_of
 
 _RESETS = {"reset_value": "zero", "reset_subtract": "subtract"}
@@ -66,6 +67,15 @@ def _lif(where: str, module: Any) -> Part:
     return leaky_with_current(where, _rules(module), **_leak_and_current(module), **_ends(module))
 
 
+def _lif_recurrent(where: str, module: Any) -> Part | list[Part]:
+    """Return the cell's own input weights, and its neurons with what their spikes of the step before add to the current."""
+    neurons = _lif(where, module)
+    if not isinstance(neurons, Neurons):
+        return neurons
+    own = Linear(where, array_of(module.recurrent_weights))
+    return [Linear(f"{where}.input", array_of(module.input_weights)), replace(neurons, recurrent=own)]
+
+
 def _iaf(where: str, module: Any) -> Part:
     return integrating(where, _rules(module, initial="v_reset"), r=np.ones(1), **_ends(module))
 
@@ -81,10 +91,11 @@ def _li_box(where: str, module: Any) -> Part:
     return integrators(leaky(where, unread(rules), **fields, **SILENT), rules, fields["v_leak"])
 
 
-NEURONS: dict[tuple[str, str], Callable[[str, Any], Part]] = {
+NEURONS: dict[tuple[str, str], Callable[[str, Any], Part | list[Part]]] = {
     ("norse", "IAFCell"): _iaf,
     ("norse", "LIBoxCell"): _li_box,
     ("norse", "LICell"): _li,
     ("norse", "LIFBoxCell"): _lif_box,
     ("norse", "LIFCell"): _lif,
+    ("norse", "LIFRecurrentCell"): _lif_recurrent,
 }

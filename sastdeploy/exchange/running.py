@@ -94,6 +94,10 @@ def _refresh(twin: Any) -> None:
         values = twin.p._asdict()
         floating = {k: v.detach().double() for k, v in values.items() if isinstance(v, torch.Tensor)}
         twin.p = twin.p._replace(**floating)
+        for name in ("input_weights", "recurrent_weights"):
+            given = getattr(twin, name, None)
+            if isinstance(given, torch.Tensor) and not isinstance(given, nn.Parameter):
+                setattr(twin, name, given.double())
 
 
 def _sinabs(net: nn.Module) -> list[Any]:

@@ -38,8 +38,8 @@ def from_module(
     Takes an ``nn.Sequential``, nested ones too, of Linear, Conv1d, Conv2d, BatchNorm (folded), AvgPool2d, Flatten, Dropout and
     Identity (left out), brevitas' QuantLinear and QuantConv layers (a program keeps their integers where its profile holds
     them), snnTorch's Leaky, Synaptic, RLeaky and RSynaptic, SpikingJelly's IFNode, LIFNode, ParametricLIFNode,
-    CUBALIFNode and layers of one step; a ``SequentialState`` with Norse's LIFCell, LIFBoxCell, IAFCell, LICell and LIBoxCell; and sinabs' LIF, IAF,
-    ExpLeak and SumPool2d, squeezed or not, that send one spike a step.
+    CUBALIFNode, recurrent containers of them, and layers of one step; a ``SequentialState`` with Norse's LIFCell, LIFRecurrentCell, LIFBoxCell, IAFCell, LICell and LIBoxCell; and
+    sinabs' LIF, IAF, ExpLeak and SumPool2d, squeezed or not, that send one spike a step.
 
     Args:
         net: in either mode; it is taken as it runs in evaluation.
@@ -101,27 +101,26 @@ def _add(parts: list[Part], where: str, module: nn.Module, axes: int) -> None:
     if isinstance(module, nn.Flatten):
         parts.append(_flatten(where, module, axes))
         return
-    parts.append(_part(where, module))
+    parts += _parts(where, module)
 
 
-def _part(where: str, module: nn.Module) -> Part:
+def _parts(where: str, module: nn.Module) -> list[Part]:
     for kind, make in _PARTS.items():
         if isinstance(module, kind):
             try:
-                return make(where, module)
+                return [make(where, module)]
             except CompileError as error:
-                return p.Refused(where, "\n".join(error.reasons))
+                return [p.Refused(where, "\n".join(error.reasons))]
     home, kind_name = home_of(module), type(module).__name__
     neuron = _NEURONS.get((home, kind_name))
     if neuron is None:
-        return p.Refused(
-            where,
-            f"a module {home}.{kind_name}, which is not read. Networks of other frameworks come in as NIR files.",
-        )
+        reason = f"a module {home}.{kind_name}, which is not read. Networks of other frameworks come in as NIR files."
+        return [p.Refused(where, reason)]
     try:
-        return neuron(where, module)
+        made = neuron(where, module)
     except CompileError as error:
-        return p.Refused(where, "\n".join(reason.removeprefix(f"{where}: ") for reason in error.reasons))
+        made = p.Refused(where, "\n".join(reason.removeprefix(f"{where}: ") for reason in error.reasons))
+    return made if isinstance(made, list) else [made]
 
 
 def _linear(where: str, module: Any) -> Part:
@@ -254,6 +253,29 @@ def _cuba_node(where: str, module: Any) -> Part:
     )  # fmt: skip
 
 
+def _hears_itself(where: str, module: Any) -> Part | list[Part]:
+    """Return SpikingJelly's container: ``module(x[t] + y[t-1])``, or ``module(rc([x[t], y[t-1]]))``."""
+    inner = module.sub_module
+    read = _NEURONS.get((home_of(inner), type(inner).__name__))
+    if read not in (_node, _cuba_node):
+        return p.Refused(
+            where,
+            f"around a {type(inner).__name__}; engines compute it around one of SpikingJelly's neurons.",
+        )
+    neurons = read(where, inner)
+    if not isinstance(neurons, p.Neurons):
+        return neurons
+    if not hasattr(module, "rc"):
+        y, x = torch.randn(2, 64, generator=torch.Generator().manual_seed(0))
+        if not torch.equal(module.element_wise_function(y, x), y + x):
+            return p.Refused(where, "joins its input and its output otherwise than by their sum.")
+        return replace(neurons, recurrent=p.Linear(where, np.ones(1)))
+    weight, inputs = array_of(module.rc.weight), len(module.rc.weight)
+    bias = None if module.rc.bias is None else array_of(module.rc.bias)
+    own = p.Linear(where, weight[:, inputs:])
+    return [p.Linear(f"{where}.input", weight[:, :inputs], bias), replace(neurons, recurrent=own)]
+
+
 def _pair(value: Any) -> Pair:
     return (int(value[0]), int(value[1])) if isinstance(value, tuple) else (int(value), int(value))
 
@@ -265,14 +287,16 @@ _PARTS: dict[type[nn.Module], Callable[[str, Any], Part]] = {
     nn.AvgPool2d: _pool,
     nn.LPPool2d: _sum_pool,
 }
-_NEURONS: dict[tuple[str, str], Callable[[str, Any], Part]] = {
+_NEURONS: dict[tuple[str, str], Callable[[str, Any], Part | list[Part]]] = {
     ("snntorch", "Leaky"): _leaky,
     ("snntorch", "Synaptic"): _leaky,
     ("snntorch", "RLeaky"): _leaky,
     ("snntorch", "RSynaptic"): _leaky,
     ("spikingjelly", "CUBALIFNode"): _cuba_node,
+    ("spikingjelly", "ElementWiseRecurrentContainer"): _hears_itself,
     ("spikingjelly", "IFNode"): _node,
     ("spikingjelly", "LIFNode"): _node,
+    ("spikingjelly", "LinearRecurrentContainer"): _hears_itself,
     ("spikingjelly", "ParametricLIFNode"): _node,
     **norse_neurons.NEURONS,
     **sinabs_neurons.NEURONS,
