@@ -15,6 +15,8 @@ from sastdeploy.program.records import (
     SPIKE_TESTS,
     ConvLif,
     DenseLif,
+    FurtherConv,
+    FurtherDense,
     Lif,
     Program,
     Readout,
@@ -49,15 +51,17 @@ def programs(draw: st.DrawFn, largest_side: int = 7, most_layers: int = 4) -> Pr
     rng = np.random.default_rng(draw(SEEDS))
     shape, largest = preprocessing.frame_shape, c_clip
     layers: list = []
-    for position in range(draw(st.integers(1, most_layers))):
-        layer = draw(_layers(f"layer{position}", rng, shape, largest, bool(layers)))
+    sources = {0: shape}
+    most = draw(st.integers(1, most_layers))
+    while len(layers) < most or isinstance(layers[-1], SumPool):
+        layer = draw(_layers(f"layer{len(layers)}", rng, shape, largest, bool(layers) and len(layers) < most))
+        if layer.lif is not None:
+            layer = draw(_with_further(rng, layer, shape, largest, c_clip, sources))
         layers.append(layer)
         shape = layer.output_shape(shape)
         largest = layer.largest_output(largest)
-    if isinstance(layers[-1], SumPool):
-        layer = draw(_layers(f"layer{len(layers)}", rng, shape, largest, False))
-        layers.append(layer)
-        shape = layer.output_shape(shape)
+        if layer.lif is not None:
+            sources[len(layers)] = shape
     reads = draw(st.sampled_from(("counts", "counts", "counts", "last", "max")))
     count = draw(st.integers(1, 5))
     if reads != "counts" and math.prod(shape) <= MAX_MEMBRANES:
@@ -244,6 +248,48 @@ def _layers(
     weight = _weights(draw, rng, (outputs, shape[0], *kernel), bits)
     lif = draw(_lifs(rng, outputs, worst_sums(weight, largest)))
     return ConvLif(name, weight, bits, stride, padding, lif)
+
+
+@st.composite
+def _with_further(
+    draw: st.DrawFn, rng: np.random.Generator, layer: DenseLif | ConvLif | RecurrentLif, shape: tuple[int, int, int],
+    largest: int, c_clip: int, sources: dict[int, tuple[int, int, int]],
+) -> DenseLif | ConvLif | RecurrentLif:  # fmt: skip
+    """Draw none to two further inputs of a layer, from the network's input or layers before it; a convolution's where one fits."""
+    further: list = []
+    for _ in range(draw(st.sampled_from((0, 0, 0, 1, 2)))):
+        source = draw(st.sampled_from(tuple(sources)))
+        before = sources[source]
+        if not isinstance(layer, ConvLif):
+            weight = _weights(draw, rng, (len(layer.weight), math.prod(before)), layer.weight_bits)
+            further.append(FurtherDense(source, weight))
+            continue
+        window = draw(_window_onto(before, layer.output_shape(shape)))
+        if window is not None:
+            kernel, stride, padding = window
+            weight = _weights(draw, rng, (len(layer.weight), before[0], *kernel), layer.weight_bits)
+            further.append(FurtherConv(source, weight, stride, padding))
+    if not further:
+        return layer
+    layer = replace(layer, further=tuple(further))
+    return replace(layer, lif=draw(_lifs(rng, len(layer.weight), layer.worst_sums(largest, c_clip))))
+
+
+@st.composite
+def _window_onto(draw: st.DrawFn, before: tuple[int, int, int], after: tuple[int, int, int]) -> tuple | None:
+    """Draw kernel, stride and padding that take a map's rows and columns to those of another; None where none is small."""
+    axes = []
+    for size, wanted in zip(before[1:], after[1:]):
+        fits = [
+            (kernel, stride, pad)
+            for pad in range(4) for stride in (1, 2, 3) for kernel in range(1, min(5, size + 2 * pad) + 1)
+            if (size + 2 * pad - kernel) // stride + 1 == wanted
+        ]  # fmt: skip
+        if not fits:
+            return None
+        axes.append(draw(st.sampled_from(fits)))
+    kernel, stride, padding = zip(*axes)
+    return kernel, stride, padding
 
 
 @st.composite

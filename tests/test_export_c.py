@@ -3,7 +3,7 @@
 import os
 import re
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -15,7 +15,8 @@ from tiny_programs import one_neuron, tiny_lif, tiny_program, tiny_readout
 
 from sastdeploy import compile
 from sastdeploy.exchange.c99.source import write_source
-from sastdeploy.program.records import DenseLif
+from sastdeploy.program.fixedpoint import QFormat, Rounding
+from sastdeploy.program.records import DenseLif, FurtherDense
 from sastdeploy.simulator import engine
 from tests.c_compiler import GCC, SANITIZED, STRICT, needs_gcc
 
@@ -210,9 +211,16 @@ def wide_program(inputs):
 def edge_cases():
     tie = tiny_readout(weight=np.zeros((2, 1), np.int8), bias=np.zeros(2, np.int32))
     layer = DenseLif("fc", np.array([[127]], np.int8), 8, tiny_lif())
+    wide = {"membrane": QFormat(12, 12), "leak_multiplier": 1500, "leak_shift": 11}
+    skip = (FurtherDense(0, np.array([[3]], np.int8)), FurtherDense(1, np.array([[-2]], np.int8)))
+    last = DenseLif("last", np.array([[5]], np.int8), 4, tiny_lif(), further=skip)
     for name, program in {
         "longest": tiny_program([layer], tiny_readout(), time_bins=1000, c_clip=127),
         "tie": tiny_program([layer], tie),
+        "toward_zero": tiny_program(
+            [replace(layer, lif=tiny_lif(**wide, leak_rounding=Rounding.TOWARD_ZERO))], tiny_readout()
+        ),
+        "further": tiny_program([layer, last], tiny_readout()),
         "most_16_bit_indices": wide_program(65536),
         "least_32_bit_indices": wide_program(65537),
     }.items():
@@ -244,7 +252,7 @@ def test_the_cases_meet_every_form_of_the_c(cases):
     for form in (
         "floor_shift32(", "floor_shift64(", "toward_zero32(", "toward_zero64(", "wrap(", "int4(",
         "(int32_t)(((uint32_t)1 <<", "(((int64_t)1 <<", "? threshold : 0)", "? 0 : leak)", "v -= threshold", "v = 0;",
-        "spike = v > threshold", "spike = v >= threshold", "top / 2", "(uint8_t)(state->", "INPUTS",
+        "spike = v > threshold", "spike = v >= threshold", "top / 2", "(uint8_t)(state->", "INPUTS", "add1_1(",
     ):  # fmt: skip
         assert form in text, form
     headers = "".join(source.header for source in sources)

@@ -72,8 +72,11 @@ def test_branches_sums_and_loops_are_named(tmp_path):
     ends = {"a": {"type": "Input", "shape": [1]}, "b": {"type": "Output", "shape": [1]}}
     nodes = {**ends, "n": lif(), "m": lif()}
     for edges, words in (
-        ([("a", "n"), ("a", "m"), ("n", "b"), ("m", "b")], ["a: branches to n, m", "b: sums n, m"]),
-        ([("a", "n"), ("n", "m"), ("m", "n")], ["n: sums a, m"]),
+        (
+            [("a", "n"), ("a", "m"), ("n", "b"), ("m", "b")],
+            ["m and n: stand side by side", "b: sums what comes from m, n"],
+        ),
+        ([("a", "n"), ("n", "m"), ("m", "n")], ["m: a loop through 2 layers of neurons (m -> n -> m)"]),
         ([("a", "n"), ("n", "x")], ["an edge names 'x'"]),
         ([("a", "n")], ["n: leads nowhere; the output 'b' is not reached."]),
     ):

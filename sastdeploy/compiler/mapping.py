@@ -171,12 +171,14 @@ def _placed(layer: int, fitting: list[list[int]], holds: dict[int, int], tried: 
 def _needs(stage: Stage, bits: int, rounding: str) -> tuple[int, int]:
     """Return the neurons and weight bytes that a layer takes on a core of its own."""
     channels, rows, columns = stage.after
-    kernel = prod(stage.node.kernel(stage.before))
     if rounding == "none":
         return channels * rows * columns, weight_bytes(stage.node, bits)
-    sources = stage.node.fan_in // kernel if stage.node.fan_in % kernel == 0 else stage.node.fan_in
-    kernel = kernel if stage.node.fan_in % kernel == 0 else 1
-    weights = sources * _power(kernel) * _power(channels)
+    weights = 0
+    for node, before in stage.inputs:
+        kernel = prod(node.kernel(before))
+        own = node.fan_in - sum(each.fan_in for each in node.further)
+        sources, kernel = (own // kernel, kernel) if own % kernel == 0 else (own, 1)
+        weights += sources * _power(kernel) * _power(channels)
     return channels * _power(rows) * _power(columns), _bytes(weights, bits)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from sastdeploy.compiler.ir.graph import Graph, Stage, stages
 from sastdeploy.compiler.ir.nodes import Lif, Synapses
 from sastdeploy.compiler.mapping import CoreUse, map_layers, weight_bytes
-from sastdeploy.compiler.passes.prove_ranges import node_sums
+from sastdeploy.compiler.passes.prove_ranges import stage_sums
 from sastdeploy.compiler.passes.quantize_weights import GRID_TOLERANCE
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
@@ -143,7 +143,7 @@ def _layer(step: Stage, kind: str, profile: HardwareProfile, largest_ksynops: fl
         weight_bytes=weight_bytes(node, profile.weight_bits),
         neurons=int(np.prod(step.after)),
         fan_in=node.fan_in,
-        fan_out=node.fan_out(step.before),
+        fan_out=max(each.fan_out(before) for each, before in step.inputs),
         largest_ksynops=largest_ksynops,
     )
 
@@ -186,7 +186,7 @@ def _warnings(start: Graph, steps: tuple[Stage, ...], profile: HardwareProfile) 
     ]
     for step in steps:
         warnings += _synapse_warnings(step.node, profile)
-        warnings += _lost_channels(step.node, step.largest, profile)
+        warnings += _lost_channels(step, profile)
         if step.lif is not None:
             warnings += _lif_warnings(step.lif, profile)
     return warnings
@@ -216,11 +216,12 @@ def _rounds(node: Synapses) -> bool:
     return any(float(np.abs(acts - real).max()) > GRID_TOLERANCE * step for acts, real in pairs)
 
 
-def _lost_channels(node: Synapses, largest: int, profile: HardwareProfile) -> list[str]:
+def _lost_channels(stage: Stage, profile: HardwareProfile) -> list[str]:
     """Return a warning of channels that have weights, none of whose sums reaches half a membrane LSB."""
+    node = stage.node
     if node.multiplier is None or node.shift is None:
         raise CompileError(f"{node.name}: an integer is missing; a pass was left out.")
-    low, high = node_sums(node, largest)
+    low, high = stage_sums(stage)
     reached = worst_gained(np.maximum(-low, high), node.multiplier, node.shift)
     weighted = np.any([weight.reshape(len(weight), -1).any(1) for weight in node.weights], axis=0)
     lost = np.flatnonzero((reached == 0) & weighted)

@@ -108,15 +108,20 @@ def _run(
     spikes: list[Array] = []
     membranes: list[Array] = []
     ties, by_name = 0, {stage.spiking.name: stage for stage in stages(graph) if stage.spiking}
+    by_weights = {stage.node.name: stage.node for stage in stages(graph)}
+    sent: dict[str, Array] = {graph.input.name: values}
     for node in graph.nodes[1:-1]:
         stage = by_name.get(node.name)
         if stage is None or stage.spiking is None:
             values, _ = node.meaning(values)
+            if node.name in by_weights:
+                values = values + by_weights[node.name].further_currents(sent)
             continue
         neurons = stage.spiking
         margin = rounding * float(neurons.threshold.max() + np.abs(values).max(initial=0.0))
         recorded = RecordedSpikes(theirs[len(spikes)].reshape(values.shape), margin)
         values, membrane = run_lif(neurons, values, recorded, stage.node.feedback)
+        sent[node.name] = values
         spikes.append(values)
         membranes.append(membrane)
         ties += recorded.ties

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
@@ -29,9 +28,12 @@ from sastdeploy.compiler.ir.nodes import (
 )
 from sastdeploy.errors import CompileError
 from sastdeploy.exchange import parts as p
+from sastdeploy.exchange.channels import decay_of, is_one_value, per_channel, squeezed
 from sastdeploy.exchange.kernels import one_kernel
+from sastdeploy.exchange.names import clean
 from sastdeploy.exchange.parts import Array, Part
 from sastdeploy.exchange.recurrence import own_weights
+from sastdeploy.program.limits import by
 
 MAX_CLASSES = 4096
 
@@ -47,10 +49,12 @@ def graph_of(name: str, start: Input, parts: Sequence[Part], reads: str | None =
     Raises:
         CompileError: what no engine computes, all reasons, each with the part's name.
     """
-    refused = [f"{part.name}: {part.reason}" for part in parts if isinstance(part, p.Refused)]
+    between = [each for part in parts for branch in getattr(part, "branches", ()) for each in branch.parts]
+    refused = [f"{part.name}: {part.reason}" for part in (*parts, *between) if isinstance(part, p.Refused)]
     if refused:
-        raise CompileError(*refused)
+        raise CompileError(*dict.fromkeys(refused))
     chain = _Chain(start, start.shape, [start], {})
+    chain.senders[None] = start.name, start.shape
     reasons: list[str] = []
     for part in parts:
         try:
@@ -80,6 +84,7 @@ class _Chain:
         shape: of the values that come next, ``[C, H, W]``. names: of nodes so far.
         waiting: a weighted layer whose neurons have not come yet. pool: one that has not found its place.
         before_pool: the shape before it. factor: of the values that come next, per value. flat: they stand in one row.
+        senders: name and shape of the input's node, under None, and of every layer's neurons, under their part's name.
         lost: nothing more can be checked.
     """
 
@@ -92,6 +97,7 @@ class _Chain:
     before_pool: Shape = (0, 0, 0)
     factor: Array | None = None
     flat: bool = False
+    senders: dict[str | None, tuple[str, Shape]] = field(default_factory=dict)
     lost: bool = False
 
     def name(self, wanted: str) -> str:
@@ -121,11 +127,6 @@ def _require_spikes(chain: _Chain, part: Part) -> None:
         )
 
 
-def clean(name: str) -> str:
-    """Return a name of at most 60 letters, digits and ``_ . -``."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".-")[:60] or "network"
-
-
 def _linear(chain: _Chain, part: p.Linear) -> None:
     sources, targets = prod(chain.shape), len(part.weight)
     if part.weight.ndim != 2 or part.weight.shape[1] != sources:
@@ -144,7 +145,7 @@ def _linear(chain: _Chain, part: p.Linear) -> None:
         )
     else:
         weight = part.weight if chain.factor is None else part.weight * chain.factor.reshape(1, -1)
-        bits = part.bits if chain.factor is None or _is_one_value(chain.factor) else None
+        bits = part.bits if chain.factor is None or is_one_value(chain.factor) else None
         chain.factor = None
         chain.waiting = Dense(chain.name(part.name), weight, bias, trained_bits=bits)
     chain.shape, chain.flat = (targets, 1, 1), False
@@ -168,19 +169,15 @@ def _convolution(chain: _Chain, part: p.Convolution) -> None:
     if chain.factor is not None:
         factor = per_channel(chain.factor, chain.shape, part, "the factor before it")
         weight, chain.factor = weight * factor.reshape(1, -1, 1, 1), None
-        bits = bits if _is_one_value(factor) else None
+        bits = bits if is_one_value(factor) else None
     node = Conv2d(chain.name(part.name), weight, bias, stride=part.stride, padding=padding, trained_bits=bits)
     chain.shape = node.output_shape(chain.shape)
     chain.waiting = node
 
 
-def _is_one_value(values: Array) -> bool:
-    return bool((values == values.flat[0]).all())
-
-
 def _scale(chain: _Chain, part: p.Scale) -> None:
     try:
-        factor = np.broadcast_to(_squeezed(part.factor, chain.shape), chain.shape)
+        factor = np.broadcast_to(squeezed(part.factor, chain.shape), chain.shape)
     except ValueError:
         raise chain.refuse(part, f"a factor of shape {part.factor.shape} for values {chain.shape}.") from None
     if chain.waiting is None:
@@ -215,40 +212,49 @@ def _flattening(chain: _Chain, part: p.Flattening) -> None:
 
 def _neurons(chain: _Chain, part: p.Neurons | p.Integrators) -> None:
     recurrent = part.recurrent if isinstance(part, p.Neurons) else None
-    # What comes back is added to the sums of a fully connected layer.
+    # What comes back is added to the sums of a fully connected layer; so is what skips from one to another.
     chain.flat = chain.flat or (
-        recurrent is not None and chain.waiting is None and prod(chain.shape[1:]) == 1
+        (recurrent is not None or bool(part.branches))
+        and chain.waiting is None
+        and prod(chain.shape[1:]) == 1
     )
     node = chain.waiting or _identity(chain, part)
     shape = chain.shape
     values: dict[str, Array] = {}
     reasons: list[str] = []
-    for field in ("gain", "offset", "threshold")[: 3 if isinstance(part, p.Neurons) else 2]:
+    for name in ("gain", "offset", "threshold")[: 3 if isinstance(part, p.Neurons) else 2]:
         try:
-            values[field] = per_channel(getattr(part, field), shape, part, field)
+            values[name] = per_channel(getattr(part, name), shape, part, name)
         except CompileError as error:
             reasons += error.reasons
-    alpha, current_alpha = (_decays(part, each, shape, reasons) for each in (part.alpha, part.current_alpha))
+    alpha, current_alpha = (decay_of(part, each, shape, reasons) for each in (part.alpha, part.current_alpha))
     alpha = 1.0 if alpha is None else alpha
     if not reasons and (values["gain"] == 0).any():
         reasons.append(f"{part.name}: an input gain of 0, so that nothing reaches its neurons.")
     own, own_bias = (
         (None, np.zeros(shape[0])) if recurrent is None else own_weights(part.name, recurrent, node, reasons)
     )
+    further = _further(chain, part, node, reasons)
     chain.waiting = None
     if not reasons:
         gain = values["gain"]
-        weight = node.weight * gain.reshape(-1, *[1] * (node.weight.ndim - 1))
-        bias = (node.bias + own_bias) * gain + values["offset"]
+        weight, *others = (
+            each.weight * gain.reshape(-1, *[1] * (each.weight.ndim - 1)) for each in (node, *further)
+        )
+        bias = (node.bias + own_bias + sum(each.bias for each in further)) * gain + values["offset"]
+        none = np.zeros(len(bias))
+        skips = tuple(replace(each, weight=own, bias=none) for each, own in zip(further, others))
         _place_pool(chain)
         if own is None:
-            chain.nodes.append(replace(node, weight=weight, bias=bias))
+            chain.nodes.append(replace(node, weight=weight, bias=bias, further=skips))
         else:
-            chain.nodes.append(Recurrent(node.name, weight, bias, recurrent=own * gain.reshape(-1, 1)))
+            back = own * gain.reshape(-1, 1)
+            chain.nodes.append(Recurrent(node.name, weight, bias, recurrent=back, further=skips))
     threshold = values.get("threshold", np.ones(shape[0]))
     if isinstance(part, p.Neurons):
         rules = (part.spike_test, part.reset, part.reset_delay)
         chain.nodes.append(Lif(f"{node.name}.lif", alpha, threshold, *rules, current_alpha=current_alpha))
+        chain.senders[part.name] = chain.nodes[-1].name, shape
     else:
         chain.nodes.append(Integrator(f"{node.name}.li", alpha, threshold, current_alpha=current_alpha))
     chain.pool, chain.flat = None, False
@@ -256,18 +262,41 @@ def _neurons(chain: _Chain, part: p.Neurons | p.Integrators) -> None:
         raise CompileError(*reasons)
 
 
-def _decays(
-    part: p.Neurons | p.Integrators, decays: Array | None, shape: Shape, reasons: list[str]
-) -> float | Array | None:
-    """Return the decay of a whole layer, or of each channel where they differ; None where there is none, or none that fits."""
-    if decays is None:
-        return None
-    try:
-        each = per_channel(decays, shape, part, "decay")
-    except CompileError as error:
-        reasons += error.reasons
-        return None
-    return float(each[0]) if (each == each[0]).all() else each
+def _further(
+    chain: _Chain, part: p.Neurons | p.Integrators, node: Synapses, reasons: list[str]
+) -> list[Synapses]:
+    """Return what branches add to the sums of ``node``, each by its source's name; add to ``reasons`` where no engine does it."""
+    further: list[Synapses] = []
+    for branch in part.branches:
+        name, shape = chain.senders.get(branch.source, ("", (0, 0, 0)))
+        if not name:
+            # Its layer was refused.
+            continue
+        side = _Chain(chain.start, shape, list(chain.nodes), {})
+        try:
+            for each in branch.parts:
+                if isinstance(each, p.Pooling):
+                    raise side.refuse(
+                        each,
+                        f"pools what goes from {branch.source or 'the input'} past a layer, to {part.name}; engines pool only what goes from "
+                        "one layer to the next. Put a convolution in its place, or let the sum go to neurons before the pool.",
+                    )
+                _STEPS[type(each)](side, each)
+            side.flat = side.flat or (side.waiting is None and node.weight.ndim == 2)
+            each_node = side.waiting or _identity(side, part)
+            if each_node.weight.ndim != node.weight.ndim or side.shape != chain.shape:
+                raise CompileError(
+                    f"{part.name}: sums {_described(node, chain.shape)} and, from {branch.source or 'the input'}, "
+                    f"{_described(each_node, side.shape)}; engines add inputs of one kind and shape."
+                )
+            further.append(replace(each_node, name=name))
+        except CompileError as error:
+            reasons += error.reasons
+    return further
+
+
+def _described(node: Synapses, shape: Shape) -> str:
+    return f"a {'convolution' if node.weight.ndim == 4 else 'fully connected layer'} of {by(shape)}"
 
 
 def _identity(chain: _Chain, part: p.Neurons | p.Integrators) -> Synapses:
@@ -346,41 +375,6 @@ def _finish(chain: _Chain, reads: str | None) -> None:
             )
         pooled = "average" if chain.pool.mean else "sum"
     chain.nodes.append(Readout("readout", node.weight, node.bias, pool=pooled))
-
-
-def per_channel(values: Array, shape: Shape, part: Any, what: str) -> Array:
-    """Return one value per channel of ``shape``, from one for all, one per channel, or one per value that is the same in each.
-
-    Raises:
-        CompileError: another shape, or values that differ within a channel.
-    """
-    values = _squeezed(np.asarray(values, np.float64), shape)
-    try:
-        full = np.broadcast_to(values, shape)
-    except ValueError:
-        raise CompileError(
-            f"{part.name}: {what} of shape {values.shape} for {shape[0]} channels of {shape[1]} x {shape[2]}."
-        ) from None
-    rows = full.reshape(shape[0], -1)
-    if not (rows == rows[:, :1]).all():
-        place = int(np.argmax((rows != rows[:, :1]).any(1)))
-        raise CompileError(
-            f"{part.name}: {what} differs within channel {place}; engines compute one per channel."
-        )
-    if not np.isfinite(rows).all():
-        raise CompileError(f"{part.name}: {what} is not finite.")
-    return rows[:, 0].copy()
-
-
-def _squeezed(values: Array, shape: Shape) -> Array:
-    """Return values that broadcast to ``[C, H, W]``: a batch of one is dropped, one per channel stands along C."""
-    if values.size == 1:
-        return values.reshape(1, 1, 1)
-    if values.size == prod(shape):
-        return values.reshape(shape)
-    if values.size == shape[0]:
-        return values.reshape(-1, 1, 1)
-    return values
 
 
 _STEPS: dict[type, Callable[[_Chain, Any], None]] = {

@@ -1,4 +1,4 @@
-"""Names that an export's functions, modules and files begin with."""
+"""Names: of nodes that programs allow, and those that an export's functions, modules and files begin with."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from sastdeploy.errors import InputError
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _PLAIN = re.compile(r"[^A-Za-z0-9_.,:;()+ -]")
 _MAX_LETTERS = 48
+
+
+def clean(name: str) -> str:
+    """Return a name of at most 60 letters, digits and ``_ . -``."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".-")[:60] or "network"
 
 
 def plain(text: str) -> str:

@@ -66,6 +66,17 @@ class Flattening:
 
 
 @dataclass(frozen=True)
+class Branch:
+    """What else reaches neurons, summed with what comes from the part before them.
+
+    source: the name of earlier neurons that send it, None of the input. parts: what is between, in order; its biases act in every step.
+    """
+
+    source: str | None
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
 class Neurons:
     """``u[t] = alpha u[t-1] + gain x + offset``, from u = 0, and a spike where u passes the threshold.
 
@@ -77,6 +88,7 @@ class Neurons:
         current_alpha: its decay, as alpha; None where there is none.
         recurrent: what their own spikes of the step before add to x, weight ``[N, N]``, or one value per neuron, or one for
             all, where each hears itself alone; its bias is added in every step. None where nothing comes back.
+        branches: what else is added to x.
         computed: how its numbers came about, for the message where one is refused.
     """
 
@@ -91,6 +103,7 @@ class Neurons:
     computed: str = ""
     current_alpha: Array | None = None
     recurrent: Linear | None = None
+    branches: tuple[Branch, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,6 +116,7 @@ class Integrators:
     offset: Array
     computed: str = ""
     current_alpha: Array | None = None
+    branches: tuple[Branch, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 from sastdeploy.errors import short
+from sastdeploy.program.layers.further import check_further
 from sastdeploy.program.limits import is_int, refuse
 from sastdeploy.program.records import KINDS, Program, Readout
 from sastdeploy.recordings.events import MAX_LENGTH_US
@@ -37,9 +39,20 @@ def check_program(program: Program) -> None:
         _check_plain(getattr(program, name), name)
     _check_order(program)
     shape, largest = program.preprocessing.frame_shape, program.preprocessing.c_clip
-    for layer in program.layers:
-        layer.check(f"layer '{layer.name}'", shape, largest)
+    sources = {0: shape}
+    for number, layer in enumerate(program.layers):
+        where = f"layer '{layer.name}'"
+        if layer.lif is None or layer.further == ():
+            layer.check(where, shape, largest)
+        else:
+            replace(layer, further=()).check(where, shape, largest)
+            output = layer.output_shape(shape)
+            check_further(where, layer.further, layer.kind, layer.weight_bits, output, sources)
+            sums = layer.worst_sums(largest, program.preprocessing.c_clip)
+            layer.lif.check(where, len(layer.weight), sums)
         shape, largest = layer.output_shape(shape), layer.largest_output(largest)
+        if layer.lif is not None:
+            sources[number + 1] = shape
     program.readout.check(f"readout '{program.readout.name}'", shape, program.preprocessing.time_bins)
     last = program.layers[-1].lif
     if program.readout.reads != "counts" and (last is None or not last.silent):

@@ -22,6 +22,9 @@ def largest_synops(program: Program) -> NDArray[np.int64]:
     columns = np.zeros((len(shapes), 3), np.int64)
     for source, (shape, layer) in enumerate(zip(shapes, program.layers)):
         columns[source] += layer.synops(np.full(shape, largest, np.int64))
+        for each in layer.further:
+            most = program.preprocessing.c_clip if each.source == 0 else 1
+            columns[each.source] += each.synops(np.full(shapes[each.source], most, np.int64))
         largest = layer.largest_output(largest)
         # Neurons whose membranes are read send nothing.
         if layer.lif is not None and (counted or source + 1 < len(program.layers)):

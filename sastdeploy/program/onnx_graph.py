@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.program.arrays import program_arrays, to_raw
+from sastdeploy.program.layers.further import name_of
 from sastdeploy.program.layers.lif import PER_CHANNEL, Lif
 from sastdeploy.program.onnx_functions import lif_function, lif_function_name, rounded_shift_function
 from sastdeploy.program.onnx_nodes import DOMAIN, FUNCTION_OPSET, OPSET, Nodes
@@ -139,13 +140,20 @@ def _step_graph(program: Program) -> GraphProto:
     inputs: list[ValueInfoProto] = []
     states: list[ValueInfoProto] = []
     stacked: list[ValueInfoProto] = []
-    shapes = program.shapes()
+    shapes, values = program.shapes(), [x]
     for layer, before, shape in zip(program.layers, shapes, shapes[1:]):
         name = layer.name
         acc = layer.add_sums(add, x, before)
         if layer.lif is None:
             x = acc
+            values.append(x)
             continue
+        for number, each in enumerate(layer.further):
+            field = name_of(number)
+            more = each.add_products(
+                add, values[each.source], f"{name}/{field}", layer.weight_bits, f"{name}/acc_{field}"
+            )
+            acc = add("Add", acc, more)
         decays = layer.lif.decays()
         parameters = [f"{name}/{field}" for field in (*PER_CHANNEL, *decays)]
         u, x, low, high = (f"{name}/{part}" for part in ("u_now", "s_now", "low_now", "high_now"))
@@ -169,6 +177,7 @@ def _step_graph(program: Program) -> GraphProto:
         ):
             add("Identity", value, out=f"{name}/{out}")
             stacked.append(helper.make_tensor_value_info(f"{name}/{out}", kind, dims))
+        values.append(x)
     frame = helper.make_tensor_value_info(
         "frame", TensorProto.UINT8, ["N", *program.preprocessing.frame_shape]
     )

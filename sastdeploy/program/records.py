@@ -6,7 +6,7 @@ Meaning
     update and score (``acc * multiplier`` and ``u * leak_multiplier`` need 64). Shifts of negative numbers are
     arithmetic: they round toward minus infinity.
 
-File (format versions 1 to 4)
+File (format versions 1 to 5)
     One standard ONNX model (IR 10, opset 21), nothing beside it. Any ONNX runtime gives these integers without a
     line of ours::
 
@@ -52,7 +52,11 @@ File (format versions 1 to 4)
 
     Version 4 adds layers of kind ``recurrent``, whose array ``recurrent`` [N, N] follows ``weight``: a second ``MatMulInteger``
     takes the state s, and both sums are added. And where channels of a layer decay differently, arrays ``leak_multiplier`` or
-    ``current_multiplier`` [C] stand in place of the manifest's numbers. A program is written in the oldest version that holds it.
+    ``current_multiplier`` [C] stand in place of the manifest's numbers.
+
+    Version 5 adds further inputs of a layer, ``further``: a list of records of ``source`` (0 the input, l + 1 the spikes of layer l),
+    ``weight_shape`` and, in a convolution, ``stride`` and ``padding``. Their arrays ``further0``, ``further1`` ... follow the layer's
+    others; in the Scan each is a product of its own, added to the layer's sums. A program is written in the oldest version that holds it.
 """
 
 from __future__ import annotations
@@ -70,6 +74,9 @@ from sastdeploy.program.layers import (
     SPIKE_TESTS,
     ConvLif,
     DenseLif,
+    Further,
+    FurtherConv,
+    FurtherDense,
     Lif,
     ProgramLayer,
     Readout,
@@ -81,11 +88,11 @@ from sastdeploy.recordings.frames import Frames, require_fit
 from sastdeploy.recordings.preprocessing import Preprocessing
 
 __all__ = [
-    "FORMAT_VERSION", "KINDS", "RESETS", "SPIKE_TESTS", "ConvLif", "DenseLif", "Lif", "Program", "ProgramLayer",
-    "Readout", "RecurrentLif", "SumPool", "SynapticCurrent",
+    "FORMAT_VERSION", "KINDS", "RESETS", "SPIKE_TESTS", "ConvLif", "DenseLif", "Further", "FurtherConv",
+    "FurtherDense", "Lif", "Program", "ProgramLayer", "Readout", "RecurrentLif", "SumPool", "SynapticCurrent",
 ]  # fmt: skip
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 """The newest format. A program is written in the oldest one that can hold it."""
 
 
@@ -130,14 +137,20 @@ class Program:
     def fan_outs(self) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...]:
         """Return per source, the input and then every layer, how many operations each of its outputs triggers, int64 ``[J]``.
 
-        All, and those on weights other than 0; in the layer or readout behind it, and in its own layer where that is recurrent.
+        All, and those on weights other than 0; in the layer or readout behind it, in layers that take it as a further input, and in
+        its own layer where that is recurrent.
         """
+        shapes = self.shapes()
         tables = []
-        for target, shape, own in zip((*self.layers, self.readout), self.shapes(), (None, *self.layers)):
+        for target, shape, own in zip((*self.layers, self.readout), shapes, (None, *self.layers)):
             fans = target.fan_out(shape)
             if own is not None and own.lif is not None:
                 fans = fans[0] + own.own_fan_out()[0], fans[1] + own.own_fan_out()[1]
             tables.append(fans)
+        for layer in self.layers:
+            for each in layer.further:
+                more, fans = each.fan_out(shapes[each.source]), tables[each.source]
+                tables[each.source] = fans[0] + more[0], fans[1] + more[1]
         return tuple(tables)
 
     def neurons(self) -> dict[str, int]:

@@ -54,8 +54,10 @@ def neurobench(program: Program, result: RunResult) -> dict[str, Any]:
     recordings, steps = len(result), program.preprocessing.time_bins
     ones = result.active == result.events
     effective = result.synops_nonzero * weighted
-    _, own = _own_before_pools(program, result.neuron_spikes)
-    largest_own, _ = _own_before_pools(program, [np.full(len(n), steps) for n in result.neuron_spikes])
+    _, elsewhere = _elsewhere_before_pools(program, result.neuron_spikes)
+    largest_elsewhere, _ = _elsewhere_before_pools(
+        program, [np.full(len(n), steps) for n in result.neuron_spikes]
+    )
     parts = _parts(program)
     parameters = sum(weight.size for weight in _weights(program)) + sum(len(part.weight) for part in parts)
     return {
@@ -64,9 +66,9 @@ def neurobench(program: Program, result: RunResult) -> dict[str, Any]:
         "connection_sparsity": connection_sparsity(program),
         "activation_sparsity": activation_sparsity(program, result),
         "synaptic_operations": {
-            "effective_acs": _mean((effective * ones).sum() + own, recordings),
+            "effective_acs": _mean((effective * ones).sum() + elsewhere, recordings),
             "effective_macs": _mean((effective * ~ones).sum(), recordings),
-            "dense": float((largest_synops(program)[0] * weighted).sum() + largest_own)
+            "dense": float((largest_synops(program)[0] * weighted).sum() + largest_elsewhere)
             if recordings
             else None,
         },
@@ -82,11 +84,11 @@ def synops_by_definition(program: Program, result: RunResult) -> dict[str, float
     without the synapses of weight 0. ``sinabs``: values times fan-out into layers with weights, zero weights included.
     """
     weighted, recordings = _weighted(program), len(result)
-    own, own_nonzero = _own_before_pools(program, result.neuron_spikes)
+    elsewhere, elsewhere_nonzero = _elsewhere_before_pools(program, result.neuron_spikes)
     return {
         "sastdeploy": _mean(result.synops.sum(), recordings),
-        "neurobench": _mean((result.synops_nonzero * weighted).sum() + own_nonzero, recordings),
-        "sinabs": _mean((result.synops_events * weighted).sum() + own, recordings),
+        "neurobench": _mean((result.synops_nonzero * weighted).sum() + elsewhere_nonzero, recordings),
+        "sinabs": _mean((result.synops_events * weighted).sum() + elsewhere, recordings),
     }
 
 
@@ -111,15 +113,19 @@ def _weights(program: Program) -> list[NDArray[np.int8]]:
     return [array for part in _parts(program) for array in part.weight_arrays]
 
 
-def _own_before_pools(program: Program, spikes: Sequence[NDArray[np.integer]]) -> tuple[np.int64, np.int64]:
-    """Return the operations, all and on weights other than 0, of recurrent spikes in their own layers, where a pool comes next.
+def _elsewhere_before_pools(
+    program: Program, spikes: Sequence[NDArray[np.integer]]
+) -> tuple[np.int64, np.int64]:
+    """Return the operations, all and on weights other than 0, of spikes in weighted layers elsewhere, where a pool comes next.
 
-    `_weighted` leaves those out. spikes: per layer and output, over all recordings.
+    That is in their own layer, where it is recurrent, and in layers that take them as a further input: `_weighted` leaves those out.
+    spikes: per layer and output, over all recordings.
     """
-    total = np.zeros(2, np.int64)
-    for layer, target, counts in zip(program.layers, program.layers[1:], spikes):
+    total, shapes, tables = np.zeros(2, np.int64), program.shapes()[1:], program.fan_outs()[1:]
+    for layer, target, counts, shape, fans in zip(program.layers, program.layers[1:], spikes, shapes, tables):
         if layer.lif is not None and target.lif is None:
-            total += [int((counts * fan).sum()) for fan in layer.own_fan_out()]
+            into_pool = target.fan_out(shape)
+            total += [int((counts * (fan - pooled)).sum()) for fan, pooled in zip(fans, into_pool)]
     return total[0], total[1]
 
 

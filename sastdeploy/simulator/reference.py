@@ -48,6 +48,11 @@ def _run_one(program: Program, counts: Array, n: int, result: RunResult) -> None
         for position, layer in enumerate(program.layers):
             _count(result, n, position, layer, x)
             x = layer.sums(x)
+            for each in layer.further:
+                # Of the same step: a source stands before the layer.
+                values = counts[t] if each.source == 0 else spikes[each.source - 1]
+                x = x + each.sums(values)
+                _add(result, n, each.source, *each.synops(values))
             if layer.lif is not None:
                 acc = x + layer.own_sums(spikes[position])
                 driven, *beyond = drive(layer.lif, acc, currents[position])

@@ -1,4 +1,4 @@
-"""Graph: a chain of nodes from the input to the readout, and the check that keeps it meaningful."""
+"""Graph: a chain of nodes from the input to the readout, with skips into weighted nodes, and the check that keeps it meaningful."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from sastdeploy.errors import CompileError
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Nodes in order of data flow; `check_graph` says what order and contents are valid. Equal where every field is."""
+    """Nodes in order of data flow; `check_graph` says what order and contents are valid. Equal where every field is.
+
+    Each node takes what the node before it gives; what weighted nodes take from farther back stands in their ``further``.
+    """
 
     name: str
     nodes: tuple[Node, ...]
@@ -66,6 +69,7 @@ class Stage:
     Args:
         lif: the neurons behind it; None of the readout.
         before, after: shapes ``(C, H, W)`` of its inputs and outputs. largest: of its sum's inputs, as integers from 0.
+        further: shape and largest value of each of its further inputs.
     """
 
     node: Synapses
@@ -73,6 +77,12 @@ class Stage:
     before: Shape
     after: Shape
     largest: int
+    further: tuple[tuple[Shape, int], ...] = ()
+
+    @property
+    def inputs(self) -> tuple[tuple[Synapses, Shape], ...]:
+        """Its weights with the shape of what they take: its own, then its further ones."""
+        return ((self.node, self.before), *zip(self.node.further, (before for before, _ in self.further)))
 
     @property
     def spiking(self) -> Lif | None:
@@ -88,12 +98,15 @@ def stages(graph: Graph) -> tuple[Stage, ...]:
     """
     result: list[Stage] = []
     largest, before, time_bins = 1, (0, 0, 0), graph.input.time_bins
+    sent: dict[str, tuple[Shape, int]] = {}
     for node, follower, after in zip(graph.nodes, (*graph.nodes[1:], None), shapes(graph)):
         if isinstance(node, Synapses):
             lif = follower if isinstance(follower, Lif) else None
             most = node.largest_input(largest, before, time_bins)
-            result.append(Stage(node, lif, before, after, most))
+            further = tuple(sent[each.name] for each in node.further)
+            result.append(Stage(node, lif, before, after, most, further))
         largest, before = node.largest_output(largest), after
+        sent[node.name] = after, largest
     return tuple(result)
 
 
@@ -104,6 +117,9 @@ def _same(a: Node, b: Node) -> bool:
         x, y = getattr(a, field.name), getattr(b, field.name)
         if isinstance(x, np.ndarray) or isinstance(y, np.ndarray):
             if type(x) is not type(y) or x.dtype != y.dtype or not np.array_equal(x, y):
+                return False
+        elif field.name == "further":
+            if len(x) != len(y) or not all(map(_same, x, y)):
                 return False
         elif x != y:
             return False
@@ -142,5 +158,27 @@ def check_graph(graph: Graph) -> None:
         require(bool(name) and names.count(name) == 1, node, "names must be unique and not empty")
     for before, node in pairwise(nodes):
         require(before.gives in node.takes, node, f"may not follow {before.kind} {before.name}")
+    earlier: dict[str, tuple[str, Shape]] = {}
     for node, shape in zip(nodes, shapes(graph)):
+        if isinstance(node, Synapses):
+            _check_further(node, shape, earlier)
         node.check(shape)
+        earlier[node.name] = node.gives, shape
+
+
+def _check_further(node: Synapses, shape: Shape, earlier: Mapping[str, tuple[str, Shape]]) -> None:
+    """Accept further inputs from the input or from neurons that spike, with weights that give sums of ``shape``."""
+    for each in node.further:
+        kind = node.further_kind
+        require(bool(kind), node, "takes no further inputs; dense, recurrent and conv2d nodes do")
+        require(
+            each.kind == kind and not each.further, node, f"a further input must be a {kind} without others"
+        )
+        gives, before = earlier.get(each.name, ("nothing", shape))
+        require(
+            gives in ("values", "spikes"),
+            node,
+            f"further input '{each.name}': no input or spiking neurons of that name before it",
+        )
+        own = each.output_shape(before)
+        require(own == shape, node, f"further input '{each.name}' gives {own}, not {shape}")

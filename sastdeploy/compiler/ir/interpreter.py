@@ -25,12 +25,19 @@ def interpret(graph: Graph, counts: NDArray[np.integer]) -> GraphOutputs:
     x: NDArray[Any] = counts
     spikes, membranes = [], []
     by_neurons = {stage.lif.name: stage for stage in stages(graph) if stage.lif is not None}
+    by_weights = {stage.node.name: stage.node for stage in by_neurons.values()}
+    sources = {each.name for node in by_weights.values() for each in node.further}
+    sent: dict[str, NDArray[np.float64]] = {}
     for node in graph.nodes:
         stage = by_neurons.get(node.name)
         if stage is None or stage.lif is None:
             x, u = node.meaning(x)
+            if node.name in by_weights:
+                x = x + by_weights[node.name].further_currents(sent)
         else:
             x, u = stage.lif.meaning(x, stage.node.feedback)
+        if node.name in sources:
+            sent[node.name] = x
         if u is not None:
             spikes.append(x)
             membranes.append(u)

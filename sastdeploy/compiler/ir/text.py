@@ -1,6 +1,7 @@
 """The graph as text: one node per line, tensors by content hash (small ones written out); it parses back to the equal graph.
 
-``layers.0 = dense {"weight": "f8[168,2312]@93ab...", "gain": 0.25, ...}``; the tensors travel beside the text.
+``layers.0 = dense {"weight": "f8[168,2312]@93ab...", "gain": 0.25, ...}``; the tensors travel beside the text. A further input stands
+in its node's line, as a line of its own.
 """
 
 from __future__ import annotations
@@ -26,20 +27,25 @@ def print_graph(graph: Graph) -> tuple[str, dict[str, NDArray[Any]]]:
     """Return the text and the tensors that it names, by hash. Fields at their default are left out."""
     tensors: dict[str, NDArray[Any]] = {}
     lines = [f"graph {graph.name}"]
-    for node in graph.nodes:
-        values = {}
-        for field in fields(node):
-            value = getattr(node, field.name)
-            is_default = not isinstance(value, np.ndarray) and value == field.default
-            if field.name != "name" and not is_default:
-                values[field.name] = _print_value(value, tensors)
-        lines.append(f"{node.name} = {node.kind} {json.dumps(values)}")
+    lines += [_print_node(node, tensors) for node in graph.nodes]
     return "\n".join(lines) + "\n", tensors
+
+
+def _print_node(node: Node, tensors: dict[str, NDArray[Any]]) -> str:
+    values = {}
+    for field in fields(node):
+        value = getattr(node, field.name)
+        is_default = not isinstance(value, np.ndarray) and value == field.default
+        if field.name != "name" and not is_default:
+            values[field.name] = _print_value(value, tensors)
+    return f"{node.name} = {node.kind} {json.dumps(values)}"
 
 
 def _print_value(value: Any, tensors: dict[str, NDArray[Any]]) -> Any:
     if isinstance(value, tuple):
-        return list(value)
+        return [_print_value(each, tensors) for each in value]
+    if type(value) in NODES.values():
+        return {"node": _print_node(value, tensors)}
     if not isinstance(value, np.ndarray):
         return value
     head = f"{value.dtype.str[1:]}[{','.join(map(str, value.shape))}]"
@@ -84,9 +90,11 @@ def _parse_node(line: str, tensors: dict[str, NDArray[Any]]) -> Node:
 
 def _parse_value(value: Any, tensors: dict[str, NDArray[Any]]) -> Any:
     if isinstance(value, list):
-        return tuple(value)
+        return tuple(_parse_value(each, tensors) for each in value)
     if isinstance(value, dict):
         ((head, items),) = value.items()
+        if head == "node":
+            return _parse_node(items, tensors)
         return np.array(items, _DTYPES[head[:2]]).reshape(_shape(head))
     if isinstance(value, str) and "@" in value:
         head, digest = value.split("@")

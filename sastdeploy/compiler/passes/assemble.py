@@ -22,8 +22,15 @@ def assemble(graph: Graph, profile: HardwareProfile, facts: dict[str, Any]) -> p
     """
     by_name = {stage.node.name: stage for stage in stages(graph)}
     parts: list[p.ProgramLayer | p.Readout] = []
+    sources = {graph.input.name: 0}
     for node in graph.nodes:
-        parts += node.assembled(_neurons(by_name.get(node.name), profile))
+        stage = by_name.get(node.name)
+        parts += node.assembled(_neurons(stage, profile))
+        if stage is not None and stage.lif is not None:
+            sources[stage.lif.name] = len(parts)
+            further = tuple(each.as_further(sources[each.name]) for each in stage.node.further)
+            if further:
+                parts[-1] = replace(cast(p.DenseLif | p.ConvLif, parts[-1]), further=further)
     *layers, last = parts
     readout = cast(p.Readout, last)
     if readout.reads != "counts":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sastdeploy.compiler.ir.graph import Graph, stages
+from sastdeploy.compiler.ir.graph import Graph, Stage, stages
 from sastdeploy.compiler.ir.nodes import Lif, Readout, Synapses
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
@@ -35,29 +36,39 @@ def prove_ranges(graph: Graph, profile: HardwareProfile) -> Graph:
     bits, holder = profile.accumulator_bits, f"{profile.name}'s accumulator"
 
     def prove_sum(node: Synapses) -> Synapses:
-        return _prove_sum(node, by_name[node.name].largest, bits, holder)
+        return _prove_sum(node, by_name[node.name], bits, holder)
 
     def prove_update(lif: Lif) -> Lif:
         stage = by_neurons[lif.name]
-        _prove_update(stage.node, lif, stage.largest, profile)
+        _prove_update(stage, lif, profile)
         return lif
 
     def prove_scores(node: Readout) -> Readout:
-        summed = by_name[node.name].largest
-        proven = _prove_sum(node, summed, READOUT_BITS, "int32, which holds the readout's sums,")
-        _prove_scores(node, summed, graph.input.time_bins)
+        stage = by_name[node.name]
+        proven = _prove_sum(node, stage, READOUT_BITS, "int32, which holds the readout's sums,")
+        _prove_scores(node, stage.largest, graph.input.time_bins)
         return proven
 
     return graph.map({Synapses: prove_sum, Lif: prove_update, Readout: prove_scores})
 
 
-def node_sums(node: Synapses, largest: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return each channel's lowest and highest possible sum, int64 ``[C]``, as `sum_range` proves them."""
+def node_sums(
+    node: Synapses, largest: int, further: Sequence[int] = ()
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return each channel's lowest and highest possible sum, int64 ``[C]``, as `sum_range` proves them.
+
+    further: the largest value of each further input.
+    """
     if node.weight_q is None:
         raise CompileError(
             f"{node.name}: ranges are proven after weights are quantized. Order the passes so."
         )
-    return node.sum_range(largest)
+    return node.sum_range(largest, further)
+
+
+def stage_sums(stage: Stage) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return `node_sums` of a weighted node for all that reaches it."""
+    return node_sums(stage.node, stage.largest, [most for _, most in stage.further])
 
 
 def signed_width(low: int, high: int) -> int:
@@ -65,8 +76,9 @@ def signed_width(low: int, high: int) -> int:
     return max((-low - 1).bit_length() if low < 0 else 0, high.bit_length()) + 1
 
 
-def _prove_sum(node: Weighted, largest: int, offered: int, holder: str) -> Weighted:
-    low, high = node_sums(node, largest)
+def _prove_sum(node: Weighted, stage: Stage, offered: int, holder: str) -> Weighted:
+    low, high = stage_sums(stage)
+    largest = stage.largest
     needed = signed_width(int(low.min()), int(high.max()))
     if needed > offered:
         neuron = int(np.argmax(np.maximum(-low - 1, high)))
@@ -82,12 +94,13 @@ def _prove_sum(node: Weighted, largest: int, offered: int, holder: str) -> Weigh
     return replace(node, accumulator_bits=needed)
 
 
-def _prove_update(node: Synapses, lif: Lif, largest: int, profile: HardwareProfile) -> None:
+def _prove_update(stage: Stage, lif: Lif, profile: HardwareProfile) -> None:
+    node = stage.node
     if node.multiplier is None or node.shift is None or node.bias_q is None or lif.threshold_q is None:
         raise CompileError(
             f"{lif.name}: ranges are proven after gains, thresholds and biases. Order the passes so."
         )
-    low, high = node_sums(node, largest)
+    low, high = stage_sums(stage)
     current = worst_gained(np.maximum(-low, high), node.multiplier, node.shift)
     # A <= 2^k, so |leak| <= |u| <= -q_min.
     update = current - profile.membrane.q_min + np.abs(node.bias_q.astype(np.int64)) + lif.threshold_q

@@ -7,7 +7,7 @@ sum lies in the range that `sastdeploy.program.limits.sum_range` proves for the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,9 +24,10 @@ from sastdeploy.exchange.c99.tables import (
 )
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
 from sastdeploy.program.layers.current import Decay
+from sastdeploy.program.layers.sums import ConvSums, DenseSums
 from sastdeploy.program.layers.weights import stored_bits
 from sastdeploy.program.limits import INT32_END, worst_sums
-from sastdeploy.program.records import ConvLif, DenseLif, Lif, ProgramLayer, Readout, SumPool
+from sastdeploy.program.records import Lif, ProgramLayer, Readout, SumPool
 from sastdeploy.windows import Shape, Window
 
 
@@ -39,6 +40,7 @@ class LayerCode:
         sums: the field that ``addI`` fills. fields: all that it needs in the state.
         add, run: the C functions; the readout has no ``run``.
         own: the function that adds a recurrent layer's own spikes of the step before; empty of others.
+        early: whether further inputs reach its sums before the layer before it ends its step, so that they have a place of their own.
     """
 
     weights: str | None
@@ -48,50 +50,64 @@ class LayerCode:
     add: str
     run: str
     own: str = ""
+    early: bool = False
 
 
 def layer_code(
     layer: ProgramLayer,
     number: int,
-    shape: Shape,
+    shapes: Sequence[Shape],
     largest: int,
+    clip: int,
     name: str,
     shared: str,
+    calls: str = "",
     reads: str = "counts",
 ) -> LayerCode:
-    """Return the C of layer ``number``, which reads values up to ``largest`` of ``shape``.
+    """Return the C of layer ``number``, which reads values up to ``largest``.
 
     Args:
+        shapes: of the input and of every layer before it. clip: the largest value of the input.
         name: of the program in C. shared: the union that its sums lie in, of a layer with neurons.
+        calls: C that hands a spike of it to layers that have it as a further input.
         reads: what becomes of its neurons: spikes that are sent, or ``last`` or ``max``, membranes that are the scores.
     """
+    shape = shapes[number]
     outputs = math.prod(layer.output_shape(shape))
     if layer.lif is None:
         sums = Field(f"sum{number}", "uint8_t", outputs)
-        tables, add = _ADDS[layer.kind](layer, number, shape, sums, name)
+        _, add = _ADDS[layer.kind](layer, 0, f"{number}", number, shape, sums, name)
         run = filled("send.c", i=number, next=number + 1, name=name, sums=sums.path, count=outputs)
-        return LayerCode(None, tuple(tables), sums, (sums,), add, run)
-    worst = layer.worst_sums(largest)
-    end = int(worst.max())
-    sums = Field(f"sum{number}", "int16_t" if end < 1 << 15 else "int32_t", outputs, shared)
+        return LayerCode(None, (), sums, (sums,), add, run)
+    worst = layer.worst_sums(largest, clip)
+    end, early = int(worst.max()), bool(layer.further)
+    sums = Field(f"sum{number}", "int16_t" if end < 1 << 15 else "int32_t", outputs, "" if early else shared)
     membrane = layer.lif.membrane
     state = Field(f"membrane{number}", signed_type(membrane.q_min, membrane.q_max), outputs)
     kept = () if layer.lif.current is None else (Field(f"current{number}", state.type, outputs),)
-    tables, add = _ADDS[layer.kind](layer, number, shape, sums, name)
+    add_to, bits = _ADDS[layer.kind], layer.weight_bits
+    tables, add = add_to(layer, bits, f"{number}", number, shape, sums, name)
+    for place, each in enumerate(layer.further):
+        more, further = add_to(
+            each, bits, f"{number}_{place}", each.source, shapes[each.source], sums, name
+        )  # fmt: skip
+        tables, add = [*tables, *more], f"{add}\n{further}"
     send, own = _SENDS[reads], ""
-    for weight in layer.weight_arrays[1:]:
-        table, own = _add_own(weight, layer.weight_bits, number, sums, name)
+    for weight in layer.own_weights:
+        table, own = _add_own(weight, bits, number, sums, name)
         tables, kept, send = (
             [*tables, table],
             (*kept, Field(f"spiked{number}", "uint8_t", outputs)),
             _KEEPS + send,
         )
+    send = send.format(i=number, next=number + 1, outputs=len(layer.weight), calls=calls)
     more, run = _neurons(layer.lif, number, outputs // len(layer.weight), worst, (sums, state), name, send)
-    return LayerCode(_stored(layer.weight_bits), (*tables, *more), sums, (sums, state, *kept), add, run, own)
+    fields = (sums, state, *kept)
+    return LayerCode(_stored(bits), (*tables, *more), sums, fields, add, run, own, early)
 
 
 _SENDS = {
-    "counts": "if (spike) {{\n    add{next}(state, neuron, 1);\n}}",
+    "counts": "if (spike) {{\n    add{next}(state, neuron, 1);{calls}\n}}",
     "last": "(void)spike;\nstate->class_sum[neuron] = v;",
     "max": "(void)spike;\nif (state->steps == 0 || v > state->class_sum[neuron]) {{\n    state->class_sum[neuron] = v;\n}}",
 }
@@ -116,7 +132,7 @@ def readout_code(readout: Readout, number: int, shape: Shape, steps: int, name: 
         run = filled("scores.c", **values, gained="sum", bias="0")
         return LayerCode(None, (), sums, (sums,), "", run)
     add = filled(
-        "add_dense.c", **values, outputs=outputs, first=first, sums=sums.path, type=sums.type,
+        "add_dense.c", **values, source=number, outputs=outputs, first=first, sums=sums.path, type=sums.type,
         weight=weight.replace("@", "first + n"),
     )  # fmt: skip
     worst = worst_sums(readout.weight, readout.summed(shape, steps))
@@ -130,10 +146,12 @@ def _stored(weight_bits: int) -> str:
     return f"INT{stored_bits(weight_bits)}"
 
 
-def _add_dense(layer: DenseLif, number: int, shape: Shape, sums: Field, name: str) -> tuple[list[Table], str]:
-    table, weight = weight_table(f"weight{number}", layer.weight.T, stored_bits(layer.weight_bits))
+def _add_dense(
+    part: DenseSums, bits: int, number: str, source: int, shape: Shape, sums: Field, name: str
+) -> tuple[list[Table], str]:
+    table, weight = weight_table(f"weight{number}", part.weight.T, stored_bits(bits))
     add = filled(
-        "add_dense.c", i=number, name=name, outputs=len(layer.weight), first="input", sums=sums.path,
+        "add_dense.c", i=number, source=source, name=name, outputs=len(part.weight), first="input", sums=sums.path,
         type=sums.type, weight=weight.replace("@", "first + n"),
     )  # fmt: skip
     return [table], add
@@ -149,32 +167,36 @@ def _add_own(weight: NDArray[np.int8], bits: int, number: int, sums: Field, name
     return table, own
 
 
-def _add_conv(layer: ConvLif, number: int, shape: Shape, sums: Field, name: str) -> tuple[list[Table], str]:
+def _add_conv(
+    part: ConvSums, bits: int, number: str, source: int, shape: Shape, sums: Field, name: str
+) -> tuple[list[Table], str]:
     # [I, KH, KW, O]: what one event meets at one place lies together.
-    flat = layer.weight.transpose(1, 2, 3, 0)
-    table, weight = weight_table(f"weight{number}", flat, stored_bits(layer.weight_bits))
-    (height, width), outputs = layer.window.kernel, len(layer.weight)
+    flat = part.weight.transpose(1, 2, 3, 0)
+    table, weight = weight_table(f"weight{number}", flat, stored_bits(bits))
+    (height, width), outputs = part.window.kernel, len(part.weight)
     visit = filled(
-        "visit_conv.c", i=number, height=height, width=width, outputs=outputs, sums=sums.path, type=sums.type,
+        "visit_conv.c", source=source, height=height, width=width, outputs=outputs, sums=sums.path, type=sums.type,
         weight=weight.replace("@", "first + n"),
     )  # fmt: skip
-    return [table], _windows(layer.window, number, shape, visit, "\nuint32_t n;", name)
+    return [table], _windows(part.window, number, shape, visit, "\nuint32_t n;", name)
 
 
-def _add_pool(layer: SumPool, number: int, shape: Shape, sums: Field, name: str) -> tuple[list[Table], str]:
-    rows, columns = layer.window.output(shape)
+def _add_pool(
+    part: SumPool, bits: int, number: str, source: int, shape: Shape, sums: Field, name: str
+) -> tuple[list[Table], str]:
+    rows, columns = part.window.output(shape)
     visit = filled("visit_pool.c", i=number, places=rows * columns, sums=sums.path)
-    return [], _windows(layer.window, number, shape, visit, "", name)
+    return [], _windows(part.window, number, shape, visit, "", name)
 
 
 _Add = Callable[..., tuple[list[Table], str]]
 _ADDS: dict[str, _Add] = {
     "dense": _add_dense, "conv": _add_conv, "sum_pool": _add_pool, "recurrent": _add_dense,
 }  # fmt: skip
-"""Per kind: the tables of an event's way to the sums, and ``addI``."""
+"""Per kind: the tables of an event's way to the sums, and ``addI``, or ``addI_K`` of further input K. ``bits``: of weights, 0 of a pool."""
 
 
-def _windows(window: Window, number: int, shape: Shape, visit: str, variables: str, name: str) -> str:
+def _windows(window: Window, number: str, shape: Shape, visit: str, variables: str, name: str) -> str:
     rows, columns = window.output(shape)
     (height, width), (step_y, step_x), (pad_y, pad_x) = window.kernel, window.stride, window.padding
     return filled(
@@ -271,7 +293,7 @@ def _neurons(
         change = "v -= threshold;" if lif.reset == "subtract" else "v = 0;"
         at_once = f"\nif (spike) {{\n    {change}\n}}"
     run = filled(
-        "neurons.c", send=send.format(i=number, next=number + 1, outputs=len(lif.bias)), name=name, NAME=name.upper(), channels=len(lif.bias), places=places,
+        "neurons.c", send=send, name=name, NAME=name.upper(), channels=len(lif.bias), places=places,
         sums=sums.path, membrane=state.path, type=state.type, current=own, threshold=threshold, leak=leak,
         update=update, test=lif.spike_test, at_once=at_once, **limits,
     )  # fmt: skip

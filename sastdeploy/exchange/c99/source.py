@@ -13,6 +13,7 @@ from sastdeploy.program.file import program_hash
 from sastdeploy.program.records import Program, ProgramLayer, Readout
 
 _OWN = "; those of a recurrent layer's spikes in itself stand with the next part's"
+_FURTHER = "; those of further inputs with the part behind their source"
 _HELPER = re.compile(r"(?ms)(^/\*.*?^static \w+ (\w+)\(.*?^}\n)")
 
 
@@ -54,7 +55,7 @@ def write_source(program: Program, name: str) -> Source:
         "header.h", **common, inputs=inputs, polarities=polarities, rows=rows, columns=columns,
         time_bins=preprocessing.time_bins, classes=len(program.classes), clip=preprocessing.c_clip,
         index=index_type(inputs), sources=len(parts), layers=len(program.layers),
-        own=_OWN if any(part.own for part in parts) else "",
+        own=(_OWN if any(part.own for part in parts) else "") + (_FURTHER if any(part.early for part in parts) else ""),
         members="\n".join(text for _, _, text in state.members()),
     )  # fmt: skip
     *layers, readout = parts
@@ -69,22 +70,39 @@ def write_source(program: Program, name: str) -> Source:
     ])  # fmt: skip
     source = filled(
         "source.c", **common, code=code, first=parts[0].sums.path, scores=readout.run, forward=_forward(layers),
-        helpers=_helpers(code + readout.run),
+        helpers=_helpers(code + readout.run), taken=_taken(program, name),
     )  # fmt: skip
     return Source(header, source, parts, state)
 
 
 def _parts(program: Program, name: str) -> tuple[LayerCode, ...]:
-    shape, largest = program.preprocessing.frame_shape, program.preprocessing.c_clip
-    parts, turn = [], 0
+    shapes, largest = program.shapes(), program.preprocessing.c_clip
+    parts, turn, calls = [], 0, _calls(program, "neuron", "1")
     for number, layer in enumerate(program.layers):
         # A layer's sums are read while the next ones' are filled: two places in turn are enough.
         reads = program.readout.reads if number + 1 == len(program.layers) else "counts"
-        parts.append(layer_code(layer, number, shape, largest, name, ("even", "odd")[turn % 2], reads))
+        clip, place, sent = program.preprocessing.c_clip, ("even", "odd")[turn % 2], calls[number + 1]
+        parts.append(layer_code(layer, number, shapes, largest, clip, name, place, sent, reads))
         turn += layer.lif is not None
-        shape, largest = layer.output_shape(shape), layer.largest_output(largest)
+        largest = layer.largest_output(largest)
     steps = program.preprocessing.time_bins
-    return (*parts, readout_code(program.readout, len(parts), shape, steps, name))
+    return (*parts, readout_code(program.readout, len(parts), shapes[-1], steps, name))
+
+
+def _calls(program: Program, value: str, count: str) -> list[str]:
+    """Return for every source, the input first, C that hands one of its values to the layers that have it as a further input."""
+    calls = [""] * (len(program.layers) + 1)
+    for number, layer in enumerate(program.layers):
+        for place, each in enumerate(layer.further):
+            calls[each.source] += f"\n    add{number}_{place}(state, {value}, {count});"
+    return calls
+
+
+def _taken(program: Program, name: str) -> str:
+    """Return C that takes one input."""
+    clipped = f"(int32_t)(count < {name.upper()}_CLIP ? count : {name.upper()}_CLIP)"
+    further = _calls(program, "input", clipped)[0].replace("\n    ", "\n")
+    return f"add0(state, input, {clipped});{further}"
 
 
 def _heading(number: int, part: ProgramLayer | Readout) -> str:
@@ -94,12 +112,14 @@ def _heading(number: int, part: ProgramLayer | Readout) -> str:
 def _forward(layers: list[LayerCode]) -> str:
     lines = []
     for number, layer in enumerate(layers):
-        if number + 1 < len(layers):
+        if number + 1 < len(layers) and not layers[number + 1].early:
             sums = layers[number + 1].sums.path
             lines.append(f"memset(state->{sums}, 0, sizeof state->{sums});")
         if layer.own:
             lines.append(f"own{number}(state);")
         lines.append(f"run{number}(state);")
+        if layer.early:
+            lines.append(f"memset(state->{layer.sums.path}, 0, sizeof state->{layer.sums.path});")
     return "\n".join(lines)
 
 

@@ -26,7 +26,17 @@ from sastdeploy.exchange.nir.read import OWN_KEY
 from sastdeploy.exchange.recordings import Recordings, chosen_frames
 from sastdeploy.program.check import check_program
 from sastdeploy.program.file import program_hash
-from sastdeploy.program.records import ConvLif, DenseLif, Lif, Program, SumPool
+from sastdeploy.program.layers.further import name_of
+from sastdeploy.program.layers.sums import ConvSums
+from sastdeploy.program.records import (
+    ConvLif,
+    DenseLif,
+    Further,
+    FurtherConv,
+    Lif,
+    Program,
+    SumPool,
+)
 from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator import engine
 
@@ -139,10 +149,11 @@ def _rules(program: Program) -> dict[str, Any]:
 
 
 def _nodes(program: Program) -> tuple[dict[str, Node], list[tuple[str, str]]]:
-    """Return the nodes by name, and the edges: a chain, and beside it what comes back to recurrent layers."""
+    """Return the nodes by name, and the edges: a chain, and beside it further inputs and what comes back to recurrent layers."""
     shape: tuple[int, ...] = program.preprocessing.frame_shape
+    senders: list[tuple[str, tuple[int, ...]]] = [("input", shape)]
     nodes: dict[str, Node] = {"input": {"type": "Input", "shape": np.array(shape)}}
-    back: dict[str, Node] = {}
+    side: dict[str, Node] = {}
     edges: list[tuple[str, str]] = []
     for layer, output in zip(program.layers, program.shapes()[1:]):
         # A dense layer's neurons have one axis.
@@ -151,11 +162,17 @@ def _nodes(program: Program) -> tuple[dict[str, Node], list[tuple[str, str]]]:
         if layer.lif is not None:
             neurons, lsb = f"{layer.name}.lif", layer.lif.membrane.lsb
             nodes[neurons] = _neurons(layer.lif, after, lsb)
-            for weight in layer.weight_arrays[1:]:
+            for number, each in enumerate(layer.further):
+                source, sent = senders[each.source]
+                branch = _further(f"{layer.name}.{name_of(number)}", each, layer.lif, sent)
+                side |= branch
+                edges += pairwise([source, *branch, neurons])
+            for weight in layer.own_weights:
                 own = f"{layer.name}.recurrent"
-                back[own] = {"type": "Linear", "weight": _real(weight, layer.lif, lsb)}
+                side[own] = {"type": "Linear", "weight": _real(weight, layer.lif, lsb)}
                 edges += [(neurons, own), (own, neurons)]
         shape = after
+        senders.append((f"{layer.name}.lif", shape))
     readout = program.readout
     if readout.global_sum_pool:
         whole, none = np.array(shape[1:]), np.array((0, 0))
@@ -169,7 +186,7 @@ def _nodes(program: Program) -> tuple[dict[str, Node], list[tuple[str, str]]]:
         "bias": readout.bias * lsb,
     }
     nodes["output"] = {"type": "Output", "shape": np.array([len(program.classes)])}
-    return nodes | back, [*pairwise(nodes), *edges]
+    return nodes | side, [*pairwise(nodes), *edges]
 
 
 def _pool(layer: SumPool, shape: tuple[int, ...]) -> dict[str, Node]:
@@ -181,10 +198,25 @@ def _pool(layer: SumPool, shape: tuple[int, ...]) -> dict[str, Node]:
 
 
 def _conv(layer: ConvLif, shape: tuple[int, ...]) -> dict[str, Node]:
-    return {layer.name: {
-        "type": "Conv2d", **_weights(layer), "input_shape": np.array(shape[1:]), "stride": np.array(layer.stride),
-        "padding": np.array(layer.padding), "dilation": np.array((1, 1)), "groups": np.array(1),
-    }}  # fmt: skip
+    return {layer.name: {"type": "Conv2d", **_weights(layer), **_window(layer, shape)}}
+
+
+def _window(part: ConvSums, shape: tuple[int, ...]) -> Node:
+    return {
+        "input_shape": np.array(shape[1:]), "stride": np.array(part.stride), "padding": np.array(part.padding),
+        "dilation": np.array((1, 1)), "groups": np.array(1),
+    }  # fmt: skip
+
+
+def _further(name: str, part: Further, lif: Lif, shape: tuple[int, ...]) -> dict[str, Node]:
+    """Return the nodes through which values of ``shape`` reach a layer's sums; the layer's own have the bias."""
+    weight = _real(part.weight, lif, lif.membrane.lsb)
+    if isinstance(part, FurtherConv):
+        none = np.zeros(len(weight))
+        return {name: {"type": "Conv2d", "weight": weight, "bias": none, **_window(part, shape)}}
+    nodes: dict[str, Node] = {}
+    _flatten(nodes, f"{name}.flatten", shape)
+    return nodes | {name: {"type": "Linear", "weight": weight}}
 
 
 def _dense(layer: DenseLif, shape: tuple[int, ...]) -> dict[str, Node]:

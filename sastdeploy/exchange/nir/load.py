@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,11 @@ from sastdeploy.compiler.imported import ImportedNetwork
 from sastdeploy.errors import CompileError, InputError
 from sastdeploy.exchange.dialects import DIALECTS, Dialect, dialect
 from sastdeploy.exchange.framing import Framing, network_of
-from sastdeploy.exchange.nir.loops import cycle_refused, recurrent, taken_out
+from sastdeploy.exchange.nir.loops import recurrent
+from sastdeploy.exchange.nir.order import Order, order_of
 from sastdeploy.exchange.nir.parts import part_of
 from sastdeploy.exchange.nir.read import OWN_KEY, NirFile, read_nir
-from sastdeploy.exchange.parts import Convolution, Linear, Part
+from sastdeploy.exchange.parts import Branch, Convolution, Integrators, Linear, Neurons, Part
 from sastdeploy.exchange.recognition import recognised
 from sastdeploy.program.records import RESETS, SPIKE_TESTS
 from sastdeploy.provenance import versions
@@ -61,13 +64,9 @@ def from_nir(
         "reset": reset, "reset_delay": reset_delay, "spikes_per_step": spikes_per_step, "gain": gain,
     })  # fmt: skip
     try:
-        names, inputs, loops = _order(content)
-        parts = [part_of(name, content.nodes[name], rules) for name in names]
-        for name, back in loops.items():
-            own = [part_of(each, content.nodes[each], rules) for each in back]
-            place = names.index(name)
-            parts[place] = recurrent(parts[place], own, rules)
-        shape = _input_shape(inputs, parts)
+        order = order_of(content)
+        parts = _parts(content, order, rules)
+        shape = _input_shape(order.shape, parts)
         network = network_of(Path(path).stem, parts, shape, framing or Framing(), readout)
     except CompileError as error:
         raise CompileError(*(f"{shown(path)}: {reason}" for reason in error.reasons)) from error
@@ -116,52 +115,47 @@ def _stated(own: dict[str, Any], where: str) -> dict[str, Any]:
     return {key: own[key] for key in allowed}
 
 
-def _order(content: NirFile) -> tuple[list[str], Any, dict[str, list[str]]]:
-    """Return the names of the nodes from the input to the output, both left out, the input's shape, and the loops beside them.
+def _parts(content: NirFile, order: Order, rules: Dialect) -> list[Part]:
+    """Return the parts in their order, neurons with what comes back to them and what skips lead to them."""
+    made = {name: part_of(name, content.nodes[name], rules) for name in order.names}
+    for name, back in order.loops.items():
+        made[name] = recurrent(
+            made[name], [part_of(each, content.nodes[each], rules) for each in back], rules
+        )
+    own: list[str] = []
+    parts: list[Part] = []
+    for name in order.names:
+        part = made[name]
+        if isinstance(part, (Neurons, Integrators)):
+            # A bias behind a sum acts once on each way to the neurons, however many sources are summed.
+            ways: dict[str, Any] = {}
+            _known(own, ways)
+            skips: list[Branch] = []
+            for skip in order.skips.get(name, ()):
+                between = [part_of(each, content.nodes[each], rules) for each in skip.nodes]
+                known = _known(skip.nodes, ways)
+                skips.append(Branch(skip.source, tuple(map(_without_bias, between, known))))
+            part, own = replace(part, branches=tuple(skips)), []
+        else:
+            own.append(name)
+        parts.append(part)
+    return parts
 
-    A loop is what leads from a layer of neurons back to itself, by the name of that layer.
 
-    Raises:
-        CompileError: the nodes are no chain, but for such loops; every place where they are not.
+def _known(nodes: Sequence[str], ways: dict[str, Any]) -> list[bool]:
+    """Return for every node of a path whether the rest of the path from it on was there before; and keep the path.
+
+    ways: the nodes that end paths, each with those before it, and so on.
     """
-    nodes = content.nodes
-    ends = [
-        [name for name, node in nodes.items() if node["type"] == kind and not node["inner"]]
-        for kind in ("Input", "Output")
-    ]
-    reasons = [
-        f"the graph has {len(names)} nodes of kind {kind}, not one."
-        for kind, names in zip(("Input", "Output"), ends)
-        if len(names) != 1
-    ]
-    targets: dict[str, list[str]] = {}
-    sources: dict[str, list[str]] = {}
-    edges, loops = taken_out(nodes, list(dict.fromkeys(content.edges)))
-    reasons += cycle_refused(nodes, edges)
-    for source, target in edges:
-        for end in (source, target):
-            if end not in nodes:
-                reasons.append(f"an edge names '{end}', which is no node.")
-        targets.setdefault(source, []).append(target)
-        sources.setdefault(target, []).append(source)
-    for what, neighbours in (("branches to", targets), ("sums", sources)):
-        reasons += [
-            f"{name}: {what} {', '.join(others)}; engines compute chains, one source and one target a node, so far."
-            for name, others in neighbours.items()
-            if len(others) > 1
-        ]
-    if reasons:
-        raise CompileError(*reasons)
-    order: list[str] = []
-    name = ends[0][0]
-    while name != ends[1][0]:
-        if name not in targets:
-            raise CompileError(f"{name}: leads nowhere; the output '{ends[1][0]}' is not reached.")
-        order.append(name)
-        (name,) = targets[name]
-    inner = [name for name in order if nodes[name]["type"] not in ("Input", "Output")]
-    declared = nodes[ends[0][0]].get("shape", nodes[ends[0][0]].get("input_type"))
-    return inner, declared, {name: back for name, back in loops.items() if name in inner}
+    known = []
+    for name in reversed(nodes):
+        known.append(name in ways)
+        ways = ways.setdefault(name, {})
+    return known[::-1]
+
+
+def _without_bias(part: Part, known: bool) -> Part:
+    return replace(part, bias=None) if known and isinstance(part, (Linear, Convolution)) else part
 
 
 def _input_shape(declared: Any, parts: list[Part]) -> tuple[int, ...]:

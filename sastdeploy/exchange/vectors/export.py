@@ -194,7 +194,8 @@ def _readme(program: Program, recordings: int, recorded: list[Signal]) -> str:
         for signal in recorded
     )
     own = program.preprocessing
-    lines = (_lif_line(layer) for layer in program.layers if layer.lif is not None)
+    names = ("input", *(layer.name for layer in program.layers))
+    lines = (_lif_line(layer, names) for layer in program.layers if layer.lif is not None)
     readout = program.readout
     read = f"scores from the spikes of all steps, {'summed over positions, ' if readout.global_sum_pool else ''}with weights of {readout.weight_bits} bits."
     if readout.reads != "counts":
@@ -228,10 +229,12 @@ Multipliers, shifts, biases, thresholds and weights are in the program's ONNX fi
 """
 
 
-def _lif_line(layer: Any) -> str:
+def _lif_line(layer: Any, names: tuple[str, ...]) -> str:
     lif, current = layer.lif, ""
-    if len(layer.weight_arrays) > 1:
-        current = " sums are of its own spikes s[t - 1] too, times the recurrent weights;"
+    if layer.further:
+        current = f" sums are of {', '.join(_plain(names[each.source]) for each in layer.further)} too, in the same step;"
+    if layer.own_weights:
+        current += " sums are of its own spikes s[t - 1] too, times the recurrent weights;"
     if lif.current is not None:
         decay = f"i[t - 1] * {_factor(lif.current.multiplier)} / 2^{lif.current.shift}, rounded {lif.current.rounding.value}"
         current += f" a current i[t] = {decay}, plus the sum with its gain and bias, {lif.overflow.value}, takes their place;"

@@ -43,13 +43,17 @@ def signals(program: Program, frames: Frames) -> list[Signal]:
     result = engine.run(program, frames, engine="reference", trace=names)
     counts = np.minimum(frames.dense(), np.uint8(program.preprocessing.c_clip))
     recorded = [Signal("input", "counts", counts.shape[2:], 8, False, counts.reshape(*counts.shape[:2], -1))]
-    for layer, shape, after in zip(program.layers, program.shapes(), program.shapes()[1:]):
-        source = recorded[-1].values
+    shapes, sources = program.shapes(), [recorded[-1].values]
+    for layer, shape, after in zip(program.layers, shapes, shapes[1:]):
+        source = sources[-1]
         sums = np.array([_sums(layer, recording, shape) for recording in source])
+        for each in layer.further:
+            more = [_sums(each, recording, shapes[each.source]) for recording in sources[each.source]]
+            sums = sums + np.array(more)
         sums = sums.reshape(*source.shape[:2], -1).astype(np.int32)
         recorded.append(Signal(layer.name, "sums", after, _bits(sums), True, sums))
         if layer.lif is not None:
-            if len(layer.weight_arrays) > 1:
+            if layer.own_weights:
                 own = np.array(
                     [_own_sums(layer, recording, after) for recording in result.traces[layer.name].spikes]
                 )
@@ -63,6 +67,7 @@ def signals(program: Program, frames: Frames) -> list[Signal]:
             bits = max(layer.lif.membrane.bits, _bits(trace.membranes))
             recorded.append(Signal(layer.name, "membranes", after, bits, True, trace.membranes))
             recorded.append(Signal(layer.name, "spikes", after, _unsigned(trace.spikes), False, trace.spikes))
+        sources.append(recorded[-1].values)
     scores = result.scores
     return [*recorded, Signal("scores", "scores", scores.shape[1:], 32, True, scores)]
 

@@ -69,6 +69,11 @@ def layer_core(layer: ProgramLayer, shape: Shape, largest: int) -> LayerCore:
             f"layer {layer.name}: a {layer.kind} layer is nothing the Verilog core holds. Allowed: dense, conv, sum_pool. "
             "Export it with --to c."
         )
+    if layer.further:
+        raise InputError(
+            f"layer {layer.name}: has further inputs, from layers before the last one; the core's layers have one. Export it with "
+            "--to c."
+        )
     geometry = _GEOMETRIES[layer.kind](layer, shape)
     outputs = math.prod(layer.output_shape(shape))
     y_bits = layer.largest_output(largest).bit_length()

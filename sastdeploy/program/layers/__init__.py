@@ -9,6 +9,7 @@ A new kind is a file here, a line in `KINDS`, its tables in `sastdeploy.simulato
 - ``sums(x)``, its meaning, the definition that engines are tested against, and ``add_sums(add, x, shape)``, the same in ONNX;
 - ``fan_out(shape)`` and ``synops(x)``, the operations that an input triggers, by table and by counting; with neurons also
   ``own_sums``, ``own_fan_out`` and ``own_synops``, what their spikes do in their own layer one step later;
+- with neurons, ``further``: what earlier layers or the inputs add to its sums (`sastdeploy.program.layers.further`);
 - ``record()``, ``arrays()``, ``array_shapes(record)``, ``from_record(record, arrays)`` and ``since_format``, its form in files.
 """
 
@@ -17,13 +18,14 @@ from __future__ import annotations
 from sastdeploy.program.layers.conv import ConvLif
 from sastdeploy.program.layers.current import SynapticCurrent
 from sastdeploy.program.layers.dense import DenseLif
+from sastdeploy.program.layers.further import Further, FurtherConv, FurtherDense
 from sastdeploy.program.layers.lif import PER_CHANNEL, RESETS, SPIKE_TESTS, Lif
 from sastdeploy.program.layers.readout import Readout
 from sastdeploy.program.layers.recurrent import RecurrentLif
 from sastdeploy.program.layers.sum_pool import SumPool
 
 __all__ = [
-    "KINDS", "PER_CHANNEL", "RESETS", "SPIKE_TESTS", "ConvLif", "DenseLif", "Lif", "ProgramLayer", "Readout",
+    "KINDS", "PER_CHANNEL", "RESETS", "SPIKE_TESTS", "ConvLif", "DenseLif", "Further", "FurtherConv", "FurtherDense", "Lif", "ProgramLayer", "Readout",
     "RecurrentLif", "SumPool", "SynapticCurrent",
 ]  # fmt: skip
 

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sastdeploy.errors import short
-from sastdeploy.program.layers.lif import Array, Lif, LifLayer
+from sastdeploy.program.layers.further import Further, further_from
+from sastdeploy.program.layers.lif import Lif, LifLayer
+from sastdeploy.program.layers.sums import ConvSums
 from sastdeploy.program.layers.weights import weight_record
-from sastdeploy.program.limits import Shape, by, check_output, check_weight, is_pair, refuse
+from sastdeploy.program.limits import Shape, check_output
 from sastdeploy.program.onnx_nodes import Nodes
-from sastdeploy.windows import MAX_STRIDE, Window
 
 
 @dataclass(frozen=True)
-class ConvLif(LifLayer):
+class ConvLif(ConvSums, LifLayer):
     """``acc`` = integer cross-correlation with zero padding, then `Lif`. weight: int8 [O, I, KH, KW]."""
 
     name: str
@@ -28,102 +28,26 @@ class ConvLif(LifLayer):
     padding: tuple[int, int]
     lif: Lif
     kind: str = field(default="conv", init=False)
-
-    @property
-    def window(self) -> Window:
-        _, _, height, width = self.weight.shape
-        return Window((height, width), self.stride, self.padding)
-
-    def output_shape(self, shape: Shape) -> Shape:
-        return (self.weight.shape[0], *self.window.output(shape))
+    further: tuple[Further, ...] = field(default=(), kw_only=True)
 
     def check(self, where: str, shape: Shape, largest: int) -> None:
         """Accept a layer that fits inputs of ``shape`` from 0 to ``largest``; its weighted sums fit 32 bits."""
-        check_weight(where, self.weight, self.weight_bits, 4)
-        if self.weight.shape[1] != shape[0]:
-            wrong = f"weight reads {self.weight.shape[1]} channels"
-            refuse(where, wrong, f"{shape[0]}, as in its {by(shape)} input")
-        for name, low in (("stride", 1), ("padding", 0)):
-            if not is_pair(getattr(self, name), low, MAX_STRIDE):
-                allowed = f"a tuple of two whole numbers, {low} to {MAX_STRIDE}"
-                refuse(where, f"{name} is {short(getattr(self, name))}", allowed)
-        for axis in (0, 1):
-            size = shape[1 + axis] + 2 * self.padding[axis]
-            if self.weight.shape[2 + axis] > size:
-                wrong = f"kernel is {self.weight.shape[2 + axis]} along {'HW'[axis]}"
-                refuse(where, wrong, f"at most {size}, the padded input")
+        self.check_weights(where, self.weight_bits, shape)
         check_output(where, self.output_shape(shape))
         self.check_lif(where, largest)
 
-    def sums(self, x: Array) -> Array:
-        """Return ``acc`` ``[O, OH, OW]`` for one step's input ``[I, H, W]``."""
-        weight = self.weight.astype(np.int64)
-        acc: Array = sum(
-            np.einsum("oc,chw->ohw", weight[:, :, ky, kx], self.seen_by(x, ky, kx))
-            for ky in range(weight.shape[2])
-            for kx in range(weight.shape[3])
-        )
-        return acc
-
-    def seen_by(self, x: Array, ky: int, kx: int) -> Array:
-        """Return the input values ``[I, OH, OW]`` that kernel element ``(ky, kx)`` meets at every output position."""
-        (pad_y, pad_x), (step_y, step_x) = self.padding, self.stride
-        padded = np.pad(x, ((0, 0), (pad_y, pad_y), (pad_x, pad_x)))
-        _, rows, columns = self.output_shape((x.shape[0], x.shape[1], x.shape[2]))
-        seen = padded[:, ky : ky + rows * step_y : step_y, kx : kx + columns * step_x : step_x]
-        return seen[:, :rows, :columns]
-
-    def fan_out(self, shape: Shape) -> tuple[Array, Array]:
-        """Return per input (C order) how many operations it triggers, and how many on weights other than 0."""
-        nonzero = (self.weight != 0).sum(axis=0)
-        every = np.full_like(nonzero, len(self.weight))
-        return self._met(shape, every), self._met(shape, nonzero)
-
-    def _met(self, shape: Shape, per_element: Array) -> Array:
-        """Scatter ``per_element`` ``[I, KH, KW]`` to the inputs that each kernel element meets, and sum."""
-        (pad_y, pad_x), (step_y, step_x) = self.padding, self.stride
-        channels, height, width = shape
-        padded = np.zeros((channels, height + 2 * pad_y, width + 2 * pad_x), np.int64)
-        _, rows, columns = self.output_shape(shape)
-        for ky in range(self.weight.shape[2]):
-            for kx in range(self.weight.shape[3]):
-                last_y, last_x = ky + (rows - 1) * step_y + 1, kx + (columns - 1) * step_x + 1
-                padded[:, ky:last_y:step_y, kx:last_x:step_x] += per_element[:, ky, kx, None, None]
-        return padded[:, pad_y : pad_y + height, pad_x : pad_x + width].reshape(-1)
-
-    def synops(self, x: Array) -> tuple[int, int, int]:
-        """Return the operations that one step's input triggers: all, weighted by its values, on weights other than 0.
-
-        Every meeting of a non-zero input with a kernel element at an output position is counted, without `fan_out`.
-        """
-        active = (x != 0).astype(np.int64)
-        total = weighted = nonzero = 0
-        outputs, _, height, width = self.weight.shape
-        for ky in range(height):
-            for kx in range(width):
-                meetings = self.seen_by(active, ky, kx).sum(axis=(1, 2))
-                total += outputs * int(meetings.sum())
-                weighted += outputs * int(self.seen_by(x, ky, kx).sum())
-                nonzero += int((self.weight[:, :, ky, kx] != 0).sum(axis=0) @ meetings)
-        return total, weighted, nonzero
-
     def add_sums(self, add: Nodes, x: str, shape: Shape) -> str:
-        """Add ``acc``, int32 [N, O, OH, OW]: exact in every 8-bit kernel, as the values end at 127."""
-        pads, strides = [*self.padding, *self.padding], list(self.stride)
-        # ONNX Runtime 1.23 convolves only unsigned weights: the same integers, counted from a zero point of 128.
-        wide = add.cast(f"{self.name}/weight", "INT32")
-        shifted = add.cast(add("Add", wide, add.constant(128, "INT32")), "UINT8")
-        zero = add.constant(128, "UINT8")
-        return add("ConvInteger", x, shifted, "", zero, out=f"{self.name}/acc", pads=pads, strides=strides)
+        """Add ``acc``, int32 [N, O, OH, OW], of the layer's own inputs."""
+        return self.add_products(add, x, f"{self.name}/weight", self.weight_bits, f"{self.name}/acc")
 
     def record(self) -> dict[str, Any]:
         """Return every field that is no array as plain values, for a file's manifest."""
         fields = weight_record(self.kind, self.name, self.weight, self.weight_bits)
         window = {"stride": list(self.stride), "padding": list(self.padding)}
-        return {**fields, **window, "lif": self.lif.record()}
+        return {**fields, **window, "lif": self.lif.record(), **self.further_record()}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> ConvLif:
         window = tuple(record["stride"]), tuple(record["padding"])
-        lif = Lif.from_record(record["lif"], arrays)
-        return cls(record["name"], arrays["weight"], record["weight_bits"], *window, lif)
+        lif, further = Lif.from_record(record["lif"], arrays), further_from(record, arrays)
+        return cls(record["name"], arrays["weight"], record["weight_bits"], *window, lif, further=further)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sastdeploy.errors import short
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
 from sastdeploy.program.layers.current import Decay, SynapticCurrent, check_decay
+from sastdeploy.program.layers.further import Further, further_arrays, further_shapes
 from sastdeploy.program.layers.weights import Stored, array_shapes, stored_arrays
 from sastdeploy.program.limits import (
     MAX_LEAK_SHIFT,
@@ -170,24 +171,39 @@ class LifLayer:
     weight: NDArray[np.int8]
     weight_bits: int
     lif: Lif
+    further: tuple[Further, ...] = ()
+    """What else is added to its sums in the same step."""
 
     @property
     def since_format(self) -> int:
+        if self.further:
+            return 5
         if self.lif.decays():
             return 4
         return 1 if self.lif.current is None else 3
 
     @property
     def weight_arrays(self) -> tuple[NDArray[np.int8], ...]:
-        """All weights of the layer."""
-        return (self.weight,)
+        """All weights of the layer: of its own input, of further ones, and what its spikes come back through."""
+        return (self.weight, *(each.weight for each in self.further), *self.own_weights)
+
+    @property
+    def own_weights(self) -> tuple[NDArray[np.int8], ...]:
+        """Weights ``[N, N]`` through which its spikes come back to it: none, unless it is recurrent."""
+        return ()
 
     def largest_output(self, largest: int) -> int:
         return 1
 
-    def worst_sums(self, largest: int) -> Array:
-        """Return the largest possible ``|acc|`` of every channel, for inputs from 0 to ``largest``."""
-        return worst_sums(self.weight, largest)
+    def worst_sums(self, largest: int, clip: int = 1) -> Array:
+        """Return the largest possible ``|acc|`` of every channel, for inputs from 0 to ``largest``.
+
+        clip: the largest value of the network's inputs, where further inputs take them; spikes are 1.
+        """
+        worst = worst_sums(self.weight, largest)
+        for each in self.further:
+            worst = worst + worst_sums(each.weight, clip if each.source == 0 else 1)
+        return worst
 
     def own_sums(self, spikes: Array) -> Array:
         """Return what the layer's spikes of the step before ``[C, H, W]`` add to its sums: nothing, unless it is recurrent."""
@@ -212,13 +228,19 @@ class LifLayer:
 
     def arrays(self) -> Stored:
         stored = stored_arrays(self.weight, self.weight_bits, PER_CHANNEL, self.lif)
-        return {**stored, **{name: (decay, 32) for name, decay in self.lif.decays().items()}}
+        decays: Stored = {name: (decay, 32) for name, decay in self.lif.decays().items()}
+        return {**stored, **decays, **further_arrays(self.further, self.weight_bits)}
+
+    def further_record(self) -> dict[str, Any]:
+        """Return what a manifest's record says of further inputs: nothing where there are none."""
+        return {"further": [each.record() for each in self.further]} if self.further else {}
 
     @classmethod
     def array_shapes(cls, record: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], int]]:
         lif = record["lif"]
         absent = ("leak_multiplier" not in lif, "current" in lif and "multiplier" not in lif["current"])
-        return array_shapes(record, (*PER_CHANNEL, *(name for name, own in zip(DECAYS, absent) if own)))
+        decays = (name for name, own in zip(DECAYS, absent) if own)
+        return {**array_shapes(record, (*PER_CHANNEL, *decays)), **further_shapes(record)}
 
 
 def drive(lif: Lif, acc: Array, i: Array) -> tuple[Array, int, int]:

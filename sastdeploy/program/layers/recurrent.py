@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.program.layers.dense import DenseLif
+from sastdeploy.program.layers.further import further_from
 from sastdeploy.program.layers.lif import Array, Lif
 from sastdeploy.program.layers.weights import Stored, stored_bits
 from sastdeploy.program.limits import Shape, by, check_weight, refuse, worst_sums
@@ -28,14 +29,14 @@ class RecurrentLif(DenseLif):
 
     @property
     def since_format(self) -> int:
-        return 4
+        return max(4, super().since_format)
 
     @property
-    def weight_arrays(self) -> tuple[NDArray[np.int8], ...]:
-        return self.weight, self.recurrent
+    def own_weights(self) -> tuple[NDArray[np.int8], ...]:
+        return (self.recurrent,)
 
-    def worst_sums(self, largest: int) -> Array:
-        return worst_sums(self.weight, largest) + worst_sums(self.recurrent, 1)
+    def worst_sums(self, largest: int, clip: int = 1) -> Array:
+        return super().worst_sums(largest, clip) + worst_sums(self.recurrent, 1)
 
     def check(self, where: str, shape: Shape, largest: int) -> None:
         """Accept a layer that fits inputs of ``shape`` from 0 to ``largest``; its weighted sums fit 32 bits."""
@@ -90,5 +91,6 @@ class RecurrentLif(DenseLif):
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> RecurrentLif:
-        lif = Lif.from_record(record["lif"], arrays)
-        return cls(record["name"], arrays["weight"], record["weight_bits"], lif, arrays["recurrent"])
+        lif, further = Lif.from_record(record["lif"], arrays), further_from(record, arrays)
+        own = arrays["recurrent"]
+        return cls(record["name"], arrays["weight"], record["weight_bits"], lif, own, further=further)

@@ -33,6 +33,7 @@ class SumPool:
     padding: int | Pair = 0
     kind: str = field(default="sum_pool", init=False)
     lif: ClassVar[None] = None
+    further: ClassVar[tuple[()]] = ()
 
     def __post_init__(self) -> None:
         write_sizes(self)

@@ -14,6 +14,7 @@ from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator.numba_engine.kernels import (
     by_pixel,
     clip_counts,
+    join_rows,
     lif_layer,
     pool_layer,
     tally,
@@ -91,6 +92,7 @@ class Chunks:
         n, steps, result = stop - start, self._steps, self._result
         clock = _Clock()
         source, counts = self._input_rows(start, stop), None
+        sources = [source]
         membrane = _NO_MEMBRANE
         clock.stop("input")
         for position, layer in enumerate(self._plan.layers):
@@ -100,7 +102,8 @@ class Chunks:
             if layer.windows is not None:
                 pool_layer(source, steps, layer.windows, np.zeros(layer.outputs, np.int32), emitted)
             elif scratch is not None:
-                membrane = self._lif(layer, source, emitted, scratch, start, stop)
+                reads = self._joined(position, sources, n) if layer.further else source
+                membrane = self._lif(layer, reads, emitted, scratch, start, stop)
             result.overflow_low[start:stop, position] = emitted.overflows[:, 0]
             result.overflow_high[start:stop, position] = emitted.overflows[:, 1]
             with self._lock:
@@ -113,6 +116,7 @@ class Chunks:
                 layer.graded,
                 emitted.first,
             )
+            sources.append(source)
             counts = None if layer.graded else emitted.counts
             clock.stop(layer.name)
         self._tally(source, counts, len(self._plan.layers), start, stop)
@@ -144,6 +148,33 @@ class Chunks:
             trace.membranes[start:stop, :, layer.c_order] = membrane
             trace.spikes[start:stop, :, layer.c_order] = spikes
         return membrane
+
+    def _joined(self, position: int, sources: list[Rows], n: int) -> Rows:
+        """Return a layer's own inputs and its further ones as those of one source."""
+        layer, rows = self._plan.layers[position], n * self._steps
+        reads, inputs = sources[position], self._values(position)
+        for number in layer.further:
+            other = sources[number]
+            size = sum(int((part.stops[:rows] - part.starts[:rows]).sum()) for part in (reads, other))
+            pixels = (
+                (rows, reads.first.shape[1] + other.first.shape[1] - 1) if layer.joined_pixels else (1, 1)
+            )
+            joined = Rows(
+                np.zeros(rows, np.int64),
+                np.zeros(rows, np.int64),
+                np.zeros(size + MAX_LANES, np.int32),
+                np.empty(size, np.int16),
+                reads.graded or other.graded,
+                np.zeros(pixels, np.int32),
+            )
+            join_rows(reads, other, inputs, layer.joined_pixels, joined)
+            reads = joined._replace(active=_read_only(joined.active), value=_read_only(joined.value))
+            inputs += self._values(number)
+        return reads
+
+    def _values(self, source: int) -> int:
+        """Return how many values a source has; 0: the network's input."""
+        return self._inputs if source == 0 else self._plan.layers[source - 1].outputs
 
     def _membranes(self, membrane: NDArray[np.int32]) -> NDArray[np.int32]:
         """Return what a readout of membranes reads, ``[n, outputs]``."""

@@ -284,6 +284,40 @@ def by_pixel(source: Rows, pixel: Int32s, number: Int32s, sorted_source: Rows) -
 
 
 @kernel()
+def join_rows(one: Rows, other: Rows, inputs: int, pixels: bool, joined: Rows) -> None:
+    """Write to ``joined`` the values of two sources, row by row, those of ``other`` numbered from ``inputs`` on.
+
+    pixels: fill ``joined.first`` too, the pixels of ``other`` behind those of ``one``.
+    """
+    starts, stops, active, value, first = (
+        joined.starts,
+        joined.stops,
+        joined.active,
+        joined.value,
+        joined.first,
+    )
+    own = one.first.shape[1] - 1
+    end = np.int64(0)
+    for row in range(len(starts)):
+        starts[row] = end
+        for k in range(one.starts[row], one.stops[row]):
+            active[end] = np.int32(one.active[k])
+            value[end] = np.int16(one.value[k]) if one.graded else np.int16(1)
+            end += 1
+        listed = np.int32(end - starts[row])
+        for k in range(other.starts[row], other.stops[row]):
+            active[end] = np.int32(np.int64(other.active[k]) + inputs)
+            value[end] = np.int16(other.value[k]) if other.graded else np.int16(1)
+            end += 1
+        stops[row] = end
+        if pixels:
+            for p in range(own):
+                first[row, p] = one.first[row, p]
+            for p in range(other.first.shape[1]):
+                first[row, own + p] = listed + other.first[row, p]
+
+
+@kernel()
 def list_rows(
     active: NDArray[np.integer], value: NDArray[np.integer], graded: bool, start: int, first: Int32s, row: int,
     run_start: Int32s, low: Int32s, high: Int32s, offset: Int32s, begin: int, stop: int, rows: Int32s,

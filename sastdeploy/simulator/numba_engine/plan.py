@@ -36,7 +36,10 @@ class LayerPlan:
         outputs, positions: number of outputs, and of their pixels. c_order: int32 ``[outputs]``, output i's number in C order.
         wiring, step: of a LIF layer. windows: of a pool, int32 ``[J, most]``, the outputs that input j is added to, -1 behind the last.
         graded: whether the outputs can exceed 1.
-        fan_out, fan_out_nonzero: int32 ``[J]``, operations that a value at input j triggers here, and in its own layer.
+        fan_out, fan_out_nonzero: int32 ``[J]``, operations that a value at input j triggers here, in its own layer, and wherever it
+            is a further input.
+        further: sources of further inputs, 0 the network's input. joined_pixels: whether theirs are numbered behind the layer's own,
+            as convolutions look for them.
     """
 
     name: str
@@ -49,6 +52,8 @@ class LayerPlan:
     graded: bool
     fan_out: NDArray[np.int32]
     fan_out_nonzero: NDArray[np.int32]
+    further: tuple[int, ...] = ()
+    joined_pixels: bool = False
 
     def neurons(self) -> tuple[Wiring, Step]:
         """Return ``wiring`` and ``step`` of a LIF layer."""
@@ -80,7 +85,7 @@ class Plan:
     summed: positions whose counts are added per channel before the readout, J being channels then; 1: none are.
 
     input_order: int32 ``[2, J]``, pixel and number (pixel first, channel second) of each of the network's inputs where
-    the first layer is a convolution, which takes them in that order; else None.
+    a convolution takes them, in that order; else None.
     """
 
     layers: tuple[LayerPlan, ...]
@@ -112,23 +117,31 @@ def make_plan(program: Program) -> Plan:
     """
     shapes = program.shapes()
     order, input_order = np.arange(int(np.prod(shapes[0])), dtype=np.int32), None
-    if program.layers[0].kind in BY_PIXEL:
+    first, *later = program.layers
+    if first.kind in BY_PIXEL or any(
+        layer.kind in BY_PIXEL and each.source == 0 for layer in later for each in layer.further
+    ):
         order = _position_order(shapes[0])
         input_order = np.stack((np.arange(len(order)) % np.prod(shapes[0][1:]), np.argsort(order))).astype(
             np.int32
         )
-    largest, layers = program.preprocessing.c_clip, []
+    clip = largest = program.preprocessing.c_clip
+    layers: list[LayerPlan] = []
+    orders = [order]
     *tables, last_tables = program.fan_outs()
     for layer, shape, out_shape, table in zip(program.layers, shapes, shapes[1:], tables):
         fans = [fan[order].astype(np.int32) for fan in table]
         if layer.lif is None:
             layers.append(_pool(layer, shape, out_shape, order, fans))
         else:
-            layers.append(_lif_layer(layer, shape, out_shape, order, largest, fans))
+            sources = [shape, *(shapes[each.source] for each in layer.further)]
+            joined = _joined([order, *(orders[each.source] for each in layer.further)])
+            layers.append(_lif_layer(layer, sources, out_shape, joined, (largest, clip), fans))
         largest = layer.largest_output(largest)
         if largest > np.iinfo(np.int16).max:
             raise SimulationError(f"layer {layer.name}: a pooled count of {largest} exceeds 32767.")
         order = layers[-1].c_order
+        orders.append(order)
     readout = program.readout
     weight = readout.weight.astype(np.int64).T
     summed = int(np.prod(shapes[-1][1:])) if readout.global_sum_pool else 1
@@ -136,6 +149,12 @@ def make_plan(program: Program) -> Plan:
     return Plan(
         tuple(layers), input_order, weight if readout.global_sum_pool else weight[order], summed, *fans
     )
+
+
+def _joined(orders: list[NDArray[np.int32]]) -> NDArray[np.int32]:
+    """Return orders one behind the other, each numbered from the end of the one before it."""
+    ends = np.cumsum([0, *map(len, orders)])
+    return np.concatenate([order + end for order, end in zip(orders, ends)]).astype(np.int32)
 
 
 def _position_order(shape: Shape) -> NDArray[np.int32]:
@@ -159,20 +178,34 @@ def _pool(
     windows = -np.sort(-outputs.reshape(len(order), -1), axis=1)
     c_order, positions = _position_order(out_shape), out_shape[1] * out_shape[2]
     return LayerPlan(
-        layer.name, len(c_order), positions, c_order, None, None, windows.astype(np.int32), True, *fans
+        layer.name,
+        len(c_order),
+        positions,
+        c_order,
+        None,
+        None,
+        windows.astype(np.int32),
+        True,
+        fans[0],
+        fans[1],
     )
 
 
 def _lif_layer(
-    layer: DenseLif | ConvLif | RecurrentLif, shape: Shape, out_shape: Shape, order: NDArray[np.int32], largest: int,
-    fans: list[NDArray[np.int32]],
+    layer: DenseLif | ConvLif | RecurrentLif, shapes: list[Shape], out_shape: Shape, order: NDArray[np.int32],
+    ends: tuple[int, int], fans: list[NDArray[np.int32]],
 ) -> LayerPlan:  # fmt: skip
-    worst = int(layer.worst_sums(largest).max())
+    """Return a layer's tables; shapes, order: of its own input and of further ones; ends: the largest of its own, and of the network's."""
+    largest, clip = ends
+    worst = int(layer.worst_sums(largest, clip).max())
     if worst > np.iinfo(np.int32).max:
         raise SimulationError(f"layer {layer.name}: a weighted sum of {worst} does not fit 32 bits.")
     weight, *others = layer.weight_arrays
-    weight = np.concatenate((weight, *others), axis=1) if others else weight
-    wiring = WIRING[layer.kind](layer, shape, out_shape, order, _narrow_budget(weight, largest))
+    if others:
+        weight = np.concatenate([array.reshape(len(weight), -1) for array in (weight, *others)], axis=1)
+    further = tuple(each.source for each in layer.further)
+    most = max(largest, clip) if 0 in further else largest
+    wiring = WIRING[layer.kind](layer, shapes, out_shape, order, _narrow_budget(weight, most))
     c_order = _position_order(out_shape)
     return LayerPlan(
         layer.name,
@@ -183,7 +216,10 @@ def _lif_layer(
         _step(layer.lif, worst),
         None,
         False,
-        *fans,
+        fans[0],
+        fans[1],
+        further,
+        layer.kind in BY_PIXEL and bool(further),
     )
 
 

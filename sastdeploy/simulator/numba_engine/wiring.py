@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy._kernels.vectors import aligned_zeros, paired_order
 from sastdeploy._kernels.vectors import shape as shape_of
+from sastdeploy.program.layers.sums import ConvSums
 from sastdeploy.program.records import ConvLif, DenseLif, RecurrentLif
 from sastdeploy.simulator.numba_engine.tables import Wiring
 
@@ -52,50 +54,59 @@ def _table(weight: NDArray[np.int8]) -> tuple[NDArray[np.int8], int, tuple[int, 
 
 
 def _dense_wiring(
-    layer: DenseLif, shape: Shape, out_shape: Shape, order: NDArray[np.int32], budget: int
+    layer: DenseLif, shapes: Sequence[Shape], out_shape: Shape, order: NDArray[np.int32], budget: int
 ) -> Wiring:
     none = np.zeros(1, np.int32)
-    return Wiring(*_table(layer.weight.T[order]), True, 1, 1, 0, none, none, none, none, budget)
+    return Wiring(*_table(_side_by_side(layer).T[order]), True, 1, 1, 0, none, none, none, none, budget)
+
+
+def _side_by_side(layer: DenseLif) -> NDArray[np.int8]:
+    """Return the weights of all inputs ``[O, J]``, further ones behind the layer's own."""
+    return np.concatenate((layer.weight, *(each.weight for each in layer.further)), axis=1)
 
 
 def _recurrent_wiring(
-    layer: RecurrentLif, shape: Shape, out_shape: Shape, order: NDArray[np.int32], budget: int
+    layer: RecurrentLif, shapes: Sequence[Shape], out_shape: Shape, order: NDArray[np.int32], budget: int
 ) -> Wiring:
     """Return a recurrent layer's wiring: a dense one, with a row more for each of its neurons."""
-    rows, none = np.concatenate((layer.weight.T[order], layer.recurrent.T)), np.zeros(1, np.int32)
+    rows = np.concatenate((_side_by_side(layer).T[order], layer.recurrent.T))
+    none = np.zeros(1, np.int32)
     return Wiring(*_table(rows), False, 1, 1, len(rows), none, none, none, none, budget, (0,), len(order))
 
 
-def _runs(
-    layer: ConvLif, shape: Shape, out_shape: Shape
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-    """Return run_start, run_low, run_high, run_offset of `Wiring`: one run per kernel row, its border clipped off."""
+def _runs(part: ConvSums, shape: Shape, out_shape: Shape) -> NDArray[np.int64]:
+    """Return output position, low, high and offset of every run ``[4, runs]``: one per kernel row, its border clipped off."""
     channels, height, width = shape
-    kernel_y, kernel_x = layer.weight.shape[2:]
+    kernel_y, kernel_x = part.weight.shape[2:]
     out_y, out_x, ky = np.indices((*out_shape[1:], kernel_y), dtype=np.int64).reshape(3, -1)
-    y = out_y * layer.stride[0] - layer.padding[0] + ky
-    x = out_x * layer.stride[1] - layer.padding[1]
+    y = out_y * part.stride[0] - part.padding[0] + ky
+    x = out_x * part.stride[1] - part.padding[1]
     left, right = np.clip(x, 0, width), np.clip(x + kernel_x, 0, width)
     seen = (y >= 0) & (y < height) & (left < right)
     # The first weight row of the kernel row, less the first number of the pixel (maybe outside) that it lies on.
     offset = (ky * kernel_x - (y * width + x)) * channels
-    run_start = np.searchsorted(
-        (out_y * out_shape[2] + out_x)[seen], np.arange(out_shape[1] * out_shape[2] + 1)
-    )
-    return (
-        run_start.astype(np.int32),
-        (y * width + left)[seen].astype(np.int32),
-        (y * width + right)[seen].astype(np.int32),
-        offset[seen].astype(np.int32),
-    )
+    runs = (out_y * out_shape[2] + out_x, y * width + left, y * width + right, offset)
+    return np.stack([each[seen] for each in runs])
 
 
 def _conv_wiring(
-    layer: ConvLif, shape: Shape, out_shape: Shape, order: NDArray[np.int32], budget: int
+    layer: ConvLif, shapes: Sequence[Shape], out_shape: Shape, order: NDArray[np.int32], budget: int
 ) -> Wiring:
-    """Return a convolution's wiring, its weight rows ordered (ky, kx, channel)."""
-    outputs, channels, kernel_y, kernel_x = layer.weight.shape
-    table = _table(layer.weight.transpose(2, 3, 1, 0).reshape(-1, outputs))
+    """Return a convolution's wiring, its weight rows ordered (ky, kx, channel); pixels and rows of further inputs follow its own."""
+    outputs, pixels, inputs = len(layer.weight), 0, 0
+    rows: list[NDArray[np.int8]] = []
+    runs: list[NDArray[np.int64]] = []
+    parts = cast(tuple[ConvSums, ...], (layer, *layer.further))
+    for part, shape in zip(parts, shapes):
+        run = _runs(part, shape, out_shape)
+        run[1:3] += pixels
+        run[3] += sum(map(len, rows)) - inputs
+        runs.append(run)
+        rows.append(part.weight.transpose(2, 3, 1, 0).reshape(-1, outputs))
+        pixels, inputs = pixels + shape[1] * shape[2], inputs + int(np.prod(shape))
+    run = np.concatenate(runs, axis=1)
+    places, low, high, offset = run[:, np.argsort(run[0], kind="stable")].astype(np.int32)
+    table = _table(np.concatenate(rows))
     positions = out_shape[1] * out_shape[2]
     each = 4 * table[0].shape[1] + 4 * padded_width(outputs, neuron_lanes(outputs))
     return Wiring(
@@ -103,8 +114,11 @@ def _conv_wiring(
         False,
         positions,
         min(positions, max(1, _BLOCK_BYTES // each)),
-        kernel_y * kernel_x * channels,
-        *_runs(layer, shape, out_shape),
+        sum(map(len, rows)),
+        np.searchsorted(places, np.arange(positions + 1)).astype(np.int32),
+        low,
+        high,
+        offset,
         budget,
     )
 

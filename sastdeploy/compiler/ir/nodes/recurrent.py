@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -33,22 +34,24 @@ class Recurrent(Dense):
 
     @property
     def weights(self) -> tuple[Floats, ...]:
-        return self.weight, self.recurrent / self.gain
+        return *super().weights, self.recurrent / self.gain
 
     @property
     def effective_weights(self) -> tuple[Floats, ...]:
-        return self.effective_weight, self._effective_recurrent / self.gain
+        return *super().effective_weights, self._effective_recurrent / self.gain
 
     @property
     def codes(self) -> tuple[NDArray[np.int8], ...]:
         return super().codes if self.recurrent_q is None else (*super().codes, self.recurrent_q)
 
     def with_codes(self, *codes: NDArray[np.int8]) -> Recurrent:
-        weight_q, recurrent_q = codes
-        return replace(self, weight_q=weight_q, recurrent_q=recurrent_q)
+        *others, recurrent_q = codes
+        return replace(super().with_codes(*others), recurrent_q=recurrent_q)
 
-    def sum_range(self, largest: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        low, high = super().sum_range(largest)
+    def sum_range(
+        self, largest: int, further: Sequence[int] = ()
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        low, high = super().sum_range(largest, further)
         own_low, own_high = sum_range(known(self, self.recurrent_q), 1)
         return low + own_low, high + own_high
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, ClassVar, TypeVar
@@ -11,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.compiler.ir.nodes.checks import Assembled, Floats, Shape, check_codes, known, require
+from sastdeploy.errors import CompileError
 from sastdeploy.program.fixedpoint import weight_limit
-from sastdeploy.program.layers import ConvLif, DenseLif
+from sastdeploy.program.layers import ConvLif, DenseLif, Further, FurtherConv, FurtherDense
 from sastdeploy.program.layers import Lif as ProgramLif
 from sastdeploy.program.limits import INT32_END, MAX_MULTIPLIER, MAX_SHIFT, sum_range
 from sastdeploy.windows import Window
@@ -22,13 +24,15 @@ Own = TypeVar("Own", bound="Synapses")
 
 @dataclass(frozen=True, eq=False)
 class Synapses(ABC):
-    """What a weighted layer holds: ``I = gain * (weight . x) + bias``.
+    """What a weighted layer holds: ``I = gain * (weight . x) + bias``, and what its further inputs add in the same step.
 
     Args:
         weight: real weights. bias: real, per channel.
         gain: real factor of the sum, 1 until scales are folded.
         weight_q, weight_scale: integer codes and the real value of one code, per channel: ``weight ~ weight_q * scale``.
         multiplier, shift: ``M / 2^r ~ gain * weight_scale * 2^n``, per channel. bias_q: in units of 2^-n.
+        further: nodes of the same kind, each by the name of the earlier node whose values it takes: the input, or neurons. Their biases are
+            0, their gains their own; in integers all share this node's scale and gain, so that one sum is left.
         weight_bits, fraction_bits: b and n. accumulator_bits: the proven width of ``weight_q . x``.
         trained_bits: of weights that were trained as integers of so many bits times a scale; None of real ones.
     """
@@ -36,6 +40,8 @@ class Synapses(ABC):
     kind: ClassVar[str] = "synapses"
     takes: ClassVar[tuple[str, ...]] = ("values", "spikes", "sums")
     gives: ClassVar[str] = "currents"
+    further_kind: ClassVar[str] = ""
+    """The kind of its further inputs; empty where it can have none."""
     name: str
     weight: Floats
     bias: Floats
@@ -49,6 +55,7 @@ class Synapses(ABC):
     bias_q: NDArray[np.int32] | None = None
     accumulator_bits: int | None = None
     trained_bits: int | None = None
+    further: tuple[Synapses, ...] = ()
 
     @property
     def effective_weight(self) -> Floats:
@@ -60,26 +67,61 @@ class Synapses(ABC):
     @property
     def weights(self) -> tuple[Floats, ...]:
         """All real weights, in the unit of ``weight``; first axis: outputs."""
-        return (self.weight,)
+        return (self.weight, *(each.weight * (each.gain / self.gain) for each in self.further))
 
     @property
     def effective_weights(self) -> tuple[Floats, ...]:
         """As ``weights``, those that act."""
-        return (self.effective_weight,)
+        further = (each.effective_weight * (each.gain / self.gain) for each in self.acting_further)
+        return (self.effective_weight, *further)
+
+    @property
+    def acting_further(self) -> tuple[Synapses, ...]:
+        """The further inputs, with the value that one of their codes has in their own unit."""
+        if self.weight_scale is None:
+            return self.further
+        return tuple(
+            replace(each, weight_scale=self.weight_scale * (self.gain / each.gain)) for each in self.further
+        )
+
+    def with_folded_further(self: Own, units: Mapping[str, float]) -> Own:
+        """Return the node with further inputs on integers, one of which is worth its source's unit."""
+        further = tuple(replace(each, gain=each.gain * units[each.name]) for each in self.further)
+        return replace(self, further=further)
+
+    def as_further(self, source: int) -> Further:
+        """Return the program's record of a further input, from the source of that number."""
+        raise CompileError(f"{self.name}: a {self.kind} cannot be a further input.")
+
+    def further_currents(self, sent: Mapping[str, Floats]) -> Floats | float:
+        """Return what further inputs add to the currents ``[N, T, C, H, W]``; ``sent``: the values of their sources, by name."""
+        return sum((each.meaning(sent[each.name])[0] for each in self.acting_further), 0.0)
 
     @property
     def codes(self) -> tuple[NDArray[np.int8], ...]:
         """The integer codes of ``weights``; none before a pass has quantized them."""
-        return () if self.weight_q is None else (self.weight_q,)
+        if self.weight_q is None:
+            return ()
+        return (self.weight_q, *(known(self, each.weight_q) for each in self.further))
 
     def with_codes(self: Own, *codes: NDArray[np.int8]) -> Own:
         """Return the node with these codes of its ``weights``."""
-        (weight_q,) = codes
-        return replace(self, weight_q=weight_q)
+        weight_q, *others = codes
+        further = tuple(replace(each, weight_q=own) for each, own in zip(self.further, others, strict=True))
+        return replace(self, weight_q=weight_q, further=further)
 
-    def sum_range(self, largest: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return each channel's lowest and highest possible sum of codes, int64 ``[C]``, for inputs from 0 to ``largest``."""
-        return sum_range(known(self, self.weight_q), largest)
+    def sum_range(
+        self, largest: int, further: Sequence[int] = ()
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return each channel's lowest and highest possible sum of codes, int64 ``[C]``, for inputs from 0 to ``largest``.
+
+        further: the largest value of each further input.
+        """
+        low, high = sum_range(known(self, self.weight_q), largest)
+        for each, most in zip(self.further, further, strict=True):
+            its_low, its_high = sum_range(known(self, each.weight_q), most)
+            low, high = low + its_low, high + its_high
+        return low, high
 
     def feedback(self, spikes: Floats) -> Floats | float:
         """Return what the neurons' spikes of a step ``[N, C, H, W]`` add to their currents in the next: nothing, unless recurrent."""
@@ -113,6 +155,14 @@ class Synapses(ABC):
         bits = self.trained_bits
         require(bits is None or bits in range(2, 9), self, f"trained_bits is {bits}, not 2 to 8")
         self._check_integers()
+        for each in self.acting_further:
+            require(not each.bias.any(), self, f"further input {each.name} has a bias")
+            require(
+                (each.weight_q is None) == (self.weight_q is None),
+                self,
+                f"weight_q and that of further input {each.name} go together",
+            )
+            replace(each, weight_bits=self.weight_bits).check(after)
 
     def _check_integers(self) -> None:
         """Compare what passes have filled in with the ranges that a program allows; None is not yet filled."""
@@ -160,7 +210,7 @@ class Synapses(ABC):
     @property
     def fan_in(self) -> int:
         """The most sources that one neuron sums."""
-        return prod(self.weight.shape[1:])
+        return prod(self.weight.shape[1:]) + sum(each.fan_in for each in self.further)
 
     def kernel(self, before: Shape) -> tuple[int, int]:
         """Return rows and columns of the inputs that one neuron sees."""
@@ -185,6 +235,7 @@ class Dense(Synapses):
     """``I = gain * (weight @ flatten(x)) + bias``; weight ``[N, J]``."""
 
     kind: ClassVar[str] = "dense"
+    further_kind: ClassVar[str] = "dense"
 
     def output_shape(self, before: Shape) -> Shape:
         self._check_weight(2)
@@ -198,12 +249,16 @@ class Dense(Synapses):
         weight, bits = known(self, self.weight_q), known(self, self.weight_bits)
         return (DenseLif(self.name, weight, bits, known(self, lif)),)
 
+    def as_further(self, source: int) -> Further:
+        return FurtherDense(source, known(self, self.weight_q))
+
 
 @dataclass(frozen=True, eq=False)
 class Conv2d(Synapses):
     """``I[o] = gain * sum_i weight[o, i] (star) x[i] + bias[o]``: cross-correlation, zero padding; ``[O, I, KH, KW]``."""
 
     kind: ClassVar[str] = "conv2d"
+    further_kind: ClassVar[str] = "conv2d"
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
 
@@ -252,3 +307,6 @@ class Conv2d(Synapses):
     def assembled(self, lif: ProgramLif | None) -> Assembled:
         weight, bits = known(self, self.weight_q), known(self, self.weight_bits)
         return (ConvLif(self.name, weight, bits, self.stride, self.padding, known(self, lif)),)
+
+    def as_further(self, source: int) -> Further:
+        return FurtherConv(source, known(self, self.weight_q), self.stride, self.padding)

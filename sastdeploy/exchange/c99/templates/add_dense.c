@@ -6,6 +6,6 @@ static void add@i@(@name@_state *state, uint32_t input, int32_t count)
     for (n = 0; n < @outputs@u; n++) {
         state->@sums@[n] = (@type@)(state->@sums@[n] + count * @weight@);
     }
-    COUNT(synops[@i@], @outputs@);
-    COUNT(synops_events[@i@], @outputs@ * (int64_t)count);
+    COUNT(synops[@source@], @outputs@);
+    COUNT(synops_events[@source@], @outputs@ * (int64_t)count);
 }

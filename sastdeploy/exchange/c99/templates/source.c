@@ -34,7 +34,7 @@ void @name@_reset(@name@_state *state)
 static void take(@name@_state *state, uint32_t input, uint32_t count)
 {
     if (count > 0) {
-        add0(state, input, (int32_t)(count < @NAME@_CLIP ? count : @NAME@_CLIP));
+        @taken@
     }
 }
 

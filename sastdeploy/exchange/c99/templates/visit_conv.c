@@ -6,5 +6,5 @@
         sums[n] = (@type@)(sums[n] + count * @weight@);
     }
 }
-COUNT(synops[@i@], @outputs@);
-COUNT(synops_events[@i@], @outputs@ * (int64_t)count);
+COUNT(synops[@source@], @outputs@);
+COUNT(synops_events[@source@], @outputs@ * (int64_t)count);
