@@ -200,6 +200,17 @@ def test_damaged_files_are_refused(tmp_path, change, fault):
     assert fault.split("'")[0] in message or "type" in message
 
 
+def test_what_no_memory_holds_is_refused(tmp_path):
+    huge = {"type": "input", "shape": [2**31, 2, 1], "neuron": neuron(4096)}
+    with pytest.raises(CompileError, match="2,147,483,648 channels without weights before them"):
+        from_lava(write(tmp_path / "a.net", huge))
+    conv = {"type": "conv", "shape": [2, 4, 4], "weight": np.full((2, 2, 3, 3), 2.0), "dilation": [1, 2**29], "neuron": neuron()}  # fmt: skip
+    with pytest.raises(
+        CompileError, match=r"kernels of 3 x 1073741825 with their dilation, over 2 channels to 2, take more"
+    ):
+        from_lava(write(tmp_path / "b.net", conv))
+
+
 def test_import_reads_it_and_refuses_options_of_nir(tmp_path):
     path, out = write(tmp_path / "n.net", *network(np.random.default_rng(5))), tmp_path / "n.pt"
     words = ["import", str(path), "-o", str(out), "--time-bins", "12", "--clip", "11"]

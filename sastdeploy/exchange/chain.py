@@ -29,7 +29,7 @@ from sastdeploy.compiler.ir.nodes import (
 from sastdeploy.errors import CompileError
 from sastdeploy.exchange import parts as p
 from sastdeploy.exchange.channels import decay_of, is_one_value, per_channel, squeezed
-from sastdeploy.exchange.kernels import one_kernel
+from sastdeploy.exchange.kernels import MAX_WEIGHTS, one_kernel
 from sastdeploy.exchange.names import clean
 from sastdeploy.exchange.parts import Array, Part
 from sastdeploy.exchange.recurrence import own_weights
@@ -315,6 +315,10 @@ def _identity(chain: _Chain, part: p.Neurons | p.Integrators) -> Synapses:
             kernel, stride, padding = chain.pool.kernel, chain.pool.stride, chain.pool.padding
             worth = 1.0 / prod(kernel) if chain.pool.mean else 1.0
             chain.pool = None
+        if channels * channels * prod(kernel) > MAX_WEIGHTS:
+            raise chain.refuse(
+                part, f"{channels:,} channels without weights before them; engines hold one for each pair."
+            )
         weight = np.zeros((channels, channels, *kernel))
         weight[np.arange(channels), np.arange(channels)] = worth
         node = Conv2d(chain.name(part.name), weight, np.zeros(channels), stride=stride, padding=padding)
