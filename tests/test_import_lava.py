@@ -202,13 +202,20 @@ def test_damaged_files_are_refused(tmp_path, change, fault):
 
 def test_what_no_memory_holds_is_refused(tmp_path):
     huge = {"type": "input", "shape": [2**31, 2, 1], "neuron": neuron(4096)}
-    with pytest.raises(CompileError, match="2,147,483,648 channels without weights before them"):
+    with pytest.raises(
+        CompileError, match=r"0\.input: takes 4,294,967,296 values; at most 16,777,216 are allowed"
+    ):
         from_lava(write(tmp_path / "a.net", huge))
+    many = {"type": "input", "shape": [20000, 2, 1], "neuron": neuron(4096)}
+    with pytest.raises(
+        CompileError, match="20,000 channels without weights before them; engines hold one for each pair"
+    ):
+        from_lava(write(tmp_path / "c.net", many))
     conv = {"type": "conv", "shape": [2, 4, 4], "weight": np.full((2, 2, 3, 3), 2.0), "dilation": [1, 2**29], "neuron": neuron()}  # fmt: skip
     with pytest.raises(
         CompileError, match=r"kernels of 3 x 1073741825 with their dilation, over 2 channels to 2, take more"
     ):
-        from_lava(write(tmp_path / "b.net", conv))
+        from_lava(write(tmp_path / "b.net", {"type": "input", "shape": [2, 9, 8]}, conv))
 
 
 def test_import_reads_it_and_refuses_options_of_nir(tmp_path):

@@ -34,6 +34,7 @@ from sastdeploy.exchange.names import clean
 from sastdeploy.exchange.parts import Array, Part
 from sastdeploy.exchange.recurrence import own_weights
 from sastdeploy.program.limits import by
+from sastdeploy.windows import MAX_VALUES
 
 MAX_CLASSES = 4096
 
@@ -58,6 +59,10 @@ def graph_of(name: str, start: Input, parts: Sequence[Part], reads: str | None =
     reasons: list[str] = []
     for part in parts:
         try:
+            if prod(chain.shape) > MAX_VALUES:
+                raise chain.refuse(
+                    part, f"takes {prod(chain.shape):,} values; at most {MAX_VALUES:,} are allowed."
+                )
             _require_spikes(chain, part)
             _STEPS[type(part)](chain, part)
         except CompileError as error:
