@@ -59,7 +59,7 @@ def difference(program, frames):
 
 
 def held_by_the_core(drawn):
-    """Return the program without synaptic currents, recurrent weights and decays per channel, which the core has not."""
+    """Return the program without synaptic currents, recurrent weights, further inputs and decays per channel, which the core has not."""
 
     def plain(layer):
         if layer.lif is None:
@@ -67,7 +67,7 @@ def held_by_the_core(drawn):
         lif = replace(layer.lif, current=None, leak_multiplier=int(np.max(layer.lif.leak_multiplier)))
         if isinstance(layer, RecurrentLif):
             return DenseLif(layer.name, layer.weight, layer.weight_bits, lif)
-        return replace(layer, lif=lif)
+        return replace(layer, lif=lif, further=())
 
     drawn = replace(drawn, layers=tuple(plain(layer) for layer in drawn.layers))
     check_program(drawn)
