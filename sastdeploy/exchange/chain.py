@@ -133,9 +133,10 @@ def _require_spikes(chain: _Chain, part: Part) -> None:
 
 
 def _linear(chain: _Chain, part: p.Linear) -> None:
-    sources, targets = prod(chain.shape), len(part.weight)
+    sources = prod(chain.shape)
     if part.weight.ndim != 2 or part.weight.shape[1] != sources:
         raise chain.refuse(part, f"weight {part.weight.shape} for {sources} values.")
+    targets = len(part.weight)
     bias = np.zeros(targets) if part.bias is None else per_channel(part.bias, (targets, 1, 1), part, "bias")
     if chain.waiting is not None:
         # Two linear maps are one.

@@ -165,18 +165,21 @@ def _neurons(
 def snapped(values: Array) -> Array:
     """Return each value, or the decimal of at most four places from which float32 made it."""
     result = floats(values).copy()
-    for places in range(4, 0, -1):
-        decimal = np.round(values, places)
-        result = np.where(
-            np.abs(decimal - values) <= _SINGLE * np.maximum(np.abs(values), 0.25), decimal, result
-        )
+    # Numbers at float64's end round to infinity, which is near nothing.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for places in range(4, 0, -1):
+            decimal = np.round(values, places)
+            result = np.where(
+                np.abs(decimal - values) <= _SINGLE * np.maximum(np.abs(values), 0.25), decimal, result
+            )
     return result
 
 
 def _share(values: Array) -> Array:
     """Return shares such as ``dt / tau``: a decimal, or one over a decimal, where float32 made them from such."""
     decimal = snapped(values)
-    inverse = np.divide(1.0, values, out=np.zeros_like(values), where=values != 0)
+    with np.errstate(over="ignore"):
+        inverse = np.divide(1.0, values, out=np.zeros_like(values), where=values != 0)
     whole = snapped(inverse)
     near = (decimal == values) & (whole != inverse)
     return np.where(near, np.divide(1.0, whole, out=np.zeros_like(whole), where=whole != 0), decimal)

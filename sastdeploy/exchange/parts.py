@@ -130,6 +130,22 @@ class Refused:
 Part = Linear | Convolution | Scale | Pooling | Flattening | Neurons | Integrators | Refused
 
 
+MAX_NUMBER = 2**31
+"""Of sizes, strides, decays and whatever else a file gives as whole numbers."""
+
+
+def whole_numbers(value: Any) -> list[int]:
+    """Return the numbers of an array of any shape, in C order.
+
+    Raises:
+        ValueError: they are no numbers, not whole, or beyond `MAX_NUMBER`.
+    """
+    values = floats(value).reshape(-1)
+    if not (np.abs(values) <= MAX_NUMBER).all() or (values != np.round(values)).any():
+        raise ValueError(f"holds what is no whole number of at most {MAX_NUMBER:,}")
+    return [int(value) for value in values]
+
+
 def floats(value: Any) -> Array:
     """Return float64, of float32 exactly."""
     return np.asarray(value, np.float64)

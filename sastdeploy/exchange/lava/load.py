@@ -24,8 +24,6 @@ UNIT = 2.0**-12
 _SHIFT = 6
 """Sums, biases and thresholds are shifted by so many bits before they meet the states."""
 _POOL_WEIGHT = 64
-MAX_NUMBER = 2**31
-"""Of sizes, decays and thresholds."""
 MAX_EXPONENT = 64
 """Of weights; Loihi has -8 to 7."""
 _BITS = 8
@@ -215,28 +213,28 @@ def _integers(value: Any) -> Array:
 
 
 def _whole(fields: Fields, key: str, default: int | None = None) -> int:
-    values = _whole_numbers(key, fields[key] if default is None else fields.get(key, default))
+    values = _numbers(key, fields[key] if default is None else fields.get(key, default))
     if len(values) != 1:
         raise ValueError(f"{key} is no whole number")
     return values[0]
 
 
 def _pair(fields: Fields, key: str, default: int) -> Pair:
-    values = _whole_numbers(key, fields.get(key, default))
+    values = _numbers(key, fields.get(key, default))
     if len(values) not in (1, 2):
         raise ValueError(f"{key} is no pair of whole numbers")
     return (values[0], values[-1])
 
 
 def _sizes(value: Any) -> tuple[int, ...]:
-    sizes = tuple(_whole_numbers("shape", value))
+    sizes = tuple(_numbers("shape", value))
     if not 1 <= len(sizes) <= 3 or min(sizes) < 1:
         raise ValueError(f"shape {sizes}")
     return sizes
 
 
-def _whole_numbers(key: str, value: Any) -> list[int]:
-    values = floats(value).reshape(-1)
-    if not (np.abs(values) <= MAX_NUMBER).all() or (values != np.round(values)).any():
-        raise ValueError(f"{key} holds what is no whole number of at most {MAX_NUMBER:,}")
-    return [int(value) for value in values]
+def _numbers(key: str, value: Any) -> list[int]:
+    try:
+        return p.whole_numbers(value)
+    except ValueError as error:
+        raise ValueError(f"{key} {error}") from error

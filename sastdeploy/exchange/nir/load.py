@@ -11,14 +11,14 @@ import numpy as np
 
 from sastdeploy._files.reading import brief, shown
 from sastdeploy.compiler.imported import ImportedNetwork
-from sastdeploy.errors import CompileError, InputError
+from sastdeploy.errors import CompileError, InputError, short
 from sastdeploy.exchange.dialects import DIALECTS, Dialect, dialect
 from sastdeploy.exchange.framing import Framing, network_of
 from sastdeploy.exchange.nir.loops import recurrent
 from sastdeploy.exchange.nir.order import Order, order_of
 from sastdeploy.exchange.nir.parts import part_of
 from sastdeploy.exchange.nir.read import OWN_KEY, NirFile, read_nir
-from sastdeploy.exchange.parts import Branch, Convolution, Integrators, Linear, Neurons, Part
+from sastdeploy.exchange.parts import Branch, Convolution, Integrators, Linear, Neurons, Part, whole_numbers
 from sastdeploy.exchange.recognition import recognised
 from sastdeploy.program.records import RESETS, SPIKE_TESTS
 from sastdeploy.provenance import versions
@@ -160,7 +160,10 @@ def _without_bias(part: Part, known: bool) -> Part:
 
 def _input_shape(declared: Any, parts: list[Part]) -> tuple[int, ...]:
     """Return the shape of one step's input without the batch: ``(N,)``, ``(C, L)`` or ``(C, H, W)``."""
-    shape = [int(size) for size in np.asarray(declared).reshape(-1)] if declared is not None else []
+    try:
+        shape = whole_numbers(declared) if declared is not None else []
+    except (ValueError, TypeError) as error:
+        raise CompileError(f"the input's shape {short(declared)} {error}.") from error
     first = next((part for part in parts if isinstance(part, (Linear, Convolution))), None)
     if isinstance(first, Convolution):
         axes = (

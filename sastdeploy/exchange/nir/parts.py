@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sastdeploy.errors import CompileError
+from sastdeploy.errors import CompileError, short
 from sastdeploy.exchange import parts as p
 from sastdeploy.exchange.dialects import Dialect
 from sastdeploy.exchange.leaks import SILENT, integrating, integrators, leaky, leaky_with_current, unread
@@ -136,18 +136,18 @@ def _optional(node: Fields, key: str, default: float = 0.0) -> p.Array:
 
 
 def _whole(value: Any) -> int:
-    values = np.asarray(value).reshape(-1)
-    if len(values) != 1 or int(values[0]) != values[0]:
-        raise ValueError(f"{value!r} is no whole number")
-    return int(values[0])
+    values = p.whole_numbers(value)
+    if len(values) != 1:
+        raise ValueError(f"{short(value)} is no whole number")
+    return values[0]
 
 
 def _pair(value: Any) -> Pair:
     """Return ``(y, x)`` of one number for both, 0-d or not, or of two."""
-    values = np.asarray(value).reshape(-1)
-    if len(values) not in (1, 2) or not all(int(v) == v for v in values):
-        raise ValueError(f"{value!r} is no pair of whole numbers")
-    return (int(values[0]), int(values[-1]))
+    values = p.whole_numbers(value)
+    if len(values) not in (1, 2):
+        raise ValueError(f"{short(value)} is no pair of whole numbers")
+    return (values[0], values[-1])
 
 
 _PARTS: dict[str, Callable[[str, Fields, Dialect], p.Part]] = {
