@@ -15,6 +15,12 @@ _SINGLE = 2.0**-22
 """Four units in the last place of a float32 near 1: what a division and its reversal in float32 lose."""
 
 
+def _quiet() -> np.errstate:
+    """Let time constants at the end of all numbers give what is then refused by its value."""
+    return np.errstate(over="ignore", invalid="ignore", divide="ignore")
+
+
+@_quiet()
 def leaky(
     name: str, rules: Dialect, *, tau: Array, r: Array, v_leak: Array, v_threshold: Array, v_reset: Array
 ) -> Neurons:
@@ -37,6 +43,7 @@ def leaky(
     return _neurons(name, rules, alpha, gain, (1.0 - alpha), v_leak, v_threshold, v_reset, computed)
 
 
+@_quiet()
 def leaky_with_current(
     name: str, rules: Dialect, *, tau_syn: Array, w_in: Array, tau_mem: Array, r: Array, v_leak: Array,
     v_threshold: Array, v_reset: Array,
@@ -116,6 +123,7 @@ def _decay(name: str, rules: Dialect, tau: Array, what: str) -> tuple[Array, str
     return alpha, formula
 
 
+@_quiet()
 def integrating(name: str, rules: Dialect, *, r: Array, v_threshold: Array, v_reset: Array) -> Neurons:
     """Return neurons that do not leak: ``v += r dt x``.
 
