@@ -47,6 +47,11 @@ def test_an_inputs_shape_is_no_text(tmp_path):
     )
 
 
+def test_a_kernel_has_four_axes(tmp_path):
+    conv = CONV | {"weight": np.ones((2, 2), np.float32)}
+    assert "conv: " in refused(tmp_path, input=INPUT, conv=conv, n=lif(), output=OUTPUT)
+
+
 def test_a_weight_is_no_single_number(tmp_path):
     linear = {"type": "Linear", "weight": np.float32(2.0)}
     assert "w: weight () for" in refused(tmp_path, input=INPUT, w=linear, n=lif(), output=OUTPUT)

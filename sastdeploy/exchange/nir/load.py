@@ -165,7 +165,7 @@ def _input_shape(declared: Any, parts: list[Part]) -> tuple[int, ...]:
     except (ValueError, TypeError) as error:
         raise CompileError(f"the input's shape {short(declared)} {error}.") from error
     first = next((part for part in parts if isinstance(part, (Linear, Convolution))), None)
-    if isinstance(first, Convolution):
+    if isinstance(first, Convolution) and first.weight.ndim == 4:
         axes = (
             2
             if first.weight.shape[2] == 1
