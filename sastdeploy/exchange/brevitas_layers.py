@@ -24,14 +24,12 @@ def weight_of(module: Any) -> tuple[Array, int | None]:
         for what, part in (("inputs", "input_quant"), ("outputs", "output_quant"), ("bias", "bias_quant"))
         if getattr(getattr(module, part, None), "is_quant_enabled", False)
     ]
-    if not module.weight_quant.is_quant_enabled:
-        if reasons:
-            raise CompileError(*reasons)
-        return array_of(module.weight), None
-    quantized = module.quant_weight()
-    if array_of(quantized.zero_point).any():
+    quantized = module.quant_weight() if module.weight_quant.is_quant_enabled else None
+    if quantized is not None and array_of(quantized.zero_point).any():
         reasons.append("weights whose integers do not lie around 0, which no engine computes.")
     if reasons:
         raise CompileError(*reasons)
+    if quantized is None:
+        return array_of(module.weight), None
     bits = int(array_of(quantized.bit_width).max())
     return array_of(quantized.value), bits if 2 <= bits <= MAX_BITS else None

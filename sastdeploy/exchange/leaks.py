@@ -186,8 +186,7 @@ def snapped(values: Array) -> Array:
 def _share(values: Array) -> Array:
     """Return shares such as ``dt / tau``: a decimal, or one over a decimal, where float32 made them from such."""
     decimal = snapped(values)
-    with np.errstate(over="ignore"):
-        inverse = np.divide(1.0, values, out=np.zeros_like(values), where=values != 0)
+    inverse = np.divide(1.0, values, out=np.zeros_like(values), where=values != 0)
     whole = snapped(inverse)
     near = (decimal == values) & (whole != inverse)
     return np.where(near, np.divide(1.0, whole, out=np.zeros_like(whole), where=whole != 0), decimal)
