@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_synaptic_current import assert_graph_and_program_agree
 from tiny_programs import counts, one_neuron, tiny_lif, tiny_program, tiny_readout
 
 from sastdeploy import (
@@ -37,8 +36,8 @@ from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator import engine, reference
 from sastdeploy.simulator.neurobench import neurobench, synops_by_definition
 from sastdeploy.simulator.result import differences
+from tests.neuron_checks import AGAIN, assert_graph_and_program_agree, assert_program_refused
 
-AGAIN = "Compile the checkpoint again, or mend the tool that wrote the program."
 # Counts 1, 4, 0, 2, 5 (5 clips to 4); I = (3 acc + 1) >> 1, bias -1, threshold 5, leak u * 5 >> 3, reset a step later.
 COUNTS = (1, 4, 0, 2, 5)
 # a: acc = 2 x = 2, 8, 0, 4, 8; I = 3, 12, 0, 6, 12; u = 3-1 | 1+12-1 | 7+0-1-5 | 0+6-1 | 3+12-1-5
@@ -177,9 +176,7 @@ TWO_BY_TWO = np.ones((2, 2), np.int8)
     ],
 )  # fmt: skip
 def test_further_inputs_that_do_not_fit_are_refused(further, fault):
-    with pytest.raises(InputError) as error:
-        check_program(two_layers(further))
-    assert str(error.value) == f"layer 'b'{fault} {AGAIN}"
+    assert_program_refused(two_layers(further), f"layer 'b'{fault}")
 
 
 def test_a_pool_is_no_source():
