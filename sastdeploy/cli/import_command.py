@@ -52,6 +52,10 @@ from sastdeploy.cli.options import FORCE, JSON
     help="Scores of a network that ends in LI, CubaLI or I: membranes at the last step, or their maximum.  [default: last]",
 )  # fmt: skip
 @click.option(
+    "--weights", type=click.Path(), default=None,
+    help="QONNX or QCDQ file (.onnx) of the same network, whose integers and scales are taken as weights.  [default: FILE's own]",
+)  # fmt: skip
+@click.option(
     "--dataset",
     default=None,
     help="Data set, or folder, that gives sensor and classes.  [default: not stated]",
@@ -78,7 +82,7 @@ from sastdeploy.cli.options import FORCE, JSON
 @JSON
 def command(
     file: str, out: str, dialect: str | None, dt: float | None, reset: str | None, reset_delay: int | None,
-    spikes_per_step: str | None, gain: str | None, readout: str | None, dataset: str | None, time_bins: int, clip: int,
+    spikes_per_step: str | None, gain: str | None, readout: str | None, weights: str | None, dataset: str | None, time_bins: int, clip: int,
     divisor: float, recorded: str | None, force: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Turn FILE, a network of another framework in NIR, or of lava-dl (.net), into one that compile takes.
@@ -94,11 +98,11 @@ def command(
     from sastdeploy.cli.network_tables import network_record, print_network
     from sastdeploy.exchange.recorded import check_recorded
 
-    atomic.check_writable(Path(out), inputs=(file, recorded) if recorded else (file,))
+    atomic.check_writable(Path(out), inputs=[each for each in (file, recorded, weights) if each])
     framing = Framing(dataset, time_bins, clip=clip, divisor=divisor)
     rules = {
         "dialect": dialect, "dt": dt, "reset": reset, "reset_delay": reset_delay, "spikes_per_step": spikes_per_step, "gain": gain,
-        "readout": readout,
+        "readout": readout, "weights": weights,
     }  # fmt: skip
     if Path(file).suffix == ".net":
         given = [f"--{name.replace('_', '-')}" for name, value in rules.items() if value is not None]

@@ -43,6 +43,17 @@ def read_nir(folder: Path, content: bytes) -> object:
     return from_nir(written(folder, "n.nir", content))
 
 
+def trained_weights(folder: Path) -> list[bytes]:
+    packed = (ROOT / "tests/fixtures/brevitas").glob("*.onnx.gz")
+    return [gzip.decompress(path.read_bytes()) for path in sorted(packed)]
+
+
+def read_weights(folder: Path, content: bytes) -> object:
+    from sastdeploy.exchange.onnx_weights import read_trained_weights
+
+    return [each and each.weight for each in read_trained_weights(written(folder, "w.onnx", content))]
+
+
 def networks(folder: Path) -> list[bytes]:
     from sastdeploy import from_nir, save_network
 

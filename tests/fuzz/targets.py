@@ -27,6 +27,7 @@ TARGETS = {
         Target("checkpoint", networks.checkpoints, containers.mutated_tensors, networks.read_checkpoint),
         Target("nir", networks.nirs, hdf5_files.mutated_values, networks.read_nir),
         Target("lava", hdf5_files.lava_nets, hdf5_files.mutated_values, hdf5_files.read_lava),
+        Target("weights", networks.trained_weights, containers.mutated_onnx, networks.read_weights),
         Target("network", networks.networks, networks.mutated_networks, networks.read_network),
         Target("state", networks.states, containers.mutated_tensors, networks.read_state),
         Target("program", networks.programs, containers.mutated_onnx, networks.read_program),

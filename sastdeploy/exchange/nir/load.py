@@ -18,6 +18,7 @@ from sastdeploy.exchange.nir.loops import recurrent
 from sastdeploy.exchange.nir.order import Order, order_of
 from sastdeploy.exchange.nir.parts import part_of
 from sastdeploy.exchange.nir.read import OWN_KEY, NirFile, read_nir
+from sastdeploy.exchange.onnx_weights import read_trained_weights, with_trained_weights
 from sastdeploy.exchange.parts import Branch, Convolution, Integrators, Linear, Neurons, Part, whole_numbers
 from sastdeploy.exchange.recognition import recognised
 from sastdeploy.program.records import RESETS, SPIKE_TESTS
@@ -34,6 +35,7 @@ def from_nir(
     spikes_per_step: str | None = None,
     gain: str | None = None,
     readout: str | None = None,
+    weights: Path | str | None = None,
     framing: Framing | None = None,
 ) -> ImportedNetwork:
     """Return the network of a NIR file, with the meaning that its framework gives it.
@@ -46,11 +48,14 @@ def from_nir(
             with its framework's defaults (`sastdeploy.exchange.dialects.Dialect`).
         readout: of a network that ends in neurons without spikes (I, LI, CubaLI): ``last``, by default, their membranes at
             the last step are the scores; or ``max``, the largest of each over time.
+        weights: an ONNX file of the same network, QONNX or QCDQ as brevitas exports them: its integers and scales take the
+            place of the weights that feed each layer, in order.
         framing: data set, time bins, clip, classes; by default counts as they are, in 10 bins.
 
     Raises:
-        InputError: the file cannot be read, or does not say which dialect it is.
-        CompileError: it holds what no engine computes: every reason, each with the node's name.
+        InputError: a file cannot be read, or does not say which dialect it is.
+        CompileError: it holds what no engine computes: every reason, each with the node's name. Or ``weights`` are of
+            another network.
 
     Example::
 
@@ -66,6 +71,8 @@ def from_nir(
     try:
         order = order_of(content)
         parts = _parts(content, order, rules)
+        if weights is not None:
+            parts = with_trained_weights(parts, read_trained_weights(weights), str(shown(weights)))
         shape = _input_shape(order.shape, parts)
         network = network_of(Path(path).stem, parts, shape, framing or Framing(), readout)
     except CompileError as error:
