@@ -59,6 +59,38 @@ def _spikingjelly(first: str, second: str, **changes: Any) -> nn.Module:
     return body(*made)
 
 
+def _containers() -> nn.Module:
+    from spikingjelly.activation_based import layer, neuron
+
+    torch.manual_seed(3)
+    whole = layer.LinearRecurrentContainer(neuron.LIFNode(tau=2.0, v_threshold=0.4, v_reset=None), 20, 20)
+    each = layer.ElementWiseRecurrentContainer(
+        neuron.IFNode(v_threshold=0.4, v_reset=None), lambda y, x: x + y
+    )
+    return nn.Sequential(nn.Flatten(), nn.Linear(128, 20), whole, nn.Linear(20, 5), each)
+
+
+def _norse_recurrent() -> nn.Module:
+    import norse.torch
+
+    torch.manual_seed(3)
+    parameters = norse.torch.LIFParameters(v_th=torch.tensor(0.2))
+    cell = norse.torch.LIFRecurrentCell(128, 20, p=parameters)
+    return norse.torch.SequentialState(nn.Flatten(), cell, nn.Linear(20, 5), norse.torch.LIFCell(parameters))
+
+
+def _brevitas() -> nn.Module:
+    import brevitas.nn as quantized
+    import snntorch
+
+    torch.manual_seed(3)
+    first, second = (snntorch.Leaky(beta=beta, threshold=0.4, init_hidden=True) for beta in (0.9, 0.8))
+    last = quantized.QuantLinear(64, 5, bias=True, weight_bit_width=4)
+    last.weight.data *= 4
+    conv = quantized.QuantConv2d(2, 4, 3, padding=1, bias=True, weight_bit_width=4)
+    return nn.Sequential(conv, first, nn.AvgPool2d(2), nn.Flatten(), last, second)
+
+
 def _norse(first: str, second: str) -> nn.Module:
     import norse.torch
 
@@ -91,6 +123,9 @@ LIVE: tuple[tuple[str, str, str, Callable[[], nn.Module]], ...] = (
     ("SpikingJelly", "spikingjelly", "`LIFNode`, `IFNode`, soft reset", lambda: _spikingjelly("LIFNode", "IFNode", v_reset=None)),
     ("SpikingJelly", "spikingjelly", "`ParametricLIFNode`", lambda: _spikingjelly("ParametricLIFNode", "ParametricLIFNode")),
     ("SpikingJelly", "spikingjelly", "`CUBALIFNode`", lambda: _spikingjelly("CUBALIFNode", "CUBALIFNode", c_decay=0.6, v_decay=0.75)),
+    ("SpikingJelly", "spikingjelly", "`LIFNode`, `IFNode` in `LinearRecurrentContainer`, `ElementWiseRecurrentContainer`", _containers),
+    ("Norse", "norse", "`LIFRecurrentCell`", _norse_recurrent),
+    ("brevitas", "brevitas", "snnTorch's `Leaky` behind `QuantConv2d`, `QuantLinear` of 4 bits", _brevitas),
     ("Norse", "norse", "`LIFBoxCell`, `IAFCell`", lambda: _norse("LIFBoxCell", "IAFCell")),
     ("Norse", "norse", "`LIFCell`", lambda: _norse("LIFCell", "LIFCell")),
     ("Norse", "norse", "`LIFCell`, `LICell` read", lambda: _norse("LIFCell", "LICell")),
