@@ -70,6 +70,8 @@ def plain(nodes, edges, x):
                 sent.setdefault(name, []).append(values[name])
             elif node["type"] == "Conv2d":
                 values[name] = convolved(node, total)
+            elif node["type"] in ("AvgPool2d", "SumPool2d"):
+                values[name] = pooled(node, total)
             elif node["type"] in ("Linear", "Affine"):
                 values[name] = node["weight"] @ total + node.get("bias", 0.0)
             elif node["type"] == "Scale":
@@ -89,6 +91,13 @@ def convolved(node, x):
             window = padded[:, y * stride :, z * stride :][:, : weight.shape[2], : weight.shape[3]]
             result[:, y, z] = (weight * window).sum((1, 2, 3)) + node["bias"]
     return result
+
+
+def pooled(node, x):
+    size = node["kernel_size"]
+    each = conv(np.ones((1, 1, size, size)), node["padding"], node["stride"], np.zeros(1))
+    sums = np.concatenate([convolved(each, channel[None]) for channel in x])
+    return sums / size**2 if node["type"] == "AvgPool2d" else sums
 
 
 def residual():
@@ -252,11 +261,6 @@ POOL = {"type": "SumPool2d", "kernel_size": 2, "stride": 2, "padding": 0}
         ({**ONE, "n": lif(), "w": LINEAR, "m": lif()}, [("a", "n"), ("n", "b"), ("n", "w"), ("w", "m")],
          ["m: leads nowhere; the output 'b' is not reached."]),
         ({**ONE, "n": lif(), "w": LINEAR}, [("a", "n"), ("w", "n"), ("n", "b")], ["w: nothing leads to it from the input 'a'."]),
-        ({**MAP, "c": conv(np.ones((1, 1, 3, 3))), "n": lif(), "d": conv(np.ones((1, 1, 3, 3))), "m": lif(), "p": POOL,
-          "e": conv(np.ones((1, 1, 1, 1)), 0), "k": lif(), "f": {"type": "Flatten", "start_dim": 0}},
-         [*pairwise(["a", "c", "n", "d", "m", "p", "e", "k", "f", "b"]), ("n", "p")],
-         ["p: pools what goes from n past a layer, to k; engines pool only what goes from one layer to the next. Put a convolution in its "
-          "place, or let the sum go to neurons before the pool."]),
         ({**MAP, "c": conv(np.ones((1, 1, 3, 3))), "n": lif(), "d": conv(np.ones((1, 1, 3, 3)), stride=2), "m": lif(),
           "f": {"type": "Flatten", "start_dim": 0}}, [*pairwise(["a", "c", "n", "d", "m", "f", "b"]), ("n", "m")],
          ["m: sums a convolution of 1 x 2 x 2 and, from n, a convolution of 1 x 4 x 4; engines add inputs of one kind and shape."]),

@@ -32,6 +32,7 @@ from sastdeploy.exchange.channels import decay_of, is_one_value, per_channel, sq
 from sastdeploy.exchange.kernels import MAX_WEIGHTS, one_kernel
 from sastdeploy.exchange.names import clean
 from sastdeploy.exchange.parts import Array, Part
+from sastdeploy.exchange.pooled_weights import before_pool
 from sastdeploy.exchange.recurrence import own_weights
 from sastdeploy.program.limits import by
 from sastdeploy.windows import MAX_VALUES
@@ -281,13 +282,9 @@ def _further(
         side = _Chain(chain.start, shape, list(chain.nodes), {})
         try:
             for each in branch.parts:
-                if isinstance(each, p.Pooling):
-                    raise side.refuse(
-                        each,
-                        f"pools what goes from {branch.source or 'the input'} past a layer, to {part.name}; engines pool only what goes from "
-                        "one layer to the next. Put a convolution in its place, or let the sum go to neurons before the pool.",
-                    )
                 _STEPS[type(each)](side, each)
+            if side.pool is not None and side.waiting is not None:
+                side.waiting, side.pool = before_pool(side.waiting, side.pool, side.before_pool), None
             side.flat = side.flat or (side.waiting is None and node.weight.ndim == 2)
             each_node = side.waiting or _identity(side, part)
             if each_node.weight.ndim != node.weight.ndim or side.shape != chain.shape:
