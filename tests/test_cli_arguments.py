@@ -1,6 +1,7 @@
 """Arguments that no command takes, and a standard output that is full or gone: one message each."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -126,5 +127,17 @@ def test_a_name_that_is_no_text_is_printed_escaped(here):
 def test_a_file_in_place_of_a_folder_is_told(here, call, option):
     Path("e.yaml").write_text(SWEEP)
     Path("taken").write_text("x")
-    line = ("sweep", "run", "e.yaml", option, "taken")
-    assert call(*line) == (3, "", f"Error: taken: is no folder. Name one with {option}.\n")
+    for path in ("taken", "taken/below", "taken/far/below"):
+        line = ("sweep", "run", "e.yaml", option, path)
+        assert call(*line) == (3, "", f"Error: taken: is no folder. Name one with {option}.\n")
+
+
+def test_a_folder_of_records_that_cannot_be_made_is_told_before_a_trial_runs(here, call, monkeypatch):
+    monkeypatch.setattr("sastdeploy.experiments.runner.data_hash", lambda *_: "hash")
+    Path("e.yaml").write_text(SWEEP)
+    code, out, err = call("sweep", "run", "e.yaml", "--records", "/proc/x")
+    assert (code, out) == (3, "") and re.fullmatch(
+        r"Error: /proc/x/[0-9a-f]{16}\.json: cannot be written \(.*\)\. Choose a folder you may write to\.\n",
+        err,
+    )
+    assert os.listdir() == ["e.yaml"]

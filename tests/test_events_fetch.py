@@ -69,6 +69,16 @@ def test_a_file_is_downloaded_once(server, tmp_path):
     assert server.asked == [None]
 
 
+def test_a_folder_that_cannot_be_written_is_not_taken_for_a_lost_connection(server, tmp_path):
+    (tmp_path / "taken").write_text("x")
+    with pytest.raises(InputError) as caught:
+        fetch(facts(server), tmp_path / "taken" / "data")
+    assert str(caught.value) == (
+        f"{tmp_path}/taken/data/nmnist/Train.zip: cannot be written (Not a directory). Make room, or name another folder "
+        "with --data."
+    )
+
+
 @pytest.mark.parametrize("ranges", [True, False])
 def test_a_download_that_broke_off_goes_on(server, tmp_path, ranges):
     server.break_after = HALF

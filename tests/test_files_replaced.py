@@ -112,6 +112,21 @@ def test_an_imported_network_never_replaces_what_it_was_compared_with(here, call
     assert Path("spikes.npz").read_text() == "mine"
 
 
+@pytest.mark.parametrize("link", [os.link, os.symlink, None])
+def test_a_nir_file_never_replaces_the_program_that_it_is_made_of(here, call, link):
+    save_program("x.onnx", digits_program())
+    out = "x.onnx"
+    if link is not None:
+        link("x.onnx", out := "other name.nir")
+    before = Path("x.onnx").read_bytes()
+    assert call("export", "x.onnx", "--to", "nir", "--out", out, "--force") == (
+        3, "", f"Error: {out}: is itself what this command reads. Choose another name for the output.\n",
+    )  # fmt: skip
+    assert Path("x.onnx").read_bytes() == before
+    code, text, _ = call("export", "x.onnx", "--to", "nir", "--out", "my net.nir")
+    assert code == 0 and text.endswith(" Next: sastdeploy import 'my net.nir' -o net.pt\n")
+
+
 @pytest.mark.parametrize("dt", ["1e308", "1e-320", "nan", "-1"])
 def test_a_dt_that_no_arithmetic_holds_is_refused(here, call, dt):
     one_neuron_file("n.nir", lif())

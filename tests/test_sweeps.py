@@ -1,6 +1,7 @@
 """Sweeps: trials that are run once, interruption, and the report's bytes."""
 
 import json
+import shlex
 import shutil
 import time
 
@@ -207,6 +208,9 @@ def test_the_command_line(file, root, tmp_path, capsys):
     assert "waiting" in call("status", *work)[1]
     code, out, err = call("run", *work)
     assert code == 0 and out.startswith("1 trials have records in"), err
+    assert out.endswith(
+        f" Next: {shlex.join(['sastdeploy', 'sweep', 'report', str(file), '--data', str(root)])}\n"
+    )
     assert "1 of 1 trials done; training left about 0:00:00" in call("status", *work)[1]
     status = json.loads(call("status", *work, "--json")[1])
     assert (status["done"], status["left"], status["seconds_left"]) == (1, 0, 0.0)

@@ -160,7 +160,10 @@ def test_what_differs_is_said(root, tmp_path, monkeypatch):
     assert differences(files) == [f"has no file {tmp_path}/net.yaml of the same content"]
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://127.0.0.1:1", "127.0.0.1"])
+@pytest.mark.parametrize(
+    "address",
+    ["tcp://127.0.0.1:1", "nonsense://127.0.0.1:1", "127.0.0.1", "tcp://a:1:2", "tls://127.0.0.1:1"],
+)
 def test_a_scheduler_that_cannot_be_reached_is_named(root, tmp_path, monkeypatch, address):
     monkeypatch.setattr(cluster_module, "CONNECT", 1.0)
     _, trials = experiment(tmp_path, root)
@@ -168,6 +171,8 @@ def test_a_scheduler_that_cannot_be_reached_is_named(root, tmp_path, monkeypatch
         InputError, match=rf"scheduler {address}: cannot be reached within 1 s .*dask scheduler"
     ):
         run_on_cluster(trials, root, tmp_path / "work", tmp_path / "records", address)
+    clients = [x for x in gc.get_objects() if type(x) is distributed.Client and hasattr(x, "status")]
+    assert {client.status for client in clients} <= {"closed"}
 
 
 def test_a_failed_client_does_not_hold_up_the_next(monkeypatch):

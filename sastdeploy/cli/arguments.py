@@ -84,10 +84,13 @@ def folder(path: str, option: str) -> Path:
     """Return the path of a folder that is there, or can be made.
 
     Raises:
-        InputError: something else is there.
+        InputError: something else is there, or in the place of a folder above it.
     """
-    if Path(path).exists() and not Path(path).is_dir():
-        raise InputError(f"{path}: is no folder. Name one with {option}.")
+    for place in (Path(path), *Path(path).parents):
+        if place.is_dir():
+            break
+        if place.exists():
+            raise InputError(f"{place}: is no folder. Name one with {option}.")
     return Path(path)
 
 

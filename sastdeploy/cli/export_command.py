@@ -50,6 +50,7 @@ def command(program: str, form: str, out: str, name: str | None, dataset: str | 
     import json
 
     from sastdeploy import load_program
+    from sastdeploy._files.atomic import check_writable
     from sastdeploy.cli.options import load_data_for_program
 
     if form in ("vectors", "nir") and name is not None:
@@ -57,6 +58,8 @@ def command(program: str, form: str, out: str, name: str | None, dataset: str | 
     if limit and not dataset:
         raise click.UsageError("--limit chooses recordings of a data set; name one with --dataset.")
     loaded = load_program(program)
+    if form == "nir":
+        check_writable(out, inputs=(program,))
     recordings: LabelledFrames | None = None
     if dataset is not None:
         _, recordings = load_data_for_program(loaded, dataset, "test", data, limit or 3)
@@ -113,11 +116,13 @@ def _print_folder(export: CExport | VerilogExport, out: str) -> None:
 
 
 def _print_nir(export: NirExport, program: Program, out: str) -> None:
+    import shlex
+
     for line in export.lost:
         click.echo(f"lost: {line}")
     click.echo(
         f"Of {export.spikes:,} spikes in {export.recordings} recordings, {export.differing:,} are added or missing in float64.\n"
-        f"Wrote {out}: {export.nodes} nodes. Next: sastdeploy import {out} -o net.pt"
+        f"Wrote {out}: {export.nodes} nodes. Next: sastdeploy import {shlex.quote(out)} -o net.pt"
     )
 
 

@@ -72,6 +72,9 @@ def run(
     With --scheduler the trials are tasks of a Dask cluster, one per thread of its workers. --data and --work are then
     folders as the workers see them; without --data each worker uses its own SASTDEPLOY_DATA. The records are written here.
     """
+    import shlex
+
+    from sastdeploy._files.atomic import check_writable
     from sastdeploy.cli.arguments import folder as place
     from sastdeploy.cli.options import data_folder
     from sastdeploy.experiments.display import SweepDisplay
@@ -92,6 +95,7 @@ def run(
         raise click.UsageError(
             f"--device: no trial of {file} has 'kernels: packed'. Set it there under 'fixed', or leave --device out."
         )
+    check_writable(folder / f"{next(iter(trials))}.json")
     watch = Watch(trials, Path(work), folder)
     watch.states()  # A damaged record is told before anything runs.
     with SweepDisplay(experiment.name, varied(experiment)) as display:
@@ -141,7 +145,10 @@ def run(
             ),
             err=True,
         )
-    click.echo(f"{len(trials)} trials have records in {folder}. Next: sastdeploy sweep report {file}")
+    words = ["sastdeploy", "sweep", "report", file]
+    for option, value in (("--data", data), ("--records", records)):
+        words += [option, value] if value else []
+    click.echo(f"{len(trials)} trials have records in {folder}. Next: {shlex.join(words)}")
 
 
 @command.command()

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import hashlib
 import os
 import queue
@@ -30,6 +29,7 @@ from typing import Any
 
 from sastdeploy import InputError
 from sastdeploy._files import atomic
+from sastdeploy._files.reading import reason
 from sastdeploy.experiments.progress import Epochs, Logs, finished
 from sastdeploy.experiments.runner import TRIES, data_hash, failure, start
 from sastdeploy.experiments.spec import Trial
@@ -129,16 +129,20 @@ def _distributed() -> ModuleType:
 
 
 def _connect(distributed: ModuleType, scheduler: str, timeout: float) -> Any:
-    # A client that failed to start ends when it is collected, and then takes the lock under which a client starts its
-    # thread: were it collected in a new client's thread, the two would wait for one another. It is collected here.
-    gc.collect()
+    # A client whose constructor fails is left to the garbage collector, which waits 20 s for it and prints a traceback, or
+    # takes the lock under which a next one starts its thread. Held before it is begun, it can be closed here.
+    client = distributed.Client.__new__(distributed.Client)
     try:
-        return distributed.Client(scheduler, timeout=timeout, set_as_default=False)
-    except (OSError, ValueError, ImportError, asyncio.TimeoutError) as error:
+        client.__init__(scheduler, timeout=timeout, set_as_default=False)
+    except BaseException as error:
+        _close(client)
+        if not isinstance(error, Exception):
+            raise
         raise InputError(
-            f"scheduler {scheduler}: cannot be reached within {timeout:.0f} s ({error}). Expected tcp://HOST:PORT of a "
+            f"scheduler {scheduler}: cannot be reached within {timeout:.0f} s ({reason(error)}). Expected tcp://HOST:PORT of a "
             "running scheduler; start one: dask scheduler. The same call goes on: finished trials are kept."
         ) from error
+    return client
 
 
 def _connect_again(distributed: ModuleType, scheduler: str, patience: float) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from sastdeploy._files.reading import reason, shown
 from sastdeploy.errors import InputError
 from sastdeploy.recordings.catalog import Dataset, RemoteFile
 
@@ -21,7 +22,7 @@ def fetch(facts: Dataset, root: Path, report: Report | None = None) -> Path:
     Archives in tar format are unpacked (whole or not at all); zip files are read in place.
 
     Raises:
-        InputError: the set is simulated, there is no connection, a server answers with nothing or with more bytes than the
+        InputError: the set is simulated, there is no connection, the folder cannot be written, a server answers with nothing or with more bytes than the
             file has, or a hash is wrong. Nothing is left under the file's name; what a broken connection brought is
             kept under a hidden one, and the next call goes on from there.
     """
@@ -58,10 +59,14 @@ def _download(remote: RemoteFile, facts: Dataset, folder: Path, report: Report |
         folder.mkdir(parents=True, exist_ok=True)
         # Pooch compares the hash of ``output_file``, a temporary one, before it gives it the name.
         pooch.retrieve(url, f"md5:{md5}", fname=name, path=folder, downloader=downloader)
-    except (requests.RequestException, OSError) as error:
+    except requests.RequestException as error:
         raise InputError(
             f"{name}: could not be downloaded from {url} ({type(error).__name__}). Download it by hand "
             f"({facts.source}), put it into {folder}, and run '{facts.install_command}' again to check it."
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"{shown(folder / name)}: cannot be written ({reason(error)}). Make room, or name another folder with --data."
         ) from error
     except ValueError as error:
         raise InputError(
