@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # as pytest's setting `pythonpat
 import hypothesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from profile_strategies import PROFILES, checkpoints
+from profile_strategies import PROFILES, networks
 from program_strategies import programs
 
 from sastdeploy import CompileError, compile, save_program, verify
@@ -49,7 +49,8 @@ def drawn_programs(seed: int, take: Callable[[str, Program | None], None]) -> No
                 take("drawn", data.draw(programs()))
                 return
             try:
-                program = compile(data.draw(checkpoints()), data.draw(PROFILES)).program
+                network, profile = data.draw(networks()), data.draw(PROFILES)
+                program = compile(network, profile, neuron="profile").program
             except CompileError:
                 program = None
             take("compiled", program)

@@ -1,10 +1,16 @@
-"""Random hardware profiles, and random networks' checkpoints, for Hypothesis."""
+"""Random hardware profiles, and random networks, for Hypothesis."""
 
 from dataclasses import replace
 
+import numpy as np
 from hypothesis import strategies as st
+from program_strategies import delays
 from small_networks import checkpoint_of
 
+from sastdeploy.compiler.imported import ImportedNetwork
+from sastdeploy.compiler.ir.graph import shapes
+from sastdeploy.compiler.ir.importer import graph_from_checkpoint
+from sastdeploy.compiler.ir.nodes import Delay
 from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.networks.architecture import Architecture, AvgPool, Conv, Dense, Readout
 from sastdeploy.networks.checkpoint import Checkpoint
@@ -25,6 +31,7 @@ PROFILES = st.builds(
     spike_test=st.sampled_from([">=", ">"]),
     reset=st.sampled_from(["subtract", "zero", "none"]),
     reset_delay=st.integers(0, 1),
+    delays=st.sampled_from([0, 2, 62, 1000]),
 )
 
 
@@ -54,3 +61,20 @@ def checkpoints(draw: st.DrawFn) -> Checkpoint:
         divisor=c_clip * draw(st.sampled_from((1.0, 1.7))),
         time_bins=draw(st.integers(1, 6)),
     )
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> Checkpoint | ImportedNetwork:
+    """Draw a network as `checkpoints` does, half of them with delays behind its input, layers of neurons and pools."""
+    checkpoint = draw(checkpoints())
+    if draw(st.booleans()):
+        return checkpoint
+    graph, rng = graph_from_checkpoint(checkpoint), np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    nodes: list = []
+    for node, after, shape in zip(graph.nodes, (*graph.nodes[1:], None), shapes(graph)):
+        nodes.append(node)
+        if after and set(Delay.takes) & {node.gives} and after.gives != "scores" and draw(st.booleans()):
+            drawn = draw(delays("", rng, shape, graph.input.time_bins))
+            nodes.append(Delay(f"{node.name}.delay", drawn.steps))
+    own = checkpoint.preprocessing
+    return ImportedNetwork(graph.replace(tuple(nodes)), own, checkpoint.classes)

@@ -9,11 +9,13 @@ import numpy as np
 from hypothesis import strategies as st
 
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding, weight_limit
+from sastdeploy.program.layers.delay import smallest_steps
 from sastdeploy.program.limits import INT32_END, worst_gained, worst_sums
 from sastdeploy.program.records import (
     RESETS,
     SPIKE_TESTS,
     ConvLif,
+    Delay,
     DenseLif,
     FurtherConv,
     FurtherDense,
@@ -53,8 +55,12 @@ def programs(draw: st.DrawFn, largest_side: int = 7, most_layers: int = 4) -> Pr
     layers: list = []
     sources = {0: shape}
     most = draw(st.integers(1, most_layers))
-    while len(layers) < most or isinstance(layers[-1], SumPool):
-        layer = draw(_layers(f"layer{len(layers)}", rng, shape, largest, bool(layers) and len(layers) < most))
+    while len(layers) < most or layers[-1].lif is None:
+        name, more = f"layer{len(layers)}", len(layers) < most
+        if more and draw(st.sampled_from((False, False, False, True))):
+            layer = draw(delays(name, rng, shape, preprocessing.time_bins))
+        else:
+            layer = draw(_layers(name, rng, shape, largest, bool(layers) and more))
         if layer.lif is not None:
             layer = draw(_with_further(rng, layer, shape, largest, c_clip, sources))
         layers.append(layer)
@@ -248,6 +254,16 @@ def _layers(
     weight = _weights(draw, rng, (outputs, shape[0], *kernel), bits)
     lif = draw(_lifs(rng, outputs, worst_sums(weight, largest)))
     return ConvLif(name, weight, bits, stride, padding, lif)
+
+
+@st.composite
+def delays(
+    draw: st.DrawFn, name: str, rng: np.random.Generator, shape: tuple[int, int, int], time_bins: int
+) -> Delay:
+    """Draw a delay of every form: none, some steps, and more than a recording has."""
+    most = draw(st.sampled_from((0, 1, 2, time_bins - 1, time_bins, time_bins + 2, 1000)))
+    sizes = draw(st.sampled_from(((1, 1, 1), (shape[0], 1, 1), shape)))
+    return Delay(name, smallest_steps(np.broadcast_to(rng.integers(0, most + 1, sizes), shape)))
 
 
 @st.composite

@@ -47,12 +47,12 @@ def network(rng):
     return [
         {"type": "input", "shape": [2, 9, 8], "weight": 40.0, "bias": 36.0, "neuron": neuron(4096, 1024, 120)},
         {"type": "conv", "shape": [4, 4, 4], "weight": conv, "stride": [2, 2], "padding": [0, 1], "dilation": [1, 1], "groups": 1,
-         "neuron": neuron(1024, 300, 900, type="LOIHI", wgtExp=0)},
+         "delay": [0, 3, 1, 2], "neuron": neuron(1024, 300, 900, type="LOIHI", wgtExp=0)},
         {"type": "pool", "shape": [4, 2, 2], "kernelSize": [2, 2], "stride": [2, 2], "padding": [0, 0], "dilation": [1, 1],
          "neuron": neuron(2000, 7, 200)},
         {"type": "flatten", "shape": [1, 1, 16]},
-        {"type": "dense", "shape": [5, 1, 1], "weight": even(rng, 80), "neuron": neuron(4096, 55, 300)},
-        {"type": "dense", "shape": [3, 1, 1], "weight": even(rng, 3, 5), "delay": np.zeros(3), "neuron": neuron(0, 0, 2000)},
+        {"type": "dense", "shape": [5, 1, 1], "weight": even(rng, 80), "delay": [2.0, 0, 0, 1, 0], "neuron": neuron(4096, 55, 300)},
+        {"type": "dense", "shape": [3, 1, 1], "weight": even(rng, 3, 5), "delay": np.zeros(3), "neuron": neuron(0, 0, 300)},
     ]  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def trunc(values):
 
 
 def loihi(layers, x, steps):
-    """Return membranes and spikes ``[T, ...]`` of every layer with neurons as lava steps them: each hears the step before."""
+    """Return membranes and spikes ``[T, ...]`` of every layer with neurons as lava steps them: each hears the step before, delayed."""
     made, sent = [], None
     for layer in layers:
         if layer["type"] == "flatten":
@@ -90,8 +90,16 @@ def loihi(layers, x, steps):
             v = v * (1 - s)
             rows.append((v, s))
         made.append([np.stack(part) for part in zip(*rows)])
-        sent = made[-1][1]
+        sent = delayed(made[-1][1], layer.get("delay", [0]))
     return made
+
+
+def delayed(spikes, delays):
+    """Return every channel's spikes so many steps later."""
+    later = np.zeros_like(spikes)
+    for channel, steps in enumerate(np.broadcast_to(delays, spikes.shape[1]).astype(int)):
+        later[steps:, channel] = spikes[: len(spikes) - steps, channel]
+    return later
 
 
 def summed(layer, spikes):
@@ -121,7 +129,10 @@ def test_a_program_of_loihi1_holds_loihis_integers(tmp_path):
     imported = from_lava(write(tmp_path / "n.net", *layers), framing=Framing(time_bins=STEPS, clip=11))
     compilation = compile(imported, "loihi1")
     program = compilation.program
-    names = [layer.name for layer in program.layers]
+    assert {layer.name: layer.steps.tolist() for layer in program.layers if layer.kind == "delay"} == {
+        "1.conv.delay": [0, 3, 1, 2], "4.dense.delay": [2, 0, 0, 1, 0],
+    }  # fmt: skip
+    names = list(program.neurons())
     assert names == ["0.input", "1.conv.weight", "2.pool.weight", "4.dense.weight", "5.dense.weight"]
     assert all(layer.signal_to_noise_db is None for layer in compilation.report.layers)
     run = reference.run(program, Frames.from_dense(shown[None]), trace=tuple(names))
@@ -150,7 +161,7 @@ def test_what_no_engine_computes_is_refused_by_name(tmp_path):
     weight = np.ones((2, 2))
     path = write(
         tmp_path / "n.net",
-        {"type": "dense", "shape": [2, 1, 1], "weight": weight, "delay": [0.0, 3.0], "bias": [0, 2], "neuron": neuron()},
+        {"type": "dense", "shape": [2, 1, 1], "weight": weight, "delay": [0.0, 2.5], "bias": [0, 2], "neuron": neuron()},
         {"type": "dense_rec", "shape": [2, 1, 1], "weight": weight},
         {"type": "dense", "shape": [2, 1, 1], "weight": weight, "neuron": neuron(type="SDNN", gradedSpike=True, refDelay=2)},
         {"type": "dense", "shape": [2, 1, 1], "weight": 0.5 * weight, "neuron": neuron()},
@@ -164,7 +175,7 @@ def test_what_no_engine_computes_is_refused_by_name(tmp_path):
     with pytest.raises(CompileError) as error:
         from_lava(path)
     assert [reason.removeprefix(f"{path}: ") for reason in error.value.reasons] == [
-        "0.dense: axonal delays, which no engine computes.",
+        "0.dense: axonal delays that are no whole numbers from 0; lava-dl writes them rounded down.",
         "0.dense: a bias, which lava adds from the first step on, before the layer's inputs arrive; engines start all layers together.",
         "1.dense_rec: a layer of kind dense_rec, which no engine computes.",
         "2.dense: neurons of kind SDNN; engines compute CUBA.",

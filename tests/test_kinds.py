@@ -9,7 +9,7 @@ from sastdeploy.exchange.c99 import layers as c99_layers
 from sastdeploy.exchange.nir import export as nir_export
 from sastdeploy.networks.layers import KINDS, Layer
 from sastdeploy.program import layers as program_layers
-from sastdeploy.simulator.numba_engine import wiring
+from sastdeploy.simulator.numba_engine import plan, wiring
 from sastdeploy.training import layers as training_layers
 
 NAMES = {kind.__name__ for kind in (*KINDS.values(), *nodes.NODES.values(), *program_layers.KINDS.values())} | {
@@ -70,3 +70,5 @@ def test_every_table_of_a_programs_kinds_names_all():
     }
     assert set(c99_layers._ADDS) == set(nir_export._WRITTEN) == set(program_layers.KINDS)
     assert set(wiring.WIRING) == weighted and set(wiring.BY_PIXEL) <= weighted
+    assert set(plan._PASSED) == set(program_layers.KINDS) - weighted
+    assert set(plan.IN_PLACE) == set(nir_export._IN_PLACE) <= set(plan._PASSED)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from program_strategies import frames_for, programs
 from tiny_programs import tiny_lif, tiny_program, tiny_readout
@@ -118,8 +118,8 @@ REFUSED = {
     "program: there is no layer. Allowed: a tuple of at least one layer before the readout": lambda: with_(
         layers=()
     ),
-    "program: a layer is a Readout. Allowed: DenseLif, ConvLif, SumPool or RecurrentLif": lambda: with_(
-        layers=(small_program().readout,)
+    "program: a layer is a Readout. Allowed: DenseLif, ConvLif, SumPool, RecurrentLif or Delay": lambda: (
+        with_(layers=(small_program().readout,))
     ),
     "program: the readout is a NoneType. Allowed: a Readout": lambda: with_(readout=None),
     f"program: a layer is named 'a/b'. Allowed: {NAMES}": lambda: with_layer(name="a/b"),
@@ -128,7 +128,7 @@ REFUSED = {
     "program: two layers are named 'readout'. Allowed: a different name for every layer": lambda: with_layer(
         name="readout"
     ),
-    "layer 'p': a sum pool is the first layer. Allowed: dense, conv or recurrent there": lambda: with_(
+    "layer 'p': a sum pool is the first layer. Allowed: dense, conv, recurrent or delay there": lambda: with_(
         layers=(SumPool("p", 1), *small_program().layers)
     ),
     "layer 'p': a sum pool is the last layer. Allowed: dense, conv or recurrent there": lambda: with_(
@@ -336,6 +336,7 @@ def test_no_run_exceeds_what_was_proven(data):
     program = data.draw(programs(largest_side=4, most_layers=2))
     check_program(program)
     first = program.layers[0]
+    assume(first.lif is not None)
     proven = worst_sums(first.weight, program.preprocessing.c_clip)
     frames = data.draw(frames_for(program))
     counts = np.minimum(frames.dense().astype(np.int64), program.preprocessing.c_clip)

@@ -21,7 +21,7 @@ from sastdeploy.simulator.result import differences
 
 
 def lif_names(program: Program) -> tuple[str, ...]:
-    return tuple(layer.name for layer in program.layers if not isinstance(layer, SumPool))
+    return tuple(layer.name for layer in program.layers if layer.lif is not None)
 
 
 @settings(max_examples=80, deadline=None)

@@ -17,7 +17,7 @@ _READS = {"last": "at the last step", "max": "their largest over time"}
 def network_record(network: ImportedNetwork) -> dict[str, Any]:
     """Return what is known of a network as plain values."""
     nodes = [
-        {"name": node.name, "kind": node.kind, "output_shape": list(shape), **_neuron(node)}
+        {"name": node.name, "kind": node.kind, "output_shape": list(shape), **_neuron(node), **_waits(node)}
         for node, shape in zip(network.graph.nodes, shapes(network.graph))
     ]
     return {
@@ -46,7 +46,7 @@ def print_network(network: ImportedNetwork, title: str) -> None:
         rows.append(
             (
                 node.name,
-                node.kind,
+                f"{node.kind}, up to {node.waits}" if node.waits else node.kind,
                 "x".join(map(str, shape)),
                 "-" if weights is None else f"{sum(weight.size for weight in weights):,}",
                 *spiking,
@@ -69,6 +69,10 @@ def print_network(network: ImportedNetwork, title: str) -> None:
         f"Recordings: {network.dataset}, frames {'x'.join(map(str, frames.frame_shape))} (P, H, W) in {frames.time_bins} time bins; the network "
         f"sees min(count, {frames.c_clip}) / {divisor:g}. {len(network.classes)} classes."
     )
+
+
+def _waits(node: Any) -> dict[str, int]:
+    return {"largest_delay": node.waits} if node.waits else {}
 
 
 def _neuron(node: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from sastdeploy._files.strict_yaml import load_strict_yaml, validate
 from sastdeploy.errors import InputError, did_you_mean
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
+from sastdeploy.program.layers.delay import MAX_DELAY
 
 Value = TypeVar("Value")
 
@@ -52,6 +53,7 @@ class HardwareProfile:
         cores: what the chip's cores hold; None where none are stated.
         synaptic_current: whether a current with a decay of its own can stand before the membrane, in the leak's form.
         recurrent: whether the spikes of a layer can come back to it, from each of its neurons to each, one step later.
+        delays: the most steps that a value can wait on its way to the next layer; 0 where the hardware states none.
         leak_per_channel: whether the channels of a layer, the neurons of a dense one, can decay differently.
         differs: what the chip does otherwise than any profile can say, in sentences.
         record: the whole file as plain data, sources included.
@@ -77,6 +79,7 @@ class HardwareProfile:
     differs: tuple[str, ...] = ()
     synaptic_current: bool = False
     recurrent: bool = False
+    delays: int = 0
     leak_per_channel: bool = False
 
 
@@ -136,6 +139,7 @@ class _Neuron(_Strict):
     reset_delay: _Sourced[Annotated[int, Field(ge=0, le=1)]]
     synaptic_current: _Sourced[bool] = _LEFT_OUT
     recurrent: _Sourced[bool] = _LEFT_OUT
+    delays: _Sourced[Annotated[int, Field(ge=0, le=MAX_DELAY)]] = _LEFT_OUT
 
 
 class _Limits(_Strict):
@@ -272,6 +276,7 @@ def load_profile(name: Path | str) -> HardwareProfile:
         differs=tuple(read.differs or ()),
         synaptic_current=bool(read.neuron.synaptic_current and read.neuron.synaptic_current.value),
         recurrent=bool(read.neuron.recurrent and read.neuron.recurrent.value),
+        delays=read.neuron.delays.value if read.neuron.delays else 0,
         leak_per_channel=bool(read.leak.per_channel and read.leak.per_channel.value),
     )
 

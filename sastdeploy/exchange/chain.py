@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -14,12 +14,12 @@ from sastdeploy.compiler.ir.nodes import (
     AvgPool,
     Conv2d,
     Counts,
+    Delay,
     Dense,
     Input,
     Integrator,
     Lif,
     Membranes,
-    Node,
     Readout,
     Recurrent,
     Shape,
@@ -29,11 +29,13 @@ from sastdeploy.compiler.ir.nodes import (
 from sastdeploy.errors import CompileError
 from sastdeploy.exchange import parts as p
 from sastdeploy.exchange.channels import decay_of, is_one_value, per_channel, squeezed
+from sastdeploy.exchange.growing import Chain
 from sastdeploy.exchange.kernels import MAX_WEIGHTS, one_kernel
 from sastdeploy.exchange.names import clean
 from sastdeploy.exchange.parts import Array, Part
 from sastdeploy.exchange.pooled_weights import before_pool
 from sastdeploy.exchange.recurrence import own_weights
+from sastdeploy.exchange.steps import steps_of
 from sastdeploy.program.limits import by
 from sastdeploy.windows import MAX_VALUES
 
@@ -55,7 +57,7 @@ def graph_of(name: str, start: Input, parts: Sequence[Part], reads: str | None =
     refused = [f"{part.name}: {part.reason}" for part in (*parts, *between) if isinstance(part, p.Refused)]
     if refused:
         raise CompileError(*dict.fromkeys(refused))
-    chain = _Chain(start, start.shape, [start], {})
+    chain = Chain(start, start.shape, [start], {})
     chain.senders[None] = start.name, start.shape
     reasons: list[str] = []
     for part in parts:
@@ -82,50 +84,7 @@ def graph_of(name: str, start: Input, parts: Sequence[Part], reads: str | None =
     return graph
 
 
-@dataclass
-class _Chain:
-    """A graph while it grows.
-
-    Args:
-        shape: of the values that come next, ``[C, H, W]``. names: of nodes so far.
-        waiting: a weighted layer whose neurons have not come yet. pool: one that has not found its place.
-        before_pool: the shape before it. factor: of the values that come next, per value. flat: they stand in one row.
-        senders: name and shape of the input's node, under None, and of every layer's neurons, under their part's name.
-        lost: nothing more can be checked.
-    """
-
-    start: Input
-    shape: Shape
-    nodes: list[Node]
-    names: dict[str, int]
-    waiting: Synapses | None = None
-    pool: p.Pooling | None = None
-    before_pool: Shape = (0, 0, 0)
-    factor: Array | None = None
-    flat: bool = False
-    senders: dict[str | None, tuple[str, Shape]] = field(default_factory=dict)
-    lost: bool = False
-
-    def name(self, wanted: str) -> str:
-        """Return a name that programs allow, used once."""
-        name = clean(wanted)
-        if name in ("input", "readout") or name in self.names:
-            self.names[name] = self.names.get(name, 0) + 1
-            name = f"{name[:55]}.{self.names[name]}"
-        self.names[name] = 0
-        return name
-
-    @property
-    def spikes(self) -> bool:
-        """Whether neurons have sent what comes next."""
-        return len(self.nodes) > 1
-
-    def refuse(self, part: Any, reason: str) -> CompileError:
-        self.lost = True
-        return CompileError(f"{part.name}: {reason}")
-
-
-def _require_spikes(chain: _Chain, part: Part) -> None:
+def _require_spikes(chain: Chain, part: Part) -> None:
     last = chain.nodes[-1]
     if last.gives == "membranes":
         raise chain.refuse(
@@ -133,7 +92,7 @@ def _require_spikes(chain: _Chain, part: Part) -> None:
         )
 
 
-def _linear(chain: _Chain, part: p.Linear) -> None:
+def _linear(chain: Chain, part: p.Linear) -> None:
     sources = prod(chain.shape)
     if part.weight.ndim != 2 or part.weight.shape[1] != sources:
         raise chain.refuse(part, f"weight {part.weight.shape} for {sources} values.")
@@ -158,7 +117,7 @@ def _linear(chain: _Chain, part: p.Linear) -> None:
     chain.shape, chain.flat = (targets, 1, 1), False
 
 
-def _convolution(chain: _Chain, part: p.Convolution) -> None:
+def _convolution(chain: Chain, part: p.Convolution) -> None:
     if chain.flat:
         raise chain.refuse(part, "a convolution after a flattening, which no engine computes.")
     if chain.waiting is not None:
@@ -182,7 +141,7 @@ def _convolution(chain: _Chain, part: p.Convolution) -> None:
     chain.waiting = node
 
 
-def _scale(chain: _Chain, part: p.Scale) -> None:
+def _scale(chain: Chain, part: p.Scale) -> None:
     try:
         factor = np.broadcast_to(squeezed(part.factor, chain.shape), chain.shape)
     except ValueError:
@@ -196,7 +155,7 @@ def _scale(chain: _Chain, part: p.Scale) -> None:
     chain.waiting = replace(node, weight=weight, bias=node.bias * by_channel)
 
 
-def _pooling(chain: _Chain, part: p.Pooling) -> None:
+def _pooling(chain: Chain, part: p.Pooling) -> None:
     if chain.waiting is not None:
         raise chain.refuse(
             part,
@@ -211,13 +170,25 @@ def _pooling(chain: _Chain, part: p.Pooling) -> None:
     chain.before_pool, chain.shape = chain.shape, window.output_shape(chain.shape)
 
 
-def _flattening(chain: _Chain, part: p.Flattening) -> None:
+def _delaying(chain: Chain, part: p.Delaying) -> None:
+    """A delay of values; factors before it are the weights' behind it, as each value keeps its own."""
+    if chain.waiting is not None:
+        raise chain.refuse(
+            part,
+            f"delays the currents of {chain.waiting.name}; engines delay values. Put the delay before the weights.",
+        )
+    steps = steps_of(part, chain.shape)
+    _place_pool(chain)
+    chain.nodes.append(Delay(chain.name(part.name), steps))
+
+
+def _flattening(chain: Chain, part: p.Flattening) -> None:
     chain.flat = chain.waiting is None and prod(chain.shape[1:]) > 1
     if chain.waiting is not None and prod(chain.shape[1:]) > 1:
         raise chain.refuse(part, f"flattens the currents of {chain.waiting.name}. Put it behind the neurons.")
 
 
-def _neurons(chain: _Chain, part: p.Neurons | p.Integrators) -> None:
+def _neurons(chain: Chain, part: p.Neurons | p.Integrators) -> None:
     recurrent = part.recurrent if isinstance(part, p.Neurons) else None
     # What comes back is added to the sums of a fully connected layer; so is what skips from one to another.
     chain.flat = chain.flat or (
@@ -270,7 +241,7 @@ def _neurons(chain: _Chain, part: p.Neurons | p.Integrators) -> None:
 
 
 def _further(
-    chain: _Chain, part: p.Neurons | p.Integrators, node: Synapses, reasons: list[str]
+    chain: Chain, part: p.Neurons | p.Integrators, node: Synapses, reasons: list[str]
 ) -> list[Synapses]:
     """Return what branches add to the sums of ``node``, each by its source's name; add to ``reasons`` where no engine does it."""
     further: list[Synapses] = []
@@ -279,9 +250,15 @@ def _further(
         if not name:
             # Its layer was refused.
             continue
-        side = _Chain(chain.start, shape, list(chain.nodes), {})
+        side = Chain(chain.start, shape, list(chain.nodes), {})
         try:
             for each in branch.parts:
+                if isinstance(each, p.Delaying):
+                    raise side.refuse(
+                        each,
+                        f"delays what goes from {branch.source or 'the input'} past a layer, to {part.name}; engines delay only what goes "
+                        "from one layer to the next. Leave it out, or let the sum go to neurons before the delay.",
+                    )
                 _STEPS[type(each)](side, each)
             if side.pool is not None and side.waiting is not None:
                 side.waiting, side.pool = before_pool(side.waiting, side.pool, side.before_pool), None
@@ -302,7 +279,7 @@ def _described(node: Synapses, shape: Shape) -> str:
     return f"a {'convolution' if node.weight.ndim == 4 else 'fully connected layer'} of {by(shape)}"
 
 
-def _identity(chain: _Chain, part: p.Neurons | p.Integrators) -> Synapses:
+def _identity(chain: Chain, part: p.Neurons | p.Integrators) -> Synapses:
     """Return weights that hand values on as they are, or that pool them where a pool could not stand for itself."""
     channels, kernel, stride, padding, worth = chain.shape[0], (1, 1), (1, 1), (0, 0), 1.0
     if chain.flat:
@@ -332,7 +309,7 @@ def _identity(chain: _Chain, part: p.Neurons | p.Integrators) -> Synapses:
     return node
 
 
-def _place_pool(chain: _Chain) -> None:
+def _place_pool(chain: Chain) -> None:
     pool = chain.pool
     if pool is None:
         return
@@ -345,7 +322,7 @@ def _place_pool(chain: _Chain) -> None:
     chain.pool = None
 
 
-def _finish(chain: _Chain, reads: str | None) -> None:
+def _finish(chain: Chain, reads: str | None) -> None:
     last = chain.nodes[-1]
     if reads is not None and last.gives != "membranes":
         raise CompileError(
@@ -353,6 +330,11 @@ def _finish(chain: _Chain, reads: str | None) -> None:
         )
     if not chain.spikes:
         raise CompileError("the network has no spiking neurons, so there is nothing to simulate.")
+    if last.gives == "delayed":
+        raise CompileError(
+            f"{last.name}: a delay that neurons do not follow; engines read the spikes of the last neurons as they send them. Leave it out, "
+            "and let the recordings end as many steps earlier."
+        )
     node = chain.waiting
     if node is None:
         if chain.pool is not None or chain.factor is not None:
@@ -384,11 +366,12 @@ def _finish(chain: _Chain, reads: str | None) -> None:
     chain.nodes.append(Readout("readout", node.weight, node.bias, pool=pooled))
 
 
-_STEPS: dict[type, Callable[[_Chain, Any], None]] = {
+_STEPS: dict[type, Callable[[Chain, Any], None]] = {
     p.Linear: _linear,
     p.Convolution: _convolution,
     p.Scale: _scale,
     p.Pooling: _pooling,
+    p.Delaying: _delaying,
     p.Flattening: _flattening,
     p.Neurons: _neurons,
     p.Integrators: _neurons,

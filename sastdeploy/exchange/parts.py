@@ -59,6 +59,18 @@ class Pooling:
 
 
 @dataclass(frozen=True)
+class Delaying:
+    """Values that arrive later: steps, whole numbers, one for all, per channel, or per value.
+
+    computed: how they came about, for the message where they are refused.
+    """
+
+    name: str
+    steps: Array
+    computed: str = ""
+
+
+@dataclass(frozen=True)
 class Flattening:
     """All values in one row, in C order."""
 
@@ -127,7 +139,7 @@ class Refused:
     reason: str
 
 
-Part = Linear | Convolution | Scale | Pooling | Flattening | Neurons | Integrators | Refused
+Part = Linear | Convolution | Scale | Pooling | Delaying | Flattening | Neurons | Integrators | Refused
 
 
 MAX_NUMBER = 2**31

@@ -161,13 +161,18 @@ def _check_order(program: Program) -> None:
         seen.add(part.name)
     for layer, position in ((layers[0], "first"), (layers[-1], "last")):
         # Of the kind: a layer with neurons whose lif is None is told as such.
-        if getattr(type(layer), "lif", layer) is None:
-            *others, last = (kind for kind, made in KINDS.items() if getattr(made, "lif", 0) is not None)
+        if not _may_stand(type(layer), position):
+            *others, last = (kind for kind, made in KINDS.items() if _may_stand(made, position))
             refuse(
                 f"layer '{layer.name}'",
                 f"a {layer.kind.replace('_', ' ')} is the {position} layer",
                 f"{', '.join(others)} or {last} there",
             )
+
+
+def _may_stand(kind: type, position: str) -> bool:
+    """Return whether layers of a kind may stand ``first`` or ``last``: without neurons some may begin, none may end."""
+    return getattr(kind, "lif", 0) is not None or (position == "first" and getattr(kind, "may_begin", False))
 
 
 def _check_classes(program: Program) -> None:

@@ -39,14 +39,19 @@ def footprint_bytes(program: Program) -> dict[str, int]:
 
     Returns:
         ``weights`` (weight bits), ``parameters`` (bias and threshold at the membrane's width, 15-bit multiplier,
-        6-bit shift, per channel, and the decays of channels that differ), ``state`` (one membrane, one spike bit and,
-        where there is one, one synaptic current per neuron, the readout's spike counters or largest membranes), and
-        ``total``. Pools hold nothing; a layer's bits are rounded up to whole bytes.
+        6-bit shift, per channel, the decays of channels and the steps of delays that differ), ``state`` (one membrane, one spike
+        bit and, where there is one, one synaptic current per neuron, a delay's values that wait, the readout's spike counters or
+        largest membranes), and ``total``. Pools hold nothing; a layer's bits are rounded up to whole bytes.
     """
     weights = parameters = state = 0
+    largest, steps = program.preprocessing.c_clip, program.preprocessing.time_bins
     for layer, shape in zip(program.layers, program.shapes()[1:]):
         if layer.lif is None:
+            own, waiting = layer.held_bits(shape, largest, steps)
+            parameters, state = parameters + _bytes(own), state + _bytes(waiting)
+            largest = layer.largest_output(largest)
             continue
+        largest = layer.largest_output(largest)
         width, channels = layer.lif.membrane.bits, len(layer.weight)
         weights += _bytes(sum(array.size for array in layer.weight_arrays) * layer.weight_bits)
         parameters += _bytes(channels * (2 * width + 15 + 6))
@@ -57,7 +62,7 @@ def footprint_bytes(program: Program) -> dict[str, int]:
         state += _bytes(int(np.prod(shape)) * (width + currents + 1))
     readout = program.readout
     if readout.reads == "counts":
-        largest = readout.summed(program.shapes()[-1], program.preprocessing.time_bins)
+        largest = readout.summed(program.shapes()[-1], steps)
         weights += _bytes(readout.weight.size * readout.weight_bits)
         parameters += _bytes(len(readout.weight) * (32 + 15 + 6))
         state += _bytes(readout.weight.shape[1] * largest.bit_length())

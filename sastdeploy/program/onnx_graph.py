@@ -56,8 +56,15 @@ def _main_graph(program: Program) -> GraphProto:
     add("Transpose", clipped, perm=[1, 0, 2, 3, 4], out="frames")
     batch = add("Shape", "counts", start=0, end=1, out="batch")
     states, results, stacked, outputs = [], [], [], []
-    for layer, shape in neurons:
+    for layer, shape in zip(program.layers, shapes[1:]):
         name = layer.name
+        if layer.lif is None:
+            if reach := layer.reach(steps):
+                size = add("Concat", batch, add.constant([reach, *shape]), axis=0, out=f"{name}/size")
+                zero = helper.make_tensor("value", TensorProto.UINT8, [1], [0])
+                states.append(add("ConstantOfShape", size, out=f"{name}/line_start", value=zero))
+                results.append(f"{name}/line_end")
+            continue
         size = add("Concat", batch, add.constant(list(shape)), axis=0, out=f"{name}/size")
         for state, kind in _states(layer.lif):
             zero = helper.make_tensor("value", kind, [1], [0])
@@ -143,11 +150,16 @@ def _step_graph(program: Program) -> GraphProto:
     shapes, values = program.shapes(), [x]
     for layer, before, shape in zip(program.layers, shapes, shapes[1:]):
         name = layer.name
-        acc = layer.add_sums(add, x, before)
         if layer.lif is None:
-            x = acc
+            steps = program.preprocessing.time_bins
+            x = layer.add_sent(add, x, before, steps)
             values.append(x)
+            if reach := layer.reach(steps):
+                line: list[str | int | None] = ["N", reach, *before]
+                inputs.append(helper.make_tensor_value_info(f"{name}/line_before", TensorProto.UINT8, line))
+                states.append(helper.make_tensor_value_info(f"{name}/line_now", TensorProto.UINT8, line))
             continue
+        acc = layer.add_sums(add, x, before)
         for number, each in enumerate(layer.further):
             field = name_of(number)
             more = each.add_products(

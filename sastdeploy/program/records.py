@@ -6,7 +6,7 @@ Meaning
     update and score (``acc * multiplier`` and ``u * leak_multiplier`` need 64). Shifts of negative numbers are
     arithmetic: they round toward minus infinity.
 
-File (format versions 1 to 5)
+File (format versions 1 to 6)
     One standard ONNX model (IR 10, opset 21), nothing beside it. Any ONNX runtime gives these integers without a
     line of ours::
 
@@ -56,7 +56,13 @@ File (format versions 1 to 5)
 
     Version 5 adds further inputs of a layer, ``further``: a list of records of ``source`` (0 the input, l + 1 the spikes of layer l),
     ``weight_shape`` and, in a convolution, ``stride`` and ``padding``. Their arrays ``further0``, ``further1`` ... follow the layer's
-    others; in the Scan each is a product of its own, added to the layer's sums. A program is written in the oldest version that holds it.
+    others; in the Scan each is a product of its own, added to the layer's sums.
+
+    Version 6 adds layers of kind ``delay``, without neurons: ``steps``, one number, or ``steps_shape`` and ``steps_bits`` (8 or 32)
+    and an array ``steps``, one for each channel or value. Their state in the Scan is ``LAYER/line`` uint8 ``[N, D, C, H, W]``, the
+    inputs of the D steps before, the newest first, where D is the largest of steps or, where less, the number of time bins.
+
+    A program is written in the oldest version that holds it.
 """
 
 from __future__ import annotations
@@ -73,6 +79,7 @@ from sastdeploy.program.layers import (
     RESETS,
     SPIKE_TESTS,
     ConvLif,
+    Delay,
     DenseLif,
     Further,
     FurtherConv,
@@ -88,11 +95,11 @@ from sastdeploy.recordings.frames import Frames, require_fit
 from sastdeploy.recordings.preprocessing import Preprocessing
 
 __all__ = [
-    "FORMAT_VERSION", "KINDS", "RESETS", "SPIKE_TESTS", "ConvLif", "DenseLif", "Further", "FurtherConv",
+    "FORMAT_VERSION", "KINDS", "RESETS", "SPIKE_TESTS", "ConvLif", "Delay", "DenseLif", "Further", "FurtherConv",
     "FurtherDense", "Lif", "Program", "ProgramLayer", "Readout", "RecurrentLif", "SumPool", "SynapticCurrent",
 ]  # fmt: skip
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 """The newest format. A program is written in the oldest one that can hold it."""
 
 
@@ -103,7 +110,7 @@ class Program:
     Args:
         name: ``<architecture>.<profile>``.
         preprocessing: how recordings become counts; inputs are ``min(count, c_clip)``.
-        layers: first to last; SumPool never first or last.
+        layers: first to last; SumPool never first, neither it nor Delay last.
         readout: the classifier.
         classes: class names in score order.
         dataset: name of the training data set.

@@ -123,16 +123,16 @@ def _elsewhere_before_pools(
     """
     total, shapes, tables = np.zeros(2, np.int64), program.shapes()[1:], program.fan_outs()[1:]
     for layer, target, counts, shape, fans in zip(program.layers, program.layers[1:], spikes, shapes, tables):
-        if layer.lif is not None and target.lif is None:
+        if layer.lif is not None and target.lif is None and target.adds:
             into_pool = target.fan_out(shape)
             total += [int((counts * (fan - pooled)).sum()) for fan, pooled in zip(fans, into_pool)]
     return total[0], total[1]
 
 
 def _weighted(program: Program) -> NDArray[np.bool_]:
-    """Return bool ``[L + 1]``: whether a source's operations happen in a layer with weights."""
+    """Return bool ``[L + 1]``: whether a source's operations happen in a layer with weights, if not in further inputs alone."""
     readout = program.readout.reads == "counts"
-    return np.array([*(layer.lif is not None for layer in program.layers), readout])
+    return np.array([*(layer.lif is not None or not layer.adds for layer in program.layers), readout])
 
 
 def _mean(operations: np.int64, recordings: int) -> float | None:

@@ -106,8 +106,8 @@ def _fill(
     _count(result, rows, 0, values, tables[0])
     for position, layer in enumerate(program.layers):
         if layer.lif is None:
-            # A verified program keeps these sums within 8 bits.
-            values = layer.sums(values)
+            # A verified program keeps these values within 8 bits.
+            values = layer.sent(values)
         else:
             values = outputs[f"{layer.name}/spikes"]
             result.overflow_low[rows, position] = outputs[f"{layer.name}/overflow_low"]

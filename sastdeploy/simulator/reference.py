@@ -43,28 +43,35 @@ def _run_one(program: Program, counts: Array, n: int, result: RunResult) -> None
     membranes = [np.zeros(shape, np.int64) for shape in shapes[1:]]
     spikes = [np.zeros(shape, np.int64) for shape in shapes[1:]]
     currents = [np.zeros(shape, np.int64) for shape in shapes[1:]]
+    lines = [
+        np.zeros((layer.reach(len(counts)) if layer.lif is None else 0, *shape), np.int64)
+        for layer, shape in zip(program.layers, shapes)
+    ]
     read = np.zeros(shapes[-1], np.int64)
     for t, x in enumerate(counts):
         for position, layer in enumerate(program.layers):
             _count(result, n, position, layer, x)
+            if layer.lif is None:
+                x, lines[position] = layer.step(x, lines[position])
+                result.neuron_spikes[position][:] += x.reshape(-1) != 0
+                continue
             x = layer.sums(x)
             for each in layer.further:
                 # Of the same step: a source stands before the layer.
                 values = counts[t] if each.source == 0 else spikes[each.source - 1]
                 x = x + each.sums(values)
                 _add(result, n, each.source, *each.synops(values))
-            if layer.lif is not None:
-                acc = x + layer.own_sums(spikes[position])
-                driven, *beyond = drive(layer.lif, acc, currents[position])
-                u, x, low, high = lif_step(layer.lif, driven, membranes[position], spikes[position])
-                currents[position], membranes[position], spikes[position] = driven, u, x
-                every, nonzero = layer.own_synops(x)
-                _add(result, n, position + 1, every, every, nonzero)
-                result.overflow_low[n, position] += low + beyond[0]
-                result.overflow_high[n, position] += high + beyond[1]
-                if layer.name in result.traces:
-                    result.traces[layer.name].membranes[n, t] = u.reshape(-1)
-                    result.traces[layer.name].spikes[n, t] = x.reshape(-1)
+            acc = x + layer.own_sums(spikes[position])
+            driven, *beyond = drive(layer.lif, acc, currents[position])
+            u, x, low, high = lif_step(layer.lif, driven, membranes[position], spikes[position])
+            currents[position], membranes[position], spikes[position] = driven, u, x
+            every, nonzero = layer.own_synops(x)
+            _add(result, n, position + 1, every, every, nonzero)
+            result.overflow_low[n, position] += low + beyond[0]
+            result.overflow_high[n, position] += high + beyond[1]
+            if layer.name in result.traces:
+                result.traces[layer.name].membranes[n, t] = u.reshape(-1)
+                result.traces[layer.name].spikes[n, t] = x.reshape(-1)
             result.neuron_spikes[position][:] += x.reshape(-1) != 0
         _count(result, n, len(program.layers), program.readout, x)
         read = program.readout.read(read, x, membranes[-1], t)

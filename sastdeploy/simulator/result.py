@@ -39,7 +39,7 @@ class RunResult:
         synops: int64 ``[N, L + 1]``, one operation per synapse of every non-zero value.
         synops_events: as ``synops``, every value multiplied by its count.
         synops_nonzero: as ``synops``, without the synapses whose weight is 0.
-        overflow_low, overflow_high: int64 ``[N, L]``, membrane updates below or above the format (0 for a pool).
+        overflow_low, overflow_high: int64 ``[N, L]``, membrane updates below or above the format (0 of layers without neurons).
         neuron_spikes: per layer int64 ``[outputs]``, steps at which the output was non-zero, over all recordings.
         traces: `Trace` of every layer asked for.
         engine, threads, seconds: how it was run; not part of the result's equality. stages: seconds of work per

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sastdeploy.compiler.ir.graph import Graph, stages
-from sastdeploy.compiler.ir.nodes import Lif
+from sastdeploy.compiler.ir.nodes import Lif, Node
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
 
@@ -46,6 +46,17 @@ def with_its_spike_test(graph: Graph, profile: HardwareProfile) -> Graph:
     return graph.map_spiking(match)
 
 
+def _waits_too_long(node: Node, profile: HardwareProfile) -> str:
+    steps = f"{node.waits} step{'s' if node.waits > 1 else ''}"
+    if profile.delays:
+        longest = f"{profile.name} delays by at most {profile.delays} (neuron.delays). Use a profile that delays longer."
+        return f"{node.name}: a delay of {steps}; {longest}"
+    return (
+        f"{node.name}: a delay of {steps}; {profile.name} states none (neuron.delays). loihi1 and cortex_m do; or state it in a "
+        "profile of your own."
+    )
+
+
 def lacking(graph: Graph, profile: HardwareProfile) -> list[str]:
     """Return why the hardware cannot hold the network's neurons, whatever spikes are accepted; empty where it can."""
     recurrent = [
@@ -60,6 +71,7 @@ def lacking(graph: Graph, profile: HardwareProfile) -> list[str]:
         for stage in stages(graph)
         if stage.lif is not None and stage.lif.current_alpha is not None and not profile.synaptic_current
     ]
+    reasons += [_waits_too_long(node, profile) for node in graph.nodes if node.waits > profile.delays]
     return reasons + [
         f"{stage.lif.name}: decays that differ between its channels; {profile.name} states one a layer (leak.per_channel). xylo_a2, "
         "spinnaker2 and cortex_m have one for each; or state it in a profile of your own."

@@ -27,7 +27,7 @@ from sastdeploy.program.layers.current import Decay
 from sastdeploy.program.layers.sums import ConvSums, DenseSums
 from sastdeploy.program.layers.weights import stored_bits
 from sastdeploy.program.limits import INT32_END, worst_sums
-from sastdeploy.program.records import Lif, ProgramLayer, Readout, SumPool
+from sastdeploy.program.records import Delay, Lif, ProgramLayer, Readout, SumPool
 from sastdeploy.windows import Shape, Window
 
 
@@ -36,11 +36,12 @@ class LayerCode:
     """One layer, or the readout, in C.
 
     Args:
-        weights: what they are stored as, ``INT8`` or ``INT4``; None of a pool.
+        weights: what they are stored as, ``INT8`` or ``INT4``; None of a layer without neurons.
         sums: the field that ``addI`` fills. fields: all that it needs in the state.
         add, run: the C functions; the readout has no ``run``.
         own: the function that adds a recurrent layer's own spikes of the step before; empty of others.
         early: whether further inputs reach its sums before the layer before it ends its step, so that they have a place of their own.
+        lasting: whether its sums outlast a step: ``runI`` clears what it has sent.
     """
 
     weights: str | None
@@ -51,6 +52,7 @@ class LayerCode:
     run: str
     own: str = ""
     early: bool = False
+    lasting: bool = False
 
 
 def layer_code(
@@ -59,6 +61,7 @@ def layer_code(
     shapes: Sequence[Shape],
     largest: int,
     clip: int,
+    steps: int,
     name: str,
     shared: str,
     calls: str = "",
@@ -67,7 +70,7 @@ def layer_code(
     """Return the C of layer ``number``, which reads values up to ``largest``.
 
     Args:
-        shapes: of the input and of every layer before it. clip: the largest value of the input.
+        shapes: of the input and of every layer before it. clip: the largest value of the input. steps: of a recording.
         name: of the program in C. shared: the union that its sums lie in, of a layer with neurons.
         calls: C that hands a spike of it to layers that have it as a further input.
         reads: what becomes of its neurons: spikes that are sent, or ``last`` or ``max``, membranes that are the scores.
@@ -75,10 +78,15 @@ def layer_code(
     shape = shapes[number]
     outputs = math.prod(layer.output_shape(shape))
     if layer.lif is None:
-        sums = Field(f"sum{number}", "uint8_t", outputs)
-        _, add = _ADDS[layer.kind](layer, 0, f"{number}", number, shape, sums, name)
-        run = filled("send.c", i=number, next=number + 1, name=name, sums=sums.path, count=outputs)
-        return LayerCode(None, (), sums, (sums,), add, run)
+        reach = layer.reach(steps)
+        sums = Field(f"{'waiting' if reach else 'sum'}{number}", "uint8_t", outputs * (reach + 1))
+        waits, add = _ADDS[layer.kind](layer, 0, f"{number}", number, shape, sums, name)
+        send = "send_delayed.c" if reach else "send.c"
+        run = filled(
+            send, i=number, next=number + 1, name=name, sums=sums.path, count=outputs,
+            **({"slots": reach + 1} if reach else {}),
+        )  # fmt: skip
+        return LayerCode(None, tuple(waits), sums, (sums,), add, run, lasting=reach > 0)
     worst = layer.worst_sums(largest, clip)
     end, early = int(worst.max()), bool(layer.further)
     sums = Field(f"sum{number}", "int16_t" if end < 1 << 15 else "int32_t", outputs, "" if early else shared)
@@ -189,9 +197,24 @@ def _add_pool(
     return [], _windows(part.window, number, shape, visit, "", name)
 
 
+def _add_delay(
+    part: Delay, bits: int, number: str, source: int, shape: Shape, sums: Field, name: str
+) -> tuple[list[Table], str]:
+    """A value waits in the slot of the step in which it arrives: as many steps on, in a ring of one more than the longest delay."""
+    values = math.prod(shape)
+    slots = sums.count // values
+    tables, delay = per_channel(f"delay{number}", np.minimum(part.steps, slots - 1).reshape(-1))
+    place = "input" if np.size(part.steps) == values else f"input / {shape[1] * shape[2]}u"
+    delay = f"(uint32_t){delay.replace('[channel]', f'[{place}]')}" if tables else f"{delay}u"
+    add = filled(
+        "add_delay.c", i=number, name=name, delay=delay, slots=slots, sums=sums.path, count=values
+    )  # fmt: skip
+    return tables, add
+
+
 _Add = Callable[..., tuple[list[Table], str]]
 _ADDS: dict[str, _Add] = {
-    "dense": _add_dense, "conv": _add_conv, "sum_pool": _add_pool, "recurrent": _add_dense,
+    "dense": _add_dense, "conv": _add_conv, "sum_pool": _add_pool, "recurrent": _add_dense, "delay": _add_delay,
 }  # fmt: skip
 """Per kind: the tables of an event's way to the sums, and ``addI``, or ``addI_K`` of further input K. ``bits``: of weights, 0 of a pool."""
 

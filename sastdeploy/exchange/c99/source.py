@@ -69,23 +69,22 @@ def write_source(program: Program, name: str) -> Source:
         *(f"{layer.own}\n{layer.run}" if layer.own else layer.run for layer in layers),
     ])  # fmt: skip
     source = filled(
-        "source.c", **common, code=code, first=parts[0].sums.path, scores=readout.run, forward=_forward(layers),
+        "source.c", **common, code=code, clear="".join(f"\n{line}" for line in _cleared(parts[0])), scores=readout.run, forward=_forward(layers),
         helpers=_helpers(code + readout.run), taken=_taken(program, name),
     )  # fmt: skip
     return Source(header, source, parts, state)
 
 
 def _parts(program: Program, name: str) -> tuple[LayerCode, ...]:
-    shapes, largest = program.shapes(), program.preprocessing.c_clip
+    shapes, largest, steps = program.shapes(), program.preprocessing.c_clip, program.preprocessing.time_bins
     parts, turn, calls = [], 0, _calls(program, "neuron", "1")
     for number, layer in enumerate(program.layers):
         # A layer's sums are read while the next ones' are filled: two places in turn are enough.
         reads = program.readout.reads if number + 1 == len(program.layers) else "counts"
         clip, place, sent = program.preprocessing.c_clip, ("even", "odd")[turn % 2], calls[number + 1]
-        parts.append(layer_code(layer, number, shapes, largest, clip, name, place, sent, reads))
+        parts.append(layer_code(layer, number, shapes, largest, clip, steps, name, place, sent, reads))
         turn += layer.lif is not None
         largest = layer.largest_output(largest)
-    steps = program.preprocessing.time_bins
     return (*parts, readout_code(program.readout, len(parts), shapes[-1], steps, name))
 
 
@@ -113,14 +112,18 @@ def _forward(layers: list[LayerCode]) -> str:
     lines = []
     for number, layer in enumerate(layers):
         if number + 1 < len(layers) and not layers[number + 1].early:
-            sums = layers[number + 1].sums.path
-            lines.append(f"memset(state->{sums}, 0, sizeof state->{sums});")
+            lines += _cleared(layers[number + 1])
         if layer.own:
             lines.append(f"own{number}(state);")
         lines.append(f"run{number}(state);")
         if layer.early:
-            lines.append(f"memset(state->{layer.sums.path}, 0, sizeof state->{layer.sums.path});")
+            lines += _cleared(layer)
     return "\n".join(lines)
+
+
+def _cleared(layer: LayerCode) -> list[str]:
+    """Return C that makes a layer's sums 0 for a new step; none where values wait in them."""
+    return [] if layer.lasting else [f"memset(state->{layer.sums.path}, 0, sizeof state->{layer.sums.path});"]
 
 
 def _helpers(code: str) -> str:

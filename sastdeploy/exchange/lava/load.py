@@ -35,7 +35,7 @@ def from_lava(path: Path | str, *, framing: Framing | None = None) -> ImportedNe
 
     ``u = trunc(u (4096 - iDecay) / 4096) + (sum << 6)``, ``v = trunc(v (4096 - vDecay) / 4096) + u``, a spike where
     ``v > vThMant << 6``, then ``v = 0``. Compiled for ``loihi1``, a program's integers are these. lava delays every layer by a
-    step; layers here see each other in the same step, so layer l's step t is lava's t + l.
+    step; layers here see each other in the same step, so layer l's step t is lava's t + l. Axonal delays come on top, as they are.
 
     Args:
         path: the file. framing: as in `from_nir`.
@@ -77,10 +77,11 @@ def _parts(name: str, layer: Fields) -> list[Part]:
 def _input(name: str, layer: Fields) -> list[Part]:
     """Return neurons that take the input as a bias, without a current: ``(weight x + bias) << 6``."""
     if "neuron" not in layer:
-        return []
+        return _delays(name, layer)
     weight, bias = (_whole(layer, key, default) for key, default in (("weight", 64), ("bias", 0)))
     neurons = _neurons(name, layer["neuron"], current=False)
-    return [replace(neurons, gain=neurons.gain * weight, offset=neurons.gain * bias)]
+    scaled = replace(neurons, gain=neurons.gain * weight, offset=neurons.gain * bias)
+    return [scaled, *_delays(name, layer)]
 
 
 def _dense(name: str, layer: Fields) -> list[Part]:
@@ -89,7 +90,7 @@ def _dense(name: str, layer: Fields) -> list[Part]:
         weight = weight.reshape(math.prod(_sizes(layer["shape"])), -1)
     if weight.ndim != 2:
         raise ValueError(f"a weight of shape {weight.shape}")
-    return [p.Linear(f"{name}.weight", weight, bits=_BITS), _neurons(name, _undelayed(layer))]
+    return [p.Linear(f"{name}.weight", weight, bits=_BITS), *_sending(name, layer)]
 
 
 def _conv(name: str, layer: Fields) -> list[Part]:
@@ -98,7 +99,7 @@ def _conv(name: str, layer: Fields) -> list[Part]:
     groups = _whole(layer, "groups", 1)
     stride, padding, dilation = (_pair(layer, key, default) for key, default in _WINDOW)
     made = p.Convolution(f"{name}.weight", weight, None, stride, padding, dilation, groups, _BITS)
-    return [made, _neurons(name, _undelayed(layer))]
+    return [made, *_sending(name, layer)]
 
 
 def _pool(name: str, layer: Fields) -> list[Part]:
@@ -108,7 +109,7 @@ def _pool(name: str, layer: Fields) -> list[Part]:
     stride, padding, dilation = (_pair({"stride": kernel, **layer}, key, default) for key, default in _WINDOW)
     weight = np.full((channels, 1, *kernel), float(_POOL_WEIGHT))
     made = p.Convolution(f"{name}.weight", weight, None, stride, padding, dilation, channels)
-    return [made, _neurons(name, _undelayed(layer))]
+    return [made, *_sending(name, layer)]
 
 
 def _flatten(name: str, layer: Fields) -> list[Part]:
@@ -125,22 +126,38 @@ _LAYERS: dict[str, Callable[[str, Fields], list[Part]]] = {
 }
 
 
-def _undelayed(layer: Fields) -> Fields:
-    """Return the neurons' fields of a layer whose spikes arrive a step later, all of them, and that hears nothing before.
+def _sending(name: str, layer: Fields) -> list[Part]:
+    """Return a layer's neurons, and the delays of their spikes where it has some.
 
     Raises:
-        CompileError: delays of its own, or a bias.
+        CompileError: a bias, delays as `_delays` refuses them, or neurons as `_neurons` does.
     """
-    reasons = []
-    if np.any(floats(layer.get("delay", 0.0))):
-        reasons.append("axonal delays, which no engine computes.")
+    reasons, delays = list[str](), list[Part]()
+    try:
+        delays = _delays(name, layer)
+    except CompileError as error:
+        reasons += error.reasons
     if np.any(floats(layer.get("bias", 0.0))):
         reasons.append(
             "a bias, which lava adds from the first step on, before the layer's inputs arrive; engines start all layers together."
         )
     if reasons:
         raise CompileError(*reasons)
-    return dict(layer["neuron"])
+    return [_neurons(name, dict(layer["neuron"])), *delays]
+
+
+def _delays(name: str, layer: Fields) -> list[Part]:
+    """Return the axonal delays of what a layer sends, in steps, one per channel or value; nothing where all are 0.
+
+    Raises:
+        CompileError: they are no whole numbers from 0.
+    """
+    steps = floats(layer.get("delay", 0.0))
+    if not (np.array_equal(steps, np.round(steps)) and np.isfinite(steps).all() and (steps >= 0).all()):
+        raise CompileError(
+            "axonal delays that are no whole numbers from 0; lava-dl writes them rounded down."
+        )
+    return [p.Delaying(f"{name}.delay", steps)] if steps.any() else []
 
 
 def _neurons(name: str, neuron: Fields, current: bool = True) -> p.Neurons:

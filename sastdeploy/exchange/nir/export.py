@@ -26,10 +26,12 @@ from sastdeploy.exchange.nir.read import OWN_KEY
 from sastdeploy.exchange.recordings import Recordings, chosen_frames
 from sastdeploy.program.check import check_program
 from sastdeploy.program.file import program_hash
+from sastdeploy.program.layers.delay import each_steps
 from sastdeploy.program.layers.further import name_of
 from sastdeploy.program.layers.sums import ConvSums
 from sastdeploy.program.records import (
     ConvLif,
+    Delay,
     DenseLif,
     Further,
     FurtherConv,
@@ -158,6 +160,7 @@ def _nodes(program: Program) -> tuple[dict[str, Node], list[tuple[str, str]]]:
     for layer, output in zip(program.layers, program.shapes()[1:]):
         # A dense layer's neurons have one axis.
         after: tuple[int, ...] = output if layer.kind not in _FLAT else (math.prod(output),)
+        after = shape if layer.kind in _IN_PLACE else after
         nodes |= _WRITTEN[layer.kind](layer, shape)
         if layer.lif is not None:
             neurons, lsb = f"{layer.name}.lif", layer.lif.membrane.lsb
@@ -197,6 +200,12 @@ def _pool(layer: SumPool, shape: tuple[int, ...]) -> dict[str, Node]:
     }}  # fmt: skip
 
 
+def _delay(layer: Delay, shape: tuple[int, ...]) -> dict[str, Node]:
+    rows, columns = (*shape[1:], 1, 1)[:2]
+    steps = each_steps(layer.steps, (shape[0], rows, columns)).reshape(shape)
+    return {layer.name: {"type": "Delay", "delay": steps * DIALECTS["sastdeploy"].dt}}
+
+
 def _conv(layer: ConvLif, shape: tuple[int, ...]) -> dict[str, Node]:
     return {layer.name: {"type": "Conv2d", **_weights(layer), **_window(layer, shape)}}
 
@@ -226,10 +235,12 @@ def _dense(layer: DenseLif, shape: tuple[int, ...]) -> dict[str, Node]:
 
 
 _WRITTEN: dict[str, Callable[[Any, tuple[int, ...]], dict[str, Node]]] = {
-    "dense": _dense, "conv": _conv, "sum_pool": _pool, "recurrent": _dense,
+    "dense": _dense, "conv": _conv, "sum_pool": _pool, "recurrent": _dense, "delay": _delay,
 }  # fmt: skip
 _FLAT = ("dense", "recurrent")
 """Kinds of layers whose outputs stand in a row."""
+_IN_PLACE = ("delay",)
+"""Kinds whose outputs stand as their inputs do."""
 
 
 def _weights(layer: DenseLif | ConvLif) -> Node:

@@ -12,6 +12,7 @@ from sastdeploy.exchange import parts as p
 from sastdeploy.exchange.dialects import Dialect
 from sastdeploy.exchange.leaks import SILENT, integrating, integrators, leaky, leaky_with_current, unread
 from sastdeploy.exchange.parts import Pair, floats
+from sastdeploy.exchange.steps import delaying
 
 Fields = dict[str, Any]
 
@@ -32,7 +33,6 @@ def part_of(name: str, node: Fields, rules: Dialect) -> p.Part:
 
 
 _UNKNOWN = {
-    "Delay": "a delay, which no engine computes yet.",
     "Threshold": "a threshold without a membrane, which no engine computes yet.",
 }
 
@@ -80,6 +80,10 @@ def _pool(mean: bool) -> Callable[[str, Fields, Dialect], p.Part]:
         return p.Pooling(name, kernel, _pair(node.get("stride", kernel)), _pair(node.get("padding", 0)), mean)
 
     return made
+
+
+def _delay(name: str, node: Fields, rules: Dialect) -> p.Part:
+    return delaying(name, floats(node["delay"]), rules.dt)
 
 
 def _flatten(name: str, node: Fields, rules: Dialect) -> p.Part:
@@ -158,6 +162,7 @@ _PARTS: dict[str, Callable[[str, Fields, Dialect], p.Part]] = {
     "Conv2d": _conv2d,
     "AvgPool2d": _pool(True),
     "SumPool2d": _pool(False),
+    "Delay": _delay,
     "Flatten": _flatten,
     "IF": _if,
     "LIF": _lif,

@@ -201,6 +201,8 @@ def _readme(program: Program, recordings: int, recorded: list[Signal]) -> str:
     if readout.reads != "counts":
         when = "at the last step" if readout.reads == "last" else "at their largest over time"
         read = f"the scores are the membranes of {_plain(program.layers[-1].name)} {when}."
+    delays = any(signal.kind == "delayed" for signal in recorded)
+    waits = " Or it is a delay: delayed, what arrives in the step." if delays else ""
     return f"""# Test vectors
 
 What the program computes, integer by integer, on {recordings} recordings of {own.time_bins} steps each. Written by sastdeploy {sastdeploy.__version__}; program hash
@@ -211,7 +213,7 @@ What the program computes, integer by integer, on {recordings} recordings of {ow
 {rows}
 
 - counts: the input of a step, already clipped to {own.c_clip}. sums: of weights times inputs, before the gain. membranes: after the step (and
-  after a reset that acts at once). spikes: of the step. A layer without membranes is a pool: its sums are sent on. scores: after the last step.
+  after a reset that acts at once). spikes: of the step. A layer without membranes is a pool: its sums are sent on.{waits} scores: after the last step.
 - `vectors.npz`: the arrays `[recording, step, channel, row, column]`, named `LAYER.SIGNAL`; `scores` is `[recording, class]`.
 - `N.LAYER.SIGNAL.hex`: recording N, one word a line, two's complement where signed; all values of step 0 (channel by channel, row by row), then of
   step 1. `$readmemh` reads them; the first line is a comment.

@@ -22,8 +22,8 @@ class Signal:
     """The integers of one kind.
 
     Args:
-        layer: ``input``, a layer's name, or ``scores``. kind: ``counts``, ``sums``, ``currents``, ``membranes``, ``spikes`` or
-            ``scores``.
+        layer: ``input``, a layer's name, or ``scores``. kind: ``counts``, ``sums``, ``currents``, ``membranes``, ``spikes``,
+            ``delayed`` or ``scores``.
         shape: of one step, ``(C, H, W)``; of scores ``(K,)``.
         bits: two's complement where ``signed``, enough for every value here and, for membranes, for the format.
         values: ``[N, T, values]``; of scores ``[N, K]``.
@@ -46,27 +46,30 @@ def signals(program: Program, frames: Frames) -> list[Signal]:
     shapes, sources = program.shapes(), [recorded[-1].values]
     for layer, shape, after in zip(program.layers, shapes, shapes[1:]):
         source = sources[-1]
+        if layer.lif is None:
+            passed = layer.sent(source.reshape(*source.shape[:2], *shape).astype(np.int32))
+            passed = passed.reshape(*source.shape[:2], -1)
+            recorded.append(Signal(layer.name, layer.sends, after, _bits(passed), True, passed))
+            sources.append(passed)
+            continue
         sums = np.array([_sums(layer, recording, shape) for recording in source])
         for each in layer.further:
             more = [_sums(each, recording, shapes[each.source]) for recording in sources[each.source]]
             sums = sums + np.array(more)
         sums = sums.reshape(*source.shape[:2], -1).astype(np.int32)
         recorded.append(Signal(layer.name, "sums", after, _bits(sums), True, sums))
-        if layer.lif is not None:
-            if layer.own_weights:
-                own = np.array(
-                    [_own_sums(layer, recording, after) for recording in result.traces[layer.name].spikes]
-                )
-                sums = (sums + own).astype(np.int32)
-                recorded[-1] = Signal(layer.name, "sums", after, _bits(sums), True, sums)
-            if layer.lif.current is not None:
-                currents = np.array([_currents(layer.lif, recording, after) for recording in sums])
-                bits = max(layer.lif.membrane.bits, _bits(currents))
-                recorded.append(Signal(layer.name, "currents", after, bits, True, currents))
-            trace = result.traces[layer.name]
-            bits = max(layer.lif.membrane.bits, _bits(trace.membranes))
-            recorded.append(Signal(layer.name, "membranes", after, bits, True, trace.membranes))
-            recorded.append(Signal(layer.name, "spikes", after, _unsigned(trace.spikes), False, trace.spikes))
+        trace = result.traces[layer.name]
+        if layer.own_weights:
+            own = np.array([_own_sums(layer, recording, after) for recording in trace.spikes])
+            sums = (sums + own).astype(np.int32)
+            recorded[-1] = Signal(layer.name, "sums", after, _bits(sums), True, sums)
+        if layer.lif.current is not None:
+            currents = np.array([_currents(layer.lif, recording, after) for recording in sums])
+            bits = max(layer.lif.membrane.bits, _bits(currents))
+            recorded.append(Signal(layer.name, "currents", after, bits, True, currents))
+        bits = max(layer.lif.membrane.bits, _bits(trace.membranes))
+        recorded.append(Signal(layer.name, "membranes", after, bits, True, trace.membranes))
+        recorded.append(Signal(layer.name, "spikes", after, _unsigned(trace.spikes), False, trace.spikes))
         sources.append(recorded[-1].values)
     scores = result.scores
     return [*recorded, Signal("scores", "scores", scores.shape[1:], 32, True, scores)]

@@ -34,6 +34,9 @@ class SumPool:
     kind: str = field(default="sum_pool", init=False)
     lif: ClassVar[None] = None
     further: ClassVar[tuple[()]] = ()
+    may_begin: ClassVar[bool] = False
+    sends: ClassVar[str] = "sums"
+    adds: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         write_sizes(self)
@@ -95,6 +98,18 @@ class SumPool:
         sums: NDArray[Number] = self.window.views(x).sum(axis=(-2, -1), dtype=x.dtype)
         return sums
 
+    def reach(self, steps: int) -> int:
+        return 0
+
+    def step(self, x: Array, line: Array) -> tuple[Array, Array]:
+        return self.sums(x), line
+
+    def sent(self, x: NDArray[Number]) -> NDArray[Number]:
+        return self.sums(x)
+
+    def held_bits(self, shape: Shape, largest: int, steps: int) -> tuple[int, int]:
+        return 0, 0
+
     def fan_out(self, shape: Shape) -> tuple[Array, Array]:
         """Return per input (C order) how many windows it is added to, twice: there are no weights."""
         windows = np.tile(self.window.over(shape).reshape(-1), shape[0])
@@ -105,7 +120,7 @@ class SumPool:
         additions = int(self.sums((x != 0).astype(np.int64)).sum())
         return additions, int(self.sums(x).sum()), additions
 
-    def add_sums(self, add: Nodes, x: str, shape: Shape) -> str:
+    def add_sent(self, add: Nodes, x: str, shape: Shape, steps: int) -> str:
         """Add the sums of whole windows of ``x`` ``[N, *shape]``, uint8 [N, C, OH, OW]."""
         channels, rows, columns = self.output_shape(shape)
         (height, width), stride, padding = self.window.kernel, self.window.stride, self.window.padding

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sastdeploy.program.records import Program
 from sastdeploy.recordings.frames import Frames
+from sastdeploy.simulator.numba_engine.delays import delayed
 from sastdeploy.simulator.numba_engine.kernels import (
     by_pixel,
     clip_counts,
@@ -98,6 +99,14 @@ class Chunks:
         for position, layer in enumerate(self._plan.layers):
             self._tally(source, counts, position, start, stop)
             clock.stop("tally")
+            if layer.delays is not None:
+                source, arrived = delayed(source, n, steps, layer.delays)
+                with self._lock:
+                    result.neuron_spikes[position][layer.c_order] += arrived
+                sources.append(source)
+                counts = None
+                clock.stop(layer.name)
+                continue
             emitted, scratch = self._buffers(position, n)
             if layer.windows is not None:
                 pool_layer(source, steps, layer.windows, np.zeros(layer.outputs, np.int32), emitted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,7 +14,8 @@ from sastdeploy._kernels.vectors import shape as shape_of
 from sastdeploy.errors import SimulationError
 from sastdeploy.program.fixedpoint import Overflow, Rounding
 from sastdeploy.program.layers.current import Decay
-from sastdeploy.program.records import ConvLif, DenseLif, Lif, Program, RecurrentLif, SumPool
+from sastdeploy.program.layers.delay import each_steps
+from sastdeploy.program.records import ConvLif, Delay, DenseLif, Lif, Program, RecurrentLif, SumPool
 from sastdeploy.simulator.numba_engine.tables import Scratch, Step, Wiring
 from sastdeploy.simulator.numba_engine.wiring import BY_PIXEL, MAX_LANES, WIRING, neuron_lanes, padded_width
 
@@ -35,6 +37,7 @@ class LayerPlan:
     Args:
         outputs, positions: number of outputs, and of their pixels. c_order: int32 ``[outputs]``, output i's number in C order.
         wiring, step: of a LIF layer. windows: of a pool, int32 ``[J, most]``, the outputs that input j is added to, -1 behind the last.
+        delays: of a delay, int64 ``[J]``, the steps that each input waits.
         graded: whether the outputs can exceed 1.
         fan_out, fan_out_nonzero: int32 ``[J]``, operations that a value at input j triggers here, in its own layer, and wherever it
             is a further input.
@@ -54,11 +57,12 @@ class LayerPlan:
     fan_out_nonzero: NDArray[np.int32]
     further: tuple[int, ...] = ()
     joined_pixels: bool = False
+    delays: NDArray[np.int64] | None = None
 
     def neurons(self) -> tuple[Wiring, Step]:
         """Return ``wiring`` and ``step`` of a LIF layer."""
         if self.wiring is None:
-            raise SimulationError(f"layer {self.name}: a pool has no neurons.")
+            raise SimulationError(f"layer {self.name}: has no weights, so no neurons.")
         if self.step is None:
             raise SimulationError(f"layer {self.name}: has weights but no neurons.")
         return self.wiring, self.step
@@ -117,7 +121,7 @@ def make_plan(program: Program) -> Plan:
     """
     shapes = program.shapes()
     order, input_order = np.arange(int(np.prod(shapes[0])), dtype=np.int32), None
-    first, *later = program.layers
+    first, *later = (layer for layer in program.layers if layer.kind not in IN_PLACE)
     if first.kind in BY_PIXEL or any(
         layer.kind in BY_PIXEL and each.source == 0 for layer in later for each in layer.further
     ):
@@ -132,7 +136,7 @@ def make_plan(program: Program) -> Plan:
     for layer, shape, out_shape, table in zip(program.layers, shapes, shapes[1:], tables):
         fans = [fan[order].astype(np.int32) for fan in table]
         if layer.lif is None:
-            layers.append(_pool(layer, shape, out_shape, order, fans))
+            layers.append(_PASSED[layer.kind](layer, shape, out_shape, order, fans))
         else:
             sources = [shape, *(shapes[each.source] for each in layer.further)]
             joined = _joined([order, *(orders[each.source] for each in layer.further)])
@@ -189,6 +193,22 @@ def _pool(
         fans[0],
         fans[1],
     )
+
+
+def _delay(
+    layer: Delay, shape: Shape, out_shape: Shape, order: NDArray[np.int32], fans: list[NDArray[np.int32]]
+) -> LayerPlan:
+    """Return a delay's tables; its outputs are numbered as its inputs are."""
+    delays, positions = each_steps(layer.steps, shape).reshape(-1)[order], shape[1] * shape[2]
+    return LayerPlan(
+        layer.name, len(order), positions, order, None, None, None, True, fans[0], fans[1], delays=delays
+    )  # fmt: skip
+
+
+_PASSED: dict[str, Callable[..., LayerPlan]] = {"sum_pool": _pool, "delay": _delay}
+"""Tables of kinds without neurons."""
+IN_PLACE = ("delay",)
+"""Kinds whose outputs are numbered as their inputs are."""
 
 
 def _lif_layer(

@@ -7,6 +7,7 @@ fields it has
 - ``output_shape(before)`` after an input ``[C, H, W]``, and ``check(after)``, which accepts only a valid record;
 - ``meaning(x)``: what it makes of ``x`` ``[N, T, C, H, W]``, and its neurons' membranes, None where it has none; neurons also take
   the ``feedback`` of the weighted node before them;
+- ``waits``, the most steps that values wait in it: 0, unless it is a delay;
 - ``largest_output(largest)`` for integer inputs from 0 to ``largest``;
 - ``folded(unit, before)``: the node on integer inputs, one unit of which is worth ``unit``, and what one of its outputs is;
 - ``assembled(lif)``: the program's records that it becomes, ``lif`` being the neurons behind it.
@@ -19,6 +20,7 @@ pass fills them.
 from __future__ import annotations
 
 from sastdeploy.compiler.ir.nodes.checks import Shape, require
+from sastdeploy.compiler.ir.nodes.delay import Delay
 from sastdeploy.compiler.ir.nodes.input import Input
 from sastdeploy.compiler.ir.nodes.lif import Integrator, Lif, RecordedSpikes, run_lif
 from sastdeploy.compiler.ir.nodes.pools import AvgPool, Pool, SumPool
@@ -31,6 +33,7 @@ __all__ = [
     "AvgPool",
     "Conv2d",
     "Counts",
+    "Delay",
     "Dense",
     "Input",
     "Integrator",
@@ -48,11 +51,11 @@ __all__ = [
     "run_lif",
 ]  # fmt: skip
 
-Node = Input | Synapses | Lif | Pool
+Node = Input | Synapses | Lif | Pool | Delay
 NODES: dict[str, type[Node]] = {
     kind.kind: kind
     for kind in (
-        Input, Dense, Conv2d, Lif, AvgPool, SumPool, Readout, Counts, Integrator, Membranes, Recurrent,
+        Input, Dense, Conv2d, Lif, AvgPool, SumPool, Readout, Counts, Integrator, Membranes, Recurrent, Delay,
     )
 }  # fmt: skip
 """Every kind of node by its name in a graph's text."""

@@ -20,6 +20,7 @@ class Input:
     kind: ClassVar[str] = "input"
     takes: ClassVar[tuple[str, ...]] = ()
     gives: ClassVar[str] = "values"
+    waits: ClassVar[int] = 0
     name: str
     shape: tuple[int, int, int]
     time_bins: int

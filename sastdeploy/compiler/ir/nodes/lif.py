@@ -49,6 +49,7 @@ class Lif:
     kind: ClassVar[str] = "lif"
     takes: ClassVar[tuple[str, ...]] = ("currents", "recurrent currents")
     gives: ClassVar[str] = "spikes"
+    waits: ClassVar[int] = 0
     name: str
     alpha: float | Floats
     threshold: Floats

@@ -23,8 +23,9 @@ class Pool(ABC):
     """
 
     kind: ClassVar[str] = "pool"
-    takes: ClassVar[tuple[str, ...]] = ("spikes",)
+    takes: ClassVar[tuple[str, ...]] = ("spikes", "delayed")
     gives: ClassVar[str] = "sums"
+    waits: ClassVar[int] = 0
     name: str
     kernel: int | Pair
     stride: int | Pair | None = None

@@ -38,8 +38,9 @@ class Synapses(ABC):
     """
 
     kind: ClassVar[str] = "synapses"
-    takes: ClassVar[tuple[str, ...]] = ("values", "spikes", "sums")
+    takes: ClassVar[tuple[str, ...]] = ("values", "spikes", "sums", "delayed")
     gives: ClassVar[str] = "currents"
+    waits: ClassVar[int] = 0
     further_kind: ClassVar[str] = ""
     """The kind of its further inputs; empty where it can have none."""
     name: str

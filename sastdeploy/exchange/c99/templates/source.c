@@ -51,8 +51,7 @@ int @name@_step(@name@_state *state, const @name@_event *events, uint32_t length
         if (index >= @NAME@_INPUTS || (n > 0 && index <= events[n - 1].index)) {
             return -1;
         }
-    }
-    memset(state->@first@, 0, sizeof state->@first@);
+    }@clear@
     for (n = 0; n < length; n++) {
         take(state, events[n].index, events[n].count);
     }
@@ -66,8 +65,7 @@ int @name@_step_counts(@name@_state *state, const uint8_t counts[@NAME@_INPUTS])
 
     if (state->steps >= @NAME@_TIME_BINS) {
         return -1;
-    }
-    memset(state->@first@, 0, sizeof state->@first@);
+    }@clear@
     for (n = 0; n < @NAME@_INPUTS; n++) {
         take(state, n, counts[n]);
     }
