@@ -74,6 +74,8 @@ def test_an_option_that_holds_one_value_is_given_once(here, call, line, option):
         ("simulate x.onnx --recording r.bin --split test", "--split, --limit and --skip-bad choose recordings of a data set; leave them out with --recording."),
         ("verify x.onnx --limit 3", "--split, --limit and --skip-bad choose recordings of a data set; name one with --dataset."),
         ("analyse x.pt --seed 0", "--seed is for --bounds; leave it out."),
+        ("train --dataset nmnist-sim --seeds 0-3 --seed 1", "--seeds names every seed; leave out --seed."),
+        ("train --dataset nmnist-sim --delta 1e-12", "--delta is for the methods sast, asam and random; leave it out."),
         ("data make nmnist-sim --lightings 3", "--performers, --lightings and --duration are for dvsgesture-sim; leave them out."),
         ("data make dvsgesture-sim --test 3", "--train, --test and --images are for nmnist-sim; leave them out."),
     ],

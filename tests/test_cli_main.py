@@ -113,9 +113,15 @@ def test_an_interruption_exits_with_130_and_says_how_to_go_on(monkeypatch, capsy
         ("--batch-size 0", "--batch-size 0: outside 1 to 1,000,000."),
         ("--weight-decay -.5", "--weight-decay -0.5: outside 0 to 1e+06."),
         ("--epochs 0", "--epochs 0: outside 1 to 1,000,000."),
+        ("--clip 500", "--clip 500: outside 1 to 127. Choose a clip within that range."),
+        (
+            "--divisor 1e300",
+            "--divisor 1e+300: at most 1e+12 is allowed, or no frame value would reach any threshold.",
+        ),
+        ("--binning events --events-per-bin 0", "--events-per-bin 0: outside 1 to 10,000,000."),
     ],
 )
-def test_a_wrong_setting_is_named_as_the_option(capsys, words, message):
+def test_a_wrong_setting_is_named_as_the_option_before_recordings_are_read(here, capsys, words, message):
     assert run(["train", "--dataset", "nmnist-sim", *words.split()], capsys) == (3, "", f"Error: {message}\n")
 
 

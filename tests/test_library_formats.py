@@ -76,7 +76,7 @@ def test_hdf5_of_other_things_is_refused():
     assert refusal(hdf5(x=["a"], y=numbers, t=numbers, p=numbers)) == (
         f"a.h5: is no valid HDF5 file of events (it holds texts or lists). {PACKED}"
     )
-    assert refusal(hdf5(x=numbers, y=numbers, t=numbers, p=numbers)).startswith("a.h5: a value is not finite, negative, or no pixel")  # fmt: skip
+    assert refusal(hdf5(x=numbers, y=numbers, t=numbers, p=numbers)).startswith("a.h5: event 2: a value is not finite, negative, or no pixel")  # fmt: skip
 
 
 def test_links_of_hdf5_are_not_followed():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -131,6 +132,25 @@ def test_describe_train_compile_simulate(shapes, capsys):
     ):  # fmt: skip
         code, _, err = cli(capsys, *words)
         assert code == 0, (words, err)
+    # Recordings of another length are warned of by every command that measures a network on them.
+    shutil.copytree("shapes", "slow", ignore=shutil.ignore_patterns(".*"))
+    for path in Path("slow").glob("*/*.npy"):
+        recording = np.load(path)
+        recording["t"] *= 10
+        np.save(path, recording)
+    warning = r"./slow: WARNING: 6 of 6 last up to 0\.\d+ s; {} was trained on recordings of [\d.]+ to [\d.]+ s, so a bin holds something "
+    warning += "else than it did in training. Check the unit of its times \\(dataset.yaml\\), or take recordings of that length."
+    for words, who in (
+        (("evaluate", "c.pt", "--split", "test"), "c.pt"),
+        (("robustness", "c.pt", "--corruption", "drop:0.3"), "c.pt"),
+        (("simulate", "c.loihi_int8.onnx", "--engine", "reference"), program.name),
+    ):
+        code, _, err = cli(capsys, *words, "--dataset", "slow")
+        assert code == 0 and re.search(warning.format(re.escape(who)), err), (words, err)
+        assert "WARNING: 6 of 6" not in cli(capsys, *words)[2]
+    assert re.search(
+        "./slow: WARNING: .* c.pt was trained", cli(capsys, "analyse", "c.pt", "--dataset", "slow")[2]
+    )
     # An interrupted and resumed training on the folder is one training.
     code, _, err = cli(
         capsys, "train", "--dataset", "shapes", "--arch", "net.yaml", "--out", "c.pt", "--resume"

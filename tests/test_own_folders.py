@@ -37,6 +37,22 @@ def test_class_folders_are_a_data_set():
         assert test.frames.select(slice(n, n + 1)).dense().sum() == 40
 
 
+def test_what_systems_add_to_a_folder_is_left_out():
+    class_folders(Path("clean"), count=10)
+    class_folders(Path("mine"), count=10)
+    for path in [*Path("mine").glob("*/*.npy"), Path("mine/left")]:
+        Path(path.parent, f"._{path.name}").write_bytes(b"\0\5\x16\7 no recording")
+    shutil.copytree("mine", "mine/__MACOSX")
+    shutil.copytree("mine/left", "mine/left/__MACOSX")
+    for place in (".DS_Store", "left/.DS_Store", ".Trashes/000.npy"):
+        Path("mine", place).parent.mkdir(exist_ok=True)
+        Path("mine", place).write_text("x")
+    facts, clean = dataset("mine"), dataset("clean")
+    assert (facts.classes, facts.own.entries, facts.own.left_out) == (clean.classes, clean.own.entries, ())
+    for part in SPLITS:
+        assert load_dataset("mine", part).data_hash == load_dataset("clean", part).data_hash
+
+
 def test_split_folders_state_the_split_and_validation_may_be_held_out():
     for number, part in enumerate(("train", "test")):
         class_folders(Path("mine") / part, count=8 if part == "train" else 3, first=number)
@@ -183,8 +199,9 @@ def test_copies_are_refused():
         ("", "line 1: expected the columns file,label and where wanted split and group, once each; found ''."),
         ("file,lable\n", "line 1: column 'lable': unknown. Did you mean 'label'? Allowed: file, label, and where wanted split and group."),
         ("file,label\nleft/000.npy\n", "row 2: 1 cells; expected 2."),
-        ("file,label\n../a.npy,x\n", "row 2: '../a.npy': expected a file below the data set's folder, as in right/001.npy."),
-        ("file,label\n/etc/passwd,x\n", "row 2: '/etc/passwd': expected a file below the data set's folder, as in right/001.npy."),
+        ("file,label\n../a.npy,x\n", "row 2: '../a.npy': expected a file below the data set's folder, with / between folder and file, as in right/001.npy."),
+        ("file,label\nleft\\000.npy,x\n", "row 2: 'left\\000.npy': expected a file below the data set's folder, with / between folder and file, as in right/001.npy."),
+        ("file,label\n/etc/passwd,x\n", "row 2: '/etc/passwd': expected a file below the data set's folder, with / between folder and file, as in right/001.npy."),
         ("file,label\nleft/none.npy,x\n", "row 2: left/none.npy cannot be read (No such file or directory)."),
         ("file,label\nleft/link.npy,x\n", "row 2: left/link.npy is or lies behind a link. A data set holds its recordings itself."),
         ("file,label\nleft/000.npy,x\nleft/000.npy,y\n", "row 3: left/000.npy stands twice. Leave one of them out."),

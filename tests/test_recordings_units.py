@@ -67,7 +67,8 @@ def test_columns_in_another_order_are_stated(tmp_path, capsys):
     with pytest.raises(InputError) as caught:
         read_recording(path, NMNIST)
     assert str(caught.value) == (
-        f"{path}: a value is not finite, negative, or no pixel, polarity or time, read as columns x, y, p, t. "
+        f"{path}: event 0: a value is not finite, negative, or no pixel, polarity or time (x {events['t'][0]}, y "
+        f"{events['x'][0]}, t {events['p'][0]}, p {events['y'][0]}), read as columns x, y, p, t. "
         "State another order with --columns, as in --columns xytp, or get the file again."
     )
     assert read_recording(path, NMNIST, columns="txyp").events.tolist() == events.tolist()

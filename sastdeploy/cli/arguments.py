@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +81,16 @@ def stated(*names: str) -> bool:
     """Return whether one of these parameters of the running command stands on its command line."""
     context = click.get_current_context()
     return any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in names)
+
+
+@contextmanager
+def options_named(names: dict[str, str]) -> Iterator[None]:
+    """Name the option instead of the field, where an error says ``FIELD VALUE``."""
+    try:
+        yield
+    except InputError as error:
+        pattern = rf"\b({'|'.join(names)})(?= ['\d.+-])"
+        raise InputError(re.sub(pattern, lambda match: f"--{names[match[1]]}", str(error))) from error
 
 
 def folder(path: str, option: str) -> Path:

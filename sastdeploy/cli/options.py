@@ -131,6 +131,8 @@ def load_data_for(
 ) -> tuple[str, LabelledFrames, bool]:
     """Return the data set's name, a split's frames as the checkpoint wants them, and whether they are simulated.
 
+    Recordings that last much longer or shorter than those trained on are warned of on stderr.
+
     Raises:
         InputError: the data set does not fit the checkpoint, or cannot be read.
     """
@@ -146,6 +148,13 @@ def load_data_for(
         seed=getattr(checkpoint, "training", {}).get("seed", 0),
         skip_bad=skip_bad,
     )
+    if frames.seconds is not None:
+        from sastdeploy.simulator.durations import DATA_SET, far_durations
+
+        for remark in far_durations(
+            path, checkpoint.provenance, checkpoint.dataset, frames.binning, frames.seconds, DATA_SET
+        ):
+            click.echo(f"{name}: {remark}", err=True)
     return name, frames, note_simulated(facts, data) or facts.simulated
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sastdeploy import InputError
+from sastdeploy.cli.arguments import options_named, stated
 from sastdeploy.cli.options import DATA, JSON, SKIP_BAD, window_option, window_us
 
 if TYPE_CHECKING:
@@ -14,8 +14,13 @@ if TYPE_CHECKING:
 
     from sastdeploy import TrainingSettings
 
-
 MAX_SEEDS = 1000
+_FRAMES = {
+    "time_bins": "time-bins",
+    "c_clip": "clip",
+    "divisor": "divisor",
+    "events_per_bin": "events-per-bin",
+}
 
 
 class _Seeds(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
@@ -224,12 +229,16 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
     import sys
     from pathlib import Path
 
-    from sastdeploy import load_architecture
+    from sastdeploy import Preprocessing, load_architecture
     from sastdeploy.cli.options import dataset_facts, load_data, note_simulated
     from sastdeploy.cli.terminal import progress
     from sastdeploy.networks.architecture import Neuron
     from sastdeploy.training.settings import kernels_for, shown_training
 
+    if seeds and stated("seed"):
+        raise click.UsageError("--seeds names every seed; leave out --seed.")
+    if method == "baseline" and stated("delta"):
+        raise click.UsageError("--delta is for the methods sast, asam and random; leave it out.")
     facts = dataset_facts(dataset)
     packable = quantize_bits == 0 and os.environ.get("WORLD_SIZE", "1") == "1"
     settings = _settings(
@@ -237,6 +246,11 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
         batch_size=batch_size, learning_rate=lr, seed=seed, kernels=kernels_for(device, kernels, packable), forward=forward, slope_end=slope_end,
         weight_decay=weight_decay, init_scale=init_scale, init=init, quantize_bits=quantize_bits, quantize_epochs=quantize_epochs,
     )  # fmt: skip
+    least = 1 if clip is None else clip
+    with options_named(_FRAMES):
+        # Told before recordings are read, in which a clip is found where none is given.
+        Preprocessing(facts.sensor_size, facts.frame_size, time_bins, least, least if divisor is None else divisor, normalisation,
+                      window_us(window), binning, events_per_bin)  # fmt: skip
     outs = {s: _numbered(Path(out), s) for s in seeds} if seeds else {seed: Path(out)}
     architecture = load_architecture(
         arch, facts.frame_shape, len(facts.classes), Neuron(alpha, threshold, slope)
@@ -367,18 +381,10 @@ def _use_threads(threads: int) -> None:
 
 def _settings(**values: Any) -> TrainingSettings:
     """Return the settings; an error names the option instead of the field."""
-    import re
     from dataclasses import fields
 
     from sastdeploy import TrainingSettings
 
-    try:
+    names = {field.name: field.name.replace("_", "-") for field in fields(TrainingSettings)}
+    with options_named({**names, "learning_rate": "lr"}):
         return TrainingSettings(**values)
-    except InputError as error:
-        names = "|".join(field.name for field in fields(TrainingSettings))
-        text = re.sub(
-            rf"\b({names})(?= ['\d.+-])",
-            lambda match: "--" + {"learning_rate": "lr"}.get(match[1], match[1].replace("_", "-")),
-            str(error),
-        )
-        raise InputError(text) from error

@@ -16,6 +16,7 @@ from sastdeploy.recordings.events import EVENT_DTYPE, LATEST_US, MAX_RECORDING, 
 
 UNITS = {"us": 1, "ms": 1000, "s": 1_000_000}
 """Units of the times in a file, in us."""
+_MAX_PIXEL = (1 << 15) - 1
 COLUMNS = "xypt"
 """Order of plain columns where none is stated: that of tonic's re-packing of DVS Gesture."""
 FIELDS = {
@@ -113,19 +114,19 @@ def parse_array(
     unit = unit or guess_unit(t, named)
     # In float64: a short whole type of the file's would overflow.
     times = t.astype(np.float64) * UNITS[unit]
-    with np.errstate(invalid="ignore"):
-        sound = all(np.isfinite(part).all() and (part % 1 == 0).all() for part in values)
-        sound = sound and bool(np.isfinite(times).all() and (times >= 0).all())
     x, y, p = values
-    if not (
-        sound
-        and all(((part >= 0) & (part < 1 << 15)).all() for part in (x, y))
-        and ((p >= -1) & (p <= 1)).all()
-    ):
+    # What is no number fails every comparison.
+    sound = np.isfinite(times) & (times >= 0)
+    with np.errstate(invalid="ignore"):
+        for part, least, most in ((x, 0, _MAX_PIXEL), (y, 0, _MAX_PIXEL), (p, -1, 1)):
+            sound &= (part >= least) & (part <= most) & (part % 1 == 0)
+    if not sound.all():
+        first = int(np.argmin(sound))
         order = "" if named else f", read as columns {', '.join(columns or COLUMNS)}"
         advice = "Get" if named else "State another order with --columns, as in --columns xytp, or get"
         raise InputError(
-            f"{where}: a value is not finite, negative, or no pixel, polarity or time{order}. {advice} the file again."
+            f"{where}: event {first}: a value is not finite, negative, or no pixel, polarity or time (x {x[first]:.6g}, "
+            f"y {y[first]:.6g}, t {float(t[first]):.6g}, p {p[first]:.6g}){order}. {advice} the file again."
         )
     if len(times) and times.max() >= LATEST_US:
         raise InputError(

@@ -82,7 +82,7 @@ def _by_folders(folder: Path) -> Layout:
     left_out: list[str] = []
     names = []
     for item in _items(folder):
-        if item.name.startswith("."):
+        if _is_hidden(item.name):
             continue
         if _kind(item, folder) == "folder":
             names.append(item.name)
@@ -100,7 +100,7 @@ def _by_folders(folder: Path) -> Layout:
     entries = []
     for split in names:
         for item in _items(folder / split):
-            if item.name.startswith("."):
+            if _is_hidden(item.name):
                 continue
             if _kind(item, folder) == "folder":
                 entries += _class(folder, f"{split}/{item.name}", split, left_out)
@@ -119,7 +119,7 @@ def _class(folder: Path, place: str, split: str, left_out: list[str]) -> list[En
     entries = []
     names = {item.name: item for item in _items(folder / place)}
     for name, item in names.items():
-        if name.startswith("."):
+        if _is_hidden(name):
             continue
         if _kind(item, folder) == "folder":
             raise InputError(
@@ -136,6 +136,11 @@ def _class(folder: Path, place: str, split: str, left_out: list[str]) -> list[En
             f"{shown(folder / place)}: is a class without a recording. Add some, or remove the folder."
         )
     return entries
+
+
+def _is_hidden(name: str) -> bool:
+    """Return whether systems leave such files and folders by themselves; macOS puts the hidden ones of a zip into ``__MACOSX``."""
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def _items(folder: Path) -> list[os.DirEntry[str]]:
@@ -233,7 +238,7 @@ def _row(folder: Path, root: str, where: str, cells: dict[str, str]) -> Entry:
     parts = file.split("/")
     if not is_printable(file) or file.startswith("/") or "\\" in file or {"", ".", ".."} & set(parts):
         raise InputError(
-            f"{where}: '{shown(file[:200])}': expected a file below the data set's folder, as in right/001.npy."
+            f"{where}: '{shown(file[:200])}': expected a file below the data set's folder, with / between folder and file, as in right/001.npy."
         )
     path = os.path.join(root, file)
     try:
