@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from neuron_checks import assert_program_refused
-from tiny_programs import counts, one_neuron, tiny_lif, tiny_program, tiny_readout
+from tiny_programs import counts, one_neuron, tiny_lif, tiny_program, tiny_readout, two_delays
 
 from sastdeploy import (
     InputError,
@@ -39,9 +39,6 @@ def steps_of(*values):
     return np.array(values, np.int32)
 
 
-WAIT = steps_of(0, 2)
-
-
 def test_delayed_counts_by_hand():
     layer = one_neuron().layers[0]
     program, shown = tiny_program([ProgramDelay("wait", 1), layer], tiny_readout()), counts(*COUNTS)
@@ -53,13 +50,6 @@ def test_delayed_counts_by_hand():
     assert result.synops.tolist() == [[0, 3, 4]] and result.synops_events.tolist() == [[0, 7, 4]]
     for name in ("numba", "onnxruntime"):
         assert differences(result, engine.run(program, shown, engine=name, trace=("fc",))) == []
-
-
-def two_delays(steps=WAIT):
-    """Return two neurons that hear the input with 2, and behind delays one that hears them with 3 and -2."""
-    first = DenseLif("a", np.array([[2], [2]], np.int8), 4, tiny_lif(2))
-    second = DenseLif("b", np.array([[3, -2]], np.int8), 4, tiny_lif())
-    return tiny_program([first, ProgramDelay("wait", steps), second], tiny_readout())
 
 
 def test_delays_of_each_neuron_by_hand():

@@ -3,7 +3,7 @@
 import numpy as np
 
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
-from sastdeploy.program.records import DenseLif, Lif, Program, Readout
+from sastdeploy.program.records import Delay, DenseLif, Lif, Program, Readout
 from sastdeploy.recordings.frames import Frames
 from sastdeploy.recordings.preprocessing import Preprocessing
 
@@ -54,6 +54,14 @@ def tiny_program(layers, readout, frame=(1, 1, 1), time_bins=5, c_clip=4, datase
 def one_neuron(**changes):
     """Return the program of one neuron with weight 3, on five bins of one input."""
     return tiny_program([DenseLif("fc", np.array([[3]], np.int8), 4, tiny_lif(**changes))], tiny_readout())
+
+
+def two_delays(steps=(0, 2)):
+    """Return two neurons that hear the input with 2, and behind delays one that hears them with 3 and -2."""
+    first = DenseLif("a", np.array([[2], [2]], np.int8), 4, tiny_lif(2))
+    second = DenseLif("b", np.array([[3, -2]], np.int8), 4, tiny_lif())
+    wait = Delay("wait", np.array(steps, np.int32) if isinstance(steps, tuple) else steps)
+    return tiny_program([first, wait, second], tiny_readout())
 
 
 def counts(*values):

@@ -23,7 +23,7 @@ def lava_nets(folder: Path) -> list[bytes]:
     conv = np.arange(-72, 72, 2, np.float32)[:36].reshape(2, 2, 3, 3, 1)
     every = [
         {"type": "input", "shape": [2, 9, 8], "weight": 40.0, "bias": 36.0, "neuron": _NEURON},
-        {"type": "conv", "shape": [2, 4, 4], "weight": conv, "groups": 1, **_WINDOW, "neuron": _NEURON},
+        {"type": "conv", "shape": [2, 4, 4], "weight": conv, "groups": 1, "delay": np.array([2.0, 0.0]), **_WINDOW, "neuron": _NEURON},
         {"type": "pool", "shape": [2, 2, 2], "kernelSize": [2, 2], **_WINDOW, "padding": [0, 0], "neuron": _NEURON},
         {"type": "flatten", "shape": [1, 1, 8]},
         {"type": "dense", "shape": [3, 1, 1], "weight": np.arange(24.0) * 2 - 24, "delay": np.zeros(3), "neuron": _NEURON},

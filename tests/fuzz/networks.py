@@ -31,8 +31,13 @@ def read_checkpoint(folder: Path, content: bytes) -> object:
 
 
 def nirs(folder: Path) -> list[bytes]:
+    """Return files of frameworks, and one of our own with delays."""
+    from sastdeploy import export_nir
+    from tests.tiny_programs import two_delays
+
     packed = (ROOT / "tests/fixtures/nir").glob("s[np]*.nir.gz")
-    return [gzip.decompress(path.read_bytes()) for path in sorted(packed)]
+    own = export_nir(two_delays(), folder / "own.nir", force=True).path
+    return [*(gzip.decompress(path.read_bytes()) for path in sorted(packed)), own.read_bytes()]
 
 
 def read_nir(folder: Path, content: bytes) -> object:
@@ -119,9 +124,9 @@ def programs(folder: Path) -> list[bytes]:
     from sastdeploy.compiler.profiles import load_profile
     from sastdeploy.program.file import save_program
     from tests import small_networks as small
-    from tests.tiny_programs import one_neuron
+    from tests.tiny_programs import one_neuron, two_delays
 
-    programs = [one_neuron()]
+    programs = [one_neuron(), two_delays()]
     for architecture in (small.DENSE, small.CONV, small.POOL):
         for profile in ("loihi_int8", "aggressive_int4"):
             programs.append(compile(small.checkpoint_of(architecture), load_profile(profile)).program)
