@@ -173,6 +173,16 @@ def test_the_frames_scale_is_found_or_given():
     assert find_preprocessing(training, clip=2).divisor == 2.0
     with pytest.raises(InputError, match="divisor 1: below c_clip 2"):
         find_preprocessing(training, clip=2, divisor=1.0)
+    # Whole numbers that no float holds.
+    for wrong, message in (
+        ({"divisor": 2**1100}, "divisor 1"),
+        ({"clip": 2**1100}, "c_clip 1"),
+        ({"divisor": -(2**1100)}, "divisor -1"),
+    ):
+        with pytest.raises(
+            InputError, match=rf"^{message}\d+\.\.\.: (at most 1e\+12|outside 1 to 127|below c_clip)"
+        ):
+            find_preprocessing(training, **wrong)
     silent = LabelledFrames.from_dense(np.zeros((3, 2, 1, 2, 2), np.uint8), [0, 1, 1], ["a", "b"])
     with pytest.raises(InputError, match="frames: hold no event, so no clip can be found"):
         find_preprocessing(silent)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from sastdeploy import export_c, export_vectors, export_verilog
 from sastdeploy._files.atomic import replacing_folder
 from sastdeploy.compiler.profiles import builtin_profiles
 from sastdeploy.errors import InputError
@@ -133,6 +134,15 @@ def test_a_dt_that_no_arithmetic_holds_is_refused(here, call, dt):
     assert call("import", "n.nir", "--dialect", "norse", "-o", "n.pt", "--dt", dt) == (
         3, "", f"Error: dt {float(dt)}: outside 1e-12 to 1e+06 seconds. Give the dt that the network was trained with.\n",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("export", [export_c, export_verilog, export_vectors])
+def test_a_folder_whose_name_is_too_long_is_told(here, export):
+    name = "x" * 300
+    with pytest.raises(
+        InputError, match=rf"^{name}: cannot be written \(File name too long\)\. Choose another folder"
+    ):
+        export(digits_program(), name)
 
 
 @pytest.mark.parametrize("form", ["c", "verilog", "vectors"])

@@ -29,7 +29,9 @@ from tests.small_networks import checkpoint_of
 READERS = [
     ("inspect", "x.pt"), ("evaluate", "x.pt"), ("compile", "x.pt"), ("profiles", "check", "x.yaml"),
     ("inspect", "--arch", "x.yaml"), ("sweep", "status", "x.yaml"), ("sweep", "run", "x.yaml"),
-    ("simulate", "x.onnx", "--recording", "r.bin"),
+    ("simulate", "x.onnx", "--recording", "r.bin"), ("verify", "x.onnx"), ("export", "x.onnx", "--to", "c", "--out", "c"),
+    ("import", "x.nir", "-o", "o.pt", "--dialect", "nir"), ("import", "x.net", "-o", "o.pt"), ("analyse", "x.pt"),
+    ("robustness", "x.pt"), ("compile", "x.pt", "--all-profiles"),
 ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sastdeploy._files.atomic import replacing_folder
-from sastdeploy._files.reading import shown
+from sastdeploy._files.reading import reason, shown
 from sastdeploy.errors import InputError
 
 
@@ -14,9 +14,9 @@ def check_folder(folder: Path, files: Iterable[str], made: Iterable[str], name: 
     """Accept a new or empty folder, and one with nothing but an export's ``files`` under this name and what ``make`` adds.
 
     Raises:
-        InputError: it is a file, or holds anything else.
+        InputError: it is a file, holds anything else, or has a name that no folder can have.
     """
-    if not folder.exists():
+    if not is_there(folder):
         return
     if not folder.is_dir():
         raise InputError(f"{shown(folder)}: is a file. Choose a folder with --out DIR.")
@@ -26,6 +26,20 @@ def check_folder(folder: Path, files: Iterable[str], made: Iterable[str], name: 
             f"{shown(folder)}: holds '{foreign[0]}', which is no part of an export of {name}; nothing was written. "
             "Choose a new folder with --out DIR."
         )
+
+
+def is_there(folder: Path) -> bool:
+    """Return whether something is there.
+
+    Raises:
+        InputError: nothing can be: the name is too long.
+    """
+    try:
+        return folder.exists()
+    except OSError as error:
+        raise InputError(
+            f"{shown(folder)}: cannot be written ({reason(error)}). Choose another folder with --out DIR."
+        ) from error
 
 
 def write_folder(

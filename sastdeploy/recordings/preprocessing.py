@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
-from sastdeploy.errors import InputError
+from sastdeploy.errors import InputError, short
 from sastdeploy.recordings.events import MAX_LENGTH_US
 
 MAX_CLIP = 127
@@ -85,19 +83,21 @@ class Preprocessing:
             )
         if not 1 <= self.c_clip <= MAX_CLIP:
             raise InputError(
-                f"c_clip {self.c_clip}: outside 1 to {MAX_CLIP}. Choose a clip within that range."
+                f"c_clip {short(self.c_clip)}: outside 1 to {MAX_CLIP}. Choose a clip within that range."
             )
-        if not (np.isfinite(self.divisor) and self.divisor >= self.c_clip):
+        # A whole number may be one that no float holds.
+        divisor = f"{self.divisor:g}" if isinstance(self.divisor, float) else short(self.divisor)
+        if not self.divisor >= self.c_clip:
             raise InputError(
-                f"divisor {self.divisor:g}: below c_clip {self.c_clip}, so frame values would exceed 1. "
+                f"divisor {divisor}: below c_clip {self.c_clip}, so frame values would exceed 1. "
                 f"Choose a divisor of at least {self.c_clip}."
             )
         if self.divisor > MAX_DIVISOR:
             raise InputError(
-                f"divisor {self.divisor:g}: at most {MAX_DIVISOR:g} is allowed, or no frame value would reach any threshold."
+                f"divisor {divisor}: at most {MAX_DIVISOR:g} is allowed, or no frame value would reach any threshold."
             )
         if not 1 <= self.time_bins <= 1000:
-            raise InputError(f"time_bins {self.time_bins}: outside 1 to 1000.")
+            raise InputError(f"time_bins {short(self.time_bins)}: outside 1 to 1000.")
         check_binning(self.binning, self.window_us, self.events_per_bin)
         if min(self.sensor_size) < 1 or min(self.frame_size) < 1:
             raise InputError(

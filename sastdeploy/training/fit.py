@@ -14,7 +14,7 @@ from sastdeploy.networks.builtin import load_architecture
 from sastdeploy.networks.checkpoint import Checkpoint, load_checkpoint
 from sastdeploy.recordings.binning import find_scale
 from sastdeploy.recordings.frames import LabelledFrames
-from sastdeploy.recordings.preprocessing import Preprocessing
+from sastdeploy.recordings.preprocessing import MAX_DIVISOR, Preprocessing
 from sastdeploy.training.distributed import ALONE, Group
 from sastdeploy.training.loop import train
 from sastdeploy.training.run import Report, TrainingRun
@@ -175,12 +175,13 @@ def find_preprocessing(
     """
     polarities, height, width = training.frames.shape
     clip = find_scale(training.frames) if clip is None else clip
+    value = clip if divisor is None else divisor
     return Preprocessing(
         training.sensor_size or (width, height, polarities),
         (width, height),
         training.frames.time_bins,
         clip,
-        float(clip if divisor is None else divisor),
+        float(value) if abs(value) <= MAX_DIVISOR else value,
         normalisation,
         training.window_us,
         training.binning,

@@ -100,7 +100,7 @@ def _rules(
         )
     if dt is not None and not 1e-12 <= dt <= 1e6:
         raise InputError(
-            f"dt {dt}: outside 1e-12 to 1e+06 seconds. Give the dt that the network was trained with."
+            f"dt {short(dt)}: outside 1e-12 to 1e+06 seconds. Give the dt that the network was trained with."
         )
     return dialect(name, dt=dt, dt_if=dt, **changes)
 

@@ -14,7 +14,7 @@ import numpy as np
 import sastdeploy
 from sastdeploy._files.reading import open_regular, parsing, read_text, shown
 from sastdeploy.errors import InputError
-from sastdeploy.exchange.folder import write_folder
+from sastdeploy.exchange.folder import is_there, write_folder
 from sastdeploy.exchange.recordings import Recordings, chosen_frames
 from sastdeploy.exchange.vectors.values import Signal, signals, words
 from sastdeploy.program.check import check_program
@@ -108,7 +108,7 @@ def _check_earlier(folder: Path) -> None:
     Raises:
         InputError: it is a file, or holds anything else.
     """
-    if not folder.exists():
+    if not is_there(folder):
         return
     if not folder.is_dir():
         raise InputError(f"{shown(folder)}: is a file. Choose a folder with --out DIR.")
