@@ -147,7 +147,9 @@ def test_other_vectors_are_replaced_only_by_force_and_other_files_never(program,
         export_vectors(program, tmp_path / "file")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "vectors.json").write_text("{")
-    with pytest.raises(InputError, match="is no valid vectors"):
+    with pytest.raises(
+        InputError, match=r"is no valid list of vectors \(.*\)\. Choose a new folder with --out DIR\.$"
+    ):
         export_vectors(program, tmp_path / "broken")
 
 

@@ -55,6 +55,7 @@ def test_a_whole_record_is_returned_as_it_is(tmp_path):
     ("address", 16 * "0", f"key 'address': expected {ADDRESS}, as the file is called, found {16 * '0'}."),
     ("trial/rho", 0.5, "key 'trial.rho': expected 0.3, which its address stands for, found 0.5."),
     ("trial/arch", "fc_0p40m", "key 'trial.arch': expected 'net.yaml', which its address stands for, found 'fc_0p40m'."),
+    ("trial/dataset", ..., "key 'trial.dataset': missing."),
     ("trial/method", ..., "key 'trial.method': expected 'sast', which its address stands for, found 'baseline'."),
     ("trial/profiles", [], "key 'trial.profiles': expected ('loihi_int8',), which its address stands for, found []."),
     ("trial/colour", "red", "key 'trial.colour': no setting of a trial."),

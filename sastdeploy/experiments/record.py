@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import MISSING, asdict
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,8 @@ def _check_trial(settings: dict[str, Any], trial: Trial, path: Path) -> None:
             raise InputError(f"{path}: key 'trial.{name}': no setting of a trial.")
     for name, value in expected.items():
         recorded = settings.get(name, Trial.__dataclass_fields__[name].default)
+        if recorded is MISSING:
+            raise InputError(f"{path}: key 'trial.{name}': missing.")
         if name != "measures" and _placeless(recorded) != _placeless(value):
             raise InputError(
                 f"{path}: key 'trial.{name}': expected {value!r}, which its address stands for, found {brief(recorded)}."

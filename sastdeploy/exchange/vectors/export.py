@@ -116,7 +116,7 @@ def _check_earlier(folder: Path) -> None:
     known: Any = {}
     if _INDEX in names:
         text = read_text(folder / _INDEX)
-        with parsing(folder / _INDEX, "vectors"):
+        with parsing(folder / _INDEX, "list of vectors", "Choose a new folder with --out DIR."):
             known = json.loads(text)
     files = known.get("files") if isinstance(known, dict) and known.get("schema") == SCHEMA else []
     foreign = sorted(set(names) - set(files if isinstance(files, list) else []))
