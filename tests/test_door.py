@@ -56,7 +56,7 @@ INSIDE = {
             "recordings.reading", "recordings.tonic_sets",
         ),
         "simulate with remarks, an early answer and a result folder": (
-            "simulator.recording", "simulator.result_folder", "simulator.simulate",
+            "simulator.durations", "simulator.recording", "simulator.result_folder", "simulator.simulate",
         ),
         "torchrun's processes, a path that is refused before data are read, and a device's kernels": (
             "training.distributed", "training.outputs", "training.settings",

@@ -98,8 +98,7 @@ def run_on_cluster(
 
 
 def _close(client: Any) -> None:
-    # Where the client is ending by itself meanwhile, distributed's close can fail, with errors of many kinds, and succeeds
-    # a moment later. One left open would be closed by the garbage collector, at any time and in any thread.
+    # While a client is ending by itself, distributed's close can fail, with errors of many kinds, and succeeds a moment later.
     for _ in range(3):
         with contextlib.suppress(Exception):
             client.close(timeout=5)
@@ -129,8 +128,7 @@ def _distributed() -> ModuleType:
 
 
 def _connect(distributed: ModuleType, scheduler: str, timeout: float) -> Any:
-    # A client whose constructor fails is left to the garbage collector, which waits 20 s for it and prints a traceback, or
-    # takes the lock under which a next one starts its thread. Held before it is begun, it can be closed here.
+    # Held before it begins, so that one that fails is closed here: the garbage collector waits for it and prints a traceback.
     client = distributed.Client.__new__(distributed.Client)
     try:
         client.__init__(scheduler, timeout=timeout, set_as_default=False)
@@ -268,7 +266,6 @@ def _run_tasks(
     pending: dict[str, Any] = {}
     running: set[str] = set()
     failed: list[str] = []
-
     try:
         orders = [
             {"address": a, "trial": asdict(trial), "root": str(root) if root else None, "work": str(work), "facts": facts}
