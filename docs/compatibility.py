@@ -18,7 +18,7 @@ FILES = Path(__file__).parents[1] / "tests" / "fixtures" / "nir"
 
 @dataclass(frozen=True)
 class Row:
-    """One file of a framework. lost: what of its network no file holds, so that the dialect supplies it."""
+    """One file of a framework. lost: what of its network no file holds, so that the dialect supplies it. spikes: most in a step."""
 
     file: str
     framework: str
@@ -26,6 +26,7 @@ class Row:
     neurons: str
     dialect: str
     lost: str
+    spikes: str = "one"
 
 
 _SNNTORCH = "dt, spike test, reset and its delay"
@@ -53,6 +54,15 @@ ROWS = (
         "sinabs",
         "spike test, reset, spikes a step, `min_v_mem`, `norm_input`",
     ),
+    Row(
+        "sinabs_several",
+        "sinabs",
+        "3.1.3",
+        "`LIF`, `IAF` (`MultiSpike`)",
+        "sinabs",
+        "spike test, reset, spikes a step, `min_v_mem`, `norm_input`",
+        "many",
+    ),
 )
 
 
@@ -67,7 +77,7 @@ def compatibility() -> str:
             path = Path(folder) / f"{row.file}.nir"
             path.write_bytes(gzip.decompress((FILES / f"{row.file}.nir.gz").read_bytes()))
             framing = Framing(time_bins=12)
-            network = from_nir(path, dialect=row.dialect, spikes_per_step="one", framing=framing)
+            network = from_nir(path, dialect=row.dialect, spikes_per_step=row.spikes, framing=framing)
             checked = check_recorded(network, FILES / f"{row.file}.npz")
             direction = f"in, file of nir {network.provenance['nir_version']}"
             lines.append(_line(row.framework, row.version, row.neurons, direction, row.lost, checked))

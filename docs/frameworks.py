@@ -105,11 +105,15 @@ def _norse(first: str, second: str) -> nn.Module:
     return norse.torch.SequentialState(*body(*made))
 
 
-def _sinabs(second: str, **changes: Any) -> nn.Module:
+def _sinabs(second: str, spike_fn: str = "SingleSpike", **changes: Any) -> nn.Module:
+    import sinabs.activation
     import sinabs.layers
-    from sinabs.activation import SingleSpike
 
-    one = {"spike_fn": SingleSpike, "spike_threshold": torch.tensor(0.2), "batch_size": 1}
+    one = {
+        "spike_fn": getattr(sinabs.activation, spike_fn),
+        "spike_threshold": torch.tensor(0.2),
+        "batch_size": 1,
+    }
     first = sinabs.layers.LIFSqueeze(tau_mem=10.0, **one, **changes)
     if second == "IAFSqueeze":
         return body(first, sinabs.layers.IAFSqueeze(**one))
@@ -131,6 +135,7 @@ LIVE: tuple[tuple[str, str, str, Callable[[], nn.Module]], ...] = (
     ("Norse", "norse", "`LIFCell`, `LICell` read", lambda: _norse("LIFCell", "LICell")),
     ("Norse", "norse", "`LIFBoxCell`, `LIBoxCell` read", lambda: _norse("LIFBoxCell", "LIBoxCell")),
     ("sinabs", "sinabs", "`LIF`, `IAF` (`SingleSpike`)", lambda: _sinabs("IAFSqueeze")),
+    ("sinabs", "sinabs", "`LIF`, `IAF` (`MultiSpike`)", lambda: _sinabs("IAFSqueeze", "MultiSpike")),
     ("sinabs", "sinabs", "`LIF` with `tau_syn`, `ExpLeak` read", lambda: _sinabs("ExpLeakSqueeze", tau_syn=5.0)),
 )  # fmt: skip
 """Frameworks, their packages, the neurons, and a network of them that `from_module` reads."""

@@ -32,6 +32,7 @@ PROFILES = st.builds(
     reset=st.sampled_from(["subtract", "zero", "none"]),
     reset_delay=st.integers(0, 1),
     delays=st.sampled_from([0, 2, 62, 1000]),
+    spikes_per_step=st.sampled_from([1, 1, 3, 127]),
 )
 
 
@@ -65,7 +66,7 @@ def checkpoints(draw: st.DrawFn) -> Checkpoint:
 
 @st.composite
 def networks(draw: st.DrawFn) -> Checkpoint | ImportedNetwork:
-    """Draw a network as `checkpoints` does, half of them with delays behind its input, layers of neurons and pools."""
+    """Draw a network as `checkpoints` does, half of them with neurons that send several spikes in a step, or with delays behind its input, layers of neurons and pools."""
     checkpoint = draw(checkpoints())
     if draw(st.booleans()):
         return checkpoint
@@ -76,5 +77,6 @@ def networks(draw: st.DrawFn) -> Checkpoint | ImportedNetwork:
         if after and set(Delay.takes) & {node.gives} and after.gives != "scores" and draw(st.booleans()):
             drawn = draw(delays("", rng, shape, graph.input.time_bins))
             nodes.append(Delay(f"{node.name}.delay", drawn.steps))
-    own = checkpoint.preprocessing
-    return ImportedNetwork(graph.replace(tuple(nodes)), own, checkpoint.classes)
+    spikes = draw(st.sampled_from((1, 2, 31, 127)))
+    made = graph.replace(tuple(nodes)).map_spiking(lambda node: replace(node, max_spikes=spikes))
+    return ImportedNetwork(made, checkpoint.preprocessing, checkpoint.classes)

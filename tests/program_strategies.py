@@ -51,21 +51,22 @@ def programs(draw: st.DrawFn, largest_side: int = 7, most_layers: int = 4) -> Pr
         divisor=float(c_clip + draw(st.sampled_from((0, 0, 1)))),
     )
     rng = np.random.default_rng(draw(SEEDS))
-    shape, largest = preprocessing.frame_shape, c_clip
+    shape, most_values = preprocessing.frame_shape, [c_clip]
     layers: list = []
     sources = {0: shape}
     most = draw(st.integers(1, most_layers))
     while len(layers) < most or layers[-1].lif is None:
+        largest = most_values[-1]
         name, more = f"layer{len(layers)}", len(layers) < most
         if more and draw(st.sampled_from((False, False, False, True))):
             layer = draw(delays(name, rng, shape, preprocessing.time_bins))
         else:
             layer = draw(_layers(name, rng, shape, largest, bool(layers) and more))
         if layer.lif is not None:
-            layer = draw(_with_further(rng, layer, shape, largest, c_clip, sources))
+            layer = draw(_with_further(rng, layer, shape, most_values, sources))
         layers.append(layer)
         shape = layer.output_shape(shape)
-        largest = layer.largest_output(largest)
+        most_values.append(layer.largest_output(largest))
         if layer.lif is not None:
             sources[len(layers)] = shape
     reads = draw(st.sampled_from(("counts", "counts", "counts", "last", "max")))
@@ -74,7 +75,7 @@ def programs(draw: st.DrawFn, largest_side: int = 7, most_layers: int = 4) -> Pr
         layers[-1], count = silent(layers[-1]), math.prod(shape)
         readout = membranes(count, reads)
     else:
-        readout = draw(_readouts(rng, shape, preprocessing.time_bins, count))
+        readout = draw(_readouts(rng, shape, preprocessing.time_bins * most_values[-1], count))
     classes = tuple(f"class {k}" for k in range(count))
     return Program(
         name="random.any",
@@ -173,7 +174,9 @@ def _gain(
 
 
 @st.composite
-def _lifs(draw: st.DrawFn, rng: np.random.Generator, channels: int, sums: np.ndarray) -> Lif:
+def _lifs(
+    draw: st.DrawFn, rng: np.random.Generator, channels: int, sums: np.ndarray, max_spikes: int = 1
+) -> Lif:
     membrane = QFormat.parse(draw(st.sampled_from(MEMBRANES)))
     low, high = membrane.q_min, membrane.q_max
     aim = draw(st.sampled_from((high, max(1, high // 4), max(1, high // 64), 4 * high)))
@@ -215,6 +218,7 @@ def _lifs(draw: st.DrawFn, rng: np.random.Generator, channels: int, sums: np.nda
         reset=draw(st.sampled_from(RESETS)),
         reset_delay=draw(st.integers(0, 1)),
         current=draw(st.sampled_from((None, None, current))),
+        max_spikes=max_spikes,
     )
 
 
@@ -240,19 +244,20 @@ def _layers(
         return draw(_windows(name, shape, largest))
     bits = draw(st.integers(2, 8))
     outputs = draw(st.integers(1, 9))
+    spikes = draw(st.sampled_from((1, 1, 1, 2, 3, 31, 127)))
     if kind == "dense":
         weight = _weights(draw, rng, (outputs, math.prod(shape)), bits)
-        return DenseLif(name, weight, bits, draw(_lifs(rng, outputs, worst_sums(weight, largest))))
+        return DenseLif(name, weight, bits, draw(_lifs(rng, outputs, worst_sums(weight, largest), spikes)))
     if kind == "recurrent":
         weight = _weights(draw, rng, (outputs, math.prod(shape)), bits)
         own = _weights(draw, rng, (outputs, outputs), bits)
-        sums = worst_sums(weight, largest) + worst_sums(own, 1)
-        return RecurrentLif(name, weight, bits, draw(_lifs(rng, outputs, sums)), own)
+        sums = worst_sums(weight, largest) + worst_sums(own, spikes)
+        return RecurrentLif(name, weight, bits, draw(_lifs(rng, outputs, sums, spikes)), own)
     padding = (draw(st.integers(0, 3)), draw(st.integers(0, 3)))
     kernel = tuple(draw(st.integers(1, min(5, size + 2 * pad))) for size, pad in zip(shape[1:], padding))
     stride = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
     weight = _weights(draw, rng, (outputs, shape[0], *kernel), bits)
-    lif = draw(_lifs(rng, outputs, worst_sums(weight, largest)))
+    lif = draw(_lifs(rng, outputs, worst_sums(weight, largest), spikes))
     return ConvLif(name, weight, bits, stride, padding, lif)
 
 
@@ -269,7 +274,7 @@ def delays(
 @st.composite
 def _with_further(
     draw: st.DrawFn, rng: np.random.Generator, layer: DenseLif | ConvLif | RecurrentLif, shape: tuple[int, int, int],
-    largest: int, c_clip: int, sources: dict[int, tuple[int, int, int]],
+    largest: list[int], sources: dict[int, tuple[int, int, int]],
 ) -> DenseLif | ConvLif | RecurrentLif:  # fmt: skip
     """Draw none to two further inputs of a layer, from the network's input or layers before it; a convolution's where one fits."""
     further: list = []
@@ -288,7 +293,8 @@ def _with_further(
     if not further:
         return layer
     layer = replace(layer, further=tuple(further))
-    return replace(layer, lif=draw(_lifs(rng, len(layer.weight), layer.worst_sums(largest, c_clip))))
+    sums = layer.worst_sums(largest[-1], largest)
+    return replace(layer, lif=draw(_lifs(rng, len(layer.weight), sums, layer.lif.max_spikes)))
 
 
 @st.composite
@@ -322,13 +328,14 @@ def _windows(draw: st.DrawFn, name: str, shape: tuple[int, int, int], largest: i
 
 @st.composite
 def _readouts(
-    draw: st.DrawFn, rng: np.random.Generator, shape: tuple[int, int, int], steps: int, classes: int
+    draw: st.DrawFn, rng: np.random.Generator, shape: tuple[int, int, int], most: int, classes: int
 ) -> Readout:
+    """Draw a readout of counts up to ``most``."""
     pooled = draw(st.booleans())
     bits = draw(st.integers(2, 8))
     weight = _weights(draw, rng, (classes, shape[0] if pooled else math.prod(shape)), bits)
-    sums = worst_sums(weight, steps * (shape[1] * shape[2] if pooled else 1))
+    sums = worst_sums(weight, most * (shape[1] * shape[2] if pooled else 1))
     multiplier, shift = _gain(draw, rng, sums, 1 << 30, draw(st.sampled_from((64, 1 << 12, 1 << 29))))
-    limit = draw(st.sampled_from((0, 5, 1 << 15, ((1 << 30) - 1) // steps)))
+    limit = draw(st.sampled_from((0, 5, 1 << 15, ((1 << 30) - 1) // most)))
     bias = rng.integers(-limit, limit + 1, classes).astype(np.int32)
     return Readout("readout", weight, bits, multiplier, shift, bias, draw(st.integers(0, 23)), pooled)

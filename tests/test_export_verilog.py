@@ -59,12 +59,14 @@ def difference(program, frames):
 
 
 def held_by_the_core(drawn):
-    """Return the program without synaptic currents, recurrent weights, further inputs and decays per channel, which the core has not."""
+    """Return the program without synaptic currents, recurrent weights, further inputs, decays per channel and several spikes in a step, which the core has not."""
 
     def plain(layer):
         if layer.lif is None:
             return layer
-        lif = replace(layer.lif, current=None, leak_multiplier=int(np.max(layer.lif.leak_multiplier)))
+        lif = replace(
+            layer.lif, current=None, leak_multiplier=int(np.max(layer.lif.leak_multiplier)), max_spikes=1
+        )
         if isinstance(layer, RecurrentLif):
             return DenseLif(layer.name, layer.weight, layer.weight_bits, lif)
         return replace(layer, lif=lif, further=())

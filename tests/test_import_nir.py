@@ -38,8 +38,6 @@ from tests.nir_files import run
     [
         ("nir", lif(tau=f32(5e-5)), "n: decay 1 - dt / tau = -1, outside (0, 1]: dt = 0.0001 s, tau = 5e-05 s (nir). Give the dt "
          "that the network was trained with (--dt), or its dialect."),
-        ("sinabs", lif(tau=f32(10.0)), "n: neurons of sinabs may send several spikes in a step, which no engine computes. If they were built to "
-         "send one at most, say --spikes-per-step one."),
         ("nir", lif(v_reset=f32(0.5)), "n: resets to 0.5 and starts at 0 (nir: zero); engines compute neurons that start where they "
          "are reset to."),
         ("nir", {"type": "CubaLIF"}, "n: a CubaLIF without 'tau_syn'."),

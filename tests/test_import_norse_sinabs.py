@@ -176,8 +176,7 @@ def test_what_no_engine_computes_of_sinabs_is_refused_by_name(sinabs):
     with pytest.raises(CompileError) as error:
         from_module(net, torch.zeros(1, 3))
     assert str(error.value).splitlines() == [
-        "1: spike_fn MultiSpike: its neurons may send several spikes in a step, which no engine computes. Build them with SingleSpike, or with MaxSpike(1).",
-        "a membrane clamped at -1 after the reset, which no engine computes.",
+        "1: a membrane clamped at -1 after the reset, which no engine computes.",
         "3: MembraneReset(0.5), which sinabs adds in every step, spike or not; engines reset to 0.",
         "5: a reset that subtracts 0.5, not the threshold, which no engine computes.",
         "6: tau_mem -2 to -2, must be positive.",

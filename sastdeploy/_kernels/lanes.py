@@ -140,6 +140,16 @@ def _compared(sign: str) -> Typer:
     return compared
 
 
+def _quotient(typing_context: Any, one: Any, other: Any) -> Typed:
+    def code(context: Any, builder: Any, typed: Any, arguments: Any) -> Any:
+        # No processor divides whole vectors of integers; float32 holds 24 bits, see `quotient`.
+        real = ir.VectorType(ir.FloatType(), one.lanes)
+        dividend, divisor = (builder.sitofp(lanes, real) for lanes in arguments)
+        return builder.fptosi(builder.fdiv(dividend, divisor), arguments[0].type)
+
+    return one(one, other), code
+
+
 def _whole(builder: Any, true: Any) -> Any:
     """Return a vector of single bits as one 64-bit number."""
     whole = builder.bitcast(true, ir.IntType(true.type.count))
@@ -245,6 +255,13 @@ at_least: Any = either(_compared(">="), lambda one, other: -(one >= other).astyp
 """``at_least(one, other)``: -1 where one >= other, else 0."""
 below: Any = either(_compared("<"), lambda one, other: -(one < other).astype(one.dtype))
 """``below(one, other)``: -1 where one < other, else 0."""
+quotient: Any = either(
+    _quotient, lambda one, other: (one.astype(np.float32) / other.astype(np.float32)).astype(one.dtype)
+)
+"""``quotient(one, other)``: int32 lanes ``one / other``, cut off; magnitudes up to 2^23, ``other`` at least 1.
+
+It is computed in float32: a quotient below a whole number n lies at least ``n / 2^23`` of itself under it, which rounding cannot bridge.
+"""
 bits: Any = either(_bits, _plain_bits)
 """``bits(mask)``: lane i's sign as bit i. Work on the result with ``|``, `population` and comparisons with 0 only."""
 append: Any = either(_append, _plain_append)

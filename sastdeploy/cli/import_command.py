@@ -10,6 +10,10 @@ from sastdeploy.cli.arguments import wrote
 from sastdeploy.cli.options import FORCE, JSON
 
 
+def _number_or_word(context: click.Context, option: click.Parameter, value: str | None) -> str | int | None:
+    return int(value) if value and value.isascii() and value.isdigit() and len(value) < 20 else value
+
+
 @click.command()
 @click.argument("file", type=click.Path())
 @click.option(
@@ -39,9 +43,10 @@ from sastdeploy.cli.options import FORCE, JSON
 )
 @click.option(
     "--spikes-per-step",
-    type=click.Choice(["one", "many"]),
+    metavar="one|many|NUMBER",
+    callback=_number_or_word,
     default=None,
-    help="Most spikes of a neuron in a step.  [default: the dialect's]",
+    help="Most spikes of a neuron in a step: one, many (127), or how many.  [default: the dialect's]",
 )
 @click.option(
     "--gain", type=click.Choice(["file", "one", "leak"]), default=None,
@@ -82,7 +87,7 @@ from sastdeploy.cli.options import FORCE, JSON
 @JSON
 def command(
     file: str, out: str, dialect: str | None, dt: float | None, reset: str | None, reset_delay: int | None,
-    spikes_per_step: str | None, gain: str | None, readout: str | None, weights: str | None, dataset: str | None, time_bins: int, clip: int,
+    spikes_per_step: str | int | None, gain: str | None, readout: str | None, weights: str | None, dataset: str | None, time_bins: int, clip: int,
     divisor: float, recorded: str | None, force: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Turn FILE, a network of another framework in NIR, or of lava-dl (.net), into one that compile takes.

@@ -38,7 +38,7 @@ def print_network(network: ImportedNetwork, title: str) -> None:
             (
                 f"{neuron['alpha']:.6g}",
                 neuron["spike_test"],
-                f"{neuron['reset']}, delay {neuron['reset_delay']}",
+                f"{neuron['reset']}, delay {neuron['reset_delay']}{_several(neuron['max_spikes'])}",
             )
             if neuron
             else ("-",) * 3
@@ -75,6 +75,10 @@ def _waits(node: Any) -> dict[str, int]:
     return {"largest_delay": node.waits} if node.waits else {}
 
 
+def _several(spikes: int) -> str:
+    return "" if spikes == 1 else f", up to {spikes} spikes"
+
+
 def _neuron(node: Any) -> dict[str, Any]:
-    keys = ("alpha", "spike_test", "reset", "reset_delay")
+    keys = ("alpha", "spike_test", "reset", "reset_delay", "max_spikes")
     return {key: getattr(node, key) for key in keys if hasattr(node, key)}

@@ -12,6 +12,7 @@ from sastdeploy._files.strict_yaml import load_strict_yaml, validate
 from sastdeploy.errors import InputError, did_you_mean
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
 from sastdeploy.program.layers.delay import MAX_DELAY
+from sastdeploy.program.limits import MAX_SPIKES
 
 Value = TypeVar("Value")
 
@@ -54,6 +55,7 @@ class HardwareProfile:
         synaptic_current: whether a current with a decay of its own can stand before the membrane, in the leak's form.
         recurrent: whether the spikes of a layer can come back to it, from each of its neurons to each, one step later.
         delays: the most steps that a value can wait on its way to the next layer; 0 where the hardware states none.
+        spikes_per_step: the most spikes of a neuron in a step, 1 to 127.
         leak_per_channel: whether the channels of a layer, the neurons of a dense one, can decay differently.
         differs: what the chip does otherwise than any profile can say, in sentences.
         record: the whole file as plain data, sources included.
@@ -81,6 +83,7 @@ class HardwareProfile:
     recurrent: bool = False
     delays: int = 0
     leak_per_channel: bool = False
+    spikes_per_step: int = 1
 
 
 class _Strict(BaseModel):
@@ -140,6 +143,7 @@ class _Neuron(_Strict):
     synaptic_current: _Sourced[bool] = _LEFT_OUT
     recurrent: _Sourced[bool] = _LEFT_OUT
     delays: _Sourced[Annotated[int, Field(ge=0, le=MAX_DELAY)]] = _LEFT_OUT
+    spikes_per_step: _Sourced[Annotated[int, Field(ge=1, le=MAX_SPIKES)]] = _LEFT_OUT
 
 
 class _Limits(_Strict):
@@ -277,6 +281,7 @@ def load_profile(name: Path | str) -> HardwareProfile:
         synaptic_current=bool(read.neuron.synaptic_current and read.neuron.synaptic_current.value),
         recurrent=bool(read.neuron.recurrent and read.neuron.recurrent.value),
         delays=read.neuron.delays.value if read.neuron.delays else 0,
+        spikes_per_step=read.neuron.spikes_per_step.value if read.neuron.spikes_per_step else 1,
         leak_per_channel=bool(read.leak.per_channel and read.leak.per_channel.value),
     )
 

@@ -184,6 +184,12 @@ def _warnings(start: Graph, steps: tuple[Stage, ...], profile: HardwareProfile) 
         for what in ("spike_test", "reset", "reset_delay")
         if trained is not None and getattr(trained, what) != getattr(profile, what)
     ]
+    most = max((step.most_spikes for step in stages(start)), default=1)
+    if most > profile.spikes_per_step:
+        warnings.append(
+            f"spikes in a step: trained with up to {most}, {profile.name} does {profile.spikes_per_step}. The program follows the "
+            "hardware; expect other spikes than in training."
+        )
     for step in steps:
         warnings += _synapse_warnings(step.node, profile)
         warnings += _lost_channels(step, profile)

@@ -16,6 +16,7 @@ from sastdeploy.compiler.ir.nodes import Lif, RecordedSpikes, run_lif
 from sastdeploy.errors import InputError
 from sastdeploy.exchange.parts import Array
 from sastdeploy.exchange.running import outputs_of
+from sastdeploy.program.limits import MAX_SPIKES
 
 _STEPS, _SAMPLES = 12, 4
 DOUBLE, SINGLE, NO_TIES = 2.0**-40, 2.0**-20, -1.0
@@ -84,9 +85,11 @@ def require_spikes(
         step = int(np.argmax((spikes != wanted).any((0, 2, 3, 4))))
         sample, *place = np.argwhere(spikes[:, step] != wanted[:, step])[0]
         at = (sample, step, *place)
+        beyond = wanted[at] > MAX_SPIKES >= spikes[at]
+        cause = f"Engines send up to {MAX_SPIKES} in a step." if beyond else _cause(graph, x, theirs)
         raise InputError(
             f"{name}: the first difference is at step {step}, neuron {[int(i) for i in place]}: the graph sends {spikes[at]:g} with a "
-            f"membrane of {membrane[at]:.9g}, {whose} {wanted[at]:g}. {_cause(graph, x, theirs)}"
+            f"membrane of {membrane[at]:.9g}, {whose} {wanted[at]:g}. {cause}"
         )
     total = int(sum(spikes.sum() for spikes in ours))
     return {
@@ -141,12 +144,20 @@ def _with_other_test(graph: Graph) -> Graph:
 def _cause(graph: Graph, x: Array, theirs: Sequence[Array]) -> str:
     """Return which other neuron would have sent their spikes, if one would: the one that differs least."""
     own = lifs(graph)[0]
+    same = own.spike_test, own.reset, own.reset_delay, own.max_spikes
     others = sorted(
-        product((">=", ">"), ("subtract", "zero", "none"), (0, 1)),
-        key=lambda rules: sum(a != b for a, b in zip(rules, (own.spike_test, own.reset, own.reset_delay))),
+        product((">=", ">"), ("subtract", "zero", "none"), (0, 1), {own.max_spikes: 0, 1: 0, MAX_SPIKES: 0}),
+        key=lambda rules: sum(a != b for a, b in zip(rules, same)),
     )
-    for test, reset, delay in others:
-        changes: dict[str, Any] = {"spike_test": test, "reset": reset, "reset_delay": delay}
+    for test, reset, delay, spikes in others:
+        changes: dict[str, Any] = {
+            "spike_test": test,
+            "reset": reset,
+            "reset_delay": delay,
+            "max_spikes": spikes,
+        }
         if _agrees(graph.map_spiking(partial(replace, **changes)), x, theirs):
-            return f"Spike test '{test}', reset '{reset}' and reset delay {delay} would agree."
-    return "No other spike test, reset or delay agrees: look at decay, gain and threshold."
+            number = "one spike" if spikes == 1 else f"up to {spikes} spikes"
+            several = "" if spikes == own.max_spikes else f", with {number} in a step,"
+            return f"Spike test '{test}', reset '{reset}' and reset delay {delay}{several} would agree."
+    return "No other spike test, reset, delay or number of spikes agrees: look at decay, gain and threshold."

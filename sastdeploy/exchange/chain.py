@@ -231,7 +231,9 @@ def _neurons(chain: Chain, part: p.Neurons | p.Integrators) -> None:
     threshold = values.get("threshold", np.ones(shape[0]))
     if isinstance(part, p.Neurons):
         rules = (part.spike_test, part.reset, part.reset_delay)
-        chain.nodes.append(Lif(f"{node.name}.lif", alpha, threshold, *rules, current_alpha=current_alpha))
+        chain.nodes.append(Lif(
+            f"{node.name}.lif", alpha, threshold, *rules, current_alpha=current_alpha, max_spikes=part.max_spikes
+        ))  # fmt: skip
         chain.senders[part.name] = chain.nodes[-1].name, shape
     else:
         chain.nodes.append(Integrator(f"{node.name}.li", alpha, threshold, current_alpha=current_alpha))

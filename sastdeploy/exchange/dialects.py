@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sastdeploy.errors import InputError, did_you_mean
+from sastdeploy.errors import InputError, did_you_mean, short
+from sastdeploy.program.limits import MAX_SPIKES, is_int
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Dialect:
         gain: of a leaky neuron's input: ``file``, ``r dt/tau``; ``one``; or ``leak``, ``1 - alpha``.
         current_gain: of a synaptic current's input: ``file``, ``w_in dt/tau_syn``; ``one``; or ``decay``, the current's own.
         initial: the membrane's start: ``zero``, ``v_reset`` or ``v_leak``.
-        spikes_per_step: ``one``, or ``many`` where a neuron may send several at once.
+        spikes_per_step: ``one``; ``many``, as many as thresholds fit, which engines compute up to 127; or the most of them.
         clamp: the membrane's lower end after the reset; None where there is none.
     """
 
@@ -32,9 +33,15 @@ class Dialect:
     decay: str = "euler"
     gain: str = "file"
     initial: str = "zero"
-    spikes_per_step: str = "one"
+    spikes_per_step: str | int = "one"
     clamp: float | None = None
     current_gain: str = "file"
+
+    @property
+    def max_spikes(self) -> int:
+        """The most spikes of a neuron in a step."""
+        words: dict[str | int, int] = {"one": 1, "many": MAX_SPIKES}
+        return words.get(self.spikes_per_step) or int(self.spikes_per_step)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the dialect as plain values, as an imported network and its programs hold it."""
@@ -72,10 +79,14 @@ def dialect(name: str, **changes: Any) -> Dialect:
     """Return a dialect by its name, with fields in other forms where a network was built so.
 
     Raises:
-        InputError: an unknown name, with the likely spelling.
+        InputError: an unknown name, with the likely spelling, or spikes per step that no engine computes.
     """
     if name not in DIALECTS:
         raise InputError(
             f"dialect '{name}': unknown.{did_you_mean(name, DIALECTS)} Known: {', '.join(DIALECTS)}."
         )
-    return replace(DIALECTS[name], **{key: value for key, value in changes.items() if value is not None})
+    rules = replace(DIALECTS[name], **{key: value for key, value in changes.items() if value is not None})
+    spikes = rules.spikes_per_step
+    if spikes not in ("one", "many") and not is_int(spikes, 1, MAX_SPIKES):
+        raise InputError(f"spikes per step {short(spikes)}: unknown. Allowed: one, many, 1 to {MAX_SPIKES}.")
+    return rules

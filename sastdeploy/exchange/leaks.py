@@ -143,11 +143,6 @@ def _neurons(
 ) -> Neurons:  # fmt: skip
     start = {"zero": np.zeros(1), "v_reset": v_reset, "v_leak": v_leak}[rules.initial]
     reasons = []
-    if rules.spikes_per_step != "one":
-        reasons.append(
-            f"{name}: neurons of {rules.name} may send several spikes in a step, which no engine computes. If they were built "
-            "to send one at most, say --spikes-per-step one."
-        )
     if rules.clamp is not None:
         reasons.append(
             f"{name}: a membrane clamped at {rules.clamp:g} after the reset is what no engine computes."
@@ -166,8 +161,9 @@ def _neurons(
         raise CompileError(*reasons)
     offset = leak * (v_leak - start)
     return Neurons(
-        name, alpha, gain, offset, threshold, rules.spike_test, rules.reset, rules.reset_delay, computed
-    )
+        name, alpha, gain, offset, threshold, rules.spike_test, rules.reset, rules.reset_delay, computed,
+        max_spikes=rules.max_spikes,
+    )  # fmt: skip
 
 
 def snapped(values: Array) -> Array:

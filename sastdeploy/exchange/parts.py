@@ -96,7 +96,7 @@ class Neurons:
 
     Args:
         alpha, gain, offset, threshold: one for all, per channel, or per neuron.
-        spike_test, reset, reset_delay: as in `sastdeploy.compiler.ir.nodes.Lif`; reset ``zero`` is to u = 0.
+        spike_test, reset, reset_delay, max_spikes: as in `sastdeploy.compiler.ir.nodes.Lif`; reset ``zero`` is to u = 0.
         current_alpha: its decay, as alpha; None where there is none.
         recurrent: what their own spikes of the step before add to x, weight ``[N, N]``, or one value per neuron, or one for
             all, where each hears itself alone; its bias is added in every step. None where nothing comes back.
@@ -116,6 +116,7 @@ class Neurons:
     current_alpha: Array | None = None
     recurrent: Linear | None = None
     branches: tuple[Branch, ...] = ()
+    max_spikes: int = 1
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""sinabs' layers as parts of a network: exponential decay, a spike at the threshold, reset at once, from 0."""
+"""sinabs' layers as parts of a network: exponential decay, a spike for every threshold, reset at once, from 0."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import numpy as np
 
 from sastdeploy.exchange.parts import Array, Integrators, Neurons, Part, Refused
 from sastdeploy.exchange.torch_arrays import array_of, home_of
+from sastdeploy.program.limits import MAX_SPIKES
 
 
 def _lif(where: str, module: Any) -> Part:
     reset, reasons = _reset(module)
-    if not _one_spike(module.spike_fn):
+    spikes = _max_spikes(module.spike_fn)
+    if not 1 <= spikes <= MAX_SPIKES:
         kind = getattr(module.spike_fn, "__name__", type(module.spike_fn).__name__)
         reasons.insert(
             0,
-            f"spike_fn {kind}: its neurons may send several spikes in a step, which no engine computes. Build them with "
-            "SingleSpike, or with MaxSpike(1).",
+            f"spike_fn {kind}, which no engine computes. Build its neurons with SingleSpike, MultiSpike or MaxSpike of at least 1.",
         )
     threshold = array_of(module.spike_threshold)
     if not (threshold > 0).all():
@@ -27,7 +28,9 @@ def _lif(where: str, module: Any) -> Part:
     if reasons:
         return Refused(where, "\n".join(reasons))
     alpha, gain, kept, computed = state
-    return Neurons(where, alpha, gain, np.zeros(1), threshold, ">=", reset, 0, computed, kept)
+    return Neurons(
+        where, alpha, gain, np.zeros(1), threshold, ">=", reset, 0, computed, kept, max_spikes=spikes
+    )
 
 
 def _exp_leak(where: str, module: Any) -> Part:
@@ -38,13 +41,14 @@ def _exp_leak(where: str, module: Any) -> Part:
     return Integrators(where, alpha, gain, np.zeros(1), computed, kept)
 
 
-def _one_spike(spike_fn: Any) -> bool:
+def _max_spikes(spike_fn: Any) -> int:
+    """Return the most spikes of a step, as far as engines compute them; 0 where no engine computes the function."""
     if home_of(spike_fn) != "sinabs":
-        return False
-    return (
-        getattr(spike_fn, "__name__", "") == "SingleSpike"
-        or getattr(spike_fn, "max_num_spikes_per_bin", 0) == 1
-    )
+        return 0
+    if type(spike_fn).__name__ == "MaxSpike":
+        most = spike_fn.max_num_spikes_per_bin
+        return MAX_SPIKES if most is None else min(int(most), MAX_SPIKES)
+    return {"SingleSpike": 1, "MultiSpike": MAX_SPIKES}.get(getattr(spike_fn, "__name__", ""), 0)
 
 
 def _reset(module: Any) -> tuple[str, list[str]]:

@@ -39,7 +39,7 @@ def check_program(program: Program) -> None:
         _check_plain(getattr(program, name), name)
     _check_order(program)
     shape, largest = program.preprocessing.frame_shape, program.preprocessing.c_clip
-    sources = {0: shape}
+    sources, most = {0: shape}, [largest]
     for number, layer in enumerate(program.layers):
         where = f"layer '{layer.name}'"
         if layer.lif is None or layer.further == ():
@@ -48,12 +48,13 @@ def check_program(program: Program) -> None:
             replace(layer, further=()).check(where, shape, largest)
             output = layer.output_shape(shape)
             check_further(where, layer.further, layer.kind, layer.weight_bits, output, sources)
-            sums = layer.worst_sums(largest, program.preprocessing.c_clip)
-            layer.lif.check(where, len(layer.weight), sums)
+            layer.lif.check(where, len(layer.weight), layer.worst_sums(largest, most))
         shape, largest = layer.output_shape(shape), layer.largest_output(largest)
+        most.append(largest)
         if layer.lif is not None:
             sources[number + 1] = shape
-    program.readout.check(f"readout '{program.readout.name}'", shape, program.preprocessing.time_bins)
+    steps = program.preprocessing.time_bins
+    program.readout.check(f"readout '{program.readout.name}'", shape, steps, largest)
     last = program.layers[-1].lif
     if program.readout.reads != "counts" and (last is None or not last.silent):
         refuse(

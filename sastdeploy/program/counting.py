@@ -14,23 +14,16 @@ def largest_synops(program: Program) -> NDArray[np.int64]:
     Returns:
         int64 ``[3, L + 1]``: all synapses, event-weighted, without zero weights; per source as in `RunResult`.
     """
-    largest, shapes, counted = (
-        program.preprocessing.c_clip,
-        program.shapes(),
-        program.readout.reads == "counts",
-    )
+    most, shapes, counted = program.largest_values(), program.shapes(), program.readout.reads == "counts"
     columns = np.zeros((len(shapes), 3), np.int64)
     for source, (shape, layer) in enumerate(zip(shapes, program.layers)):
-        columns[source] += layer.synops(np.full(shape, largest, np.int64))
+        columns[source] += layer.synops(np.full(shape, most[source], np.int64))
         for each in layer.further:
-            most = program.preprocessing.c_clip if each.source == 0 else 1
-            columns[each.source] += each.synops(np.full(shapes[each.source], most, np.int64))
-        largest = layer.largest_output(largest)
+            columns[each.source] += each.synops(np.full(shapes[each.source], most[each.source], np.int64))
         # Neurons whose membranes are read send nothing.
         if layer.lif is not None and (counted or source + 1 < len(program.layers)):
-            every, nonzero = layer.own_synops(np.ones(shapes[source + 1], np.int64))
-            columns[source + 1] += (every, every, nonzero)
-    columns[-1] += program.readout.synops(np.full(shapes[-1], largest if counted else 0, np.int64))
+            columns[source + 1] += layer.own_synops(np.full(shapes[source + 1], most[source + 1], np.int64))
+    columns[-1] += program.readout.synops(np.full(shapes[-1], most[-1] if counted else 0, np.int64))
     return columns.T * program.preprocessing.time_bins
 
 
@@ -39,19 +32,17 @@ def footprint_bytes(program: Program) -> dict[str, int]:
 
     Returns:
         ``weights`` (weight bits), ``parameters`` (bias and threshold at the membrane's width, 15-bit multiplier,
-        6-bit shift, per channel, the decays of channels and the steps of delays that differ), ``state`` (one membrane, one spike
-        bit and, where there is one, one synaptic current per neuron, a delay's values that wait, the readout's spike counters or
-        largest membranes), and ``total``. Pools hold nothing; a layer's bits are rounded up to whole bytes.
+        6-bit shift, per channel, the decays of channels and the steps of delays that differ), ``state`` (one membrane, the bits of
+        its spikes in a step and, where there is one, one synaptic current per neuron, a delay's values that wait, the readout's
+        spike counters or largest membranes), and ``total``. Pools hold nothing; a layer's bits are rounded up to whole bytes.
     """
     weights = parameters = state = 0
-    largest, steps = program.preprocessing.c_clip, program.preprocessing.time_bins
-    for layer, shape in zip(program.layers, program.shapes()[1:]):
+    most, steps = program.largest_values(), program.preprocessing.time_bins
+    for layer, shape, largest in zip(program.layers, program.shapes()[1:], most):
         if layer.lif is None:
             own, waiting = layer.held_bits(shape, largest, steps)
             parameters, state = parameters + _bytes(own), state + _bytes(waiting)
-            largest = layer.largest_output(largest)
             continue
-        largest = layer.largest_output(largest)
         width, channels = layer.lif.membrane.bits, len(layer.weight)
         weights += _bytes(sum(array.size for array in layer.weight_arrays) * layer.weight_bits)
         parameters += _bytes(channels * (2 * width + 15 + 6))
@@ -59,10 +50,10 @@ def footprint_bytes(program: Program) -> dict[str, int]:
             sum(len(decay) * int(decay.max()).bit_length() for decay in layer.lif.decays().values())
         )
         currents = 0 if layer.lif.current is None else width
-        state += _bytes(int(np.prod(shape)) * (width + currents + 1))
+        state += _bytes(int(np.prod(shape)) * (width + currents + layer.lif.max_spikes.bit_length()))
     readout = program.readout
     if readout.reads == "counts":
-        largest = readout.summed(program.shapes()[-1], steps)
+        largest = readout.summed(program.shapes()[-1], steps, most[-1])
         weights += _bytes(readout.weight.size * readout.weight_bits)
         parameters += _bytes(len(readout.weight) * (32 + 15 + 6))
         state += _bytes(readout.weight.shape[1] * largest.bit_length())

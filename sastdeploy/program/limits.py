@@ -17,6 +17,8 @@ INT32_END = 1 << 31
 MAX_MULTIPLIER = (1 << 15) - 1
 MAX_SHIFT = 46
 MAX_LEAK_SHIFT = 15
+MAX_SPIKES = 127
+"""Of a neuron in a step: values that layers take end there, as counts of frames do."""
 
 
 def sum_range(weight: NDArray[np.int8], largest_input: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -38,7 +38,9 @@ def lif_function_name(lif: Lif) -> str:
     delay = "delayed" if lif.reset_delay else "at_once"
     current = "" if lif.current is None else f"_current_{lif.current.rounding.value}"
     decays = "".join(f"_own_{name}" for name in lif.decays())
-    return f"Lif_{lif.leak_rounding.value}_{lif.overflow.value}_{test}_{lif.reset}_{delay}{current}{decays}"
+    several = "_several" if lif.max_spikes > 1 else ""
+    neuron = f"{lif.leak_rounding.value}_{lif.overflow.value}_{test}_{lif.reset}_{delay}"
+    return f"Lif_{neuron}{current}{decays}{several}"
 
 
 def lif_function(name: str, lif: Lif, sign_node: bool = False) -> FunctionProto:
@@ -86,12 +88,13 @@ def lif_function(name: str, lif: Lif, sign_node: bool = False) -> FunctionProto:
     w = _overflow(add, v, low, high, lif.overflow, "w")
     test = "GreaterOrEqual" if lif.spike_test == ">=" else "Greater"
     fired = add(test, w, threshold, out="fired")
+    sent = _several(add, lif, w, threshold) if lif.max_spikes > 1 else fired
     if not lif.reset_delay and lif.reset == "subtract":
-        w = add("Sub", w, add("Mul", threshold, add.cast(fired, "INT64")))
+        w = add("Sub", w, add("Mul", threshold, add.cast(sent, "INT64")))
     elif not lif.reset_delay and lif.reset == "zero":
         w = add("Where", fired, add.constant(0), w)
     add.cast(w, "INT32", out="u_next")
-    add.cast(fired, "UINT8", out="s_next")
+    add.cast(sent, "UINT8", out="s_next")
     neurons = add.constant([1, 2, 3])
     for comparison, end, out in (("Less", low, "overflow_low"), ("Greater", high, "overflow_high")):
         outside = add.cast(add(comparison, v, end), "INT64")
@@ -102,8 +105,15 @@ def lif_function(name: str, lif: Lif, sign_node: bool = False) -> FunctionProto:
         "One LIF step. acc, u int32 and s uint8 [N, C, H, W]; the other inputs int32 [C]; leak_unit = "
         "2^leak_shift. Outputs u_next int32 and s_next uint8 [N, C, H, W]; updates below q_min and above q_max, int64 [N]."
     )
-    more = lif.current is not None
-    attributes = ["leak_multiplier", "leak_unit", "q_min", "q_max", *_CURRENT_ATTRIBUTES[: 2 * more]]
+    more, several = lif.current is not None, ["max_spikes"] if lif.max_spikes > 1 else []
+    attributes = [
+        "leak_multiplier",
+        "leak_unit",
+        "q_min",
+        "q_max",
+        *_CURRENT_ATTRIBUTES[: 2 * more],
+        *several,
+    ]
     return helper.make_function(
         DOMAIN,
         name,
@@ -114,6 +124,14 @@ def lif_function(name: str, lif: Lif, sign_node: bool = False) -> FunctionProto:
         attributes=[name for name in attributes if name not in lif.decays()],
         doc_string=f"{doc} i, i_next: the synaptic current, int32 [N, C, H, W]." if more else doc,
     )
+
+
+def _several(add: Nodes, lif: Lif, w: str, threshold: str) -> str:
+    """Return the spikes that membranes send, int64: a quotient that is cut off, as negative ones are no spikes however they round."""
+    if lif.spike_test == ">":
+        w = add("Sub", w, add.constant(1))
+    number = add("Div", w, threshold)
+    return add("Min", add("Max", number, add.constant(0)), add.attribute("max_spikes"), out="sent")
 
 
 _CURRENT_ATTRIBUTES = ("current_multiplier", "current_unit")

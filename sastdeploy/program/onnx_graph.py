@@ -113,7 +113,7 @@ def _attributes(lif: Lif) -> dict[str, Any]:
     """Return the numbers of a layer's neurons that are none per channel, by the function's attributes."""
     shared = {
         "leak_multiplier": lif.leak_multiplier, "leak_unit": 1 << lif.leak_shift, "q_min": lif.membrane.q_min,
-        "q_max": lif.membrane.q_max,
+        "q_max": lif.membrane.q_max, **({"max_spikes": lif.max_spikes} if lif.max_spikes > 1 else {}),
     }  # fmt: skip
     if lif.current is None:
         return shared

@@ -62,7 +62,8 @@ File (format versions 1 to 6)
     and an array ``steps``, one for each channel or value. Their state in the Scan is ``LAYER/line`` uint8 ``[N, D, C, H, W]``, the
     inputs of the D steps before, the newest first, where D is the largest of steps or, where less, the number of time bins.
 
-    A program is written in the oldest version that holds it.
+    And it adds neurons that send several spikes in a step: ``lif`` may hold ``max_spikes``, 2 to 127, and ``LAYER/spikes`` then
+    holds numbers up to it; the name of its local function ends in ``_several``. A program is written in the oldest version that holds it.
 """
 
 from __future__ import annotations
@@ -140,6 +141,13 @@ class Program:
             shape = layer.output_shape(shape)
             shapes.append(shape)
         return tuple(shapes)
+
+    def largest_values(self) -> tuple[int, ...]:
+        """Return the largest value of every source, the input first: the clip, a neuron's most spikes in a step, a pool's largest sum."""
+        largest = [self.preprocessing.c_clip]
+        for layer in self.layers:
+            largest.append(layer.largest_output(largest[-1]))
+        return tuple(largest)
 
     def fan_outs(self) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...]:
         """Return per source, the input and then every layer, how many operations each of its outputs triggers, int64 ``[J]``.

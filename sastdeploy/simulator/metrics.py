@@ -13,7 +13,7 @@ from sastdeploy.errors import InputError
 from sastdeploy.program.counting import footprint_bytes, largest_synops
 from sastdeploy.program.records import Program
 from sastdeploy.simulator.neurobench import activation_sparsity, neurobench, synops_by_definition
-from sastdeploy.simulator.result import RunResult
+from sastdeploy.simulator.result import RunResult, spike_counts
 from sastdeploy.statistics import wilson_interval
 
 SCHEMA = "sastdeploy.simulation/1"
@@ -59,7 +59,7 @@ def energy(program: Program, result: RunResult) -> dict[str, Any] | None:
     """Return picojoules per recording, each term apart, from the profile's figures; None where it has none.
 
     ``synop_pj`` times the operations, ``neuron_update_pj`` times the neuron updates (every LIF output at every
-    step), ``spike_pj`` times the spikes sent. A null figure leaves its term null and out of the total.
+    step), ``spike_pj`` times the spikes sent; several of a neuron in a step are one, as a count at the input is. A null figure leaves its term null and out of the total.
     """
     figures = program.profile.get("energy")
     if not isinstance(figures, dict) or len(result) == 0:
@@ -170,7 +170,7 @@ def _ksynops(program: Program, result: RunResult) -> dict[str, Any]:
 
 def _layers(program: Program, result: RunResult) -> list[dict[str, Any]]:
     steps = program.preprocessing.time_bins * len(result)
-    rows = []
+    rows, sent = [], spike_counts(program, result).sum(axis=0)
     for position, (layer, counts) in enumerate(zip(program.layers, result.neuron_spikes)):
         updates = 0 if layer.lif is None else len(counts) * steps
         low, high = (int(a[:, position].sum()) for a in (result.overflow_low, result.overflow_high))
@@ -179,8 +179,8 @@ def _layers(program: Program, result: RunResult) -> list[dict[str, Any]]:
                 "name": layer.name,
                 "kind": layer.kind,
                 "outputs": len(counts),
-                "spikes_per_recording": float(counts.sum()) / len(result) if len(result) else None,
-                "spike_rate": float(counts.sum()) / (len(counts) * steps) if steps else None,
+                "spikes_per_recording": float(sent[position]) / len(result) if len(result) else None,
+                "spike_rate": float(sent[position]) / (len(counts) * steps) if steps else None,
                 "silent": int((counts == 0).sum()) if steps else None,
                 "always_firing": int((counts == steps).sum()) if steps else None,
                 "overflow_low": low,

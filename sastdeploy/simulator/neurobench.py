@@ -58,6 +58,7 @@ def neurobench(program: Program, result: RunResult) -> dict[str, Any]:
     largest_elsewhere, _ = _elsewhere_before_pools(
         program, [np.full(len(n), steps) for n in result.neuron_spikes]
     )
+    single = _elsewhere_of_ones(program, result)
     parts = _parts(program)
     parameters = sum(weight.size for weight in _weights(program)) + sum(len(part.weight) for part in parts)
     return {
@@ -66,8 +67,8 @@ def neurobench(program: Program, result: RunResult) -> dict[str, Any]:
         "connection_sparsity": connection_sparsity(program),
         "activation_sparsity": activation_sparsity(program, result),
         "synaptic_operations": {
-            "effective_acs": _mean((effective * ones).sum() + elsewhere, recordings),
-            "effective_macs": _mean((effective * ~ones).sum(), recordings),
+            "effective_acs": _mean((effective * ones).sum() + single, recordings),
+            "effective_macs": _mean((effective * ~ones).sum() + elsewhere - single, recordings),
             "dense": float((largest_synops(program)[0] * weighted).sum() + largest_elsewhere)
             if recordings
             else None,
@@ -84,7 +85,11 @@ def synops_by_definition(program: Program, result: RunResult) -> dict[str, float
     without the synapses of weight 0. ``sinabs``: values times fan-out into layers with weights, zero weights included.
     """
     weighted, recordings = _weighted(program), len(result)
-    elsewhere, elsewhere_nonzero = _elsewhere_before_pools(program, result.neuron_spikes)
+    _, elsewhere_nonzero = _elsewhere_before_pools(program, result.neuron_spikes)
+    # A pool's sums are what values add to it; what else they did is elsewhere.
+    elsewhere = sum(
+        int((result.synops_events[:, s] - result.events[:, s + 1]).sum()) for s in _before_pools(program)
+    )
     return {
         "sastdeploy": _mean(result.synops.sum(), recordings),
         "neurobench": _mean((result.synops_nonzero * weighted).sum() + elsewhere_nonzero, recordings),
@@ -127,6 +132,27 @@ def _elsewhere_before_pools(
             into_pool = target.fan_out(shape)
             total += [int((counts * (fan - pooled)).sum()) for fan, pooled in zip(fans, into_pool)]
     return total[0], total[1]
+
+
+def _before_pools(program: Program) -> list[int]:
+    """Return the sources whose neurons a pool follows."""
+    pairs = enumerate(zip(program.layers, program.layers[1:]), 1)
+    return [
+        source
+        for source, (layer, target) in pairs
+        if layer.lif is not None and target.lif is None and target.adds
+    ]
+
+
+def _elsewhere_of_ones(program: Program, result: RunResult) -> int:
+    """Return those operations on weights other than 0 of recordings in which the source sent nothing but ones."""
+    total = 0
+    for source in _before_pools(program):
+        ones = result.active[:, source] == result.events[:, source]
+        # Of ones, a pool's sums are the additions to it.
+        elsewhere = result.synops_nonzero[:, source] - result.events[:, source + 1]
+        total += int(elsewhere[ones].sum())
+    return total
 
 
 def _weighted(program: Program) -> NDArray[np.bool_]:

@@ -13,7 +13,7 @@ from sastdeploy.recordings.catalog import GESTURES
 from sastdeploy.recordings.events import Segment
 from sastdeploy.recordings.reading import Recording, read_recording, usual_begin
 from sastdeploy.simulator.durations import RECORDING, duration_remarks
-from sastdeploy.simulator.result import RunResult
+from sastdeploy.simulator.result import RunResult, spike_counts
 
 RECORDING_SCHEMA = "sastdeploy.recording/1"
 GESTURES_SCHEMA = "sastdeploy.gestures/1"
@@ -92,7 +92,7 @@ def _answer(program: Program, result: RunResult, n: int) -> dict[str, Any]:
         "predicted": program.classes[answer],
         "predicted_index": answer,
         "scores": {name: int(score) for name, score in zip(program.classes, result.scores[n])},
-        "spikes": {name: int(count) for name, count in zip(result.layers, result.spikes[n])},
+        "spikes": {name: int(count) for name, count in zip(result.layers, spike_counts(program, result)[n])},
         "synops": {
             "total": int(result.synops[n].sum()),
             "event_weighted": int(result.synops_events[n].sum()),

@@ -65,8 +65,7 @@ def _run_one(program: Program, counts: Array, n: int, result: RunResult) -> None
             driven, *beyond = drive(layer.lif, acc, currents[position])
             u, x, low, high = lif_step(layer.lif, driven, membranes[position], spikes[position])
             currents[position], membranes[position], spikes[position] = driven, u, x
-            every, nonzero = layer.own_synops(x)
-            _add(result, n, position + 1, every, every, nonzero)
+            _add(result, n, position + 1, *layer.own_synops(x))
             result.overflow_low[n, position] += low + beyond[0]
             result.overflow_high[n, position] += high + beyond[1]
             if layer.name in result.traces:

@@ -17,7 +17,7 @@ class Trace:
 
     Args:
         membranes: int32 ``[N, T, outputs]``, u[t] (after an immediate reset), in membrane LSBs; outputs in C order.
-        spikes: uint8 ``[N, T, outputs]``, s[t], 0 or 1.
+        spikes: uint8 ``[N, T, outputs]``, s[t], 0 or 1, or up to 127 where neurons can send several in a step.
     """
 
     membranes: NDArray[np.int32]
@@ -35,7 +35,7 @@ class RunResult:
         layers: names of the L layers.
         scores: int32 ``[N, K]``. predicted: int64 ``[N]``, largest score, ties to the lowest index.
         active: int64 ``[N, L + 1]``, non-zero values per source, summed over time.
-        events: int64 ``[N, L + 1]``, sum of the values per source (above ``active`` for counts and pooled spikes).
+        events: int64 ``[N, L + 1]``, sum of the values per source (above ``active`` for counts, pooled spikes, and several of a neuron in a step).
         synops: int64 ``[N, L + 1]``, one operation per synapse of every non-zero value.
         synops_events: as ``synops``, every value multiplied by its count.
         synops_nonzero: as ``synops``, without the synapses whose weight is 0.
@@ -101,6 +101,13 @@ def empty_result(program: Program, recordings: int, trace: tuple[str, ...] = ())
             for name in trace
         },
     )
+
+
+def spike_counts(program: Program, result: RunResult) -> NDArray[np.int64]:
+    """Return the spikes of every recording and layer, int64 ``[N, L]``: all that neurons sent in a step, and a pool's outputs that are not 0."""
+    neurons = np.array([layer.lif is not None for layer in program.layers])
+    counts: NDArray[np.int64] = np.where(neurons, result.events[:, 1:], result.spikes)
+    return counts
 
 
 def differences(left: RunResult, right: RunResult) -> list[str]:

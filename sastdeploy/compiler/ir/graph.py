@@ -85,6 +85,11 @@ class Stage:
         return ((self.node, self.before), *zip(self.node.further, (before for before, _ in self.further)))
 
     @property
+    def most_spikes(self) -> int:
+        """The most spikes that a neuron behind it sends in a step."""
+        return 1 if self.lif is None else self.lif.max_spikes
+
+    @property
     def spiking(self) -> Lif | None:
         """The neurons behind it, where they send spikes."""
         return self.lif if self.lif is not None and self.lif.gives == "spikes" else None
@@ -93,7 +98,7 @@ class Stage:
 def stages(graph: Graph) -> tuple[Stage, ...]:
     """Return every weighted node, first to last.
 
-    The largest input is ``c_clip`` (counts), 1 (spikes), times the window's size (a pool of either), and for the readout a
+    The largest input is ``c_clip`` (counts), the most spikes of a neuron in a step, times the window's size (a pool of either), and for the readout a
     count over all steps, and over all positions of a channel where it pools.
     """
     result: list[Stage] = []

@@ -71,4 +71,5 @@ def _neurons(stage: Stage | None, profile: HardwareProfile) -> p.Lif | None:
         reset=lif.reset,
         reset_delay=lif.reset_delay,
         current=current,
+        max_spikes=lif.max_spikes,
     )

@@ -24,6 +24,12 @@ def check_neurons(graph: Graph, profile: HardwareProfile) -> Graph:
             f"{graph.name}: {key.replace('_', ' ')} '{value}'; {profile.name} does '{offered}' (neuron.{key})."
             for value in sorted(wanted, key=str)
         ]
+    reasons += [
+        f"{stage.spiking.name}: up to {stage.most_spikes} spikes in a step; {profile.name} does {profile.spikes_per_step} "
+        "(neuron.spikes_per_step)."
+        for stage in stages(graph)
+        if stage.spiking and stage.most_spikes > profile.spikes_per_step
+    ]
     if reasons:
         advice = "Use a profile with the network's neuron, or follow the hardware and its other spikes (--neuron profile)."
         raise CompileError(*reasons, advice)
@@ -33,12 +39,12 @@ def check_neurons(graph: Graph, profile: HardwareProfile) -> Graph:
 def with_its_spike_test(graph: Graph, profile: HardwareProfile) -> Graph:
     """Return the graph with the hardware's spike test, wherever integers can hold the network's own exactly.
 
-    ``u > theta`` is ``u >= theta + 1``, unless a reset subtracts theta.
+    ``u > theta`` is ``u >= theta + 1``, unless a reset subtracts theta, or theta is the step between several spikes.
     """
 
     def match(node: Lif) -> Lif:
         same = node.spike_test == profile.spike_test
-        if same or node.reset == "subtract" or node.reset != profile.reset:
+        if same or node.max_spikes > 1 or node.reset == "subtract" or node.reset != profile.reset:
             return node
         step = 1 if profile.spike_test == ">=" else -1
         return replace(node, spike_test=profile.spike_test, threshold_step=step)

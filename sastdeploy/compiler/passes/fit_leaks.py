@@ -20,7 +20,7 @@ def fit_leaks(graph: Graph, profile: HardwareProfile) -> Graph:
     """Return the graph with an integer ``A``, k from the profile, and the profile's neuron.
 
     ``u`` decays by ``A / 2^k`` per step. ``A = round_half_even(alpha * 2^k)`` where the leak is a multiplier; where it is a
-    shift, ``A = 2^k - 2^(k - d)`` with the d from 1 to k whose ``1 - 2^-d`` is nearest to alpha; where there is none, ``A = 2^k``. Spike test, reset and its delay become what the hardware does; where that
+    shift, ``A = 2^k - 2^(k - d)`` with the d from 1 to k whose ``1 - 2^-d`` is nearest to alpha; where there is none, ``A = 2^k``. Spike test, reset, its delay and the most spikes of a step become what the hardware does; where that
     is not what was trained, the compiler's report warns. A synaptic current decays in the same form, by its own A. Where channels
     decay differently, each has its A, unless all become the same.
 
@@ -46,6 +46,7 @@ def fit_leaks(graph: Graph, profile: HardwareProfile) -> Graph:
             spike_test=profile.spike_test,
             reset=profile.reset,
             reset_delay=profile.reset_delay,
+            max_spikes=min(node.max_spikes, profile.spikes_per_step),
         )
 
     return graph.map({Integrator: decays, Lif: fit})

@@ -53,22 +53,22 @@ def prove_ranges(graph: Graph, profile: HardwareProfile) -> Graph:
 
 
 def node_sums(
-    node: Synapses, largest: int, further: Sequence[int] = ()
+    node: Synapses, largest: int, further: Sequence[int] = (), own: int = 1
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return each channel's lowest and highest possible sum, int64 ``[C]``, as `sum_range` proves them.
 
-    further: the largest value of each further input.
+    further: the largest value of each further input. own: the most spikes of its neurons in a step.
     """
     if node.weight_q is None:
         raise CompileError(
             f"{node.name}: ranges are proven after weights are quantized. Order the passes so."
         )
-    return node.sum_range(largest, further)
+    return node.sum_range(largest, further, own)
 
 
 def stage_sums(stage: Stage) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return `node_sums` of a weighted node for all that reaches it."""
-    return node_sums(stage.node, stage.largest, [most for _, most in stage.further])
+    return node_sums(stage.node, stage.largest, [most for _, most in stage.further], stage.most_spikes)
 
 
 def signed_width(low: int, high: int) -> int:
@@ -102,8 +102,10 @@ def _prove_update(stage: Stage, lif: Lif, profile: HardwareProfile) -> None:
         )
     low, high = stage_sums(stage)
     current = worst_gained(np.maximum(-low, high), node.multiplier, node.shift)
+    # Spikes take no more than the membrane, which ends at q_max.
+    taken = np.minimum(lif.threshold_q.astype(np.int64) * lif.max_spikes, profile.membrane.q_max)
     # A <= 2^k, so |leak| <= |u| <= -q_min.
-    update = current - profile.membrane.q_min + np.abs(node.bias_q.astype(np.int64)) + lif.threshold_q
+    update = current - profile.membrane.q_min + np.abs(node.bias_q.astype(np.int64)) + taken
     _prove_int32(node.name, "neuron", "the membrane update |leak| + |I| + |bias| + theta", update)
 
 

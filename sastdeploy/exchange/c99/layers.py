@@ -59,18 +59,17 @@ def layer_code(
     layer: ProgramLayer,
     number: int,
     shapes: Sequence[Shape],
-    largest: int,
-    clip: int,
+    largest: Sequence[int],
     steps: int,
     name: str,
     shared: str,
     calls: str = "",
     reads: str = "counts",
 ) -> LayerCode:
-    """Return the C of layer ``number``, which reads values up to ``largest``.
+    """Return the C of layer ``number``.
 
     Args:
-        shapes: of the input and of every layer before it. clip: the largest value of the input. steps: of a recording.
+        shapes: of the input and of every layer before it. largest: their largest values. steps: of a recording.
         name: of the program in C. shared: the union that its sums lie in, of a layer with neurons.
         calls: C that hands a spike of it to layers that have it as a further input.
         reads: what becomes of its neurons: spikes that are sent, or ``last`` or ``max``, membranes that are the scores.
@@ -87,7 +86,7 @@ def layer_code(
             **({"slots": reach + 1} if reach else {}),
         )  # fmt: skip
         return LayerCode(None, tuple(waits), sums, (sums,), add, run, lasting=reach > 0)
-    worst = layer.worst_sums(largest, clip)
+    worst = layer.worst_sums(largest[number], largest)
     end, early = int(worst.max()), bool(layer.further)
     sums = Field(f"sum{number}", "int16_t" if end < 1 << 15 else "int32_t", outputs, "" if early else shared)
     membrane = layer.lif.membrane
@@ -100,35 +99,46 @@ def layer_code(
             each, bits, f"{number}_{place}", each.source, shapes[each.source], sums, name
         )  # fmt: skip
         tables, add = [*tables, *more], f"{add}\n{further}"
-    send, own = _SENDS[reads], ""
+    send, own, several = _SENDS[reads], "", layer.lif.max_spikes > 1
     for weight in layer.own_weights:
-        table, own = _add_own(weight, bits, number, sums, name)
+        table, own = _add_own(weight, bits, number, sums, name, several)
         tables, kept, send = (
             [*tables, table],
             (*kept, Field(f"spiked{number}", "uint8_t", outputs)),
             _KEEPS + send,
         )
-    send = send.format(i=number, next=number + 1, outputs=len(layer.weight), calls=calls)
+    width = len(layer.weight)
+    send = send.format(
+        i=number, next=number + 1, outputs=width, calls=calls, sent=spikes_sent(layer),
+        events=f"spike * {width}" if several else f"spike ? {width} : 0",
+    )  # fmt: skip
     more, run = _neurons(layer.lif, number, outputs // len(layer.weight), worst, (sums, state), name, send)
     fields = (sums, state, *kept)
     return LayerCode(_stored(bits), (*tables, *more), sums, fields, add, run, own, early)
 
 
 _SENDS = {
-    "counts": "if (spike) {{\n    add{next}(state, neuron, 1);{calls}\n}}",
+    "counts": "if (spike) {{\n    add{next}(state, neuron, {sent});{calls}\n}}",
     "last": "(void)spike;\nstate->class_sum[neuron] = v;",
     "max": "(void)spike;\nif (state->steps == 0 || v > state->class_sum[neuron]) {{\n    state->class_sum[neuron] = v;\n}}",
 }
 """What a neuron does at the end of its step."""
 _KEEPS = """state->spiked{i}[neuron] = (uint8_t)spike;
 COUNT(synops[{next}], spike ? {outputs} : 0);
-COUNT(synops_events[{next}], spike ? {outputs} : 0);
+COUNT(synops_events[{next}], {events});
 """
 """And before that in a recurrent layer, which hears the spike in the next step."""
 
 
-def readout_code(readout: Readout, number: int, shape: Shape, steps: int, name: str) -> LayerCode:
-    """Return the C of the readout; ``run`` is the function of the scores."""
+def spikes_sent(layer: ProgramLayer) -> str:
+    """Return C for how many spikes a neuron that fired sends."""
+    return "spike" if layer.lif is not None and layer.lif.max_spikes > 1 else "1"
+
+
+def readout_code(
+    readout: Readout, number: int, shape: Shape, steps: int, largest: int, name: str
+) -> LayerCode:
+    """Return the C of the readout, of values up to ``largest`` in a step; ``run`` is the function of the scores."""
     sums = Field("class_sum", "int32_t", len(readout.weight))
     values = {"i": number, "name": name, "NAME": name.upper()}
     weights, weight = weight_table(f"weight{number}", readout.weight.T, stored_bits(readout.weight_bits))
@@ -143,7 +153,7 @@ def readout_code(readout: Readout, number: int, shape: Shape, steps: int, name: 
         "add_dense.c", **values, source=number, outputs=outputs, first=first, sums=sums.path, type=sums.type,
         weight=weight.replace("@", "first + n"),
     )  # fmt: skip
-    worst = worst_sums(readout.weight, readout.summed(shape, steps))
+    worst = worst_sums(readout.weight, readout.summed(shape, steps, largest))
     gains, gained = _gained(number, readout.multiplier, readout.shift, worst)
     biases, bias = per_channel(f"bias{number}", readout.bias)
     run = filled("scores.c", **values, gained=gained, bias=bias)
@@ -165,12 +175,15 @@ def _add_dense(
     return [table], add
 
 
-def _add_own(weight: NDArray[np.int8], bits: int, number: int, sums: Field, name: str) -> tuple[Table, str]:
+def _add_own(
+    weight: NDArray[np.int8], bits: int, number: int, sums: Field, name: str, several: bool
+) -> tuple[Table, str]:
     """Return the table of a layer's recurrent weights, and ``ownI``."""
     table, element = weight_table(f"recurrent{number}", weight.T, stored_bits(bits))
+    times = f"state->spiked{number}[neuron] * " if several else ""
     own = filled(
         "add_own.c", i=number, name=name, outputs=len(weight), sums=sums.path, type=sums.type,
-        weight=element.replace("@", "first + n"),
+        weight=times + element.replace("@", "first + n"),
     )  # fmt: skip
     return table, own
 
@@ -306,18 +319,23 @@ def _neurons(
         "u", f"leak{number}", lif.leak_multiplier, int(lif.leak_shift), lif.leak_rounding, lif.membrane
     )
     update, at_once = f"leak + {driven}", ""
-    fired = f"u {lif.spike_test} threshold"
+    fired, spikes, taken = f"u {lif.spike_test} threshold", f"v {lif.spike_test} threshold", "threshold"
+    again = f"({fired} ? threshold : 0)"
+    if lif.max_spikes > 1:
+        beyond = " - 1" if lif.spike_test == ">" else ""
+        spikes, again = (f"spikes({of}{beyond}, threshold, {lif.max_spikes})" for of in "vu")
+        taken, again = "spike * threshold", f"{again} * threshold"
     # A delayed reset needs no stored spikes: the test of the stored membrane gives them again (u = 0 is below every threshold).
     if lif.reset_delay and lif.reset == "subtract":
-        update += f" - ({fired} ? threshold : 0)"
+        update += f" - {again}"
     elif lif.reset_delay and lif.reset == "zero":
         update = f"({fired} ? 0 : leak) + {driven}"
     elif not lif.reset_delay and lif.reset != "none":
-        change = "v -= threshold;" if lif.reset == "subtract" else "v = 0;"
+        change = f"v -= {taken};" if lif.reset == "subtract" else "v = 0;"
         at_once = f"\nif (spike) {{\n    {change}\n}}"
     run = filled(
         "neurons.c", send=send, name=name, NAME=name.upper(), channels=len(lif.bias), places=places,
         sums=sums.path, membrane=state.path, type=state.type, current=own, threshold=threshold, leak=leak,
-        update=update, test=lif.spike_test, at_once=at_once, **limits,
+        update=update, spikes=spikes, at_once=at_once, **limits,
     )  # fmt: skip
     return [*gains, *biases, *thresholds, *leaks, *decays], run

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 import sastdeploy
-from sastdeploy.exchange.c99.layers import LayerCode, layer_code, readout_code
+from sastdeploy.exchange.c99.layers import LayerCode, layer_code, readout_code, spikes_sent
 from sastdeploy.exchange.c99.tables import State, filled
 from sastdeploy.exchange.names import plain
 from sastdeploy.program.file import program_hash
@@ -76,32 +76,36 @@ def write_source(program: Program, name: str) -> Source:
 
 
 def _parts(program: Program, name: str) -> tuple[LayerCode, ...]:
-    shapes, largest, steps = program.shapes(), program.preprocessing.c_clip, program.preprocessing.time_bins
-    parts, turn, calls = [], 0, _calls(program, "neuron", "1")
+    shapes, largest, steps = program.shapes(), program.largest_values(), program.preprocessing.time_bins
+    parts, turn, calls = [], 0, _calls(program, name)
     for number, layer in enumerate(program.layers):
         # A layer's sums are read while the next ones' are filled: two places in turn are enough.
         reads = program.readout.reads if number + 1 == len(program.layers) else "counts"
-        clip, place, sent = program.preprocessing.c_clip, ("even", "odd")[turn % 2], calls[number + 1]
-        parts.append(layer_code(layer, number, shapes, largest, clip, steps, name, place, sent, reads))
+        place = ("even", "odd")[turn % 2]
+        parts.append(layer_code(layer, number, shapes, largest, steps, name, place, calls[number + 1], reads))
         turn += layer.lif is not None
-        largest = layer.largest_output(largest)
-    return (*parts, readout_code(program.readout, len(parts), shapes[-1], steps, name))
+    return (*parts, readout_code(program.readout, len(parts), shapes[-1], steps, largest[-1], name))
 
 
-def _calls(program: Program, value: str, count: str) -> list[str]:
+def _calls(program: Program, name: str) -> list[str]:
     """Return for every source, the input first, C that hands one of its values to the layers that have it as a further input."""
     calls = [""] * (len(program.layers) + 1)
+    values = [("input", _clipped(name)), *(("neuron", spikes_sent(layer)) for layer in program.layers)]
     for number, layer in enumerate(program.layers):
         for place, each in enumerate(layer.further):
-            calls[each.source] += f"\n    add{number}_{place}(state, {value}, {count});"
+            calls[each.source] += f"\n    add{number}_{place}(state, {', '.join(values[each.source])});"
     return calls
 
 
 def _taken(program: Program, name: str) -> str:
     """Return C that takes one input."""
-    clipped = f"(int32_t)(count < {name.upper()}_CLIP ? count : {name.upper()}_CLIP)"
-    further = _calls(program, "input", clipped)[0].replace("\n    ", "\n")
+    clipped = _clipped(name)
+    further = _calls(program, name)[0].replace("\n    ", "\n")
     return f"add0(state, input, {clipped});{further}"
+
+
+def _clipped(name: str) -> str:
+    return f"(int32_t)(count < {name.upper()}_CLIP ? count : {name.upper()}_CLIP)"
 
 
 def _heading(number: int, part: ProgramLayer | Readout) -> str:

@@ -47,7 +47,7 @@ VERSION = "1.0.8"
 """Of NIR, whose form the file has."""
 CHECK_VALUES = 2_000_000
 """Counts of the recordings on which the loss is counted."""
-_SEMANTICS = ("spike_test", "reset", "reset_delay")
+_SEMANTICS = ("spike_test", "reset", "reset_delay", "max_spikes")
 Node = dict[str, Any]
 
 
@@ -80,7 +80,7 @@ def export_nir(
     """Write the program's real values as a NIR file, and count where its spikes differ from the program's.
 
     The file holds weights times their gain, biases, thresholds and leaks as float64, in the membrane's unit. Rounding and overflow
-    of the integers, which NIR cannot say, stand in its metadata beside spike test, reset and its delay, by which `from_nir`
+    of the integers, which NIR cannot say, stand in its metadata beside spike test, reset, its delay and the spikes of a step, by which `from_nir`
     reads the file without being told a dialect.
 
     Args:
@@ -115,7 +115,7 @@ def export_nir(
 
 
 def _rules(program: Program) -> dict[str, Any]:
-    """Return spike test, reset and its delay, which all neurons of a NIR file share.
+    """Return spike test, reset, its delay and the spikes of a step, which all neurons of a NIR file share.
 
     Raises:
         InputError: they differ between layers, or the program has what no NIR node says.
@@ -147,7 +147,9 @@ def _rules(program: Program) -> dict[str, Any]:
                     f"layer {name}: {field} is {getattr(lif, field)}, and {getattr(first, field)} in {first_name}; all neurons of a NIR "
                     "file share it. Export the program with --to c."
                 )
-    return {field: getattr(first, field) for field in _SEMANTICS}
+    rules = {field: getattr(first, field) for field in _SEMANTICS}
+    most = rules.pop("max_spikes")
+    return rules if most == 1 else {**rules, "spikes_per_step": most}
 
 
 def _nodes(program: Program) -> tuple[dict[str, Node], list[tuple[str, str]]]:

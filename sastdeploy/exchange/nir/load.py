@@ -21,6 +21,7 @@ from sastdeploy.exchange.nir.read import OWN_KEY, NirFile, read_nir
 from sastdeploy.exchange.onnx_weights import read_trained_weights, with_trained_weights
 from sastdeploy.exchange.parts import Branch, Convolution, Integrators, Linear, Neurons, Part, whole_numbers
 from sastdeploy.exchange.recognition import recognised
+from sastdeploy.program.limits import MAX_SPIKES, is_int
 from sastdeploy.program.records import RESETS, SPIKE_TESTS
 from sastdeploy.provenance import versions
 
@@ -32,7 +33,7 @@ def from_nir(
     dt: float | None = None,
     reset: str | None = None,
     reset_delay: int | None = None,
-    spikes_per_step: str | None = None,
+    spikes_per_step: str | int | None = None,
     gain: str | None = None,
     readout: str | None = None,
     weights: Path | str | None = None,
@@ -106,7 +107,7 @@ def _rules(
 
 
 def _stated(own: dict[str, Any], where: str) -> dict[str, Any]:
-    """Return spike test, reset and its delay as a file of our own says them."""
+    """Return spike test, reset, its delay and the spikes of a step as a file of our own says them."""
     allowed: dict[str, tuple[Any, ...]] = {
         "spike_test": SPIKE_TESTS,
         "reset": RESETS,
@@ -119,7 +120,13 @@ def _stated(own: dict[str, Any], where: str) -> dict[str, Any]:
                 f"{where}: its metadata say {key} = {brief(value)}. Allowed: {', '.join(map(str, values))}. Write it again with "
                 "'sastdeploy export --to nir', or name its dialect (--dialect)."
             )
-    return {key: own[key] for key in allowed}
+    spikes = own.get("spikes_per_step", 1)
+    if not is_int(spikes, 1, MAX_SPIKES):
+        raise InputError(
+            f"{where}: its metadata say spikes_per_step = {brief(spikes)}. Allowed: 1 to {MAX_SPIKES}. Write it again with "
+            "'sastdeploy export --to nir', or name its dialect (--dialect)."
+        )
+    return {**{key: own[key] for key in allowed}, **({"spikes_per_step": spikes} if spikes > 1 else {})}
 
 
 def _parts(content: NirFile, order: Order, rules: Dialect) -> list[Part]:

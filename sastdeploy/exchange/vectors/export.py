@@ -220,7 +220,7 @@ What the program computes, integer by integer, on {recordings} recordings of {ow
 - `N.LAYER.csv`: the same as numbers, a line for each step and value. `scores.csv`: all recordings.
 - `vectors.json`: this table for programs.
 
-Every membrane is 0 and no neuron has fired when a recording begins. A step of a neuron, `>>` rounding down and s[t - 1] the spike of the step before:
+Every membrane is 0 and no neuron has fired when a recording begins. A step of a neuron, `>>` rounding down and s[t - 1] the spikes of the step before:
 
     v = leak(u[t - 1]) + ((sum * multiplier + half) >> shift) + bias        half = 2^(shift - 1), or 0 where shift is 0
 
@@ -240,10 +240,14 @@ def _lif_line(layer: Any, names: tuple[str, ...]) -> str:
     if lif.current is not None:
         decay = f"i[t - 1] * {_factor(lif.current.multiplier)} / 2^{lif.current.shift}, rounded {lif.current.rounding.value}"
         current += f" a current i[t] = {decay}, plus the sum with its gain and bias, {lif.overflow.value}, takes their place;"
+    fired = f"spike where v {lif.spike_test} threshold"
+    if lif.max_spikes > 1:
+        number = "floor(v / threshold)" if lif.spike_test == ">=" else "ceil(v / threshold) - 1"
+        fired = f"{number} spikes where v {lif.spike_test} threshold, {lif.max_spikes} at most, each taking a threshold where the reset subtracts"
     when = "in the next step" if lif.reset_delay else "in the step of the spike"
     return (
         f"- {_plain(layer.name)}:{current} leak is u * {_factor(lif.leak_multiplier)} / 2^{lif.leak_shift}, rounded {lif.leak_rounding.value}; membrane {lif.membrane}, "
-        f"{lif.overflow.value}; spike where v {lif.spike_test} threshold; reset {lif.reset}, {when}."
+        f"{lif.overflow.value}; {fired}; reset {lif.reset}, {when}."
     )
 
 

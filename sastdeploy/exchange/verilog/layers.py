@@ -82,6 +82,10 @@ def layer_core(layer: ProgramLayer, shape: Shape, largest: int) -> LayerCore:
         sums = {"NEURONS": 0, "POOL": 1, "SUM_BITS": y_bits + 1, "WEIGHT_BITS": 2}
         return _core({**common, **sums}, None, None, outputs, 0)
     lif, name = layer.lif, layer.name
+    if lif.max_spikes > 1:
+        raise InputError(
+            f"layer {name}: its neurons send up to {lif.max_spikes} spikes in a step; the core's send one. Export it with --to c."
+        )
     _check_known(name, lif, _NEURONS)
     if lif.decays():
         raise InputError(
@@ -108,7 +112,7 @@ def readout_core(readout: Readout, shape: Shape, steps: int) -> LayerCore:
         InputError: it reads anything but counts of spikes.
     """
     _check_known(readout.name, readout, _READOUT)
-    worst = worst_sums(readout.weight, readout.summed(shape, steps))
+    worst = worst_sums(readout.weight, readout.summed(shape, steps, 1))
     classes, bits = len(readout.weight), _signed_bits(int(worst.max()))
     channels, rows, columns = shape if readout.global_sum_pool else (math.prod(shape), 1, 1)
     parameters = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from sastdeploy.program.limits import (
     MAX_LEAK_SHIFT,
     MAX_MULTIPLIER,
     MAX_SHIFT,
+    MAX_SPIKES,
     check_channels,
     is_int,
     prove_int32,
@@ -50,6 +51,8 @@ class Lif:
 
     With ``reset_delay = 0``: ``w = overflow(leak + I + bias)``, ``s[t] = test(w)``, and ``u[t]`` is ``w``,
     ``overflow(w - threshold * s[t])`` (subtract) or ``0`` where s[t] (zero). Every sequence starts at u = 0, s = 0.
+    With ``max_spikes`` above 1, s[t] is how often the test passes while each spike takes a threshold, up to that many: of the
+    membrane u that is tested, ``floor(u / threshold)`` (for ``>``: ``ceil(u / threshold) - 1``), at least 0.
     With a synaptic current, ``i[t]`` stands where ``I + bias`` does (`SynapticCurrent`).
 
     Args:
@@ -57,6 +60,7 @@ class Lif:
         bias, threshold: int32 [C], in membrane LSBs, inside the membrane's range; threshold at least 1.
         leak_multiplier: A = round(alpha * 2^k), ``0 <= A <= 2^k``, one for all or per channel (`Decay`). leak_shift: k, 0 to 15.
         current: the synaptic current; None where sums reach the membrane at once.
+        max_spikes: the most spikes of a neuron in a step, 1 to 127.
     """
 
     multiplier: NDArray[np.int32]
@@ -72,6 +76,7 @@ class Lif:
     reset: str = "subtract"
     reset_delay: int = 1
     current: SynapticCurrent | None = None
+    max_spikes: int = 1
 
     def check(self, where: str, channels: int, sums: Array) -> None:
         """Accept neurons whose every number is in range, for weighted sums up to ``sums`` ``[channels]`` of either sign.
@@ -97,6 +102,8 @@ class Lif:
                 refuse(where, f"{name} is {short(getattr(self, name))}", ", ".join(allowed))
         if not is_int(self.reset_delay, 0, 1):
             refuse(where, f"reset_delay is {short(self.reset_delay)}", "0 or 1")
+        if not is_int(self.max_spikes, 1, MAX_SPIKES):
+            refuse(where, f"max_spikes is {short(self.max_spikes)}", f"a whole number, 1 to {MAX_SPIKES}")
         if self.current is not None:
             if not isinstance(self.current, SynapticCurrent):
                 refuse(
@@ -107,13 +114,18 @@ class Lif:
         prove_int32(where, "the membrane update", self.worst_updates(sums))
 
     def worst_updates(self, sums: Array) -> Array:
-        """Return the largest possible ``|leak| + |I| + |bias| + threshold`` of every channel.
+        """Return the largest possible ``|leak| + |I| + |bias| + threshold * s`` of every channel.
 
-        It bounds a synaptic current's update too; a membrane behind one adds three numbers of 24 bits at most.
+        Spikes take no more than the membrane, which is at most the format's upper end. The sum bounds a synaptic current's update too; a membrane behind one adds three numbers of 24 bits at most.
         """
         # |leak| <= |u| because leak_multiplier <= 2^leak_shift.
         current = worst_gained(sums, self.multiplier, self.shift)
-        return current - self.membrane.q_min + np.abs(self.bias.astype(np.int64)) + self.threshold
+        return current - self.membrane.q_min + np.abs(self.bias.astype(np.int64)) + self.taken
+
+    @property
+    def taken(self) -> Array:
+        """The most that a step's spikes take from a membrane by subtraction, int64 ``[C]``."""
+        return np.minimum(self.threshold.astype(np.int64) * self.max_spikes, self.membrane.q_max)
 
     @property
     def silent(self) -> bool:
@@ -142,6 +154,7 @@ class Lif:
             "reset": self.reset,
             "reset_delay": self.reset_delay,
             **current,
+            **({} if self.max_spikes == 1 else {"max_spikes": self.max_spikes}),
         }
 
     @classmethod
@@ -162,6 +175,7 @@ class Lif:
             current=SynapticCurrent.from_record(record["current"], arrays.get("current_multiplier"))
             if "current" in record
             else None,
+            max_spikes=record.get("max_spikes", 1),
         )
 
 
@@ -176,6 +190,8 @@ class LifLayer:
 
     @property
     def since_format(self) -> int:
+        if self.lif.max_spikes > 1:
+            return 6
         if self.further:
             return 5
         if self.lif.decays():
@@ -193,16 +209,16 @@ class LifLayer:
         return ()
 
     def largest_output(self, largest: int) -> int:
-        return 1
+        return self.lif.max_spikes
 
-    def worst_sums(self, largest: int, clip: int = 1) -> Array:
+    def worst_sums(self, largest: int, sources: Sequence[int] = ()) -> Array:
         """Return the largest possible ``|acc|`` of every channel, for inputs from 0 to ``largest``.
 
-        clip: the largest value of the network's inputs, where further inputs take them; spikes are 1.
+        sources: the largest value of every source, the network's input first, where further inputs take them.
         """
         worst = worst_sums(self.weight, largest)
         for each in self.further:
-            worst = worst + worst_sums(each.weight, clip if each.source == 0 else 1)
+            worst = worst + worst_sums(each.weight, sources[each.source])
         return worst
 
     def own_sums(self, spikes: Array) -> Array:
@@ -216,9 +232,9 @@ class LifLayer:
         """
         return np.zeros(1, np.int64), np.zeros(1, np.int64)
 
-    def own_synops(self, spikes: Array) -> tuple[int, int]:
-        """Return the operations that one step's spikes trigger in their own layer: all, and on weights other than 0."""
-        return 0, 0
+    def own_synops(self, spikes: Array) -> tuple[int, int, int]:
+        """Return the operations that one step's spikes trigger in their own layer: all, weighted by their number, on weights other than 0."""
+        return 0, 0, 0
 
     def check_lif(self, where: str, largest: int) -> None:
         """Accept neurons that fit the weights; for inputs from 0 to ``largest`` their sums and updates fit 32 bits."""
@@ -271,18 +287,18 @@ def lif_step(lif: Lif, driven: Array, u: Array, s: Array) -> tuple[Array, Array,
         if lif.reset == "subtract":
             v = leak + driven - threshold * s
         elif lif.reset == "zero":
-            v = np.where(s == 1, 0, leak) + driven
+            v = np.where(s > 0, 0, leak) + driven
         else:
             v = leak + driven
         u, low, high = overflowed(v, lif.membrane, lif.overflow)
-        return u, spike_test(u, threshold, lif.spike_test), low, high
+        return u, spikes(lif, u), low, high
     w, low, high = overflowed(leak + driven, lif.membrane, lif.overflow)
-    s = spike_test(w, threshold, lif.spike_test)
+    s = spikes(lif, w)
     if lif.reset == "subtract":
-        # A spike means w >= threshold >= 1, so the difference lies in the format and cannot overflow again.
+        # Spikes mean w >= threshold * s, so the difference lies in the format and cannot overflow again.
         w = w - threshold * s
     elif lif.reset == "zero":
-        w = np.where(s == 1, 0, w)
+        w = np.where(s > 0, 0, w)
     return w, s, low, high
 
 
@@ -294,9 +310,11 @@ def _by_channel(values: NDArray[np.int32]) -> Array:
     return np.asarray(values, np.int64)[:, None, None]
 
 
-def spike_test(u: Array, threshold: Array, test: str) -> Array:
-    """Return 1 where the membrane passes the test against the threshold, else 0."""
-    return ((u > threshold) if test == ">" else (u >= threshold)).astype(np.int64)
+def spikes(lif: Lif, u: Array) -> Array:
+    """Return how many spikes membranes ``[C, H, W]`` send, 0 to ``max_spikes``: as often as the test passes, each taking a threshold."""
+    beyond = int(lif.spike_test == ">")
+    sent: Array = np.clip((u - beyond) // _by_channel(lif.threshold), 0, lif.max_spikes)
+    return sent
 
 
 def rounded_shift(product: Array, shift: Array) -> Array:

@@ -57,14 +57,14 @@ class Readout:
     reads: str = "counts"
     kind: str = field(default="readout", init=False)
 
-    def summed(self, shape: Shape, steps: int) -> int:
-        """Return the largest count, or size of a membrane, that one input of the weighted sum can reach."""
+    def summed(self, shape: Shape, steps: int, largest: int) -> int:
+        """Return the largest count, or size of a membrane, that one input of the weighted sum can reach; ``largest``: of a step."""
         if self.reads != "counts":
             return MAX_MEMBRANE
-        return steps * (shape[1] * shape[2] if self.global_sum_pool else 1)
+        return steps * largest * (shape[1] * shape[2] if self.global_sum_pool else 1)
 
-    def check(self, where: str, shape: Shape, steps: int) -> None:
-        """Accept a readout that fits the last layer's output ``shape``; its sums and scores fit 32 bits."""
+    def check(self, where: str, shape: Shape, steps: int, largest: int) -> None:
+        """Accept a readout that fits the last layer's output ``shape``, 0 to ``largest`` in a step; its sums and scores fit 32 bits."""
         check_weight(where, self.weight, self.weight_bits, 2)
         rows, columns = self.weight.shape
         if type(self.global_sum_pool) is not bool:
@@ -83,7 +83,7 @@ class Readout:
             refuse(where, f"reads is {short(self.reads)}", ", ".join(READS))
         if self.reads != "counts":
             self._check_identity(where)
-        sums = worst_sums(self.weight, self.summed(shape, steps))
+        sums = worst_sums(self.weight, self.summed(shape, steps, largest))
         prove_int32(where, "the weighted sum", sums)
         scores = worst_gained(sums, self.multiplier, self.shift)
         prove_int32(where, "the score", scores + steps * np.abs(self.bias.astype(np.int64)))

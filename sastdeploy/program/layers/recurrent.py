@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,8 +35,8 @@ class RecurrentLif(DenseLif):
     def own_weights(self) -> tuple[NDArray[np.int8], ...]:
         return (self.recurrent,)
 
-    def worst_sums(self, largest: int, clip: int = 1) -> Array:
-        return super().worst_sums(largest, clip) + worst_sums(self.recurrent, 1)
+    def worst_sums(self, largest: int, sources: Sequence[int] = ()) -> Array:
+        return super().worst_sums(largest, sources) + worst_sums(self.recurrent, self.lif.max_spikes)
 
     def check(self, where: str, shape: Shape, largest: int) -> None:
         """Accept a layer that fits inputs of ``shape`` from 0 to ``largest``; its weighted sums fit 32 bits."""
@@ -55,9 +55,9 @@ class RecurrentLif(DenseLif):
         neurons = len(self.recurrent)
         return np.full(neurons, neurons, np.int64), np.count_nonzero(self.recurrent, axis=0).astype(np.int64)
 
-    def own_synops(self, spikes: Array) -> tuple[int, int]:
+    def own_synops(self, spikes: Array) -> tuple[int, int, int]:
         sent = self.recurrent[:, spikes.reshape(-1) != 0]
-        return sent.size, int(np.count_nonzero(sent))
+        return sent.size, len(self.recurrent) * int(spikes.sum()), int(np.count_nonzero(sent))
 
     def add_sums(self, add: Nodes, x: str, shape: Shape) -> str:
         """Add ``acc``, int32 [N, C, 1, 1], of the inputs and of the state that holds the spikes of the step before."""

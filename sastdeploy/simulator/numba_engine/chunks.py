@@ -63,7 +63,7 @@ class Chunks:
             (plan.fan_out, plan.fan_out_nonzero),
         ]
         self._fans = [(fan, nonzero, fan.size > 0 and bool((fan == fan[0]).all())) for fan, nonzero in fans]
-        largest = program.readout.summed(program.shapes()[-1], self._steps)
+        largest = program.readout.summed(program.shapes()[-1], self._steps, program.largest_values()[-1])
         self._readout_weight = _exact_columns(plan.readout_weight, largest)
         self._read = plan.layers[-1].name if program.readout.reads != "counts" else None
         self._lock = threading.Lock()
@@ -130,7 +130,8 @@ class Chunks:
             clock.stop(layer.name)
         self._tally(source, counts, len(self._plan.layers), start, stop)
         clock.stop("tally")
-        read = emitted.counts if self._read is None else self._membranes(membrane)
+        spikes = emitted.sums if self._plan.layers[-1].graded else emitted.counts
+        read = spikes if self._read is None else self._membranes(membrane)
         scores = held_in_int32(self._scores(read), self._program.readout.name)
         result.scores[start:stop], result.predicted[start:stop] = scores, scores.argmax(axis=1)
         clock.stop("readout")
@@ -200,8 +201,10 @@ class Chunks:
                 None if layer.windows is not None else layer.scratch(),
             )
         emitted, scratch = buffers[position]
-        emitted = emitted._replace(counts=emitted.counts[:n], overflows=emitted.overflows[:n])
-        for array in (emitted.counts, emitted.totals, emitted.overflows):
+        emitted = emitted._replace(
+            counts=emitted.counts[:n], sums=emitted.sums[:n], overflows=emitted.overflows[:n]
+        )
+        for array in (emitted.counts, emitted.sums, emitted.totals, emitted.overflows):
             array[:] = 0
         return emitted, scratch
 
@@ -275,6 +278,7 @@ def _emitted(layer: LayerPlan, n: int, steps: int) -> Emitted:
         np.empty(slots if layer.graded else 1, np.int16),
         np.zeros((rows, layer.positions + 1), np.int32),
         np.zeros((n, layer.outputs), np.int32),
+        np.zeros((n, layer.outputs if layer.graded and layer.windows is None else 1), np.int32),
         np.zeros(layer.outputs, np.int64),
         np.zeros((n, 2), np.int64),
         MAX_LANES,

@@ -27,6 +27,7 @@ from sastdeploy._kernels.lanes import (
     narrow,
     population,
     put,
+    quotient,
     sized,
     spread,
     wide,
@@ -160,13 +161,13 @@ def limited(v: Lanes, q_min: Lanes, q_max: Lanes, wrap: bool) -> Lanes:
 
 @kernel(inline="always")
 def lif_step(
-    step: Step, acc: Int32s, membrane: Int32s, currents: Int32s, begin: int, stop: int, pitch: int, width: int,
-    active: Int32s, end: np.int64, first: Int32s, row: int, start: int,
+    step: Step, acc: Int32s, membrane: Int32s, currents: Int32s, sent: Int32s, begin: int, stop: int, pitch: int, width: int,
+    active: Int32s, value: NDArray[np.int16], end: np.int64, first: Int32s, row: int, start: int,
 ) -> tuple[np.int64, np.int64, np.int64]:  # fmt: skip
     """Take one step for the neurons of positions ``begin`` up to ``stop``; return (new end, overflows below, above).
 
-    Appends to ``active`` the numbers of the neurons that fired, ``width`` of them per position, and notes in
-    ``first`` how many fired since ``start`` before each position. A verified program's update fits 32 bits; only the
+    Appends to ``active`` the numbers of the neurons that fired, ``width`` of them per position (to ``value`` how often, where
+    they can several times in a step), and notes in ``first`` how many fired since ``start`` before each position. A verified program's update fits 32 bits; only the
     products may need 64.
     """
     eighths = step.eighths
@@ -235,7 +236,10 @@ def lif_step(
             if step.delayed:
                 spiked = at_least(before, test)
                 leak = leak & ~(spiked & spread(spiked, np.int32(step.zero_before)))
-                v = v - (load(subtract_before, own, eighths) & spiked)
+                if len(step.several) > 0:
+                    v = v - load(subtract_before, own, eighths) * load(sent, place, eighths)
+                else:
+                    v = v - (load(subtract_before, own, eighths) & spiked)
             v = v + leak
             q_min = spread(v, np.int32(step.q_min))
             q_max = spread(v, np.int32(step.q_max))
@@ -245,8 +249,21 @@ def lif_step(
                 high += population(over)
                 v = limited(v, q_min, q_max, step.wrap)
             now = at_least(v, test)
-            end = append(now, position * width + o, active, end)
-            if not step.delayed:
+            fired, end = end, append(now, position * width + o, active, end)
+            if len(step.several) > 0:
+                spikes = (
+                    quotient(v - spread(v, np.int32(step.beyond)), load(step.divisor, own, eighths)) & now
+                )
+                most = spread(v, np.int32(step.most))
+                above_most = below(most, spikes)
+                spikes = (spikes & ~above_most) + (most & above_most)
+                put(spikes, sent, place)
+                for e in range(fired, end):
+                    value[e] = np.int16(sent[neurons + active[e] - position * width])
+                if not step.delayed:
+                    v = v & ~(now & spread(now, np.int32(step.zero_after)))
+                    v = v - load(subtract_after, own, eighths) * spikes
+            elif not step.delayed:
                 v = v & ~(now & spread(now, np.int32(step.zero_after)))
                 v = v - (load(subtract_after, own, eighths) & now)
             put(v, membrane, place)
@@ -349,18 +366,26 @@ def list_rows(
 @kernel()
 def list_with_own(
     active: NDArray[np.integer], value: NDArray[np.integer], graded: bool, start: int, stop: int, fired: Int32s,
-    begin: int, end: int, inputs: int, rows: Int32s, values: NDArray[np.int16], bounds: NDArray[np.int64],
+    sent: NDArray[np.int16], several: Zeros, begin: int, end: int, inputs: int, rows: Int32s, values: NDArray[np.int16],
+    bounds: NDArray[np.int64],
 ) -> None:  # fmt: skip
-    """List the weight rows (and values) of a step's active inputs, and behind them those of the neurons that fired before it."""
+    """List the weight rows (and values) of a step's active inputs, and behind them those of the neurons that fired before it.
+
+    ``sent``: how often each of those fired, read where ``several`` says that it can be more than once.
+    """
     listed = np.int64(0)
     for k in range(start, stop):
         rows[listed] = np.int32(active[k])
         if graded:
             values[listed] = value[k]
+        elif len(several) > 0:
+            values[listed] = np.int16(1)
         listed += 1
     for k in range(begin, end):
         rows[listed] = fired[k] + np.int32(inputs)
-        if graded:
+        if len(several) > 0:
+            values[listed] = sent[k]
+        elif graded:
             values[listed] = np.int16(1)
         listed += 1
     bounds[0], bounds[1] = 0, listed
@@ -378,9 +403,10 @@ def lif_layer(
     padded = step.bias.shape[0]
     positions, block, width = wiring.positions, wiring.block, wiring.width
     capacity = positions * width + emitted.slack
-    membrane, currents, acc, rows, values, bounds = (
+    membrane, currents, last_sent, acc, rows, values, bounds = (
         scratch.membrane,
         scratch.current,
+        scratch.sent,
         scratch.acc,
         scratch.rows,
         scratch.values,
@@ -398,7 +424,9 @@ def lif_layer(
     active, value, graded = source.active, source.value, source.graded
     fired, starts, stops, first = emitted.active, emitted.starts, emitted.stops, emitted.first
     counts, totals, overflows = emitted.counts, emitted.totals, emitted.overflows
-    recurrent, inputs = wiring.recurrent, wiring.inputs
+    recurrent, inputs, several = wiring.recurrent, wiring.inputs, step.several
+    sent, spike_sums = emitted.value, emitted.sums
+    weighted = graded or (len(recurrent) > 0 and len(several) > 0)
     # Where one block holds all positions, a step's list begins where the last one ended: less memory to walk through.
     packed, here = block >= positions, np.int64(0)
     for n in range(counts.shape[0]):
@@ -410,6 +438,7 @@ def lif_layer(
             stop = min(begin + block, positions)
             membrane[:] = 0
             currents[:] = 0
+            last_sent[:] = 0
             for t in range(steps):
                 row = n * steps + t
                 start = source_starts[row]
@@ -423,8 +452,8 @@ def lif_layer(
                     if len(recurrent) > 0:
                         before = row - 1 if t > 0 else row
                         list_with_own(
-                            active, value, graded, start, source_stops[row], fired, starts[before], stops[before],
-                            inputs, rows, values, bounds,
+                            active, value, graded, start, source_stops[row], fired, sent, several, starts[before],
+                            stops[before], inputs, rows, values, bounds,
                         )  # fmt: skip
                     else:
                         list_rows(
@@ -439,12 +468,12 @@ def lif_layer(
                         rows,
                         values,
                         bounds[: stop - begin + 1],
-                        graded,
+                        weighted,
                         acc,
                     )
                 end, below, above = lif_step(
-                    step, acc, membrane, currents, begin, stop, weight.shape[1], width, fired, stops[row], first, row,
-                    starts[row],
+                    step, acc, membrane, currents, last_sent, begin, stop, weight.shape[1], width, fired, sent, stops[row],
+                    first, row, starts[row],
                 )  # fmt: skip
                 overflows[n, 0] += below
                 overflows[n, 1] += above
@@ -453,13 +482,18 @@ def lif_layer(
                         for o in range(width):
                             trace_membrane[n, t, p * width + o] = membrane[(p - begin) * padded + o]
                     for e in range(stops[row], end):
-                        trace_spikes[n, t, fired[e]] = 1
+                        if len(several) > 0:
+                            trace_spikes[n, t, fired[e]] = np.uint8(sent[e])
+                        else:
+                            trace_spikes[n, t, fired[e]] = 1
                 stops[row] = end
                 here = end
         own = np.uint64(n)
         for row in range(n * steps, (n + 1) * steps):
             for e in range(starts[row], stops[row]):
                 counts[own, np.uint64(fired[np.uint64(e)])] += np.int32(1)
+                if len(several) > 0:
+                    spike_sums[own, np.uint64(fired[np.uint64(e)])] += np.int32(sent[np.uint64(e)])
         for o in range(counts.shape[1]):
             totals[o] += np.int64(counts[n, o])
 

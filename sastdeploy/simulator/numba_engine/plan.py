@@ -38,7 +38,7 @@ class LayerPlan:
         outputs, positions: number of outputs, and of their pixels. c_order: int32 ``[outputs]``, output i's number in C order.
         wiring, step: of a LIF layer. windows: of a pool, int32 ``[J, most]``, the outputs that input j is added to, -1 behind the last.
         delays: of a delay, int64 ``[J]``, the steps that each input waits.
-        graded: whether the outputs can exceed 1.
+        graded: whether the outputs can exceed 1, as a pool's do and those of neurons that can send several spikes in a step.
         fan_out, fan_out_nonzero: int32 ``[J]``, operations that a value at input j triggers here, in its own layer, and wherever it
             is a further input.
         further: sources of further inputs, 0 the network's input. joined_pixels: whether theirs are numbered behind the layer's own,
@@ -79,6 +79,7 @@ class LayerPlan:
             np.zeros(block * wiring.capacity, np.int16),
             np.zeros(block + 1, np.int64),
             aligned_zeros(block * padded if step.synaptic else 1, np.int32),
+            aligned_zeros(block * padded if step.several else 1, np.int32),
         )
 
 
@@ -129,21 +130,24 @@ def make_plan(program: Program) -> Plan:
         input_order = np.stack((np.arange(len(order)) % np.prod(shapes[0][1:]), np.argsort(order))).astype(
             np.int32
         )
-    clip = largest = program.preprocessing.c_clip
+    most = program.largest_values()
     layers: list[LayerPlan] = []
     orders = [order]
     *tables, last_tables = program.fan_outs()
-    for layer, shape, out_shape, table in zip(program.layers, shapes, shapes[1:], tables):
+    for position, (layer, shape, out_shape, table) in enumerate(
+        zip(program.layers, shapes, shapes[1:], tables)
+    ):
         fans = [fan[order].astype(np.int32) for fan in table]
         if layer.lif is None:
             layers.append(_PASSED[layer.kind](layer, shape, out_shape, order, fans))
         else:
             sources = [shape, *(shapes[each.source] for each in layer.further)]
             joined = _joined([order, *(orders[each.source] for each in layer.further)])
-            layers.append(_lif_layer(layer, sources, out_shape, joined, (largest, clip), fans))
-        largest = layer.largest_output(largest)
-        if largest > np.iinfo(np.int16).max:
-            raise SimulationError(f"layer {layer.name}: a pooled count of {largest} exceeds 32767.")
+            layers.append(_lif_layer(layer, sources, out_shape, joined, most[: position + 1], fans))
+        if most[position + 1] > np.iinfo(np.int16).max:
+            raise SimulationError(
+                f"layer {layer.name}: a pooled count of {most[position + 1]} exceeds 32767."
+            )
         order = layers[-1].c_order
         orders.append(order)
     readout = program.readout
@@ -213,19 +217,19 @@ IN_PLACE = ("delay",)
 
 def _lif_layer(
     layer: DenseLif | ConvLif | RecurrentLif, shapes: list[Shape], out_shape: Shape, order: NDArray[np.int32],
-    ends: tuple[int, int], fans: list[NDArray[np.int32]],
+    most: tuple[int, ...], fans: list[NDArray[np.int32]],
 ) -> LayerPlan:  # fmt: skip
-    """Return a layer's tables; shapes, order: of its own input and of further ones; ends: the largest of its own, and of the network's."""
-    largest, clip = ends
-    worst = int(layer.worst_sums(largest, clip).max())
+    """Return a layer's tables; shapes, order: of its own input and of further ones; most: the largest value of every source up to its own."""
+    worst = int(layer.worst_sums(most[-1], most).max())
     if worst > np.iinfo(np.int32).max:
         raise SimulationError(f"layer {layer.name}: a weighted sum of {worst} does not fit 32 bits.")
     weight, *others = layer.weight_arrays
     if others:
         weight = np.concatenate([array.reshape(len(weight), -1) for array in (weight, *others)], axis=1)
     further = tuple(each.source for each in layer.further)
-    most = max(largest, clip) if 0 in further else largest
-    wiring = WIRING[layer.kind](layer, shapes, out_shape, order, _narrow_budget(weight, most))
+    several = layer.lif.max_spikes
+    largest = max(most[-1], *(most[source] for source in further), several if layer.own_weights else 1)
+    wiring = WIRING[layer.kind](layer, shapes, out_shape, order, _narrow_budget(weight, largest))
     c_order = _position_order(out_shape)
     return LayerPlan(
         layer.name,
@@ -235,7 +239,7 @@ def _lif_layer(
         wiring,
         _step(layer.lif, worst),
         None,
-        False,
+        several > 1,
         fans[0],
         fans[1],
         further,
@@ -344,6 +348,10 @@ def _step(lif: Lif, worst: int) -> Step:
         own_decays=(0,) if decays else (),
         leaks=each(lif.leak_multiplier) if decays else aligned_zeros(1, np.int32),
         current_leaks=each(own.multiplier) if decays and own else aligned_zeros(1, np.int32),
+        several=(0,) if lif.max_spikes > 1 else (),
+        most=lif.max_spikes,
+        divisor=filled(threshold, np.int32, filling=1),
+        beyond=int(lif.spike_test == ">"),
     )
 
 

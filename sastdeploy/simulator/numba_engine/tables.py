@@ -79,6 +79,8 @@ class Step(NamedTuple):
         current_multiplier to wide_current: its decay, as those of the leak.
         own_decays: one zero where channels decay differently, else none: known when kernels are compiled. leaks, current_leaks: A
             of the leak and of the current per channel there, in place of the multipliers.
+        several: one zero where neurons can send several spikes in a step, else none: known when kernels are compiled. most: how many.
+            divisor: the thresholds, 1 in the padding. beyond: 1 where the test is ``>``, else 0.
     """
 
     eighths: tuple[int, ...]
@@ -111,12 +113,17 @@ class Step(NamedTuple):
     own_decays: tuple[int, ...]
     leaks: NDArray[np.int32]
     current_leaks: NDArray[np.int32]
+    several: tuple[int, ...]
+    most: int
+    divisor: NDArray[np.int32]
+    beyond: int
 
 
 class Scratch(NamedTuple):
     """Working memory of one thread; int32 (values int16). pitch: W. acc: ``[block * W]``, weighted sums.
 
-    membrane: ``[block * N]``, N the padded neurons of `Step`; current: the same where there are synaptic currents.
+    membrane: ``[block * N]``, N the padded neurons of `Step`; current: the same where there are synaptic currents; sent: the spikes
+    of the last step, the same where neurons can send several.
     rows, values: of the active inputs that the block's positions see, ``[block * capacity]`` and what is written at once.
     bounds: int64 ``[block + 1]``, where the positions' lists begin.
     """
@@ -128,13 +135,15 @@ class Scratch(NamedTuple):
     values: NDArray[np.int16]
     bounds: NDArray[np.int64]
     current: NDArray[np.int32]
+    sent: NDArray[np.int32]
 
 
 class Emitted(NamedTuple):
     """What a layer sends on: row ``n * T + t`` occupies ``starts[row]`` up to ``stops[row]`` of ``active``.
 
     Rows begin ``outputs + slack`` apart: numbers are written and read in whole vectors, beyond a row's end.
-    ``first``: int32 ``[n * T, positions + 1]``, how many of a row's values lie before each position. ``counts``: int32 ``[n, outputs]``, non-zero steps per output. ``totals``: int64 ``[outputs]``, their sums. ``overflows``: int64 ``[n, 2]``, below and above.
+    ``first``: int32 ``[n * T, positions + 1]``, how many of a row's values lie before each position. ``counts``: int32 ``[n, outputs]``, non-zero steps per output. ``sums``: the same, of their spikes, where neurons can send several
+    in a step. ``totals``: int64 ``[outputs]``, ``counts`` summed. ``overflows``: int64 ``[n, 2]``, below and above.
     """
 
     starts: NDArray[np.int64]
@@ -143,6 +152,7 @@ class Emitted(NamedTuple):
     value: NDArray[np.int16]
     first: NDArray[np.int32]
     counts: NDArray[np.int32]
+    sums: NDArray[np.int32]
     totals: NDArray[np.int64]
     overflows: NDArray[np.int64]
     slack: int

@@ -20,7 +20,7 @@ from sastdeploy.compiler.ir.nodes.checks import (
 from sastdeploy.program.layers import RESETS, SPIKE_TESTS
 from sastdeploy.program.layers import Lif as ProgramLif
 from sastdeploy.program.layers.current import Decay
-from sastdeploy.program.limits import MAX_LEAK_SHIFT
+from sastdeploy.program.limits import MAX_LEAK_SHIFT, MAX_SPIKES
 
 Feedback = Callable[[Floats], Floats | float]
 """What spikes of a step ``[N, C, H, W]`` add to the currents of the next."""
@@ -42,6 +42,8 @@ class Lif:
         spike_test: ``>=`` or ``>``. reset: ``subtract``, ``zero`` or ``none``. reset_delay: 1, or 0 for at once.
         leak_multiplier, leak_shift: ``A / 2^k ~ alpha``. threshold_q: in units of 2^-n.
         current_alpha: decay of the synaptic current, in [0, 1]; None where there is none. current_multiplier: ``A / 2^k ~`` it.
+        max_spikes: the most spikes of a neuron in a step, 1 to 127. Above 1, ``s_t`` is how often the test passes while each spike
+            takes a threshold: ``floor(u_t / theta)``, of ``>`` ``ceil(u_t / theta) - 1``, from 0 to ``max_spikes``.
         threshold_step: 1 where integers test ``>=`` one step above the threshold, which is ``>`` at it; -1 the other way round.
             The node still means the test at the threshold.
     """
@@ -62,6 +64,7 @@ class Lif:
     current_alpha: float | Floats | None = None
     current_multiplier: Decay | None = None
     threshold_step: int = 0
+    max_spikes: int = 1
 
     @property
     def meant_test(self) -> str:
@@ -88,8 +91,13 @@ class Lif:
         require(self.spike_test in SPIKE_TESTS, self, f"spike test '{self.spike_test}'")
         require(self.reset in RESETS, self, f"reset '{self.reset}'")
         require(self.reset_delay in (0, 1), self, f"reset delay {self.reset_delay}")
-        # A reset by subtraction takes the threshold itself, so that must stay where it is.
-        step = 0 if self.reset == "subtract" else {">=": 1, ">": -1}[self.spike_test]
+        require(
+            type(self.max_spikes) is int and 1 <= self.max_spikes <= MAX_SPIKES,
+            self,
+            f"max_spikes {self.max_spikes} is no whole number from 1 to {MAX_SPIKES}",
+        )
+        # A reset by subtraction takes the threshold itself, and so does every spike of several: there it must stay where it is.
+        step = 0 if self.reset == "subtract" or self.max_spikes > 1 else {">=": 1, ">": -1}[self.spike_test]
         require(self.threshold_step in (0, step), self, f"threshold step {self.threshold_step}")
         check_codes(self, "threshold_q", self.threshold_q, len(self.threshold), 1, (1 << 23) - 1)
         a, k = self.leak_multiplier, self.leak_shift
@@ -108,7 +116,7 @@ class Lif:
         return run_lif(self, x, feedback=feedback)
 
     def largest_output(self, largest: int) -> int:
-        return 1
+        return self.max_spikes
 
     def folded(self, unit: float, before: Shape) -> tuple[Lif, float]:
         return self, 1.0
@@ -141,7 +149,8 @@ class Integrator(Lif):
 
     def check(self, after: Shape) -> None:
         super().check(after)
-        require(self.reset == "none" and self.spike_test == ">", self, "has neither spikes nor a reset")
+        spikes = self.reset != "none" or self.spike_test != ">" or self.max_spikes != 1
+        require(not spikes, self, "has neither spikes nor a reset")
 
     def meaning(  # type: ignore[override]  # no spikes, so no trace of them
         self, x: NDArray[Any], feedback: Feedback = no_feedback
@@ -151,7 +160,7 @@ class Integrator(Lif):
 
 @dataclass
 class RecordedSpikes:
-    """Spikes ``[N, T, C, H, W]`` that decide wherever a membrane lies within ``margin`` of its threshold.
+    """Spikes ``[N, T, C, H, W]`` that decide wherever a membrane lies within ``margin`` of its threshold, or of where it sends one more.
 
     ties: how many spikes they decided otherwise than the membrane would have.
     """
@@ -160,9 +169,12 @@ class RecordedSpikes:
     margin: float
     ties: int = 0
 
-    def settle(self, t: int, distance: Floats, s: Floats) -> Floats:
-        """Return step t's spikes, of membranes at ``distance`` from their thresholds that would send ``s``."""
-        settled = np.where(np.abs(distance) <= self.margin, self.spikes[:, t], s)
+    def settle(self, t: int, u: Floats, theta: Floats, most: int, s: Floats) -> Floats:
+        """Return step t's spikes, of membranes ``u`` that would send ``s``, up to ``most``, one for each threshold ``theta``."""
+        theirs, nearest = self.spikes[:, t], np.clip(np.round(u / theta), 1, most)
+        # On either side of one threshold: with its spike or without.
+        tied = (np.abs(u - theta * nearest) <= self.margin) & ((theirs == nearest) | (theirs == nearest - 1))
+        settled = np.where(tied, theirs, s)
         self.ties += int((settled != s).sum())
         return settled
 
@@ -185,15 +197,25 @@ def run_lif(
         u = leak + i
         if node.reset_delay == 1 and node.reset == "subtract":
             u = u - theta * s
-        s = (u >= theta if node.meant_test == ">=" else u > theta).astype(np.float64)
+        s = spikes_sent(node, u)
         if recorded is not None:
-            s = recorded.settle(t, u - theta, s)
+            s = recorded.settle(t, u, theta, node.max_spikes, s)
         if node.reset_delay == 0 and node.reset == "subtract":
             u = u - theta * s
         if node.reset_delay == 0 and node.reset == "zero":
             u = np.where(s > 0, 0.0, u)
         spikes[:, t], membranes[:, t] = s, u
     return spikes, membranes
+
+
+def spikes_sent(node: Lif, u: Floats) -> Floats:
+    """Return how many spikes neurons of membranes ``[N, C, H, W]`` send."""
+    theta = node.threshold.reshape(-1, 1, 1)
+    if node.max_spikes == 1:
+        return (u >= theta if node.meant_test == ">=" else u > theta).astype(np.float64)
+    number = np.floor(u / theta) if node.spike_test == ">=" else np.ceil(u / theta) - 1
+    sent: Floats = np.clip(number, 0.0, float(node.max_spikes))
+    return sent
 
 
 def _by_channel(decay: Any) -> Any:

@@ -48,7 +48,7 @@ class Readout(Synapses):
         return sums
 
     def largest_input(self, largest: int, before: Shape, time_bins: int) -> int:
-        return time_bins * (before[1] * before[2] if self.pool == "sum" else 1)
+        return time_bins * largest * (before[1] * before[2] if self.pool == "sum" else 1)
 
     def folded(self, unit: float, before: Shape) -> tuple[Readout, float]:
         if self.pool != "average":

@@ -49,10 +49,10 @@ class Recurrent(Dense):
         return replace(super().with_codes(*others), recurrent_q=recurrent_q)
 
     def sum_range(
-        self, largest: int, further: Sequence[int] = ()
+        self, largest: int, further: Sequence[int] = (), own: int = 1
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         low, high = super().sum_range(largest, further)
-        own_low, own_high = sum_range(known(self, self.recurrent_q), 1)
+        own_low, own_high = sum_range(known(self, self.recurrent_q), own)
         return low + own_low, high + own_high
 
     def feedback(self, spikes: Floats) -> Floats:

@@ -112,11 +112,11 @@ class Synapses(ABC):
         return replace(self, weight_q=weight_q, further=further)
 
     def sum_range(
-        self, largest: int, further: Sequence[int] = ()
+        self, largest: int, further: Sequence[int] = (), own: int = 1
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return each channel's lowest and highest possible sum of codes, int64 ``[C]``, for inputs from 0 to ``largest``.
 
-        further: the largest value of each further input.
+        further: the largest value of each further input. own: the most spikes of its neurons in a step, which a recurrent node hears.
         """
         low, high = sum_range(known(self, self.weight_q), largest)
         for each, most in zip(self.further, further, strict=True):

@@ -31,6 +31,14 @@ static int32_t wrap(int32_t value, int32_t low, uint32_t mask)
     return (int32_t)(((uint32_t)value - (uint32_t)low) & mask) + low;
 }
 
+/* How many thresholds a value holds, at most `most` and none below the first: the spikes of a step. */
+static int32_t spikes(int32_t value, int32_t threshold, int32_t most)
+{
+    const int32_t number = value < threshold ? 0 : value / threshold;
+
+    return number < most ? number : most;
+}
+
 /* Weight number `place` of a table with two to a byte, the first in the low half. */
 static int32_t int4(const uint8_t *table, uint32_t place)
 {

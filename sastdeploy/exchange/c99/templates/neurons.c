@@ -17,7 +17,7 @@ static void run@i@(@name@_state *state)
             } else if (v > @high@) {
                 COUNT(overflow_high[@i@], 1);@above@
             }@wrap@
-            spike = v @test@ threshold;@at_once@
+            spike = @spikes@;@at_once@
             state->@membrane@[neuron] = (@type@)v;
             @NAME@_TRACE(@i@, neuron, v, spike);
             @send@
