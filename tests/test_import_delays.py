@@ -125,6 +125,27 @@ def test_delays_in_other_places_are_refused(tmp_path, nodes, message):
     assert message in [reason.removeprefix(f"{tmp_path / 'x.nir'}: ") for reason in error.value.reasons]
 
 
+@pytest.mark.parametrize("name", ["d", "z"])
+def test_of_two_ways_one_may_be_delayed(tmp_path, name):
+    """Whatever the nodes are called: the delayed way is the layer's own input, the other a skip."""
+    nodes = {
+        "a": {"type": "Input", "shape": [1]},
+        name: delay(1e-4),
+        "w": {"type": "Linear", "weight": np.ones((1, 1))},
+        "n": lif(),
+        "b": ENDS["b"],
+    }
+    network = read(tmp_path, nodes, [("a", name), (name, "n"), ("a", "w"), ("w", "n"), ("n", "b")])
+    # u += (x[t - 1] + x[t] - u) / 2: 1 | 0.5 + 1, a spike | 0
+    found = interpret(network.graph, np.array([2, 0, 0, 0, 0, 0]).reshape(1, 6, 1, 1, 1))
+    assert found.spikes[0].reshape(6).tolist() == [0, 1, 0, 0, 0, 0]
+    both = {**nodes, "w": delay(2e-4)}
+    with pytest.raises(
+        CompileError, match="delays what goes from the input past a layer, to n; engines delay only what goes"
+    ):
+        read(tmp_path, both, [("a", name), (name, "n"), ("a", "w"), ("w", "n"), ("n", "b")])
+
+
 def test_a_delay_in_a_loop_is_refused_by_name(tmp_path):
     nodes = {**ENDS, "n": lif(), "d": delay(1e-4)}
     with pytest.raises(

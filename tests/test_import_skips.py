@@ -270,8 +270,9 @@ POOL = {"type": "SumPool2d", "kernel_size": 2, "stride": 2, "padding": 0}
           "shape."]),
         ({**ONE, "w": LINEAR, "n": lif(), "z": {"type": "Linear", "weight": np.ones((1, 2))}}, [*pairwise("awnb"), ("a", "z"), ("z", "n")],
          ["z: weight (1, 2) for 1 values."]),
-        ({**ONE, "w": LINEAR, "n": lif(), "z": {"type": "Delay", "delay": 1e-4}}, [*pairwise("awnb"), ("a", "z"), ("z", "n")],
-         ["z: delays what goes from the input past a layer, to n; engines delay only what goes from one layer to the next. Leave it out, or "
+        ({**ONE, "w": LINEAR, "n": lif(), "x": LINEAR, "m": lif(), "z": {"type": "Delay", "delay": 1e-4}},
+         [*pairwise("awnxmb"), ("a", "z"), ("z", "m")],
+         ["z: delays what goes from the input past a layer, to m; engines delay only what goes from one layer to the next. Leave it out, or "
           "let the sum go to neurons before the delay."]),
     ],
 )  # fmt: skip

@@ -73,8 +73,10 @@ def order_of(content: NirFile) -> Order:
     skips: dict[str, list[Skip]] = {}
     for before, name in zip((start, *order), (*order, end)):
         whole = [(path[0], path[1:]) for path in paths[name]]
-        # Of several the longest, which has weights.
-        main = next(path for path in whole if path[0] == before)
+        # Of several the first with a delay, which no skip has; else the longest, which has weights.
+        main = min(
+            (path for path in whole if path[0] == before), key=lambda path: not _delays(content, path[1])
+        )
         whole.remove(main)
         names += [*main[1], name]
         if whole:
@@ -85,6 +87,10 @@ def order_of(content: NirFile) -> Order:
     loops = {name: back for name, back in loops.items() if name in names}
     declared = nodes[start].get("shape", nodes[start].get("input_type"))
     return Order([*_inner(content, names)], declared, skips, loops)
+
+
+def _delays(content: NirFile, names: Sequence[str]) -> bool:
+    return any(content.nodes[name]["type"] == "Delay" for name in names)
 
 
 def _inner(content: NirFile, names: Sequence[str]) -> tuple[str, ...]:
