@@ -132,6 +132,27 @@ def test_every_engine_gives_the_same_integers(tmp_path):
     assert meaning_hash(renamed) == meaning_hash(program) != meaning_hash(other)
 
 
+def test_several_spikes_of_a_step_wait_together():
+    first, wait, second = two_delays().layers
+    many = replace(
+        first,
+        lif=replace(first.lif, max_spikes=3, membrane=QFormat(8, 0), threshold=np.array([3, 2], np.int32)),
+    )
+    program = replace(two_delays(), layers=(many, wait, second))
+    found = {(signal.layer, signal.kind): signal.values[0] for signal in signals(program, counts(*COUNTS))}
+    sent, arrived = found["a", "spikes"], found["wait", "delayed"]
+    assert sent.max() == 3 and np.array_equal(arrived[:, 0], sent[:, 0])
+    assert arrived[2:, 1].tolist() == sent[:-2, 1].tolist() and not arrived[:2, 1].any()
+    compared = verify(program, {"own": counts(*COUNTS)}, random=4)
+    assert compared.equal, compared.first_difference
+    # Two values of two bits wait.
+    assert (
+        footprint_bytes(program)["state"] - footprint_bytes(replace(program, layers=(many, second)))["state"]
+        == 1
+    )
+    assert format_version(program) == 6
+
+
 def test_chunks_and_threads_do_not_matter():
     program = several_layers()
     shown = Frames.from_dense(np.random.default_rng(1).integers(0, 4, (7, 6, 2, 6, 6)))
