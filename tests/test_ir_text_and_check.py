@@ -92,7 +92,7 @@ BAD_TEXT = {
     "too few values": ("[0.125, 0.0]", "[0.125]", "g: line 3: not a node (cannot reshape"),
     "missing tensor": ('{"f8[2]": [0.125, 0.0]}', '"f8[2]@beef"', "g: line 3: not a node (tensor beef is missing)."),
     "text for number": ('"alpha": 0.5', '"alpha": "x"', "g: a value has the wrong type"),
-    "meaningless": ('"alpha": 0.5', '"alpha": 1.5', "graph: lif fc.lif: alpha 1.5 outside (0, 1]."),
+    "meaningless": ('"alpha": 0.5', '"alpha": 1.5', "graph: lif fc.lif: alpha 1.5 outside [0, 1]."),
 }  # fmt: skip
 
 

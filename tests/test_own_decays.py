@@ -152,8 +152,8 @@ def test_hardware_with_one_decay_a_layer_is_refused():
 
 
 @pytest.mark.parametrize(("field", "value", "words"), [
-    ("alpha", np.array([0.5, 1.5, 0.2]), "alpha 1.5 outside (0, 1]"),
-    ("alpha", np.array([0.5, 0.0, 0.2]), "alpha 0.0 outside (0, 1]"),
+    ("alpha", np.array([0.5, 1.5, 0.2]), "alpha 1.5 outside [0, 1]"),
+    ("alpha", np.array([0.5, -0.5, 0.2]), "alpha -0.5 outside [0, 1]"),
     ("alpha", np.full(3, 0.5), "alpha is 0.5 in every channel"),
     ("alpha", np.array([0.5, 0.2]), "alpha is float64 [2], not float64 [3]"),
     ("current_alpha", np.array([0.5, -0.25, 0.2]), "current_alpha -0.25 outside [0, 1]"),

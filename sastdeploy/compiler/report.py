@@ -173,7 +173,9 @@ def _gain_error(node: Synapses) -> float:
 def _leak_error(lif: Lif) -> float:
     if lif.leak_multiplier is None or lif.leak_shift is None:
         raise CompileError(f"{lif.name}: an integer is missing; a pass was left out.")
-    return float(np.max(np.abs(lif.leak_multiplier / 2**lif.leak_shift / lif.alpha - 1)))
+    fitted, alpha = np.broadcast_arrays(lif.leak_multiplier / 2**lif.leak_shift, lif.alpha)
+    # Neurons that keep nothing are fitted exactly.
+    return float(np.abs(np.divide(fitted, alpha, out=np.ones(alpha.shape), where=alpha > 0) - 1).max())
 
 
 def _warnings(start: Graph, steps: tuple[Stage, ...], profile: HardwareProfile) -> list[str]:

@@ -123,6 +123,19 @@ def _decay(name: str, rules: Dialect, tau: Array, what: str) -> tuple[Array, str
     return alpha, formula
 
 
+def memoryless(name: str, rules: Dialect, *, threshold: Array) -> Neurons:
+    """Return neurons that compare what they hear in a step with their threshold, and keep nothing of it.
+
+    Their reset is one to 0, which changes nothing where nothing is kept.
+
+    Raises:
+        CompileError: a threshold that is not above 0.
+    """
+    one, zero = np.ones(1), np.zeros(1)
+    once = replace(rules, reset="zero", spikes_per_step="one", clamp=None, initial="zero")
+    return _neurons(name, once, zero, one, zero, zero, threshold, zero, "alpha = 0, gain = 1")
+
+
 @_quiet()
 def integrating(name: str, rules: Dialect, *, r: Array, v_threshold: Array, v_reset: Array) -> Neurons:
     """Return neurons that do not leak: ``v += r dt x``.

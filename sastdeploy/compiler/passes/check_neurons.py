@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from sastdeploy.compiler.ir.graph import Graph, stages
 from sastdeploy.compiler.ir.nodes import Lif, Node
 from sastdeploy.compiler.profiles import HardwareProfile
@@ -76,6 +78,12 @@ def lacking(graph: Graph, profile: HardwareProfile) -> list[str]:
         "spinnaker2 and cortex_m do; or state it in a profile of your own."
         for stage in stages(graph)
         if stage.lif is not None and stage.lif.current_alpha is not None and not profile.synaptic_current
+    ]
+    reasons += [
+        f"{stage.lif.name}: keeps nothing of its membrane (alpha 0); {profile.name} leaks by {profile.leak_form} (leak.form). Use a "
+        "profile whose leak is a multiplier."
+        for stage in stages(graph)
+        if stage.lif is not None and np.min(stage.lif.alpha) == 0 and profile.leak_form != "multiplier"
     ]
     reasons += [_waits_too_long(node, profile) for node in graph.nodes if node.waits > profile.delays]
     return reasons + [

@@ -12,7 +12,7 @@ from sastdeploy.exchange.nir.loops import SPIKING, Edge, cycle_refused, taken_ou
 from sastdeploy.exchange.nir.read import NirFile
 
 _ENDS = ("Input", "Output")
-_NEURONS = (*SPIKING, "I", "LI", "CubaLI")
+_NEURONS = (*SPIKING, "Threshold", "I", "LI", "CubaLI")
 MAX_PATHS = 64
 """That lead to one node."""
 _Path = tuple[str, Any]

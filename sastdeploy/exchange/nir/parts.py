@@ -10,7 +10,15 @@ import numpy as np
 from sastdeploy.errors import CompileError, short
 from sastdeploy.exchange import parts as p
 from sastdeploy.exchange.dialects import Dialect
-from sastdeploy.exchange.leaks import SILENT, integrating, integrators, leaky, leaky_with_current, unread
+from sastdeploy.exchange.leaks import (
+    SILENT,
+    integrating,
+    integrators,
+    leaky,
+    leaky_with_current,
+    memoryless,
+    unread,
+)
 from sastdeploy.exchange.parts import Pair, floats
 from sastdeploy.exchange.steps import delaying
 
@@ -21,7 +29,7 @@ def part_of(name: str, node: Fields, rules: Dialect) -> p.Part:
     """Return a node as a part; one that no engine computes is a `Refused` with its reasons."""
     kind = node["type"]
     if kind not in _PARTS:
-        return p.Refused(name, _UNKNOWN.get(kind, f"a node of kind {kind}, which no engine computes."))
+        return p.Refused(name, f"a node of kind {kind}, which no engine computes.")
     try:
         return _PARTS[kind](name, node, rules)
     except CompileError as error:
@@ -30,11 +38,6 @@ def part_of(name: str, node: Fields, rules: Dialect) -> p.Part:
         return p.Refused(name, f"a {kind} without {error}.")
     except (TypeError, ValueError) as error:
         return p.Refused(name, f"a {kind} that is not whole ({error}).")
-
-
-_UNKNOWN = {
-    "Threshold": "a threshold without a membrane, which no engine computes yet.",
-}
 
 
 def _linear(name: str, node: Fields, rules: Dialect) -> p.Part:
@@ -95,6 +98,10 @@ def _flatten(name: str, node: Fields, rules: Dialect) -> p.Part:
 
 def _if(name: str, node: Fields, rules: Dialect) -> p.Part:
     return integrating(name, rules, r=floats(node["r"]), **_spiking(node))
+
+
+def _threshold(name: str, node: Fields, rules: Dialect) -> p.Part:
+    return memoryless(name, rules, threshold=floats(node["threshold"]))
 
 
 def _lif(name: str, node: Fields, rules: Dialect) -> p.Part:
@@ -165,6 +172,7 @@ _PARTS: dict[str, Callable[[str, Fields, Dialect], p.Part]] = {
     "Delay": _delay,
     "Flatten": _flatten,
     "IF": _if,
+    "Threshold": _threshold,
     "LIF": _lif,
     "CubaLIF": _cuba_lif,
     "I": _i,

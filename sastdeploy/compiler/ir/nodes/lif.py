@@ -38,7 +38,7 @@ class Lif:
     current, ``i_t = current_alpha i_{t-1} + I_t`` stands where ``I_t`` does; a reset leaves it alone.
 
     Args:
-        alpha: leak factor in (0, 1]; 1 never leaks. Decays are one number, or an array ``[C]`` where channels differ. threshold: theta > 0, per channel.
+        alpha: leak factor in [0, 1]; 1 never leaks, 0 keeps nothing. Decays are one number, or an array ``[C]`` where channels differ. threshold: theta > 0, per channel.
         spike_test: ``>=`` or ``>``. reset: ``subtract``, ``zero`` or ``none``. reset_delay: 1, or 0 for at once.
         leak_multiplier, leak_shift: ``A / 2^k ~ alpha``. threshold_q: in units of 2^-n.
         current_alpha: decay of the synaptic current, in [0, 1]; None where there is none. current_multiplier: ``A / 2^k ~`` it.
@@ -80,7 +80,7 @@ class Lif:
         return before
 
     def check(self, after: Shape) -> None:
-        require_factors(self, "alpha", self.alpha, after[0], "(0, 1]")
+        require_factors(self, "alpha", self.alpha, after[0], "[0, 1]")
         require(
             self.threshold.shape == (after[0],),
             self,
