@@ -14,6 +14,7 @@ from sastdeploy._kernels.lanes import (
     narrow,
     population,
     put,
+    quotient,
     sized,
     spread,
     wide,
@@ -54,6 +55,27 @@ def test_operators_are_numpys(lanes):
     for written in (numbers, long_numbers):
         assert written[:2].tolist() == [0, 0]
         assert np.array_equal(written[2 : len(smaller) + 2], 100 + smaller)
+
+
+@njit
+def divide(a, b, eighths, out):
+    for place in range(0, len(a), 8 * len(eighths)):
+        put(quotient(load(a, place, eighths), load(b, place, eighths)), out, place)
+
+
+def test_quotients_are_whole_to_the_last_step():
+    # The last number before each multiple, the multiple, and one more: up to 2^23, as membranes and thresholds are.
+    rng = np.random.default_rng(0)
+    divisor = np.concatenate([np.arange(1, 600), rng.integers(1, 1 << 23, 1000), [1 << 22, (1 << 23) - 1]])
+    most = (1 << 23) // divisor
+    times = np.stack([rng.integers(0, most + 1), np.minimum(127, most), most])
+    a = np.concatenate([(times * divisor + off).reshape(-1) for off in (-1, 0, 1)]).clip(0, 1 << 23)
+    b = np.tile(divisor, 9)
+    fill = -len(a) % 64
+    a, b = (np.concatenate((values, np.ones(fill))).astype(np.int32) for values in (a, b))
+    out = np.zeros(len(a), np.int32)
+    divide(a, b, shape(1, 64)[1], out)
+    assert np.array_equal(out, a // b)
 
 
 @JIT_ONLY

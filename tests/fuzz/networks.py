@@ -126,7 +126,7 @@ def programs(folder: Path) -> list[bytes]:
     from tests import small_networks as small
     from tests.tiny_programs import one_neuron, two_delays
 
-    programs = [one_neuron(), two_delays()]
+    programs = [one_neuron(), one_neuron(max_spikes=31), two_delays()]
     for architecture in (small.DENSE, small.CONV, small.POOL):
         for profile in ("loihi_int8", "aggressive_int4"):
             programs.append(compile(small.checkpoint_of(architecture), load_profile(profile)).program)
