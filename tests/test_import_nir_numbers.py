@@ -9,7 +9,7 @@ pytest.importorskip("h5py", reason="NIR files are HDF5")
 
 from nir_files import f32, lif, write
 
-from sastdeploy import CompileError, from_nir
+from sastdeploy import CompileError, InputError, from_nir
 
 INPUT, OUTPUT = {"type": "Input", "shape": np.array([1, 4, 4])}, {"type": "Output", "shape": np.array([2])}
 CONV = {
@@ -65,3 +65,10 @@ def test_time_constants_at_the_end_of_all_numbers(tau, tmp_path):
     )
     message = refused(tmp_path, input=flat, w=linear, n=lif(tau=np.array([tau])), output=OUTPUT)
     assert message.startswith(f"{tmp_path}/n.nir: n: ")
+
+
+def test_a_framework_is_recognised_without_a_warning_of_a_tau_of_0(tmp_path):
+    path = write(tmp_path / "n.nir", {"input": INPUT, "0": CONV, "1": lif(tau=f32(0.0)), "output": OUTPUT})
+    with warnings.catch_warnings(), pytest.raises(InputError, match="does not say which framework wrote it"):
+        warnings.simplefilter("error")
+        from_nir(path)

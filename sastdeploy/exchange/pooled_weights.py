@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import prod
+from typing import cast
 
 import numpy as np
 
@@ -26,8 +27,8 @@ def before_pool(node: Synapses, pool: Pooling, shape: Shape) -> Synapses:
     """
     window = Window(pool.kernel, pool.stride, pool.padding)
     worth = 1.0 / prod(pool.kernel) if pool.mean else 1.0
-    if isinstance(node, Conv2d):
-        return _convolution(node, window, worth, shape, pool.name)
+    if node.weight.ndim == 4:
+        return _convolution(cast(Conv2d, node), window, worth, shape, pool.name)
     rows, columns = window.output(shape)
     _require_size(pool.name, len(node.weight) * prod(shape))
     weight = node.weight.reshape(-1, shape[0], rows, columns)

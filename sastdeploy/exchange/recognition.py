@@ -30,8 +30,10 @@ def _is_gain_one(node: dict[str, Any], dt: float) -> bool:
     try:
         pairs = (("tau", "r"),) if node["type"] == "LIF" else (("tau_mem", "r"), ("tau_syn", "w_in"))
         values = [[np.asarray(node[key], np.float64) for key in pair] for pair in pairs]
-        return all(
-            bool(tau.size and np.allclose(gain * dt / tau, 1.0, rtol=1e-6, atol=0.0)) for tau, gain in values
-        )
+        with np.errstate(all="ignore"):  # a tau of 0 is refused by its name later
+            return all(
+                bool(tau.size and np.allclose(gain * dt / tau, 1.0, rtol=1e-6, atol=0.0))
+                for tau, gain in values
+            )
     except (KeyError, TypeError, ValueError):
         return False
