@@ -36,7 +36,8 @@ def test_live_modules_lose_no_spike_and_every_framework_has_both_directions(fram
     record = json.loads(frameworks.RECORD.read_text("utf-8"))
     live = [row for row in record if row["direction"] == "in, live module"]
     assert len(live) == len(frameworks.LIVE) and all(row["differences"] == 0 < row["spikes"] for row in live)
-    assert {row["framework"] for row in live} == {
+    # brevitas' layers stand between snnTorch's neurons and go out with nothing of their own.
+    assert {row["framework"] for row in live} - {"brevitas"} == {
         row["framework"] for row in record if row not in live
     } == {framework for framework, *_ in frameworks.OUT}  # fmt: skip
 
@@ -44,5 +45,5 @@ def test_live_modules_lose_no_spike_and_every_framework_has_both_directions(fram
 def test_exported_programs_arrive_whole_where_the_framework_has_the_neuron(frameworks):
     record = json.loads(frameworks.RECORD.read_text("utf-8"))
     differing = {row["framework"]: row["differences"] for row in record if row["direction"].startswith("out")}
-    assert (differing["brevitas", "snnTorch"], differing["SpikingJelly"]) == (0, 0)
+    assert (differing["snnTorch"], differing["SpikingJelly"]) == (0, 0)
     assert differing["Norse"] > 0 and differing["sinabs"] > 0
