@@ -8,9 +8,9 @@ from program_strategies import delays
 from small_networks import checkpoint_of
 
 from sastdeploy.compiler.imported import ImportedNetwork
+from sastdeploy.compiler.ir import nodes as ir
 from sastdeploy.compiler.ir.graph import shapes
 from sastdeploy.compiler.ir.importer import graph_from_checkpoint
-from sastdeploy.compiler.ir.nodes import Delay
 from sastdeploy.compiler.profiles import load_profile
 from sastdeploy.networks.architecture import Architecture, AvgPool, Conv, Dense, Readout
 from sastdeploy.networks.checkpoint import Checkpoint
@@ -66,7 +66,7 @@ def checkpoints(draw: st.DrawFn) -> Checkpoint:
 
 @st.composite
 def networks(draw: st.DrawFn) -> Checkpoint | ImportedNetwork:
-    """Draw a network as `checkpoints` does, half of them with neurons that send several spikes in a step, or with delays behind its input, layers of neurons and pools."""
+    """Draw a network as `checkpoints` does, half of them with neurons that send several spikes in a step, with delays behind its input, layers of neurons and pools, or with a layer beside one."""
     checkpoint = draw(checkpoints())
     if draw(st.booleans()):
         return checkpoint
@@ -74,9 +74,24 @@ def networks(draw: st.DrawFn) -> Checkpoint | ImportedNetwork:
     nodes: list = []
     for node, after, shape in zip(graph.nodes, (*graph.nodes[1:], None), shapes(graph)):
         nodes.append(node)
-        if after and set(Delay.takes) & {node.gives} and after.gives != "scores" and draw(st.booleans()):
+        if after and set(ir.Delay.takes) & {node.gives} and after.gives != "scores" and draw(st.booleans()):
             drawn = draw(delays("", rng, shape, graph.input.time_bins))
-            nodes.append(Delay(f"{node.name}.delay", drawn.steps))
+            nodes.append(ir.Delay(f"{node.name}.delay", drawn.steps))
     spikes = draw(st.sampled_from((1, 2, 31, 127)))
+    if draw(st.booleans()):
+        nodes = _with_twin(nodes, rng)
     made = graph.replace(tuple(nodes)).map_spiking(lambda node: replace(node, max_spikes=spikes))
     return ImportedNetwork(made, checkpoint.preprocessing, checkpoint.classes)
+
+
+def _with_twin(nodes: list, rng: np.random.Generator) -> list:
+    """Return the nodes with another layer beside the first that hears the input or neurons and goes to weights, which add up both."""
+    for place in range(1, len(nodes) - 3):
+        before, node, lif, behind = nodes[place - 1 : place + 3]
+        apart = before.gives in ("values", "spikes") and isinstance(lif, ir.Lif)
+        if apart and isinstance(behind, ir.Dense | ir.Conv2d):
+            twin = replace(node, name="twin", weight=rng.permuted(node.weight), source=before.name)
+            further = replace(behind, name=lif.name, bias=np.zeros_like(behind.bias))
+            both = [twin, replace(lif, name="twin.lif"), replace(behind, further=(further,))]
+            return [*nodes[: place + 2], *both, *nodes[place + 3 :]]
+    return nodes

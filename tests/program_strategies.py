@@ -51,24 +51,34 @@ def programs(draw: st.DrawFn, largest_side: int = 7, most_layers: int = 4) -> Pr
         divisor=float(c_clip + draw(st.sampled_from((0, 0, 1)))),
     )
     rng = np.random.default_rng(draw(SEEDS))
-    shape, most_values = preprocessing.frame_shape, [c_clip]
+    all_shapes, most_values = [preprocessing.frame_shape], [c_clip]
     layers: list = []
-    sources = {0: shape}
+    sources = {0: all_shapes[0]}
     most = draw(st.integers(1, most_layers))
     while len(layers) < most or layers[-1].lif is None:
-        largest = most_values[-1]
-        name, more = f"layer{len(layers)}", len(layers) < most
+        name, more, place = f"layer{len(layers)}", len(layers) < most, len(layers)
+        # A layer without neurons is heard by the next one alone.
+        others = [each for each in sources if each != place and place in sources]
+        source = draw(st.sampled_from((None, None, *others)))
+        own = place if source is None else source
+        shape, largest = all_shapes[own], most_values[own]
         if more and draw(st.sampled_from((False, False, False, True))):
             layer = draw(delays(name, rng, shape, preprocessing.time_bins))
         else:
-            layer = draw(_layers(name, rng, shape, largest, bool(layers) and more))
+            layer = draw(_layers(name, rng, shape, largest, own > 0 and more))
+        layer = replace(layer, source=source)
         if layer.lif is not None:
-            layer = draw(_with_further(rng, layer, shape, most_values, sources))
+            layer = draw(_with_further(rng, layer, own, most_values, sources, all_shapes))
         layers.append(layer)
-        shape = layer.output_shape(shape)
+        all_shapes.append(layer.output_shape(shape))
         most_values.append(layer.largest_output(largest))
         if layer.lif is not None:
-            sources[len(layers)] = shape
+            sources[len(layers)] = all_shapes[-1]
+    if unheard := sorted(set(sources) - {0, len(layers)} - heard_in(layers)):
+        layers.append(draw(_joining(f"layer{len(layers)}", rng, unheard, all_shapes, most_values)))
+        all_shapes.append(layers[-1].output_shape(all_shapes[-1]))
+        most_values.append(layers[-1].lif.max_spikes)
+    shape = all_shapes[-1]
     reads = draw(st.sampled_from(("counts", "counts", "counts", "last", "max")))
     count = draw(st.integers(1, 5))
     if reads != "counts" and math.prod(shape) <= MAX_MEMBRANES:
@@ -88,6 +98,28 @@ def programs(draw: st.DrawFn, largest_side: int = 7, most_layers: int = 4) -> Pr
         provenance={"seed": 0, "command": "random"},
         costs={"layers": []},
     )
+
+
+def heard_in(layers: list) -> set[int]:
+    """Return the sources that layers hear."""
+    own = {place if layer.source is None else layer.source for place, layer in enumerate(layers)}
+    return own | {each.source for layer in layers for each in layer.further}
+
+
+@st.composite
+def _joining(
+    draw: st.DrawFn, name: str, rng: np.random.Generator, unheard: list[int], shapes: list, largest: list[int]
+) -> DenseLif:
+    """Draw a layer that hears the last one and those that nothing hears."""
+    outputs, bits = draw(st.integers(1, 9)), draw(st.integers(2, 8))
+    weight = _weights(draw, rng, (outputs, math.prod(shapes[-1])), bits)
+    further = tuple(
+        FurtherDense(each, _weights(draw, rng, (outputs, math.prod(shapes[each])), bits)) for each in unheard
+    )
+    sums = worst_sums(weight, largest[-1]) + sum(
+        worst_sums(each.weight, largest[each.source]) for each in further
+    )
+    return DenseLif(name, weight, bits, draw(_lifs(rng, outputs, sums)), further=further)
 
 
 def silent(layer: DenseLif | ConvLif) -> DenseLif | ConvLif:
@@ -273,8 +305,8 @@ def delays(
 
 @st.composite
 def _with_further(
-    draw: st.DrawFn, rng: np.random.Generator, layer: DenseLif | ConvLif | RecurrentLif, shape: tuple[int, int, int],
-    largest: list[int], sources: dict[int, tuple[int, int, int]],
+    draw: st.DrawFn, rng: np.random.Generator, layer: DenseLif | ConvLif | RecurrentLif, own: int, largest: list[int],
+    sources: dict[int, tuple[int, int, int]], shapes: list[tuple[int, int, int]],
 ) -> DenseLif | ConvLif | RecurrentLif:  # fmt: skip
     """Draw none to two further inputs of a layer, from the network's input or layers before it; a convolution's where one fits."""
     further: list = []
@@ -285,7 +317,7 @@ def _with_further(
             weight = _weights(draw, rng, (len(layer.weight), math.prod(before)), layer.weight_bits)
             further.append(FurtherDense(source, weight))
             continue
-        window = draw(_window_onto(before, layer.output_shape(shape)))
+        window = draw(_window_onto(before, layer.output_shape(shapes[own])))
         if window is not None:
             kernel, stride, padding = window
             weight = _weights(draw, rng, (len(layer.weight), before[0], *kernel), layer.weight_bits)
@@ -293,7 +325,7 @@ def _with_further(
     if not further:
         return layer
     layer = replace(layer, further=tuple(further))
-    sums = layer.worst_sums(largest[-1], largest)
+    sums = layer.worst_sums(largest[own], largest)
     return replace(layer, lif=draw(_lifs(rng, len(layer.weight), sums, layer.lif.max_spikes)))
 
 

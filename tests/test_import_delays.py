@@ -141,7 +141,8 @@ def test_of_two_ways_one_may_be_delayed(tmp_path, name):
     assert found.spikes[0].reshape(6).tolist() == [0, 1, 0, 0, 0, 0]
     both = {**nodes, "w": delay(2e-4)}
     with pytest.raises(
-        CompileError, match="delays what goes from the input past a layer, to n; engines delay only what goes"
+        CompileError,
+        match="delays what goes from the input to n, as another way there does; engines delay one of",
     ):
         read(tmp_path, both, [("a", name), (name, "n"), ("a", "w"), ("w", "n"), ("n", "b")])
 

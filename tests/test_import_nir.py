@@ -72,7 +72,7 @@ def test_branches_sums_and_loops_are_named(tmp_path):
     for edges, words in (
         (
             [("a", "n"), ("a", "m"), ("n", "b"), ("m", "b")],
-            ["m and n: stand side by side", "b: sums what comes from m, n"],
+            ["b: sums what comes from m, n"],
         ),
         ([("a", "n"), ("n", "m"), ("m", "n")], ["m: a loop through 2 layers of neurons (m -> n -> m)"]),
         ([("a", "n"), ("n", "x")], ["an edge names 'x'"]),

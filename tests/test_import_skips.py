@@ -74,6 +74,10 @@ def plain(nodes, edges, x):
                 values[name] = pooled(node, total)
             elif node["type"] in ("Linear", "Affine"):
                 values[name] = node["weight"] @ total + node.get("bias", 0.0)
+            elif node["type"] == "Delay":
+                line = [total, *state.get(name, [])]
+                state[name], steps = line, round(float(node["delay"]) / 1e-4)
+                values[name] = line[steps] if steps < len(line) else 0.0 * total
             elif node["type"] == "Scale":
                 values[name] = node["scale"] * total
             else:
@@ -252,10 +256,6 @@ POOL = {"type": "SumPool2d", "kernel_size": 2, "stride": 2, "padding": 0}
 @pytest.mark.parametrize(
     ("nodes", "edges", "messages"),
     [
-        ({**ONE, "n": lif(), "m": lif(), "w": LINEAR, "k": lif()},
-         [("a", "n"), ("a", "m"), ("n", "w"), ("m", "w"), ("w", "k"), ("k", "b")],
-         ["m and n: stand side by side, neither behind the other; engines compute one layer of neurons after another. Join them into one "
-          "layer, of the neurons of both."]),
         ({**ONE, "n": lif(), "w": LINEAR, "m": lif()}, [("a", "n"), ("n", "w"), ("w", "m"), ("m", "b"), ("n", "b")],
          ["b: sums what comes from n, m; engines read one layer out. Add up what they send in a layer of neurons before it."]),
         ({**ONE, "n": lif(), "w": LINEAR, "m": lif()}, [("a", "n"), ("n", "b"), ("n", "w"), ("w", "m")],
@@ -270,10 +270,10 @@ POOL = {"type": "SumPool2d", "kernel_size": 2, "stride": 2, "padding": 0}
           "shape."]),
         ({**ONE, "w": LINEAR, "n": lif(), "z": {"type": "Linear", "weight": np.ones((1, 2))}}, [*pairwise("awnb"), ("a", "z"), ("z", "n")],
          ["z: weight (1, 2) for 1 values."]),
-        ({**ONE, "w": LINEAR, "n": lif(), "x": LINEAR, "m": lif(), "z": {"type": "Delay", "delay": 1e-4}},
+        ({**ONE, "w": LINEAR, "n": lif(), "x": {"type": "Delay", "delay": 1e-4}, "m": lif(), "z": {"type": "Delay", "delay": 1e-4}},
          [*pairwise("awnxmb"), ("a", "z"), ("z", "m")],
-         ["z: delays what goes from the input past a layer, to m; engines delay only what goes from one layer to the next. Leave it out, or "
-          "let the sum go to neurons before the delay."]),
+         ["z: delays what goes from the input to m, as another way there does; engines delay one of a layer's inputs, its own. Leave it "
+          "out, or let the sum go to neurons before the delay."]),
     ],
 )  # fmt: skip
 def test_what_is_no_chain_with_skips_is_refused_by_name(tmp_path, nodes, edges, messages):

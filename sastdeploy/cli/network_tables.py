@@ -17,7 +17,14 @@ _READS = {"last": "at the last step", "max": "their largest over time"}
 def network_record(network: ImportedNetwork) -> dict[str, Any]:
     """Return what is known of a network as plain values."""
     nodes = [
-        {"name": node.name, "kind": node.kind, "output_shape": list(shape), **_neuron(node), **_waits(node)}
+        {
+            "name": node.name,
+            "kind": node.kind,
+            "output_shape": list(shape),
+            **_neuron(node),
+            **_waits(node),
+            **_heard(node),
+        }
         for node, shape in zip(network.graph.nodes, shapes(network.graph))
     ]
     return {
@@ -46,7 +53,7 @@ def print_network(network: ImportedNetwork, title: str) -> None:
         rows.append(
             (
                 node.name,
-                f"{node.kind}, up to {node.waits}" if node.waits else node.kind,
+                _kind(node),
                 "x".join(map(str, shape)),
                 "-" if weights is None else f"{sum(weight.size for weight in weights):,}",
                 *spiking,
@@ -69,6 +76,15 @@ def print_network(network: ImportedNetwork, title: str) -> None:
         f"Recordings: {network.dataset}, frames {'x'.join(map(str, frames.frame_shape))} (P, H, W) in {frames.time_bins} time bins; the network "
         f"sees min(count, {frames.c_clip}) / {divisor:g}. {len(network.classes)} classes."
     )
+
+
+def _kind(node: Any) -> str:
+    waits = f", up to {node.waits}" if node.waits else ""
+    return f"{node.kind}{waits}" if node.source is None else f"{node.kind}{waits}, hears {node.source}"
+
+
+def _heard(node: Any) -> dict[str, str]:
+    return {} if node.source is None else {"source": node.source}
 
 
 def _waits(node: Any) -> dict[str, int]:

@@ -115,12 +115,25 @@ def porting_report(start: Graph, graph: Graph, profile: HardwareProfile, program
 
 
 def _largest_ksynops(program: Program) -> dict[str, float]:
-    """Return per weighted layer the most operations / 1000 that its sources cause, in their own layer too where that is recurrent.
+    """Return per weighted layer the most operations / 1000 that its source causes, in its own layer too where that is recurrent.
 
-    A pool's additions are its own.
+    A pool's additions are its own. Of several layers that hear one source, each has those in itself, the first all others.
     """
-    targets = (*program.layers, program.readout)
-    return {part.name: float(n) / 1000 for part, n in zip(targets, largest_synops(program)[0])}
+    targets, shapes, most = (*program.layers, program.readout), program.shapes(), program.largest_values()
+    left = [int(n) for n in largest_synops(program)[0]]
+    result = dict.fromkeys((part.name for part in targets), 0)
+    first: dict[int, str] = {}
+    for part, source in zip(targets, program.sources()):
+        if first.setdefault(source, part.name) != part.name:
+            own = part.synops(np.full(shapes[source], most[source], np.int64))[0]
+            result[part.name] = own * program.preprocessing.time_bins
+            left[source] -= result[part.name]
+    for layer in program.layers:
+        for each in layer.further:
+            first.setdefault(each.source, layer.name)
+    for source, name in first.items():
+        result[name] += left[source]
+    return {name: float(n) / 1000 for name, n in result.items()}
 
 
 def _layer(step: Stage, kind: str, profile: HardwareProfile, largest_ksynops: float) -> LayerReport:

@@ -114,6 +114,7 @@ def _run(
     by_weights = {stage.node.name: stage.node for stage in stages(graph)}
     sent: dict[str, Array] = {graph.input.name: values}
     for node in graph.nodes[1:-1]:
+        values = values if node.source is None else sent[node.source]
         stage = by_name.get(node.name)
         if stage is None or stage.spiking is None:
             values, _ = node.meaning(values)

@@ -70,8 +70,8 @@ def graph_of(name: str, start: Input, parts: Sequence[Part], reads: str | None =
             _STEPS[type(part)](chain, part)
         except CompileError as error:
             reasons += error.reasons
-            if chain.lost:
-                break
+        if chain.lost:
+            break
     if not reasons:
         try:
             _finish(chain, reads)
@@ -179,7 +179,17 @@ def _delaying(chain: Chain, part: p.Delaying) -> None:
         )
     steps = steps_of(part, chain.shape)
     _place_pool(chain)
-    chain.nodes.append(Delay(chain.name(part.name), steps))
+    chain.nodes.append(Delay(chain.name(part.name), steps, source=chain.heard()))
+
+
+def _hearing(chain: Chain, part: p.Hearing) -> None:
+    if part.source not in chain.senders:
+        # Its layer was refused.
+        chain.lost = True
+        return
+    name, chain.shape = chain.senders[part.source]
+    chain.source = None if name == chain.nodes[-1].name else name
+    chain.from_input = part.source is None
 
 
 def _flattening(chain: Chain, part: p.Flattening) -> None:
@@ -224,10 +234,13 @@ def _neurons(chain: Chain, part: p.Neurons | p.Integrators) -> None:
         skips = tuple(replace(each, weight=own, bias=none) for each, own in zip(further, others))
         _place_pool(chain)
         if own is None:
-            chain.nodes.append(replace(node, weight=weight, bias=bias, further=skips))
+            chain.nodes.append(replace(node, weight=weight, bias=bias, further=skips, source=chain.heard()))
         else:
             back = own * gain.reshape(-1, 1)
-            chain.nodes.append(Recurrent(node.name, weight, bias, recurrent=back, further=skips))
+            source = chain.heard()
+            chain.nodes.append(
+                Recurrent(node.name, weight, bias, recurrent=back, further=skips, source=source)
+            )
     threshold = values.get("threshold", np.ones(shape[0]))
     if isinstance(part, p.Neurons):
         rules = (part.spike_test, part.reset, part.reset_delay)
@@ -237,7 +250,7 @@ def _neurons(chain: Chain, part: p.Neurons | p.Integrators) -> None:
         chain.senders[part.name] = chain.nodes[-1].name, shape
     else:
         chain.nodes.append(Integrator(f"{node.name}.li", alpha, threshold, current_alpha=current_alpha))
-    chain.pool, chain.flat = None, False
+    chain.pool, chain.flat, chain.from_input, chain.source = None, False, False, None
     if reasons:
         raise CompileError(*reasons)
 
@@ -258,8 +271,8 @@ def _further(
                 if isinstance(each, p.Delaying):
                     raise side.refuse(
                         each,
-                        f"delays what goes from {branch.source or 'the input'} past a layer, to {part.name}; engines delay only what goes "
-                        "from one layer to the next. Leave it out, or let the sum go to neurons before the delay.",
+                        f"delays what goes from {branch.source or 'the input'} to {part.name}, as another way there does; engines delay one "
+                        "of a layer's inputs, its own. Leave it out, or let the sum go to neurons before the delay.",
                     )
                 _STEPS[type(each)](side, each)
             if side.pool is not None and side.waiting is not None:
@@ -315,12 +328,14 @@ def _place_pool(chain: Chain) -> None:
     pool = chain.pool
     if pool is None:
         return
-    if not chain.spikes:
+    if chain.from_input:
         raise chain.refuse(
             pool, "pools the input; engines pool spikes. Reduce the recordings instead (frame size)."
         )
     kind = AvgPool if pool.mean else SumPool
-    chain.nodes.append(kind(chain.name(pool.name), pool.kernel, pool.stride, pool.padding))
+    chain.nodes.append(
+        kind(chain.name(pool.name), pool.kernel, pool.stride, pool.padding, source=chain.heard())
+    )
     chain.pool = None
 
 
@@ -375,6 +390,7 @@ _STEPS: dict[type, Callable[[Chain, Any], None]] = {
     p.Pooling: _pooling,
     p.Delaying: _delaying,
     p.Flattening: _flattening,
+    p.Hearing: _hearing,
     p.Neurons: _neurons,
     p.Integrators: _neurons,
 }

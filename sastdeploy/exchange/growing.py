@@ -20,6 +20,8 @@ class Chain:
         shape: of the values that come next, ``[C, H, W]``. names: of nodes so far.
         waiting: a weighted layer whose neurons have not come yet. pool: one that has not found its place.
         before_pool: the shape before it. factor: of the values that come next, per value. flat: they stand in one row.
+        from_input: whether what comes next are the input's values. source: the node that the next node hears where that is not the
+            one before it.
         senders: name and shape of the input's node, under None, and of every layer's neurons, under their part's name.
         lost: nothing more can be checked.
     """
@@ -33,6 +35,8 @@ class Chain:
     before_pool: Shape = (0, 0, 0)
     factor: Array | None = None
     flat: bool = False
+    from_input: bool = True
+    source: str | None = None
     senders: dict[str | None, tuple[str, Shape]] = field(default_factory=dict)
     lost: bool = False
 
@@ -45,9 +49,14 @@ class Chain:
         self.names[name] = 0
         return name
 
+    def heard(self) -> str | None:
+        """Return the source of the next node, which is then known."""
+        source, self.source = self.source, None
+        return source
+
     @property
     def spikes(self) -> bool:
-        """Whether neurons have sent what comes next."""
+        """Whether there are neurons."""
         return any(node.gives in ("spikes", "membranes") for node in self.nodes)
 
     def refuse(self, part: Any, reason: str) -> CompileError:

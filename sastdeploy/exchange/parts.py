@@ -78,6 +78,17 @@ class Flattening:
 
 
 @dataclass(frozen=True)
+class Hearing:
+    """Where the parts that follow, up to the next neurons, take their values: not from the neurons before them.
+
+    name: of the neurons that they lead to. source: the name of earlier neurons, None of the input.
+    """
+
+    name: str
+    source: str | None
+
+
+@dataclass(frozen=True)
 class Branch:
     """What else reaches neurons, summed with what comes from the part before them.
 
@@ -140,7 +151,9 @@ class Refused:
     reason: str
 
 
-Part = Linear | Convolution | Scale | Pooling | Delaying | Flattening | Neurons | Integrators | Refused
+Part = (
+    Linear | Convolution | Scale | Pooling | Delaying | Flattening | Hearing | Neurons | Integrators | Refused
+)
 
 
 MAX_NUMBER = 2**31

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from sastdeploy.errors import short
 from sastdeploy.program.layers.further import check_further
-from sastdeploy.program.limits import is_int, refuse
-from sastdeploy.program.records import KINDS, Program, Readout
+from sastdeploy.program.limits import Shape, is_int, refuse
+from sastdeploy.program.records import KINDS, Program, ProgramLayer, Readout
 from sastdeploy.recordings.events import MAX_LENGTH_US
 from sastdeploy.recordings.preprocessing import BINNINGS, MAX_CLIP, MAX_EVENTS_PER_BIN, Preprocessing
 from sastdeploy.windows import MAX_VALUES
@@ -38,10 +39,12 @@ def check_program(program: Program) -> None:
             refuse(where, f"{name} is a {type(getattr(program, name)).__name__}", "a dict of plain values")
         _check_plain(getattr(program, name), name)
     _check_order(program)
-    shape, largest = program.preprocessing.frame_shape, program.preprocessing.c_clip
-    sources, most = {0: shape}, [largest]
+    shapes, most = [program.preprocessing.frame_shape], [program.preprocessing.c_clip]
+    sources, heard = {0: shapes[0]}, {len(program.layers)}
     for number, layer in enumerate(program.layers):
         where = f"layer '{layer.name}'"
+        source = _source(where, layer, number, sources)
+        shape, largest = shapes[source], most[source]
         if layer.lif is None or layer.further == ():
             layer.check(where, shape, largest)
         else:
@@ -49,12 +52,17 @@ def check_program(program: Program) -> None:
             output = layer.output_shape(shape)
             check_further(where, layer.further, layer.kind, layer.weight_bits, output, sources)
             layer.lif.check(where, len(layer.weight), layer.worst_sums(largest, most))
-        shape, largest = layer.output_shape(shape), layer.largest_output(largest)
-        most.append(largest)
+        shapes.append(layer.output_shape(shape))
+        most.append(layer.largest_output(largest))
+        heard |= {source, *(each.source for each in layer.further)}
         if layer.lif is not None:
-            sources[number + 1] = shape
+            sources[number + 1] = shapes[-1]
+    for number, layer in enumerate(program.layers, 1):
+        if number not in heard:
+            wrong = "no layer hears it, and the readout does not"
+            refuse(f"layer '{layer.name}'", wrong, "layers whose values something takes")
     steps = program.preprocessing.time_bins
-    program.readout.check(f"readout '{program.readout.name}'", shape, steps, largest)
+    program.readout.check(f"readout '{program.readout.name}'", shapes[-1], steps, most[-1])
     last = program.layers[-1].lif
     if program.readout.reads != "counts" and (last is None or not last.silent):
         refuse(
@@ -63,6 +71,20 @@ def check_program(program: Program) -> None:
             "reset 'none', spike test '>' and thresholds at the membrane's upper end",
         )
     _check_classes(program)
+
+
+def _source(where: str, layer: ProgramLayer, number: int, sources: Mapping[int, Shape]) -> int:
+    """Return what layer ``number`` hears, where it may: one of ``sources``, or the layer before it, then unsaid."""
+    if layer.source is None:
+        return number
+    # A pool takes no input of the network.
+    fit = [each for each in sources if each != number and (each > 0 or _may_begin(type(layer)))]
+    if not is_int(layer.source, 0, number) or layer.source not in fit:
+        others = (
+            f", or {', '.join(map(str, fit))} (0 for the input, l + 1 for an earlier layer l with neurons)"
+        )
+        refuse(where, f"source is {short(layer.source)}", f"None, the layer before it{others if fit else ''}")
+    return layer.source
 
 
 def _check_text(where: str, name: str, value: Any) -> None:
@@ -173,7 +195,12 @@ def _check_order(program: Program) -> None:
 
 def _may_stand(kind: type, position: str) -> bool:
     """Return whether layers of a kind may stand ``first`` or ``last``: without neurons some may begin, none may end."""
-    return getattr(kind, "lif", 0) is not None or (position == "first" and getattr(kind, "may_begin", False))
+    return _may_begin(kind) if position == "first" else getattr(kind, "lif", 0) is not None
+
+
+def _may_begin(kind: type) -> bool:
+    """Return whether layers of a kind may hear the network's input."""
+    return getattr(kind, "lif", 0) is not None or getattr(kind, "may_begin", False)
 
 
 def _check_classes(program: Program) -> None:

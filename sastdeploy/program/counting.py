@@ -16,13 +16,13 @@ def largest_synops(program: Program) -> NDArray[np.int64]:
     """
     most, shapes, counted = program.largest_values(), program.shapes(), program.readout.reads == "counts"
     columns = np.zeros((len(shapes), 3), np.int64)
-    for source, (shape, layer) in enumerate(zip(shapes, program.layers)):
-        columns[source] += layer.synops(np.full(shape, most[source], np.int64))
+    for number, (layer, source) in enumerate(zip(program.layers, program.sources()), 1):
+        columns[source] += layer.synops(np.full(shapes[source], most[source], np.int64))
         for each in layer.further:
             columns[each.source] += each.synops(np.full(shapes[each.source], most[each.source], np.int64))
         # Neurons whose membranes are read send nothing.
-        if layer.lif is not None and (counted or source + 1 < len(program.layers)):
-            columns[source + 1] += layer.own_synops(np.full(shapes[source + 1], most[source + 1], np.int64))
+        if layer.lif is not None and (counted or number < len(program.layers)):
+            columns[number] += layer.own_synops(np.full(shapes[number], most[number], np.int64))
     columns[-1] += program.readout.synops(np.full(shapes[-1], most[-1] if counted else 0, np.int64))
     return columns.T * program.preprocessing.time_bins
 
@@ -38,9 +38,9 @@ def footprint_bytes(program: Program) -> dict[str, int]:
     """
     weights = parameters = state = 0
     most, steps = program.largest_values(), program.preprocessing.time_bins
-    for layer, shape, largest in zip(program.layers, program.shapes()[1:], most):
+    for layer, shape, source in zip(program.layers, program.shapes()[1:], program.sources()):
         if layer.lif is None:
-            own, waiting = layer.held_bits(shape, largest, steps)
+            own, waiting = layer.held_bits(shape, most[source], steps)
             parameters, state = parameters + _bytes(own), state + _bytes(waiting)
             continue
         width, channels = layer.lif.membrane.bits, len(layer.weight)

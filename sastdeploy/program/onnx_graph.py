@@ -148,8 +148,8 @@ def _step_graph(program: Program) -> GraphProto:
     states: list[ValueInfoProto] = []
     stacked: list[ValueInfoProto] = []
     shapes, values = program.shapes(), [x]
-    for layer, before, shape in zip(program.layers, shapes, shapes[1:]):
-        name = layer.name
+    for layer, source, shape in zip(program.layers, program.sources(), shapes[1:]):
+        name, x, before = layer.name, values[source], shapes[source]
         if layer.lif is None:
             steps = program.preprocessing.time_bins
             x = layer.add_sent(add, x, before, steps)

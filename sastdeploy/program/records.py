@@ -61,6 +61,7 @@ File (format versions 1 to 6)
     Version 6 adds layers of kind ``delay``, without neurons: ``steps``, one number, or ``steps_shape`` and ``steps_bits`` (8 or 32)
     and an array ``steps``, one for each channel or value. Their state in the Scan is ``LAYER/line`` uint8 ``[N, D, C, H, W]``, the
     inputs of the D steps before, the newest first, where D is the largest of steps or, where less, the number of time bins.
+    And it adds layers that do not hear the one before them: ``source``, 0 the input, l + 1 an earlier layer l with neurons.
 
     And it adds neurons that send several spikes in a step: ``lif`` may hold ``max_spikes``, 2 to 127, and ``LAYER/spikes`` then
     holds numbers up to it; the name of its local function ends in ``_several``. A program is written in the oldest version that holds it.
@@ -111,7 +112,7 @@ class Program:
     Args:
         name: ``<architecture>.<profile>``.
         preprocessing: how recordings become counts; inputs are ``min(count, c_clip)``.
-        layers: first to last; SumPool never first, neither it nor Delay last.
+        layers: first to last; SumPool never first, neither it nor Delay last. Each hears the one before it, or its ``source``.
         readout: the classifier.
         classes: class names in score order.
         dataset: name of the training data set.
@@ -133,39 +134,49 @@ class Program:
     provenance: dict[str, Any]
     costs: dict[str, Any]
 
+    def sources(self) -> tuple[int, ...]:
+        """Return what every layer and, last, the readout hears: 0 the input, l + 1 layer l. The readout hears the last layer."""
+        own = (layer.source for layer in self.layers)
+        return (
+            *(before if source is None else source for before, source in enumerate(own)),
+            len(self.layers),
+        )
+
     def shapes(self) -> tuple[tuple[int, int, int], ...]:
         """Return the output shape ``(C, H, W)`` of every layer, the input's first (so ``len(layers) + 1`` shapes)."""
-        shape = self.preprocessing.frame_shape
-        shapes = [shape]
-        for layer in self.layers:
-            shape = layer.output_shape(shape)
-            shapes.append(shape)
+        shapes = [self.preprocessing.frame_shape]
+        for layer, source in zip(self.layers, self.sources()):
+            shapes.append(layer.output_shape(shapes[source]))
         return tuple(shapes)
 
     def largest_values(self) -> tuple[int, ...]:
         """Return the largest value of every source, the input first: the clip, a neuron's most spikes in a step, a pool's largest sum."""
         largest = [self.preprocessing.c_clip]
-        for layer in self.layers:
-            largest.append(layer.largest_output(largest[-1]))
+        for layer, source in zip(self.layers, self.sources()):
+            largest.append(layer.largest_output(largest[source]))
         return tuple(largest)
 
     def fan_outs(self) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...]:
         """Return per source, the input and then every layer, how many operations each of its outputs triggers, int64 ``[J]``.
 
-        All, and those on weights other than 0; in the layer or readout behind it, in layers that take it as a further input, and in
-        its own layer where that is recurrent.
+        All, and those on weights other than 0; in the layers or the readout that hear it, in layers that take it as a further input,
+        and in its own layer where that is recurrent.
         """
         shapes = self.shapes()
-        tables = []
-        for target, shape, own in zip((*self.layers, self.readout), shapes, (None, *self.layers)):
-            fans = target.fan_out(shape)
-            if own is not None and own.lif is not None:
-                fans = fans[0] + own.own_fan_out()[0], fans[1] + own.own_fan_out()[1]
-            tables.append(fans)
-        for layer in self.layers:
+        none = (np.zeros(math.prod(shape), np.int64) for shape in shapes)
+        tables = [(zeros, zeros) for zeros in none]
+
+        def add(source: int, fans: tuple[NDArray[np.int64], NDArray[np.int64]]) -> None:
+            every, nonzero = tables[source]
+            tables[source] = every + fans[0], nonzero + fans[1]
+
+        for target, source in zip((*self.layers, self.readout), self.sources()):
+            add(source, target.fan_out(shapes[source]))
+        for number, layer in enumerate(self.layers):
+            if layer.lif is not None:
+                add(number + 1, layer.own_fan_out())
             for each in layer.further:
-                more, fans = each.fan_out(shapes[each.source]), tables[each.source]
-                tables[each.source] = fans[0] + more[0], fans[1] + more[1]
+                add(each.source, each.fan_out(shapes[each.source]))
         return tuple(tables)
 
     def neurons(self) -> dict[str, int]:

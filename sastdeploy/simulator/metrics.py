@@ -149,7 +149,7 @@ def _ksynops(program: Program, result: RunResult) -> dict[str, Any]:
     arrays = (result.synops, result.synops_events, result.synops_nonzero)
     maxima = largest_synops(program)
     sources = ("input", *result.layers)
-    targets = (*result.layers, program.readout.name)
+    targets = _targets(program)
     record: dict[str, Any] = {
         kind: {"mean": _mean(array.sum(axis=1)), "maximum": float(maximum.sum()) / 1000}
         for kind, array, maximum in zip(kinds, arrays, maxima)
@@ -166,6 +166,19 @@ def _ksynops(program: Program, result: RunResult) -> dict[str, Any]:
         for position, (source, target) in enumerate(zip(sources, targets))
     ]
     return record
+
+
+def _targets(program: Program) -> list[str]:
+    """Return for every source the names of what hears it; of one that is a further input alone, of the layers that take it."""
+    names = (*(layer.name for layer in program.layers), program.readout.name)
+    own: list[list[str]] = [[] for _ in names]
+    further: list[list[str]] = [[] for _ in names]
+    for name, source in zip(names, program.sources()):
+        own[source].append(name)
+    for layer in program.layers:
+        for each in layer.further:
+            further[each.source].append(layer.name)
+    return [" and ".join(hearing or more) for hearing, more in zip(own, further)]
 
 
 def _layers(program: Program, result: RunResult) -> list[dict[str, Any]]:

@@ -88,7 +88,8 @@ def synops_by_definition(program: Program, result: RunResult) -> dict[str, float
     _, elsewhere_nonzero = _elsewhere_before_pools(program, result.neuron_spikes)
     # A pool's sums are what values add to it; what else they did is elsewhere.
     elsewhere = sum(
-        int((result.synops_events[:, s] - result.events[:, s + 1]).sum()) for s in _before_pools(program)
+        int((result.synops_events[:, source] - result.events[:, pools].sum(axis=1)).sum())
+        for source, pools in _before_pools(program).items()
     )
     return {
         "sastdeploy": _mean(result.synops.sum(), recordings),
@@ -121,44 +122,54 @@ def _weights(program: Program) -> list[NDArray[np.int8]]:
 def _elsewhere_before_pools(
     program: Program, spikes: Sequence[NDArray[np.integer]]
 ) -> tuple[np.int64, np.int64]:
-    """Return the operations, all and on weights other than 0, of spikes in weighted layers elsewhere, where a pool comes next.
+    """Return the operations, all and on weights other than 0, of spikes in weighted layers elsewhere, where a pool hears them.
 
-    That is in their own layer, where it is recurrent, and in layers that take them as a further input: `_weighted` leaves those out.
+    That is in their own layer, where it is recurrent, in layers that take them as a further input, and in other layers that hear
+    them: `_weighted` leaves those out.
     spikes: per layer and output, over all recordings.
     """
-    total, shapes, tables = np.zeros(2, np.int64), program.shapes()[1:], program.fan_outs()[1:]
-    for layer, target, counts, shape, fans in zip(program.layers, program.layers[1:], spikes, shapes, tables):
-        if layer.lif is not None and target.lif is None and target.adds:
-            into_pool = target.fan_out(shape)
-            total += [int((counts * (fan - pooled)).sum()) for fan, pooled in zip(fans, into_pool)]
+    total, shapes, tables = np.zeros(2, np.int64), program.shapes(), program.fan_outs()
+    for source, pools in _before_pools(program).items():
+        into = [program.layers[pool - 1].fan_out(shapes[source]) for pool in pools]
+        counts = spikes[source - 1]
+        total += [
+            int((counts * (fan - sum(each[kind] for each in into))).sum())
+            for kind, fan in enumerate(tables[source])
+        ]
     return total[0], total[1]
 
 
-def _before_pools(program: Program) -> list[int]:
-    """Return the sources whose neurons a pool follows."""
-    pairs = enumerate(zip(program.layers, program.layers[1:]), 1)
-    return [
-        source
-        for source, (layer, target) in pairs
-        if layer.lif is not None and target.lif is None and target.adds
-    ]
+def _before_pools(program: Program) -> dict[int, list[int]]:
+    """Return the sources of neurons that pools hear, each with those pools, all numbered as in `RunResult`."""
+    found: dict[int, list[int]] = {}
+    for pool in _pools(program):
+        source = program.sources()[pool - 1]
+        if source and program.layers[source - 1].lif is not None:
+            found.setdefault(source, []).append(pool)
+    return found
+
+
+def _pools(program: Program) -> list[int]:
+    """Return the layers without weights whose inputs are operations, numbered from 1."""
+    return [number for number, layer in enumerate(program.layers, 1) if layer.lif is None and layer.adds]
 
 
 def _elsewhere_of_ones(program: Program, result: RunResult) -> int:
     """Return those operations on weights other than 0 of recordings in which the source sent nothing but ones."""
     total = 0
-    for source in _before_pools(program):
+    for source, pools in _before_pools(program).items():
         ones = result.active[:, source] == result.events[:, source]
         # Of ones, a pool's sums are the additions to it.
-        elsewhere = result.synops_nonzero[:, source] - result.events[:, source + 1]
+        elsewhere = result.synops_nonzero[:, source] - result.events[:, pools].sum(axis=1)
         total += int(elsewhere[ones].sum())
     return total
 
 
 def _weighted(program: Program) -> NDArray[np.bool_]:
-    """Return bool ``[L + 1]``: whether a source's operations happen in a layer with weights, if not in further inputs alone."""
+    """Return bool ``[L + 1]``: whether no operation of a source happens in a pool."""
+    pooled = {program.sources()[pool - 1] for pool in _pools(program)}
     readout = program.readout.reads == "counts"
-    return np.array([*(layer.lif is not None or not layer.adds for layer in program.layers), readout])
+    return np.array([*(source not in pooled for source in range(len(program.layers))), readout])
 
 
 def _mean(operations: np.int64, recordings: int) -> float | None:

@@ -104,10 +104,11 @@ def _fill(
     result.predicted[rows] = outputs["predicted"]
     values = np.minimum(counts, np.uint8(program.preprocessing.c_clip))
     _count(result, rows, 0, values, tables[0])
-    for position, layer in enumerate(program.layers):
+    sent = [values]
+    for position, (layer, source) in enumerate(zip(program.layers, program.sources())):
         if layer.lif is None:
             # A verified program keeps these values within 8 bits.
-            values = layer.sent(values)
+            values = layer.sent(sent[source])
         else:
             values = outputs[f"{layer.name}/spikes"]
             result.overflow_low[rows, position] = outputs[f"{layer.name}/overflow_low"]
@@ -119,12 +120,13 @@ def _fill(
         active = np.count_nonzero(values, axis=(0, 1))
         result.neuron_spikes[position][:] += np.asarray(active).reshape(-1)
         _count(result, rows, position + 1, values, tables[position + 1])
+        sent.append(values)
 
 
 def _count(
     result: RunResult, rows: slice, source: int, values: NDArray[np.uint8], tables: tuple[Counts, Counts]
 ) -> None:
-    """Add the activity of ``values`` ``[N, T, C, H, W]`` and the operations it triggers in the next layer."""
+    """Add the activity of ``values`` ``[N, T, C, H, W]`` and the operations it triggers wherever it is heard."""
     every, nonzero = tables
     active = np.count_nonzero(values, axis=1).astype(np.int64).reshape(len(values), -1)
     events = values.sum(axis=1, dtype=np.int64).reshape(len(values), -1)

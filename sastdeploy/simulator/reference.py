@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.program.layers.lif import drive, lif_step
-from sastdeploy.program.records import Program, ProgramLayer, Readout
+from sastdeploy.program.records import Program
 from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator.result import RunResult, empty_result, held_in_int32
 
@@ -39,29 +39,30 @@ def run(
 
 def _run_one(program: Program, counts: Array, n: int, result: RunResult) -> None:
     """Run recording ``n``, whose clipped counts are ``[T, P, H, W]``, and fill its rows of the result."""
-    shapes = program.shapes()
+    shapes, hears = program.shapes(), program.sources()
     membranes = [np.zeros(shape, np.int64) for shape in shapes[1:]]
     spikes = [np.zeros(shape, np.int64) for shape in shapes[1:]]
     currents = [np.zeros(shape, np.int64) for shape in shapes[1:]]
     lines = [
         np.zeros((layer.reach(len(counts)) if layer.lif is None else 0, *shape), np.int64)
-        for layer, shape in zip(program.layers, shapes)
+        for layer, shape in zip(program.layers, shapes[1:])
     ]
     read = np.zeros(shapes[-1], np.int64)
     for t, x in enumerate(counts):
-        for position, layer in enumerate(program.layers):
-            _count(result, n, position, layer, x)
+        # Of every source; of the same step, as a source stands before the layers that hear it.
+        sent = [x]
+        for position, (layer, source) in enumerate(zip(program.layers, hears)):
+            x = sent[source]
+            _add(result, n, source, *layer.synops(x))
             if layer.lif is None:
                 x, lines[position] = layer.step(x, lines[position])
                 result.neuron_spikes[position][:] += x.reshape(-1) != 0
+                sent.append(x)
                 continue
-            x = layer.sums(x)
+            acc = layer.sums(x) + layer.own_sums(spikes[position])
             for each in layer.further:
-                # Of the same step: a source stands before the layer.
-                values = counts[t] if each.source == 0 else spikes[each.source - 1]
-                x = x + each.sums(values)
-                _add(result, n, each.source, *each.synops(values))
-            acc = x + layer.own_sums(spikes[position])
+                acc = acc + each.sums(sent[each.source])
+                _add(result, n, each.source, *each.synops(sent[each.source]))
             driven, *beyond = drive(layer.lif, acc, currents[position])
             u, x, low, high = lif_step(layer.lif, driven, membranes[position], spikes[position])
             currents[position], membranes[position], spikes[position] = driven, u, x
@@ -72,18 +73,15 @@ def _run_one(program: Program, counts: Array, n: int, result: RunResult) -> None
                 result.traces[layer.name].membranes[n, t] = u.reshape(-1)
                 result.traces[layer.name].spikes[n, t] = x.reshape(-1)
             result.neuron_spikes[position][:] += x.reshape(-1) != 0
-        _count(result, n, len(program.layers), program.readout, x)
+            sent.append(x)
+        _add(result, n, hears[-1], *program.readout.synops(x))
+        for source, values in enumerate(sent):
+            result.active[n, source] += np.count_nonzero(values)
+            result.events[n, source] += values.sum()
         read = program.readout.read(read, x, membranes[-1], t)
     scores = program.readout.scores(read, len(counts))
     result.scores[n] = held_in_int32(scores, program.readout.name)
     result.predicted[n] = np.argmax(scores)
-
-
-def _count(result: RunResult, n: int, source: int, target: ProgramLayer | Readout, x: Array) -> None:
-    """Add one step's activity of ``source`` and the operations it triggers in ``target``."""
-    result.active[n, source] += np.count_nonzero(x)
-    result.events[n, source] += x.sum()
-    _add(result, n, source, *target.synops(x))
 
 
 def _add(result: RunResult, n: int, source: int, total: int, weighted: int, nonzero: int) -> None:

@@ -28,7 +28,7 @@ class Trace:
 class RunResult:
     """The exact integers of one run: N recordings, K classes, L layers, ``L + 1`` sources of synaptic operations.
 
-    Source 0 is the input, source ``l + 1`` is layer ``l``; a source's operations happen in the layer after it (the
+    Source 0 is the input, source ``l + 1`` is layer ``l``; a source's operations happen in the layers that hear it (the
     last one's in the readout), in layers that take it as a further input, and in itself where it is recurrent.
 
     Args:

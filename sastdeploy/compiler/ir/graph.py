@@ -1,4 +1,4 @@
-"""Graph: a chain of nodes from the input to the readout, with skips into weighted nodes, and the check that keeps it meaningful."""
+"""Graph: nodes from the input to the readout, one after another or side by side, with skips into weighted nodes, and the check that keeps it meaningful."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from sastdeploy.errors import CompileError
 class Graph:
     """Nodes in order of data flow; `check_graph` says what order and contents are valid. Equal where every field is.
 
-    Each node takes what the node before it gives; what weighted nodes take from farther back stands in their ``further``.
+    Each node takes what the node before it gives, or what its ``source`` does; what weighted nodes take beside that stands in their
+    ``further``.
     """
 
     name: str
@@ -70,6 +71,8 @@ class Stage:
         lif: the neurons behind it; None of the readout.
         before, after: shapes ``(C, H, W)`` of its inputs and outputs. largest: of its sum's inputs, as integers from 0.
         further: shape and largest value of each of its further inputs.
+        heard: the names of the input or the weighted nodes whose values, or neurons' spikes, it takes: first its own, then the
+            further ones; past pools and delays.
     """
 
     node: Synapses
@@ -78,6 +81,7 @@ class Stage:
     after: Shape
     largest: int
     further: tuple[tuple[Shape, int], ...] = ()
+    heard: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> tuple[tuple[Synapses, Shape], ...]:
@@ -102,16 +106,34 @@ def stages(graph: Graph) -> tuple[Stage, ...]:
     count over all steps, and over all positions of a channel where it pools.
     """
     result: list[Stage] = []
-    largest, before, time_bins = 1, (0, 0, 0), graph.input.time_bins
+    time_bins = graph.input.time_bins
     sent: dict[str, tuple[Shape, int]] = {}
-    for node, follower, after in zip(graph.nodes, (*graph.nodes[1:], None), shapes(graph)):
+    origins: dict[str, str] = {}
+    for node, own, follower, after in zip(graph.nodes, heard(graph), (*graph.nodes[1:], None), shapes(graph)):
+        before, largest = sent.get(own, ((0, 0, 0), 1))
+        origins[node.name] = origins.get(own, node.name)
         if isinstance(node, Synapses):
             lif = follower if isinstance(follower, Lif) else None
             most = node.largest_input(largest, before, time_bins)
             further = tuple(sent[each.name] for each in node.further)
-            result.append(Stage(node, lif, before, after, most, further))
-        largest, before = node.largest_output(largest), after
-        sent[node.name] = after, largest
+            names = tuple(origins[name] for name in (own, *(each.name for each in node.further)))
+            result.append(Stage(node, lif, before, after, most, further, names))
+            origins[node.name] = node.name
+        sent[node.name] = after, node.largest_output(largest)
+    return tuple(result)
+
+
+def heard(graph: Graph) -> tuple[str, ...]:
+    """Return for every node the name of the node that it hears: its source, or the one before it; empty of the input.
+
+    Raises:
+        InputError: a source is no node before it.
+    """
+    names, result = [node.name for node in graph.nodes], []
+    for place, node in enumerate(graph.nodes):
+        known = node.source is None or node.source in names[:place]
+        require(known, node, f"source '{node.source}': no input or spiking neurons of that name before it")
+        result.append(node.source or (names[place - 1] if place else ""))
     return tuple(result)
 
 
@@ -137,12 +159,10 @@ def shapes(graph: Graph) -> tuple[Shape, ...]:
     Raises:
         InputError: a node does not fit what precedes it.
     """
-    shape: Shape = (0, 0, 0)
-    result = []
-    for node in graph.nodes:
-        shape = node.output_shape(shape)
-        result.append(shape)
-    return tuple(result)
+    result: dict[str, Shape] = {"": (0, 0, 0)}
+    for node, own in zip(graph.nodes, heard(graph)):
+        result[node.name] = node.output_shape(result[own])
+    return tuple(result[node.name] for node in graph.nodes)
 
 
 def check_graph(graph: Graph) -> None:
@@ -162,13 +182,38 @@ def check_graph(graph: Graph) -> None:
     for node, name in zip(nodes, names):
         require(bool(name) and names.count(name) == 1, node, "names must be unique and not empty")
     for before, node in pairwise(nodes):
-        require(before.gives in node.takes, node, f"may not follow {before.kind} {before.name}")
+        if node.source is None:
+            require(before.gives in node.takes, node, f"may not follow {before.kind} {before.name}")
+    _check_sources(graph)
     earlier: dict[str, tuple[str, Shape]] = {}
     for node, shape in zip(nodes, shapes(graph)):
         if isinstance(node, Synapses):
             _check_further(node, shape, earlier)
         node.check(shape)
         earlier[node.name] = node.gives, shape
+
+
+def _check_sources(graph: Graph) -> None:
+    """Accept sources that are the input or neurons before the node, and none but the one before it; and nodes that something hears."""
+    nodes, by_name = graph.nodes, {node.name: node for node in graph.nodes}
+    every = heard(graph)
+    for before, node in pairwise(nodes):
+        if node.source is None:
+            continue
+        gives = by_name[node.source].gives
+        require(
+            gives in ("values", "spikes"),
+            node,
+            f"source '{node.source}': no input or spiking neurons of that name before it",
+        )
+        require(gives in node.takes, node, f"source '{node.source}' is the input, which it cannot take")
+        require(
+            node.source != before.name, node, f"source '{node.source}' stands before it; leave it out there"
+        )
+        require(node.gives != "scores", node, "a readout hears the node before it; it has no source")
+    hearing = {*every, *(each.name for node in nodes if isinstance(node, Synapses) for each in node.further)}
+    for node in nodes[:-1]:
+        require(node.name in hearing, node, "nothing hears it, neither a node behind it nor a further input")
 
 
 def _check_further(node: Synapses, shape: Shape, earlier: Mapping[str, tuple[str, Shape]]) -> None:
@@ -178,6 +223,11 @@ def _check_further(node: Synapses, shape: Shape, earlier: Mapping[str, tuple[str
         require(bool(kind), node, "takes no further inputs; dense, recurrent and conv2d nodes do")
         require(
             each.kind == kind and not each.further, node, f"a further input must be a {kind} without others"
+        )
+        require(
+            each.source is None,
+            node,
+            f"further input '{each.name}' has a source; its name says what it takes",
         )
         gives, before = earlier.get(each.name, ("nothing", shape))
         require(

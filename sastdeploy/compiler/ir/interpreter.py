@@ -27,8 +27,10 @@ def interpret(graph: Graph, counts: NDArray[np.integer]) -> GraphOutputs:
     by_neurons = {stage.lif.name: stage for stage in stages(graph) if stage.lif is not None}
     by_weights = {stage.node.name: stage.node for stage in by_neurons.values()}
     sources = {each.name for node in by_weights.values() for each in node.further}
-    sent: dict[str, NDArray[np.float64]] = {}
+    sources |= {node.source for node in graph.nodes if node.source is not None}
+    sent: dict[str, NDArray[Any]] = {}
     for node in graph.nodes:
+        x = x if node.source is None else sent[node.source]
         stage = by_neurons.get(node.name)
         if stage is None or stage.lif is None:
             x, u = node.meaning(x)

@@ -26,6 +26,8 @@ def assemble(graph: Graph, profile: HardwareProfile, facts: dict[str, Any]) -> p
     for node in graph.nodes:
         stage = by_name.get(node.name)
         parts += node.assembled(_neurons(stage, profile))
+        if node.source is not None:
+            parts[-1] = replace(cast(p.ProgramLayer, parts[-1]), source=sources[node.source])
         if stage is not None and stage.lif is not None:
             sources[stage.lif.name] = len(parts)
             further = tuple(each.as_further(sources[each.name]) for each in stage.node.further)

@@ -20,22 +20,25 @@ def check_limits(graph: Graph, profile: HardwareProfile) -> Graph:
     """
     neurons = memory = 0
     reasons: list[str] = []
-    source, targets = graph.input.name, _targets(graph)
-    reasons += _exceeded(source, "inputs", prod(graph.input.shape), profile, "inputs")
-    reasons += _exceeded(source, "events per input and step (c_clip)", graph.input.c_clip, profile, "count")
+    name, targets = graph.input.name, _targets(graph)
+    reasons += _exceeded(name, "inputs", prod(graph.input.shape), profile, "inputs")
+    reasons += _exceeded(name, "events per input and step (c_clip)", graph.input.c_clip, profile, "count")
     for stage in stages(graph):
         node = stage.node
         neurons += 0 if stage.lif is None else prod(stage.after)
         memory += weight_bytes(node, profile.weight_bits)
         reasons += _exceeded(node.name, "sources per neuron", node.fan_in, profile, "fan_in")
-        where = f"{source}, into {' and '.join(name for name, _ in targets[source])}"
-        figure = sum(each for _, each in targets[source])
-        reasons += _exceeded(where, "targets per source", figure, profile, "fan_out")
+        for source in dict.fromkeys(stage.heard):
+            # Once each, where something first hears it.
+            sent = targets.pop(source, [])
+            where = f"{source}, into {' and '.join(name for name, _ in sent)}"
+            figure = sum(each for _, each in sent)
+            reasons += _exceeded(where, "targets per source", figure, profile, "fan_out")
         kernel = max(max(each.kernel(before)) for each, before in stage.inputs)
         reasons += _exceeded(node.name, "rows or columns of its kernel", kernel, profile, "kernel")
         reasons += _exceeded(node.name, "channels", stage.after[0], profile, "channels")
-        source = node.name
-    reasons += _exceeded(source, "outputs", len(stages(graph)[-1].node.weight), profile, "outputs")
+        name = node.name
+    reasons += _exceeded(name, "outputs", len(stages(graph)[-1].node.weight), profile, "outputs")
     reasons += _exceeded(graph.name, "neurons in all", neurons, profile, "neurons")
     reasons += _exceeded(graph.name, "bytes of packed weights in all", memory, profile, "memory_bytes")
     reasons += map_layers(graph, profile).reasons
@@ -46,19 +49,18 @@ def check_limits(graph: Graph, profile: HardwareProfile) -> Graph:
 
 def _targets(graph: Graph) -> dict[str, list[tuple[str, int]]]:
     """Return for the input and every weighted layer which layers it sends to, and the most accumulations of one value there."""
-    before = graph.input.name
-    targets: dict[str, list[tuple[str, int]]] = {before: []}
-    names = {before: before}
-    for stage in stages(graph):
+    steps = stages(graph)
+    targets: dict[str, list[tuple[str, int]]] = {
+        graph.input.name: [],
+        **{stage.node.name: [] for stage in steps},
+    }
+    for stage in steps:
         name = stage.node.name
-        own = stage.node.own_fan_out
-        targets[before].insert(0, (name, stage.node.fan_out(stage.before)))
-        for each, (shape, _) in zip(stage.node.further, stage.further):
-            targets[names[each.name]].append((name, each.fan_out(shape)))
-        targets[name] = [(name, own)] if own else []
-        if stage.lif is not None:
-            names[stage.lif.name] = name
-        before = name
+        for source, (each, before) in zip(stage.heard, stage.inputs):
+            targets[source].append((name, each.fan_out(before)))
+    for stage in steps:
+        if own := stage.node.own_fan_out:
+            targets[stage.node.name].insert(1, (stage.node.name, own))
     return targets
 
 

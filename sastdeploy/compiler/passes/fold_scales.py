@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sastdeploy.compiler.ir.graph import Graph, shapes
+from sastdeploy.compiler.ir.graph import Graph, heard, shapes
 from sastdeploy.compiler.ir.nodes import Node, Synapses
 from sastdeploy.compiler.profiles import HardwareProfile
 
@@ -12,11 +12,10 @@ def fold_scales(graph: Graph, profile: HardwareProfile) -> Graph:
 
     ``1 / d`` of the frames, ``1 / k^2`` of a mean over a window and ``1 / (H W)`` of a global mean become gains.
     """
-    unit, before, units = 1.0, (1, 1, 1), dict[str, float]()
+    units, sent = {"": 1.0}, {"": (1, 1, 1)}
     nodes: list[Node] = []
-    for node, shape in zip(graph.nodes, shapes(graph)):
-        folded, unit = node.folded(unit, before)
+    for node, own, shape in zip(graph.nodes, heard(graph), shapes(graph)):
+        folded, units[node.name] = node.folded(units[own], sent[own])
         nodes.append(folded)
-        units[node.name] = unit
-        before = shape
+        sent[node.name] = shape
     return graph.replace(tuple(nodes)).map({Synapses: lambda node: node.with_folded_further(units)})

@@ -40,7 +40,8 @@ class LayerCode:
         sums: the field that ``addI`` fills. fields: all that it needs in the state.
         add, run: the C functions; the readout has no ``run``.
         own: the function that adds a recurrent layer's own spikes of the step before; empty of others.
-        early: whether further inputs reach its sums before the layer before it ends its step, so that they have a place of their own.
+        early: whether values reach its sums before the layer before it ends its step, as further inputs or from its source, so that
+            they have a place of their own.
         lasting: whether its sums outlast a step: ``runI`` clears what it has sent.
     """
 
@@ -71,29 +72,31 @@ def layer_code(
     Args:
         shapes: of the input and of every layer before it. largest: their largest values. steps: of a recording.
         name: of the program in C. shared: the union that its sums lie in, of a layer with neurons.
-        calls: C that hands a spike of it to layers that have it as a further input.
+        calls: C that hands a spike of it to whatever hears it.
         reads: what becomes of its neurons: spikes that are sent, or ``last`` or ``max``, membranes that are the scores.
     """
-    shape = shapes[number]
+    source = number if layer.source is None else layer.source
+    shape = shapes[source]
     outputs = math.prod(layer.output_shape(shape))
     if layer.lif is None:
         reach = layer.reach(steps)
         sums = Field(f"{'waiting' if reach else 'sum'}{number}", "uint8_t", outputs * (reach + 1))
-        waits, add = _ADDS[layer.kind](layer, 0, f"{number}", number, shape, sums, name)
+        waits, add = _ADDS[layer.kind](layer, 0, f"{number}", source, shape, sums, name)
         send = "send_delayed.c" if reach else "send.c"
         run = filled(
             send, i=number, next=number + 1, name=name, sums=sums.path, count=outputs,
             **({"slots": reach + 1} if reach else {}),
         )  # fmt: skip
-        return LayerCode(None, tuple(waits), sums, (sums,), add, run, lasting=reach > 0)
-    worst = layer.worst_sums(largest[number], largest)
-    end, early = int(worst.max()), bool(layer.further)
+        early = layer.source is not None
+        return LayerCode(None, tuple(waits), sums, (sums,), add, run, early=early, lasting=reach > 0)
+    worst = layer.worst_sums(largest[source], largest)
+    end, early = int(worst.max()), bool(layer.further) or layer.source is not None
     sums = Field(f"sum{number}", "int16_t" if end < 1 << 15 else "int32_t", outputs, "" if early else shared)
     membrane = layer.lif.membrane
     state = Field(f"membrane{number}", signed_type(membrane.q_min, membrane.q_max), outputs)
     kept = () if layer.lif.current is None else (Field(f"current{number}", state.type, outputs),)
     add_to, bits = _ADDS[layer.kind], layer.weight_bits
-    tables, add = add_to(layer, bits, f"{number}", number, shape, sums, name)
+    tables, add = add_to(layer, bits, f"{number}", source, shape, sums, name)
     for place, each in enumerate(layer.further):
         more, further = add_to(
             each, bits, f"{number}_{place}", each.source, shapes[each.source], sums, name
@@ -109,7 +112,7 @@ def layer_code(
         )
     width = len(layer.weight)
     send = send.format(
-        i=number, next=number + 1, outputs=width, calls=calls, sent=spikes_sent(layer),
+        i=number, next=number + 1, outputs=width, calls=calls,
         events=f"spike * {width}" if several else f"spike ? {width} : 0",
     )  # fmt: skip
     more, run = _neurons(layer.lif, number, outputs // len(layer.weight), worst, (sums, state), name, send)
@@ -118,7 +121,7 @@ def layer_code(
 
 
 _SENDS = {
-    "counts": "if (spike) {{\n    add{next}(state, neuron, {sent});{calls}\n}}",
+    "counts": "if (spike) {{\n    {calls}\n}}",
     "last": "(void)spike;\nstate->class_sum[neuron] = v;",
     "max": "(void)spike;\nif (state->steps == 0 || v > state->class_sum[neuron]) {{\n    state->class_sum[neuron] = v;\n}}",
 }
@@ -206,7 +209,7 @@ def _add_pool(
     part: SumPool, bits: int, number: str, source: int, shape: Shape, sums: Field, name: str
 ) -> tuple[list[Table], str]:
     rows, columns = part.window.output(shape)
-    visit = filled("visit_pool.c", i=number, places=rows * columns, sums=sums.path)
+    visit = filled("visit_pool.c", source=source, places=rows * columns, sums=sums.path)
     return [], _windows(part.window, number, shape, visit, "", name)
 
 

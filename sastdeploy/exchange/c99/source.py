@@ -14,6 +14,7 @@ from sastdeploy.program.records import Program, ProgramLayer, Readout
 
 _OWN = "; those of a recurrent layer's spikes in itself stand with the next part's"
 _FURTHER = "; those of further inputs with the part behind their source"
+_SIDE = "; those of a layer that does not hear the one before it with the part behind what it hears"
 _HELPER = re.compile(r"(?ms)(^/\*.*?^static \w+ (\w+)\(.*?^}\n)")
 
 
@@ -55,7 +56,11 @@ def write_source(program: Program, name: str) -> Source:
         "header.h", **common, inputs=inputs, polarities=polarities, rows=rows, columns=columns,
         time_bins=preprocessing.time_bins, classes=len(program.classes), clip=preprocessing.c_clip,
         index=index_type(inputs), sources=len(parts), layers=len(program.layers),
-        own=(_OWN if any(part.own for part in parts) else "") + (_FURTHER if any(part.early for part in parts) else ""),
+        own="".join(text for text, needed in (
+            (_OWN, any(part.own for part in parts)),
+            (_FURTHER, any(layer.further for layer in program.layers)),
+            (_SIDE, any(layer.source is not None for layer in program.layers)),
+        ) if needed),
         members="\n".join(text for _, _, text in state.members()),
     )  # fmt: skip
     *layers, readout = parts
@@ -82,26 +87,28 @@ def _parts(program: Program, name: str) -> tuple[LayerCode, ...]:
         # A layer's sums are read while the next ones' are filled: two places in turn are enough.
         reads = program.readout.reads if number + 1 == len(program.layers) else "counts"
         place = ("even", "odd")[turn % 2]
-        parts.append(layer_code(layer, number, shapes, largest, steps, name, place, calls[number + 1], reads))
+        sent = "\n    ".join(calls[number + 1])
+        parts.append(layer_code(layer, number, shapes, largest, steps, name, place, sent, reads))
         turn += layer.lif is not None
     return (*parts, readout_code(program.readout, len(parts), shapes[-1], steps, largest[-1], name))
 
 
-def _calls(program: Program, name: str) -> list[str]:
-    """Return for every source, the input first, C that hands one of its values to the layers that have it as a further input."""
-    calls = [""] * (len(program.layers) + 1)
+def _calls(program: Program, name: str) -> list[list[str]]:
+    """Return for every source, the input first, lines of C that hand one of its values to whatever hears it."""
+    calls: list[list[str]] = [[] for _ in range(len(program.layers) + 1)]
     values = [("input", _clipped(name)), *(("neuron", spikes_sent(layer)) for layer in program.layers)]
+    hearing = [(source, f"{number}") for number, source in enumerate(program.sources())]
     for number, layer in enumerate(program.layers):
-        for place, each in enumerate(layer.further):
-            calls[each.source] += f"\n    add{number}_{place}(state, {', '.join(values[each.source])});"
+        hearing += [(each.source, f"{number}_{place}") for place, each in enumerate(layer.further)]
+    # In the order of the layers, a layer's own input before its further ones.
+    for source, add in sorted(hearing, key=lambda each: [int(part) for part in each[1].split("_")]):
+        calls[source].append(f"add{add}(state, {', '.join(values[source])});")
     return calls
 
 
 def _taken(program: Program, name: str) -> str:
     """Return C that takes one input."""
-    clipped = _clipped(name)
-    further = _calls(program, name)[0].replace("\n    ", "\n")
-    return f"add0(state, input, {clipped});{further}"
+    return "\n".join(_calls(program, name)[0])
 
 
 def _clipped(name: str) -> str:

@@ -153,20 +153,22 @@ def _rules(program: Program) -> dict[str, Any]:
 
 
 def _nodes(program: Program) -> tuple[dict[str, Node], list[tuple[str, str]]]:
-    """Return the nodes by name, and the edges: a chain, and beside it further inputs and what comes back to recurrent layers."""
+    """Return the nodes by name, and the edges: layer by layer, and beside them further inputs and what comes back to recurrent layers."""
     shape: tuple[int, ...] = program.preprocessing.frame_shape
     senders: list[tuple[str, tuple[int, ...]]] = [("input", shape)]
     nodes: dict[str, Node] = {"input": {"type": "Input", "shape": np.array(shape)}}
     side: dict[str, Node] = {}
+    chain: list[tuple[str, str]] = []
     edges: list[tuple[str, str]] = []
-    for layer, output in zip(program.layers, program.shapes()[1:]):
+    for layer, output, own_source in zip(program.layers, program.shapes()[1:], program.sources()):
+        before, shape = senders[own_source]
         # A dense layer's neurons have one axis.
         after: tuple[int, ...] = output if layer.kind not in _FLAT else (math.prod(output),)
         after = shape if layer.kind in _IN_PLACE else after
-        nodes |= _WRITTEN[layer.kind](layer, shape)
+        written = _WRITTEN[layer.kind](layer, shape)
         if layer.lif is not None:
             neurons, lsb = f"{layer.name}.lif", layer.lif.membrane.lsb
-            nodes[neurons] = _neurons(layer.lif, after, lsb)
+            written[neurons] = _neurons(layer.lif, after, lsb)
             for number, each in enumerate(layer.further):
                 source, sent = senders[each.source]
                 branch = _further(f"{layer.name}.{name_of(number)}", each, layer.lif, sent)
@@ -176,22 +178,29 @@ def _nodes(program: Program) -> tuple[dict[str, Node], list[tuple[str, str]]]:
                 own = f"{layer.name}.recurrent"
                 side[own] = {"type": "Linear", "weight": _real(weight, layer.lif, lsb)}
                 edges += [(neurons, own), (own, neurons)]
-        shape = after
-        senders.append((f"{layer.name}.lif", shape))
-    readout = program.readout
+        nodes |= written
+        chain += pairwise([before, *written])
+        senders.append(([*written][-1], after))
+    before, shape = senders[-1]
+    written, readout = {}, program.readout
     if readout.global_sum_pool:
         whole, none = np.array(shape[1:]), np.array((0, 0))
-        nodes["readout.pool"] = {"type": "SumPool2d", "kernel_size": whole, "stride": whole, "padding": none}
+        written["readout.pool"] = {
+            "type": "SumPool2d",
+            "kernel_size": whole,
+            "stride": whole,
+            "padding": none,
+        }
         shape = (shape[0], 1, 1)
-    _flatten(nodes, "readout.flatten", shape)
+    _flatten(written, "readout.flatten", shape)
     lsb = 2.0**-readout.fraction_bits
-    nodes["readout"] = {
+    written["readout"] = {
         "type": "Affine",
         "weight": _real(readout.weight, readout, lsb),
         "bias": readout.bias * lsb,
     }
-    nodes["output"] = {"type": "Output", "shape": np.array([len(program.classes)])}
-    return nodes | side, [*pairwise(nodes), *edges]
+    written["output"] = {"type": "Output", "shape": np.array([len(program.classes)])}
+    return nodes | written | side, [*chain, *pairwise([before, *written]), *edges]
 
 
 def _pool(layer: SumPool, shape: tuple[int, ...]) -> dict[str, Node]:
@@ -330,13 +339,14 @@ def _compared(program: Program, path: Path | str, frames: Frames) -> tuple[int, 
     """Return the program's spikes on the frames, and in how many places the file's network differs."""
     own = program.preprocessing
     framing = Framing(time_bins=own.time_bins, clip=own.c_clip, classes=program.classes)
-    graph = from_nir(path, framing=framing).graph
-    names = tuple(program.neurons())
-    result = engine.run(program, frames, engine="reference", trace=names)
+    network = from_nir(path, framing=framing)
+    graph, names = network.graph, [each["name"].removesuffix(".lif") for each in network.semantics["neurons"]]
+    result = engine.run(program, frames, engine="reference", trace=tuple(names))
     spikes = differing = 0
     for n in range(len(frames)):
         read = interpret(graph, frames.select(slice(n, n + 1)).dense()).spikes
-        for name, theirs in zip(names, read):
+        # In the order of the file's layers, where some stand side by side.
+        for name, theirs in zip(names, read, strict=True):
             ours = result.traces[name].spikes[n]
             spikes += int(ours.sum())
             differing += int((ours != theirs.reshape(ours.shape)).sum())

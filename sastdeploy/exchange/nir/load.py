@@ -19,7 +19,16 @@ from sastdeploy.exchange.nir.order import Order, order_of
 from sastdeploy.exchange.nir.parts import part_of
 from sastdeploy.exchange.nir.read import OWN_KEY, NirFile, read_nir
 from sastdeploy.exchange.onnx_weights import read_trained_weights, with_trained_weights
-from sastdeploy.exchange.parts import Branch, Convolution, Integrators, Linear, Neurons, Part, whole_numbers
+from sastdeploy.exchange.parts import (
+    Branch,
+    Convolution,
+    Hearing,
+    Integrators,
+    Linear,
+    Neurons,
+    Part,
+    whole_numbers,
+)
 from sastdeploy.exchange.recognition import recognised
 from sastdeploy.program.limits import MAX_SPIKES, is_int
 from sastdeploy.program.records import RESETS, SPIKE_TESTS
@@ -138,6 +147,7 @@ def _parts(content: NirFile, order: Order, rules: Dialect) -> list[Part]:
         )
     own: list[str] = []
     parts: list[Part] = []
+    way: list[Part] = []
     for name in order.names:
         part = made[name]
         if isinstance(part, (Neurons, Integrators)):
@@ -149,11 +159,13 @@ def _parts(content: NirFile, order: Order, rules: Dialect) -> list[Part]:
                 between = [part_of(each, content.nodes[each], rules) for each in skip.nodes]
                 known = _known(skip.nodes, ways)
                 skips.append(Branch(skip.source, tuple(map(_without_bias, between, known))))
-            part, own = replace(part, branches=tuple(skips)), []
+            heard = [Hearing(name, order.sources[name])] if name in order.sources else []
+            parts += [*heard, *way, replace(part, branches=tuple(skips))]
+            own, way = [], []
         else:
             own.append(name)
-        parts.append(part)
-    return parts
+            way.append(part)
+    return parts + way
 
 
 def _known(nodes: Sequence[str], ways: dict[str, Any]) -> list[bool]:

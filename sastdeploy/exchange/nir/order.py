@@ -1,10 +1,9 @@
-"""The order of a NIR graph: one layer of neurons after another from the input to the output, and the skips that lead past some of them."""
+"""The order of a NIR graph: layers of neurons from the input to the output, each behind those that it hears, and the skips that lead past some of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 from sastdeploy.errors import CompileError
@@ -32,13 +31,16 @@ class Order:
     """The nodes of a graph.
 
     Args:
-        names: from the input to the output, both left out: each layer of neurons behind what leads to it from the layer before.
+        names: from the input to the output, both left out: each layer of neurons behind what leads to it from the layer before, or
+            from its source. A node that leads to several layers stands there for each.
         shape: of the input, as the file says it.
+        sources: of layers that do not hear the one before: the latest layer that they hear, None the input.
         skips: by the name of the neurons that they lead to. loops: nodes that lead from neurons back to themselves, by their name.
     """
 
     names: list[str]
     shape: Any
+    sources: dict[str, str | None] = field(default_factory=dict)
     skips: dict[str, list[Skip]] = field(default_factory=dict)
     loops: dict[str, list[str]] = field(default_factory=dict)
 
@@ -70,13 +72,16 @@ def order_of(content: NirFile) -> Order:
     paths = _paths(content, edges, start, end)
     paths, order = _layers(paths, start, end)
     names: list[str] = []
+    sources: dict[str, str | None] = {}
     skips: dict[str, list[Skip]] = {}
+    places = {name: place for place, name in enumerate((start, *order))}
     for before, name in zip((start, *order), (*order, end)):
         whole = [(path[0], path[1:]) for path in paths[name]]
-        # Of several the first with a delay, which no skip has; else the longest, which has weights.
-        main = min(
-            (path for path in whole if path[0] == before), key=lambda path: not _delays(content, path[1])
-        )
+        # The first with a delay, which no skip has; else from the layer before or, where it hears none from there, from the latest;
+        # of several the longest, which has weights.
+        main = min(whole, key=lambda path: (not _delays(content, path[1]), -places[path[0]]))
+        if main[0] != before:
+            sources[name] = None if main[0] == start else main[0]
         whole.remove(main)
         names += [*main[1], name]
         if whole:
@@ -86,7 +91,7 @@ def order_of(content: NirFile) -> Order:
             ]
     loops = {name: back for name, back in loops.items() if name in names}
     declared = nodes[start].get("shape", nodes[start].get("input_type"))
-    return Order([*_inner(content, names)], declared, skips, loops)
+    return Order([*_inner(content, names)], declared, sources, skips, loops)
 
 
 def _delays(content: NirFile, names: Sequence[str]) -> bool:
@@ -184,10 +189,10 @@ def _unrolled(path: _Path | None) -> Iterator[str]:
 def _layers(
     paths: dict[str, list[tuple[str, ...]]], start: str, end: str
 ) -> tuple[dict[str, list[tuple[str, ...]]], list[str]]:
-    """Return the paths, from the first source to the last, longer ones first, and the layers one after another: each hears the one before it.
+    """Return the paths, from the first source to the last, longer ones first, and the layers one after another: each behind those that it hears.
 
     Raises:
-        CompileError: some stand side by side, or the output hears several.
+        CompileError: the output hears several.
     """
     depth = {start: 0}
     for name, own in paths.items():
@@ -196,17 +201,9 @@ def _layers(
         name: sorted(own, key=lambda path: (depth[path[0]], -len(path), path)) for name, own in paths.items()
     }
     layers = sorted((name for name in paths if name != end), key=lambda name: (depth[name], name))
-    reasons = [
-        f"{one} and {other}: stand side by side, neither behind the other; engines compute one layer of neurons after another. Join "
-        "them into one layer, of the neurons of both."
-        for one, other in pairwise(layers)
-        if depth[one] == depth[other]
-    ]
     if len(paths[end]) > 1:
         heard = ", ".join("the input" if path[0] == start else path[0] for path in paths[end])
-        reasons.append(
+        raise CompileError(
             f"{end}: sums what comes from {heard}; engines read one layer out. Add up what they send in a layer of neurons before it."
         )
-    if reasons:
-        raise CompileError(*reasons)
     return paths, layers

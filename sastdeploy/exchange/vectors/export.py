@@ -195,7 +195,10 @@ def _readme(program: Program, recordings: int, recorded: list[Signal]) -> str:
     )
     own = program.preprocessing
     names = ("input", *(layer.name for layer in program.layers))
-    lines = (_lif_line(layer, names) for layer in program.layers if layer.lif is not None)
+    lines = [
+        *(f"- {_plain(layer.name)}: hears {_plain(names[layer.source])}." for layer in program.layers if layer.source is not None),
+        *(_lif_line(layer, names) for layer in program.layers if layer.lif is not None),
+    ]  # fmt: skip
     readout = program.readout
     read = f"scores from the spikes of all steps, {'summed over positions, ' if readout.global_sum_pool else ''}with weights of {readout.weight_bits} bits."
     if readout.reads != "counts":

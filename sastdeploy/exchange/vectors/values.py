@@ -44,8 +44,8 @@ def signals(program: Program, frames: Frames) -> list[Signal]:
     counts = np.minimum(frames.dense(), np.uint8(program.preprocessing.c_clip))
     recorded = [Signal("input", "counts", counts.shape[2:], 8, False, counts.reshape(*counts.shape[:2], -1))]
     shapes, sources = program.shapes(), [recorded[-1].values]
-    for layer, shape, after in zip(program.layers, shapes, shapes[1:]):
-        source = sources[-1]
+    for layer, heard, after in zip(program.layers, program.sources(), shapes[1:]):
+        source, shape = sources[heard], shapes[heard]
         if layer.lif is None:
             passed = layer.sent(source.reshape(*source.shape[:2], *shape).astype(np.int32))
             passed = passed.reshape(*source.shape[:2], -1)

@@ -69,6 +69,11 @@ def layer_core(layer: ProgramLayer, shape: Shape, largest: int) -> LayerCore:
             f"layer {layer.name}: a {layer.kind} layer is nothing the Verilog core holds. Allowed: dense, conv, sum_pool. "
             "Export it with --to c."
         )
+    if layer.source is not None:
+        raise InputError(
+            f"layer {layer.name}: hears another layer than the one before it; the core's layers stand one after another. Export it with "
+            "--to c."
+        )
     if layer.further:
         raise InputError(
             f"layer {layer.name}: has further inputs, from layers before the last one; the core's layers have one. Export it with "

@@ -13,6 +13,7 @@ A new kind is a file here, a line in `KINDS`, its tables in `sastdeploy.simulato
   its outputs are called;
 - ``fan_out(shape)`` and ``synops(x)``, the operations that an input triggers, by table and by counting; with neurons also
   ``own_sums``, ``own_fan_out`` and ``own_synops``, what their spikes do in their own layer one step later;
+- ``source``: what it hears where that is not the layer before it (`sastdeploy.program.records.Program.sources`);
 - with neurons, ``further``: what earlier layers or the inputs add to its sums (`sastdeploy.program.layers.further`);
 - ``record()``, ``arrays()``, ``array_shapes(record)``, ``from_record(record, arrays)`` and ``since_format``, its form in files.
 """

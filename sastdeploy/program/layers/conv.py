@@ -29,6 +29,7 @@ class ConvLif(ConvSums, LifLayer):
     lif: Lif
     kind: str = field(default="conv", init=False)
     further: tuple[Further, ...] = field(default=(), kw_only=True)
+    source: int | None = field(default=None, kw_only=True)
 
     def check(self, where: str, shape: Shape, largest: int) -> None:
         """Accept a layer that fits inputs of ``shape`` from 0 to ``largest``; its weighted sums fit 32 bits."""
@@ -44,10 +45,13 @@ class ConvLif(ConvSums, LifLayer):
         """Return every field that is no array as plain values, for a file's manifest."""
         fields = weight_record(self.kind, self.name, self.weight, self.weight_bits)
         window = {"stride": list(self.stride), "padding": list(self.padding)}
-        return {**fields, **window, "lif": self.lif.record(), **self.further_record()}
+        return {**fields, **window, "lif": self.lif.record(), **self.inputs_record()}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> ConvLif:
         window = tuple(record["stride"]), tuple(record["padding"])
         lif, further = Lif.from_record(record["lif"], arrays), further_from(record, arrays)
-        return cls(record["name"], arrays["weight"], record["weight_bits"], *window, lif, further=further)
+        return cls(
+            record["name"], arrays["weight"], record["weight_bits"], *window, lif, further=further,
+            source=record.get("source"),
+        )  # fmt: skip

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sastdeploy.errors import short
 from sastdeploy.program.layers.lif import Array
-from sastdeploy.program.layers.weights import Stored
+from sastdeploy.program.layers.weights import Stored, source_record
 from sastdeploy.program.limits import Shape, described, is_int, refuse
 from sastdeploy.program.onnx_nodes import Nodes
 from sastdeploy.windows import Number
@@ -67,12 +67,14 @@ def faulty_steps(steps: Any, shape: Shape) -> tuple[str, str] | None:
 class Delay:
     """``out[t] = x[t - steps]``, 0 before: every value arrives so many steps later; after a recording's last step nothing does.
 
-    steps: 0 to `MAX_DELAY`, in the smallest of the forms that say it (`Steps`).
+    steps: 0 to `MAX_DELAY`, in the smallest of the forms that say it (`Steps`). source: where its input comes from, 0 the network's
+    input, l + 1 layer l; None the layer before it.
     """
 
     name: str
     steps: Steps
     kind: str = field(default="delay", init=False)
+    source: int | None = field(default=None, kw_only=True)
     lif: ClassVar[None] = None
     further: ClassVar[tuple[()]] = ()
     may_begin: ClassVar[bool] = True
@@ -146,10 +148,11 @@ class Delay:
     def record(self) -> dict[str, Any]:
         """Return every field that is no array as plain values, for a file's manifest."""
         if not isinstance(self.steps, np.ndarray):
-            return {"kind": self.kind, "name": self.name, "steps": self.steps}
+            return {"kind": self.kind, "name": self.name, "steps": self.steps, **source_record(self.source)}
         return {
             "kind": self.kind,
             "name": self.name,
+            **source_record(self.source),
             "steps_shape": [len(self.steps)],
             "steps_bits": self._bits,
         }
@@ -175,4 +178,5 @@ class Delay:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Delay:
-        return cls(record["name"], record["steps"] if "steps" in record else arrays["steps"].astype(np.int32))
+        steps = record["steps"] if "steps" in record else arrays["steps"].astype(np.int32)
+        return cls(record["name"], steps, source=record.get("source"))

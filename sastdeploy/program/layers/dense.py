@@ -27,6 +27,7 @@ class DenseLif(DenseSums, LifLayer):
     lif: Lif
     kind: str = field(default="dense", init=False)
     further: tuple[Further, ...] = field(default=(), kw_only=True)
+    source: int | None = field(default=None, kw_only=True)
 
     def check(self, where: str, shape: Shape, largest: int) -> None:
         """Accept a layer that fits inputs of ``shape`` from 0 to ``largest``; its weighted sums fit 32 bits."""
@@ -41,9 +42,11 @@ class DenseLif(DenseSums, LifLayer):
     def record(self) -> dict[str, Any]:
         """Return every field that is no array as plain values, for a file's manifest."""
         fields = weight_record(self.kind, self.name, self.weight, self.weight_bits)
-        return {**fields, "lif": self.lif.record(), **self.further_record()}
+        return {**fields, "lif": self.lif.record(), **self.inputs_record()}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> DenseLif:
         lif, further = Lif.from_record(record["lif"], arrays), further_from(record, arrays)
-        return cls(record["name"], arrays["weight"], record["weight_bits"], lif, further=further)
+        return cls(
+            record["name"], arrays["weight"], record["weight_bits"], lif, further=further, source=record.get("source")
+        )  # fmt: skip

@@ -13,7 +13,7 @@ from sastdeploy.errors import short
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
 from sastdeploy.program.layers.current import Decay, SynapticCurrent, check_decay
 from sastdeploy.program.layers.further import Further, further_arrays, further_shapes
-from sastdeploy.program.layers.weights import Stored, array_shapes, stored_arrays
+from sastdeploy.program.layers.weights import Stored, array_shapes, source_record, stored_arrays
 from sastdeploy.program.limits import (
     MAX_LEAK_SHIFT,
     MAX_MULTIPLIER,
@@ -187,10 +187,12 @@ class LifLayer:
     lif: Lif
     further: tuple[Further, ...] = ()
     """What else is added to its sums in the same step."""
+    source: int | None = None
+    """Where its own input comes from: 0 the network's input, l + 1 layer l; None the layer before it."""
 
     @property
     def since_format(self) -> int:
-        if self.lif.max_spikes > 1:
+        if self.lif.max_spikes > 1 or self.source is not None:
             return 6
         if self.further:
             return 5
@@ -247,9 +249,10 @@ class LifLayer:
         decays: Stored = {name: (decay, 32) for name, decay in self.lif.decays().items()}
         return {**stored, **decays, **further_arrays(self.further, self.weight_bits)}
 
-    def further_record(self) -> dict[str, Any]:
-        """Return what a manifest's record says of further inputs: nothing where there are none."""
-        return {"further": [each.record() for each in self.further]} if self.further else {}
+    def inputs_record(self) -> dict[str, Any]:
+        """Return what a manifest's record says of further inputs and of the source: nothing where there are none."""
+        further = {"further": [each.record() for each in self.further]} if self.further else {}
+        return {**further, **source_record(self.source)}
 
     @classmethod
     def array_shapes(cls, record: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], int]]:

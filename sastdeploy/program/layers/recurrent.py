@@ -92,5 +92,7 @@ class RecurrentLif(DenseLif):
     @classmethod
     def from_record(cls, record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> RecurrentLif:
         lif, further = Lif.from_record(record["lif"], arrays), further_from(record, arrays)
-        own = arrays["recurrent"]
-        return cls(record["name"], arrays["weight"], record["weight_bits"], lif, own, further=further)
+        own, source = arrays["recurrent"], record.get("source")
+        return cls(
+            record["name"], arrays["weight"], record["weight_bits"], lif, own, further=further, source=source
+        )

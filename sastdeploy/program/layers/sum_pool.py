@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sastdeploy.errors import short
 from sastdeploy.program.layers.lif import Array
-from sastdeploy.program.layers.weights import Stored
+from sastdeploy.program.layers.weights import Stored, source_record
 from sastdeploy.program.limits import Shape, by, is_int, is_pair, refuse
 from sastdeploy.program.onnx_nodes import Nodes
 from sastdeploy.recordings.preprocessing import MAX_CLIP
@@ -25,6 +25,7 @@ class SumPool:
     Args:
         kernel, stride, padding: along both axes, or ``(y, x)`` where they differ. The stride is by default the kernel:
             windows side by side.
+        source: where its input comes from, l + 1 layer l; None the layer before it.
     """
 
     name: str
@@ -32,6 +33,7 @@ class SumPool:
     stride: int | Pair | None = None
     padding: int | Pair = 0
     kind: str = field(default="sum_pool", init=False)
+    source: int | None = field(default=None, kw_only=True)
     lif: ClassVar[None] = None
     further: ClassVar[tuple[()]] = ()
     may_begin: ClassVar[bool] = False
@@ -52,6 +54,10 @@ class SumPool:
 
     @property
     def since_format(self) -> int:
+        return 6 if self.source is not None else self._windows_since
+
+    @property
+    def _windows_since(self) -> int:
         return 1 if self.side_by_side and type(self.kernel) is int else 2
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -141,8 +147,13 @@ class SumPool:
 
     def record(self) -> dict[str, Any]:
         """Return every field as plain values, for a file's manifest; stride and padding only where format 2 needs them."""
-        record = {"kind": self.kind, "name": self.name, "kernel": _plain(self.kernel)}
-        if self.since_format == 1:
+        record = {
+            "kind": self.kind,
+            "name": self.name,
+            "kernel": _plain(self.kernel),
+            **source_record(self.source),
+        }
+        if self._windows_since == 1:
             return record
         return {**record, "stride": _plain(self.stride), "padding": _plain(self.padding)}
 
@@ -156,7 +167,7 @@ class SumPool:
     @classmethod
     def from_record(cls, record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> SumPool:
         kernel, stride, padding = record["kernel"], record.get("stride"), record.get("padding", 0)
-        return cls(record["name"], _read(kernel), _read(stride), _read(padding))
+        return cls(record["name"], _read(kernel), _read(stride), _read(padding), source=record.get("source"))
 
 
 def _read(value: Any) -> Any:

@@ -17,6 +17,11 @@ def stored_bits(weight_bits: int) -> int:
     return 4 if weight_bits <= 4 else 8
 
 
+def source_record(source: int | None) -> dict[str, int]:
+    """Return the manifest's field of a layer that does not hear the one before it; nothing of others."""
+    return {} if source is None else {"source": source}
+
+
 def weight_record(kind: str, name: str, weight: NDArray[np.int8], bits: int) -> dict[str, Any]:
     """Return the manifest's fields of weights."""
     shape = [int(size) for size in weight.shape]

@@ -55,7 +55,7 @@ class Chunks:
 
     def __init__(self, program: Program, plan: Plan, frames: Frames, result: RunResult) -> None:
         self._program, self._frames, self._result = program, frames, result
-        self._plan = plan
+        self._plan, self._heard = plan, program.sources()
         self._steps, self._inputs = program.preprocessing.time_bins, frames.inputs
         # What each tally and the readout need, looked at once: a block's Python holds up the other threads.
         fans = [
@@ -92,13 +92,13 @@ class Chunks:
         """Compute recordings ``start`` up to ``stop``; return their number."""
         n, steps, result = stop - start, self._steps, self._result
         clock = _Clock()
-        source, counts = self._input_rows(start, stop), None
-        sources = [source]
+        sources, counts = [self._input_rows(start, stop)], None
         membrane = _NO_MEMBRANE
         clock.stop("input")
         for position, layer in enumerate(self._plan.layers):
-            self._tally(source, counts, position, start, stop)
+            self._tally(sources[position], counts, position, start, stop)
             clock.stop("tally")
+            source = sources[self._heard[position]]
             if layer.delays is not None:
                 source, arrived = delayed(source, n, steps, layer.delays)
                 with self._lock:
@@ -128,7 +128,7 @@ class Chunks:
             sources.append(source)
             counts = None if layer.graded else emitted.counts
             clock.stop(layer.name)
-        self._tally(source, counts, len(self._plan.layers), start, stop)
+        self._tally(sources[-1], counts, len(self._plan.layers), start, stop)
         clock.stop("tally")
         spikes = emitted.sums if self._plan.layers[-1].graded else emitted.counts
         read = spikes if self._read is None else self._membranes(membrane)
@@ -161,8 +161,8 @@ class Chunks:
 
     def _joined(self, position: int, sources: list[Rows], n: int) -> Rows:
         """Return a layer's own inputs and its further ones as those of one source."""
-        layer, rows = self._plan.layers[position], n * self._steps
-        reads, inputs = sources[position], self._values(position)
+        layer, rows, own = self._plan.layers[position], n * self._steps, self._heard[position]
+        reads, inputs = sources[own], self._values(own)
         for number in layer.further:
             other = sources[number]
             size = sum(int((part.stops[:rows] - part.starts[:rows]).sum()) for part in (reads, other))
@@ -237,7 +237,7 @@ class Chunks:
     def _tally(
         self, source: Rows, counts: NDArray[np.int32] | None, position: int, start: int, stop: int
     ) -> None:
-        """Note what ``source`` triggers in the next layer; ``counts``: its spikes per output, where each is 1."""
+        """Note what ``source`` triggers wherever it is heard; ``counts``: its spikes per output, where each is 1."""
         totals = np.empty((stop - start, 5), np.int64)
         fan_out, nonzero, uniform = self._fans[position]
         if counts is not None:

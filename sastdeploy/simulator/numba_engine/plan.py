@@ -39,8 +39,8 @@ class LayerPlan:
         wiring, step: of a LIF layer. windows: of a pool, int32 ``[J, most]``, the outputs that input j is added to, -1 behind the last.
         delays: of a delay, int64 ``[J]``, the steps that each input waits.
         graded: whether the outputs can exceed 1, as a pool's do and those of neurons that can send several spikes in a step.
-        fan_out, fan_out_nonzero: int32 ``[J]``, operations that a value at input j triggers here, in its own layer, and wherever it
-            is a further input.
+        fan_out, fan_out_nonzero: int32 ``[J]``, operations that value j of the source before it, the input or the layer before, triggers:
+            wherever it is heard, and in its own layer.
         further: sources of further inputs, 0 the network's input. joined_pixels: whether theirs are numbered behind the layer's own,
             as convolutions look for them.
     """
@@ -122,10 +122,7 @@ def make_plan(program: Program) -> Plan:
     """
     shapes = program.shapes()
     order, input_order = np.arange(int(np.prod(shapes[0])), dtype=np.int32), None
-    first, *later = (layer for layer in program.layers if layer.kind not in IN_PLACE)
-    if first.kind in BY_PIXEL or any(
-        layer.kind in BY_PIXEL and each.source == 0 for layer in later for each in layer.further
-    ):
+    if _by_pixel(program):
         order = _position_order(shapes[0])
         input_order = np.stack((np.arange(len(order)) % np.prod(shapes[0][1:]), np.argsort(order))).astype(
             np.int32
@@ -134,29 +131,36 @@ def make_plan(program: Program) -> Plan:
     layers: list[LayerPlan] = []
     orders = [order]
     *tables, last_tables = program.fan_outs()
-    for position, (layer, shape, out_shape, table) in enumerate(
-        zip(program.layers, shapes, shapes[1:], tables)
-    ):
-        fans = [fan[order].astype(np.int32) for fan in table]
+    for number, (layer, source, table) in enumerate(zip(program.layers, program.sources(), tables), 1):
+        fans = [fan[orders[-1]].astype(np.int32) for fan in table]
         if layer.lif is None:
-            layers.append(_PASSED[layer.kind](layer, shape, out_shape, order, fans))
+            passed = _PASSED[layer.kind]
+            layers.append(passed(layer, shapes[source], shapes[number], orders[source], fans))
         else:
-            sources = [shape, *(shapes[each.source] for each in layer.further)]
-            joined = _joined([order, *(orders[each.source] for each in layer.further)])
-            layers.append(_lif_layer(layer, sources, out_shape, joined, most[: position + 1], fans))
-        if most[position + 1] > np.iinfo(np.int16).max:
-            raise SimulationError(
-                f"layer {layer.name}: a pooled count of {most[position + 1]} exceeds 32767."
-            )
-        order = layers[-1].c_order
-        orders.append(order)
+            heard = [source, *(each.source for each in layer.further)]
+            joined, inputs = _joined([orders[each] for each in heard]), [shapes[each] for each in heard]
+            layers.append(_lif_layer(layer, inputs, shapes[number], joined, most[source], most, fans))
+        if most[number] > np.iinfo(np.int16).max:
+            raise SimulationError(f"layer {layer.name}: a pooled count of {most[number]} exceeds 32767.")
+        orders.append(layers[-1].c_order)
     readout = program.readout
     weight = readout.weight.astype(np.int64).T
     summed = int(np.prod(shapes[-1][1:])) if readout.global_sum_pool else 1
-    fans = [fan[order].astype(np.int32) for fan in last_tables]
+    fans = [fan[orders[-1]].astype(np.int32) for fan in last_tables]
     return Plan(
-        tuple(layers), input_order, weight if readout.global_sum_pool else weight[order], summed, *fans
+        tuple(layers), input_order, weight if readout.global_sum_pool else weight[orders[-1]], summed, *fans
     )
+
+
+def _by_pixel(program: Program) -> bool:
+    """Return whether a layer takes the network's inputs, delayed or not, in the order of their pixels."""
+    inputs = {0}
+    for number, (layer, source) in enumerate(zip(program.layers, program.sources()), 1):
+        if layer.kind in IN_PLACE and source in inputs:
+            inputs.add(number)
+        if layer.kind in BY_PIXEL and inputs & {source, *(each.source for each in layer.further)}:
+            return True
+    return False
 
 
 def _joined(orders: list[NDArray[np.int32]]) -> NDArray[np.int32]:
@@ -217,10 +221,10 @@ IN_PLACE = ("delay",)
 
 def _lif_layer(
     layer: DenseLif | ConvLif | RecurrentLif, shapes: list[Shape], out_shape: Shape, order: NDArray[np.int32],
-    most: tuple[int, ...], fans: list[NDArray[np.int32]],
+    largest: int, most: tuple[int, ...], fans: list[NDArray[np.int32]],
 ) -> LayerPlan:  # fmt: skip
-    """Return a layer's tables; shapes, order: of its own input and of further ones; most: the largest value of every source up to its own."""
-    worst = int(layer.worst_sums(most[-1], most).max())
+    """Return a layer's tables; shapes, order: of its own input and of further ones; largest: value of its own, most: of every source."""
+    worst = int(layer.worst_sums(largest, most).max())
     if worst > np.iinfo(np.int32).max:
         raise SimulationError(f"layer {layer.name}: a weighted sum of {worst} does not fit 32 bits.")
     weight, *others = layer.weight_arrays
@@ -228,7 +232,7 @@ def _lif_layer(
         weight = np.concatenate([array.reshape(len(weight), -1) for array in (weight, *others)], axis=1)
     further = tuple(each.source for each in layer.further)
     several = layer.lif.max_spikes
-    largest = max(most[-1], *(most[source] for source in further), several if layer.own_weights else 1)
+    largest = max(largest, *(most[source] for source in further), several if layer.own_weights else 1)
     wiring = WIRING[layer.kind](layer, shapes, out_shape, order, _narrow_budget(weight, largest))
     c_order = _position_order(out_shape)
     return LayerPlan(

@@ -7,6 +7,7 @@ fields it has
 - ``output_shape(before)`` after an input ``[C, H, W]``, and ``check(after)``, which accepts only a valid record;
 - ``meaning(x)``: what it makes of ``x`` ``[N, T, C, H, W]``, and its neurons' membranes, None where it has none; neurons also take
   the ``feedback`` of the weighted node before them;
+- ``source``, the name of the node that it hears in place of the one before it; None where that is it;
 - ``waits``, the most steps that values wait in it: 0, unless it is a delay;
 - ``largest_output(largest)`` for integer inputs from 0 to ``largest``;
 - ``folded(unit, before)``: the node on integer inputs, one unit of which is worth ``unit``, and what one of its outputs is;

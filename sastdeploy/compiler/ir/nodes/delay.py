@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +19,7 @@ class Delay:
     """``y[t] = x[t - steps]``, 0 before: what is sent arrives so many steps later, and after the last step nothing does.
 
     steps: 0 to 1000: one number for all, int32 ``[C]``, or int32 ``[C * H * W]`` in C order; the smallest form that says it.
+    source: the name of the input or of the neurons that it hears; None the node before it.
     """
 
     kind: ClassVar[str] = "delay"
@@ -26,6 +27,7 @@ class Delay:
     gives: ClassVar[str] = "delayed"
     name: str
     steps: Steps
+    source: str | None = field(default=None, kw_only=True)
 
     @property
     def waits(self) -> int:

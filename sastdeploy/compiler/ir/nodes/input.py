@@ -21,6 +21,7 @@ class Input:
     takes: ClassVar[tuple[str, ...]] = ()
     gives: ClassVar[str] = "values"
     waits: ClassVar[int] = 0
+    source: ClassVar[None] = None
     name: str
     shape: tuple[int, int, int]
     time_bins: int

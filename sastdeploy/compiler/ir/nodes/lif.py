@@ -52,6 +52,7 @@ class Lif:
     takes: ClassVar[tuple[str, ...]] = ("currents", "recurrent currents")
     gives: ClassVar[str] = "spikes"
     waits: ClassVar[int] = 0
+    source: ClassVar[None] = None
     name: str
     alpha: float | Floats
     threshold: Floats

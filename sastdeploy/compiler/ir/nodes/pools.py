@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ class Pool(ABC):
 
     Args:
         kernel, stride, padding: along both axes, or ``(y, x)`` where they differ. The stride is by default the kernel.
+        source: the name of the neurons that it hears; None the node before it.
     """
 
     kind: ClassVar[str] = "pool"
@@ -30,6 +31,7 @@ class Pool(ABC):
     kernel: int | Pair
     stride: int | Pair | None = None
     padding: int | Pair = 0
+    source: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         write_sizes(self)
@@ -81,7 +83,9 @@ class AvgPool(Pool):
         return self.window.views(x).sum((-2, -1)) / self.window.size, None
 
     def folded(self, unit: float, before: Shape) -> tuple[SumPool, float]:
-        return SumPool(self.name, self.kernel, self.stride, self.padding), unit / self.window.size
+        return SumPool(
+            self.name, self.kernel, self.stride, self.padding, source=self.source
+        ), unit / self.window.size
 
     def assembled(self, lif: ProgramLif | None) -> Assembled:
         raise unfolded(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, ClassVar, TypeVar
 
@@ -33,6 +33,7 @@ class Synapses(ABC):
         multiplier, shift: ``M / 2^r ~ gain * weight_scale * 2^n``, per channel. bias_q: in units of 2^-n.
         further: nodes of the same kind, each by the name of the earlier node whose values it takes: the input, or neurons. Their biases are
             0, their gains their own; in integers all share this node's scale and gain, so that one sum is left.
+        source: the name of the input or of the earlier neurons whose values ``weight`` takes; None the node before it.
         weight_bits, fraction_bits: b and n. accumulator_bits: the proven width of ``weight_q . x``.
         trained_bits: of weights that were trained as integers of so many bits times a scale; None of real ones.
     """
@@ -57,6 +58,7 @@ class Synapses(ABC):
     accumulator_bits: int | None = None
     trained_bits: int | None = None
     further: tuple[Synapses, ...] = ()
+    source: str | None = field(default=None, kw_only=True)
 
     @property
     def effective_weight(self) -> Floats:
