@@ -58,12 +58,12 @@ def test_what_no_engine_computes_is_named(tmp_path, dialect, neuron, message):
 
 def test_all_reasons_are_told(tmp_path):
     nodes = {
-        "a": {"type": "Input", "shape": [2]}, "cuba": {"type": "CubaLI"}, "late": {"type": "Threshold", "threshold": f32(1)},
+        "a": {"type": "Input", "shape": [2]}, "cuba": {"type": "CubaLI"}, "late": {"type": "Sigmoid"},
         "b": {"type": "Output", "shape": [2]},
     }  # fmt: skip
     with pytest.raises(CompileError) as error:
         from_nir(write(tmp_path / "x.nir", nodes), dialect="nir")
-    assert len(error.value.reasons) == 2 and "late: a threshold" in error.value.reasons[1]
+    assert len(error.value.reasons) == 2 and "late: a node of kind Sigmoid" in error.value.reasons[1]
 
 
 def test_branches_sums_and_loops_are_named(tmp_path):
