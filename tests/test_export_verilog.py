@@ -87,7 +87,10 @@ def test_random_programs_of_every_kind_are_equal():
     @given(st.data())
     def draw(data):
         nonlocal compared
-        drawn = held_by_the_core(data.draw(programs(largest_side=5, most_layers=3)))
+        drawn = data.draw(programs(largest_side=5, most_layers=3))
+        if any(layer.source is not None or layer.kind == "delay" for layer in drawn.layers):
+            return
+        drawn = held_by_the_core(drawn)
         frames = data.draw(frames_for(drawn, most=2))
         if drawn.readout.reads != "counts" or write_verilog(drawn, "net").clocks > 6_000:
             return
