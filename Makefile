@@ -8,7 +8,11 @@ OLDEST_TESTS := tests/test_frames_record.py tests/test_checkpoint.py tests/test_
 	tests/test_program_damaged_file.py tests/test_simulator_equality.py tests/test_training_loop.py \
 	tests/test_training_sharpness.py tests/test_cli_road.py
 
-.PHONY: quickstart test test-oldest lint bench bench-peers results clean help
+FRAMEWORK_TESTS := tests/test_compatibility.py tests/test_export_nir_package.py tests/test_import_delays.py tests/test_import_modules.py \
+	tests/test_import_norse_sinabs.py tests/test_import_recurrent.py tests/test_import_recurrent_modules.py \
+	tests/test_import_several_spikes.py tests/test_neurobench.py tests/test_own_decays.py tests/test_trained_codes.py
+
+.PHONY: quickstart test test-oldest test-frameworks lint bench bench-peers results clean help
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -23,6 +27,9 @@ test: $(READY)  ## the whole test suite, with JOBS processes (2)
 test-oldest: .venv-oldest/.ready  ## a fast part of the tests with the oldest versions that pyproject.toml allows
 	SASTDEPLOY_PROGRAMS=10 .venv-oldest/bin/python -m pytest -q $(OLDEST_TESTS)
 
+test-frameworks: $(VENV)/.ready-dev .frameworks/.ready  ## the tests that need snnTorch, SpikingJelly, Norse, sinabs, brevitas, nir and neurobench
+	PYTHONPATH=.frameworks $(BIN)/python -m pytest -q $(FRAMEWORK_TESTS)
+
 lint: $(VENV)/.ready-dev  ## style, types and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -32,6 +39,10 @@ lint: $(VENV)/.ready-dev  ## style, types and the import contracts
 $(READY): pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c .ci/constraints.txt -e '.[test]'
+	touch $@
+
+.frameworks/.ready: .ci/frameworks.txt $(READY)
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target .frameworks -r .ci/frameworks.txt
 	touch $@
 
 $(VENV)/.ready-dev: $(READY)
@@ -59,4 +70,4 @@ results: $(READY)  ## write the paper's results.json, tables and figures from th
 	$(BIN)/python benchmarks/paper/quoted.py --write
 
 clean:  ## remove the environment and everything built
-	rm -rf $(VENV) .venv-oldest .venv-peers .bench build dist .pytest_cache .hypothesis .ruff_cache .mypy_cache
+	rm -rf $(VENV) .venv-oldest .frameworks .venv-peers .bench build dist .pytest_cache .hypothesis .ruff_cache .mypy_cache
