@@ -92,6 +92,8 @@ BAD_TEXT = {
     "too few values": ("[0.125, 0.0]", "[0.125]", "g: line 3: not a node (cannot reshape"),
     "missing tensor": ('{"f8[2]": [0.125, 0.0]}', '"f8[2]@beef"', "g: line 3: not a node (tensor beef is missing)."),
     "text for number": ('"alpha": 0.5', '"alpha": "x"', "g: a value has the wrong type"),
+    "no factor": ('"alpha": 0.5', '"alpha": null', "graph: lif fc.lif: alpha is missing."),
+    "a huge divisor": ('"divisor": 4.0', '"divisor": 1' + "0" * 400, "graph: input input: divisor " + "1".ljust(77, "0") + "...; allowed"),
     "meaningless": ('"alpha": 0.5', '"alpha": 1.5', "graph: lif fc.lif: alpha 1.5 outside [0, 1]."),
 }  # fmt: skip
 
@@ -117,7 +119,7 @@ def test_a_tensor_of_another_shape_is_refused():
 CONV_NODE = Conv2d("fc", np.zeros((2, 2, 1, 1)), np.zeros(2))
 Q8 = {"weight_bits": 8, "weight_q": np.zeros((2, 2), np.int8), "weight_scale": np.ones(2)}
 INVALID = {
-    "divisor": (0, {"divisor": 1.5}, "input input: divisor 1.5 below 2."),
+    "divisor": (0, {"divisor": 1.5}, "input input: divisor 1.5; allowed: 2 to 1e+12, or 1."),
     "clip": (0, {"c_clip": 128, "divisor": 200.0}, "input input: c_clip must be 1 to 127, time_bins at least 1."),
     "no time": (0, {"time_bins": 0}, "input input: c_clip must be 1 to 127, time_bins at least 1."),
     "nan weight": (1, {"weight": np.array([[0, np.nan], [0, 0]])}, "dense fc: a weight is not finite."),

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.compiler.ir.nodes.checks import Assembled, Floats, Shape, require, unfolded
+from sastdeploy.errors import short
 from sastdeploy.program.layers import Lif as ProgramLif
-from sastdeploy.recordings.preprocessing import MAX_CLIP
+from sastdeploy.recordings.preprocessing import MAX_CLIP, MAX_DIVISOR
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +34,9 @@ class Input:
 
     def check(self, after: Shape) -> None:
         require(
-            self.divisor >= self.c_clip or self.divisor == 1.0,
+            self.c_clip <= self.divisor <= MAX_DIVISOR or self.divisor == 1.0,
             self,
-            f"divisor {self.divisor} below {self.c_clip}",
+            f"divisor {short(self.divisor)}; allowed: {self.c_clip} to {MAX_DIVISOR:g}, or 1",
         )
         require(
             1 <= self.c_clip <= MAX_CLIP and self.time_bins >= 1,

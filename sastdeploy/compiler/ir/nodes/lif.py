@@ -81,6 +81,7 @@ class Lif:
         return before
 
     def check(self, after: Shape) -> None:
+        require(self.alpha is not None, self, "alpha is missing")
         require_factors(self, "alpha", self.alpha, after[0], "[0, 1]")
         require(
             self.threshold.shape == (after[0],),
