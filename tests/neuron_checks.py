@@ -19,7 +19,7 @@ from sastdeploy.compiler.ir.interpreter import interpret
 from sastdeploy.compiler.ir.nodes import Counts, Dense, Input, Lif
 from sastdeploy.compiler.ir.text import parse_graph, print_graph
 from sastdeploy.program.check import check_program
-from sastdeploy.program.file import format_version
+from sastdeploy.program.file import MANIFEST_KEY, format_version, program_hash
 from sastdeploy.program.fixedpoint import Overflow, QFormat
 from sastdeploy.program.records import ConvLif, DenseLif
 from sastdeploy.recordings.frames import Frames
@@ -63,17 +63,36 @@ def two_layers(conv, dense, outputs=3):
 
 
 def assert_every_engine_agrees(program, folder, version, spikes=0, overflows=-1):
-    """Compare all engines on a program of 1 x 5 x 6 frames; return what was compared, and the program read from its file.
+    """Compare all engines on a program; return what was compared, and the program read from its file, which is the same.
 
     Args:
         version: of the program's file. spikes, overflows: more than these occur.
     """
-    compared = verify(program, {"own": Frames.from_dense(np.full((2, 6, 1, 5, 6), 3))}, random=8)
+    own = program.preprocessing
+    shown = Frames.from_dense(np.full((2, own.time_bins, *own.frame_shape), 3))
+    compared = verify(program, {"own": shown}, random=8)
     assert compared.equal, compared.first_difference
     assert compared.spikes > spikes and compared.overflows > overflows
+    assert {proof.engine for proof in compared.engines if proof.absent} <= {"verilog", "c"}
     save_program(folder / "p.onnx", program)
+    again = load_program(folder / "p.onnx")
+    assert program_hash(again) == program_hash(program)
     assert format_version(program) == version and format_version(one_neuron()) == 1
-    return compared, load_program(folder / "p.onnx")
+    return compared, again
+
+
+def assert_edited_manifest_refused(program, folder, old, new, message="damaged"):
+    """A program's file whose manifest says ``new`` where it said ``old``, once, is refused with this pattern."""
+    import onnx
+
+    save_program(folder / "p.onnx", program)
+    model = onnx.load(folder / "p.onnx")
+    (entry,) = (entry for entry in model.metadata_props if entry.key == MANIFEST_KEY)
+    assert entry.value.count(old) == 1
+    entry.value = entry.value.replace(old, new)
+    (folder / "p.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match=message):
+        load_program(folder / "p.onnx")
 
 
 def assert_program_refused(program, message):

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from neuron_checks import assert_program_refused
-from tiny_programs import counts, one_neuron, tiny_lif, tiny_program, tiny_readout
+from neuron_checks import assert_edited_manifest_refused, assert_every_engine_agrees, assert_program_refused
+from tiny_programs import counts, tiny_lif, tiny_program, tiny_readout
 
 from sastdeploy import (
     InputError,
@@ -14,12 +14,11 @@ from sastdeploy import (
     export_verilog,
     load_program,
     save_program,
-    verify,
 )
 from sastdeploy.exchange.vectors.values import signals
 from sastdeploy.program.check import check_program
 from sastdeploy.program.counting import footprint_bytes, largest_synops
-from sastdeploy.program.file import format_version, meaning_hash, program_hash
+from sastdeploy.program.file import meaning_hash
 from sastdeploy.program.fixedpoint import QFormat
 from sastdeploy.program.records import (
     ConvLif,
@@ -142,15 +141,8 @@ def several_layers():
 def test_every_engine_gives_the_same_integers(tmp_path):
     program = several_layers()
     assert program.sources() == (0, 0, 1, 3, 4, 2, 6, 5, 2, 0, 10, 8, 12)
-    found = verify(program, {"own": Frames.from_dense(np.full((2, 6, 2, 6, 6), 3))}, random=6)
-    assert found.equal, found.first_difference
-    assert found.spikes > 1000
-    assert {proof.engine for proof in found.engines if proof.absent} <= {"verilog", "c"}
-    save_program(tmp_path / "p.onnx", program)
-    again = load_program(tmp_path / "p.onnx")
-    assert program_hash(again) == program_hash(program)
+    _, again = assert_every_engine_agrees(program, tmp_path, version=6, spikes=1000)
     assert again.sources() == program.sources() and again.shapes() == program.shapes()
-    assert (format_version(program), format_version(one_neuron())) == (6, 1)
     renamed = replace(program, layers=(replace(program.layers[0], name="x"), *program.layers[1:]))
     assert meaning_hash(renamed) == meaning_hash(program)
     *layers, last = program.layers
@@ -309,16 +301,7 @@ def test_weights_fit_the_source():
     ],
 )
 def test_manifests_that_say_other_sources_are_refused(tmp_path, old, new):
-    import onnx
-
-    save_program(tmp_path / "p.onnx", side_by_side())
-    model = onnx.load(tmp_path / "p.onnx")
-    (entry,) = (entry for entry in model.metadata_props if entry.key == "sastdeploy.manifest")
-    assert entry.value.count(old) == 1
-    entry.value = entry.value.replace(old, new)
-    (tmp_path / "p.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(InputError, match="damaged"):
-        load_program(tmp_path / "p.onnx")
+    assert_edited_manifest_refused(side_by_side(), tmp_path, old, new)
 
 
 def test_a_program_without_branches_says_nothing_of_them():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from neuron_checks import assert_program_refused
+from neuron_checks import assert_edited_manifest_refused, assert_every_engine_agrees, assert_program_refused
 from tiny_programs import counts, one_neuron, tiny_lif, tiny_program, tiny_readout, two_delays
 
 from sastdeploy import (
@@ -19,7 +19,7 @@ from sastdeploy import (
 )
 from sastdeploy.exchange.vectors.values import signals
 from sastdeploy.program.counting import footprint_bytes, largest_synops
-from sastdeploy.program.file import format_version, meaning_hash, program_hash
+from sastdeploy.program.file import format_version, meaning_hash
 from sastdeploy.program.fixedpoint import QFormat
 from sastdeploy.program.layers.delay import MAX_DELAY, each_steps, smallest_steps
 from sastdeploy.program.records import ConvLif, DenseLif, FurtherDense, RecurrentLif, SumPool
@@ -118,14 +118,7 @@ def several_layers():
 
 def test_every_engine_gives_the_same_integers(tmp_path):
     program = several_layers()
-    found = verify(program, {"own": Frames.from_dense(np.full((2, 6, 2, 6, 6), 3))}, random=6)
-    assert found.equal, found.first_difference
-    assert found.spikes > 1000
-    assert {proof.engine for proof in found.engines if proof.absent} <= {"verilog", "c"}
-    save_program(tmp_path / "p.onnx", program)
-    again = load_program(tmp_path / "p.onnx")
-    assert program_hash(again) == program_hash(program)
-    assert (format_version(program), format_version(one_neuron())) == (6, 1)
+    _, again = assert_every_engine_agrees(program, tmp_path, version=6, spikes=1000)
     assert again.layers[4].steps == 1 and again.layers[0].steps.dtype == np.int32
     other = replace(program, layers=(*program.layers[:4], ProgramDelay("d2", 2), *program.layers[5:]))
     renamed = replace(program, layers=(replace(program.layers[0], name="x"), *program.layers[1:]))
@@ -269,16 +262,7 @@ def test_a_delay_may_be_first_and_never_last():
     ],
 )  # fmt: skip
 def test_manifests_that_say_other_delays_are_refused(tmp_path, old, new):
-    import onnx
-
-    save_program(tmp_path / "p.onnx", two_delays())
-    model = onnx.load(tmp_path / "p.onnx")
-    (entry,) = (entry for entry in model.metadata_props if entry.key == "sastdeploy.manifest")
-    assert entry.value.count(old) == 1
-    entry.value = entry.value.replace(old, new)
-    (tmp_path / "p.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(InputError, match=r"damaged|array too many|ONNX type"):
-        load_program(tmp_path / "p.onnx")
+    assert_edited_manifest_refused(two_delays(), tmp_path, old, new, r"damaged|array too many|ONNX type")
 
 
 def test_steps_are_stored_in_a_byte_where_they_fit(tmp_path):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tiny_programs import counts, one_neuron, tiny_lif, tiny_program, tiny_readout
+from tiny_programs import counts, tiny_lif, tiny_program, tiny_readout
 
 from sastdeploy import (
     CompileError,
@@ -17,7 +17,6 @@ from sastdeploy import (
     load_profile,
     load_program,
     save_program,
-    verify,
 )
 from sastdeploy.compiler.ir.graph import Graph, check_graph, stages
 from sastdeploy.compiler.ir.interpreter import interpret
@@ -29,14 +28,20 @@ from sastdeploy.compiler.profiles import Cores
 from sastdeploy.exchange.vectors.values import signals
 from sastdeploy.program.check import check_program
 from sastdeploy.program.counting import footprint_bytes, largest_synops
-from sastdeploy.program.file import format_version, meaning_hash, program_hash
+from sastdeploy.program.file import meaning_hash
 from sastdeploy.program.fixedpoint import QFormat
 from sastdeploy.program.records import ConvLif, DenseLif, FurtherConv, FurtherDense, RecurrentLif, SumPool
 from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator import engine, reference
 from sastdeploy.simulator.neurobench import neurobench, synops_by_definition
 from sastdeploy.simulator.result import differences
-from tests.neuron_checks import AGAIN, assert_graph_and_program_agree, assert_program_refused
+from tests.neuron_checks import (
+    AGAIN,
+    assert_edited_manifest_refused,
+    assert_every_engine_agrees,
+    assert_graph_and_program_agree,
+    assert_program_refused,
+)
 
 # Counts 1, 4, 0, 2, 5 (5 clips to 4); I = (3 acc + 1) >> 1, bias -1, threshold 5, leak u * 5 >> 3, reset a step later.
 COUNTS = (1, 4, 0, 2, 5)
@@ -115,16 +120,9 @@ def several_layers():
 
 def test_every_engine_gives_the_same_integers(tmp_path):
     program = several_layers()
-    found = verify(program, {"own": Frames.from_dense(np.full((2, 4, 2, 6, 6), 3))}, random=6)
-    assert found.equal, found.first_difference
-    assert found.spikes > 1000
-    assert {proof.engine for proof in found.engines if proof.absent} <= {"verilog", "c"}
-    save_program(tmp_path / "p.onnx", program)
-    again = load_program(tmp_path / "p.onnx")
-    assert program_hash(again) == program_hash(program)
+    _, again = assert_every_engine_agrees(program, tmp_path, version=5, spikes=1000)
     assert [each.source for each in again.layers[3].further] == [1, 2]
     assert again.layers[3].further[0].stride == (2, 2) and again.layers[1].further[0].weight.dtype == np.int8
-    assert format_version(program) == 5 and format_version(one_neuron()) == 1
     renamed = replace(program, layers=(replace(program.layers[0], name="x"), *program.layers[1:]))
     assert (
         meaning_hash(renamed)
@@ -241,16 +239,7 @@ def test_damaged_files_are_refused(tmp_path):
     ],
 )  # fmt: skip
 def test_manifests_that_say_other_further_inputs_are_refused(tmp_path, old, new):
-    import onnx
-
-    save_program(tmp_path / "p.onnx", two_layers())
-    model = onnx.load(tmp_path / "p.onnx")
-    (entry,) = (entry for entry in model.metadata_props if entry.key == "sastdeploy.manifest")
-    assert entry.value.count(old) == 1
-    entry.value = entry.value.replace(old, new)
-    (tmp_path / "p.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(InputError, match="damaged"):
-        load_program(tmp_path / "p.onnx")
+    assert_edited_manifest_refused(two_layers(), tmp_path, old, new)
 
 
 def test_c_says_where_operations_stand_and_verilog_refuses_by_name(tmp_path):

@@ -126,9 +126,7 @@ def several_layers():
 
 def test_every_engine_gives_the_same_integers(tmp_path):
     program = several_layers()
-    compared, again = assert_every_engine_agrees(program, tmp_path, version=4, spikes=1000)
-    absent = {proof.engine: proof.absent for proof in compared.engines if proof.absent}
-    assert set(absent) <= {"verilog", "c"}
+    _, again = assert_every_engine_agrees(program, tmp_path, version=4, spikes=1000)
     assert np.array_equal(again.layers[0].recurrent, program.layers[0].recurrent)
     assert again.layers[2].recurrent.dtype == np.int8
 

@@ -18,7 +18,7 @@ from sastdeploy.exchange.vectors.values import signals
 from sastdeploy.exchange.verilog.source import write_verilog
 from sastdeploy.program.check import check_program
 from sastdeploy.program.counting import footprint_bytes, largest_synops
-from sastdeploy.program.file import format_version, load_program, save_program
+from sastdeploy.program.file import format_version
 from sastdeploy.program.fixedpoint import QFormat
 from sastdeploy.program.layers.lif import spikes
 from sastdeploy.program.records import (
@@ -36,6 +36,7 @@ from sastdeploy.simulator.metrics import summarise
 from sastdeploy.simulator.neurobench import neurobench, synops_by_definition
 from sastdeploy.simulator.result import spike_counts
 from tests.neuron_checks import (
+    assert_edited_manifest_refused,
     assert_every_engine_agrees,
     assert_graph_and_program_agree,
     assert_neurons_refused,
@@ -171,16 +172,9 @@ def test_programs_of_one_spike_are_written_as_before(tmp_path):
 
 
 def test_a_file_that_says_too_many_is_refused(tmp_path):
-    import onnx
-
-    save_program(tmp_path / "p.onnx", one_neuron(max_spikes=127))
-    model = onnx.load(tmp_path / "p.onnx")
-    (manifest,) = (entry for entry in model.metadata_props if entry.key == "sastdeploy.manifest")
-    assert '"max_spikes":127' in manifest.value
-    manifest.value = manifest.value.replace('"max_spikes":127', '"max_spikes":128')
-    (tmp_path / "q.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(InputError):
-        load_program(tmp_path / "q.onnx")
+    old, new = '"max_spikes":127', '"max_spikes":128'
+    message = "the content hash does not match|max_spikes is 128"
+    assert_edited_manifest_refused(one_neuron(max_spikes=127), tmp_path, old, new, message)
 
 
 @pytest.mark.parametrize("most", [0, 128, True, 2.0, None])
