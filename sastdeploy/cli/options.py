@@ -149,10 +149,10 @@ def load_data_for(
         skip_bad=skip_bad,
     )
     if frames.seconds is not None:
-        from sastdeploy.simulator.durations import DATA_SET, far_durations
+        from sastdeploy.simulator.durations import DATA_SET_ADVICE, far_durations
 
         for remark in far_durations(
-            path, checkpoint.provenance, checkpoint.dataset, frames.binning, frames.seconds, DATA_SET
+            path, checkpoint.provenance, checkpoint.dataset, frames.binning, frames.seconds, DATA_SET_ADVICE
         ):
             click.echo(f"{name}: {remark}", err=True)
     return name, frames, note_simulated(facts, data) or facts.simulated

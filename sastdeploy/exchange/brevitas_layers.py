@@ -31,5 +31,9 @@ def weight_of(module: Any) -> tuple[Array, int | None]:
         raise CompileError(*reasons)
     if quantized is None:
         return array_of(module.weight), None
-    bits = int(array_of(quantized.bit_width).max())
-    return array_of(quantized.value), bits if 2 <= bits <= MAX_BITS else None
+    return array_of(quantized.value), held_bits(int(array_of(quantized.bit_width).max()))
+
+
+def held_bits(bits: int) -> int | None:
+    """Return the bits of trained integers where a program can hold so many, 2 to 8; None where they are rounded as any weights."""
+    return bits if 2 <= bits <= MAX_BITS else None

@@ -308,8 +308,7 @@ def _identity(chain: Chain, part: p.Neurons | p.Integrators) -> Synapses:
     else:
         if chain.pool is not None:
             kernel, stride, padding = chain.pool.kernel, chain.pool.stride, chain.pool.padding
-            worth = 1.0 / prod(kernel) if chain.pool.mean else 1.0
-            chain.pool = None
+            worth, chain.pool = chain.pool.worth, None
         if channels * channels * prod(kernel) > MAX_WEIGHTS:
             raise chain.refuse(
                 part, f"{channels:,} channels without weights before them; engines hold one for each pair."

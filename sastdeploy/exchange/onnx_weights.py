@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sastdeploy._files.reading import brief, parsing, read_bytes, shown
 from sastdeploy.errors import CompileError, InputError
-from sastdeploy.exchange.brevitas_layers import MAX_BITS
+from sastdeploy.exchange.brevitas_layers import held_bits
 from sastdeploy.exchange.parts import Array, Convolution, Linear, Part
 
 if TYPE_CHECKING:
@@ -68,10 +68,11 @@ def read_trained_weights(path: Path | str) -> list[TrainedWeights | None]:
         stored = {tensor.name: tensor for tensor in graph.initializer} | _constants(graph)
         reader = _Reader(str(shown(path)), made_by, stored)
         layers = [node for node in graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
-        found = [reader.weights_of(node, *way) for node in layers if (way := reader.way_to(node))]
-    if not any(found):
+        ways = ((node, reader.way_to(node)) for node in layers)
+        weights = [reader.weights_of(node, *way) for node, way in ways if way is not None]
+    if not any(weights):
         raise InputError(f"{shown(path)}: holds no layer with quantized weights. {ADVICE}")
-    return found
+    return weights
 
 
 def with_trained_weights(
@@ -112,7 +113,7 @@ def _replaced(part: Linear | Convolution, trained: TrainedWeights, where: str) -
             f"{part.weight[at]:.6g}, which is {part.weight[at] / scale[at]:.2f} steps of {scale[at]:.6g}, and the file has "
             f"{int(codes[at])}. Both must be of the same trained network."
         )
-    return replace(part, weight=weight, bits=trained.bits if 2 <= trained.bits <= MAX_BITS else None)
+    return replace(part, weight=weight, bits=held_bits(trained.bits))
 
 
 def _constants(graph: GraphProto) -> dict[str, TensorProto]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,11 @@ class Pooling:
     stride: Pair
     padding: Pair
     mean: bool
+
+    @property
+    def worth(self) -> float:
+        """What one value of a window adds to the pooled one."""
+        return 1.0 / prod(self.kernel) if self.mean else 1.0
 
 
 @dataclass(frozen=True)

@@ -26,13 +26,12 @@ def before_pool(node: Synapses, pool: Pooling, shape: Shape) -> Synapses:
             too many weights.
     """
     window = Window(pool.kernel, pool.stride, pool.padding)
-    worth = 1.0 / prod(pool.kernel) if pool.mean else 1.0
     if node.weight.ndim == 4:
-        return _convolution(cast(Conv2d, node), window, worth, shape, pool.name)
+        return _convolution(cast(Conv2d, node), window, pool.worth, shape, pool.name)
     rows, columns = window.output(shape)
     _require_size(pool.name, len(node.weight) * prod(shape))
     weight = node.weight.reshape(-1, shape[0], rows, columns)
-    return replace(node, weight=_spread(weight, window, shape[1:]).reshape(len(weight), -1) * worth)
+    return replace(node, weight=_spread(weight, window, shape[1:]).reshape(len(weight), -1) * pool.worth)
 
 
 def _spread(weight: Array, window: Window, size: tuple[int, int]) -> Array:

@@ -12,8 +12,8 @@ FAR = 2.0
 """A recording is far from those trained on above so many times the longest, or below that part of the shortest."""
 
 
-RECORDING = "Check the unit (--unit), or leave late events out (--window)."
-DATA_SET = "Check the unit of its times (dataset.yaml), or take recordings of that length."
+RECORDING_ADVICE = "Check the unit (--unit), or leave late events out (--window)."
+DATA_SET_ADVICE = "Check the unit of its times (dataset.yaml), or take recordings of that length."
 
 
 def duration_remarks(program: Program, seconds: NDArray[np.float64], advice: str) -> list[str]:
@@ -22,7 +22,7 @@ def duration_remarks(program: Program, seconds: NDArray[np.float64], advice: str
     Programs of older checkpoints do not know how long those were; then the data set's usual length counts.
 
     Args:
-        advice: what to do, `RECORDING` or `DATA_SET`.
+        advice: what to do, `RECORDING_ADVICE` or `DATA_SET_ADVICE`.
     """
     provenance = program.provenance.get("training_provenance")
     return far_durations(

@@ -12,7 +12,7 @@ from sastdeploy.program.records import Program
 from sastdeploy.recordings.catalog import GESTURES
 from sastdeploy.recordings.events import Segment
 from sastdeploy.recordings.reading import Recording, read_recording, usual_begin
-from sastdeploy.simulator.durations import RECORDING, duration_remarks
+from sastdeploy.simulator.durations import RECORDING_ADVICE, duration_remarks
 from sastdeploy.simulator.result import RunResult, spike_counts
 
 RECORDING_SCHEMA = "sastdeploy.recording/1"
@@ -59,7 +59,7 @@ def simulate_recording(
     segments = [segment.within(window_us, fixed=own.binning == "window").first(most) for segment in segments]
     seconds = np.array([(segment.stop_us - segment.start_us) * 1e-6 for segment in segments])
     say(_reading(recording, start, len(segments) if labelled else 0))
-    for remark in duration_remarks(program, seconds, RECORDING):
+    for remark in duration_remarks(program, seconds, RECORDING_ADVICE):
         say(f"{recording.name}: {remark}")
     check_bins(program)
     frames = bin_segments(segments, own.sensor_size, own.frame_size, own.time_bins, own.events_per_bin)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sastdeploy.errors import InputError
 from sastdeploy.program.records import Program
 from sastdeploy.recordings.frames import Frames, LabelledFrames, frames_of
-from sastdeploy.simulator.durations import DATA_SET, duration_remarks
+from sastdeploy.simulator.durations import DATA_SET_ADVICE, duration_remarks
 from sastdeploy.simulator.result import RunResult
 
 AUTO = "auto"
@@ -249,7 +249,7 @@ def simulate_dataset(
         progress=binning,
     )
     if labelled.seconds is not None:
-        for remark in duration_remarks(program, labelled.seconds, DATA_SET):
+        for remark in duration_remarks(program, labelled.seconds, DATA_SET_ADVICE):
             say(f"{dataset}: {remark}")
     if early is not None and engine == AUTO and len(labelled) > FEW:
         answer = early_answer(program, labelled)

@@ -59,6 +59,7 @@ class LayerCode:
 def layer_code(
     layer: ProgramLayer,
     number: int,
+    source: int,
     shapes: Sequence[Shape],
     largest: Sequence[int],
     steps: int,
@@ -67,7 +68,7 @@ def layer_code(
     calls: str = "",
     reads: str = "counts",
 ) -> LayerCode:
-    """Return the C of layer ``number``.
+    """Return the C of layer ``number``, which hears ``source`` (`Program.sources`).
 
     Args:
         shapes: of the input and of every layer before it. largest: their largest values. steps: of a recording.
@@ -75,7 +76,6 @@ def layer_code(
         calls: C that hands a spike of it to whatever hears it.
         reads: what becomes of its neurons: spikes that are sent, or ``last`` or ``max``, membranes that are the scores.
     """
-    source = number if layer.source is None else layer.source
     shape = shapes[source]
     outputs = math.prod(layer.output_shape(shape))
     if layer.lif is None:

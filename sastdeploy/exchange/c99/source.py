@@ -83,12 +83,12 @@ def write_source(program: Program, name: str) -> Source:
 def _parts(program: Program, name: str) -> tuple[LayerCode, ...]:
     shapes, largest, steps = program.shapes(), program.largest_values(), program.preprocessing.time_bins
     parts, turn, calls = [], 0, _calls(program, name)
-    for number, layer in enumerate(program.layers):
+    for number, (layer, source) in enumerate(zip(program.layers, program.sources())):
         # A layer's sums are read while the next ones' are filled: two places in turn are enough.
         reads = program.readout.reads if number + 1 == len(program.layers) else "counts"
         place = ("even", "odd")[turn % 2]
         sent = "\n    ".join(calls[number + 1])
-        parts.append(layer_code(layer, number, shapes, largest, steps, name, place, sent, reads))
+        parts.append(layer_code(layer, number, source, shapes, largest, steps, name, place, sent, reads))
         turn += layer.lif is not None
     return (*parts, readout_code(program.readout, len(parts), shapes[-1], steps, largest[-1], name))
 

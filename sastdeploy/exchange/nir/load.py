@@ -145,7 +145,6 @@ def _parts(content: NirFile, order: Order, rules: Dialect) -> list[Part]:
         made[name] = recurrent(
             made[name], [part_of(each, content.nodes[each], rules) for each in back], rules
         )
-    own: list[str] = []
     parts: list[Part] = []
     way: list[Part] = []
     for name in order.names:
@@ -153,7 +152,7 @@ def _parts(content: NirFile, order: Order, rules: Dialect) -> list[Part]:
         if isinstance(part, (Neurons, Integrators)):
             # A bias behind a sum acts once on each way to the neurons, however many sources are summed.
             ways: dict[str, Any] = {}
-            _known(own, ways)
+            _known([each.name for each in way], ways)
             skips: list[Branch] = []
             for skip in order.skips.get(name, ()):
                 between = [part_of(each, content.nodes[each], rules) for each in skip.nodes]
@@ -161,9 +160,8 @@ def _parts(content: NirFile, order: Order, rules: Dialect) -> list[Part]:
                 skips.append(Branch(skip.source, tuple(map(_without_bias, between, known))))
             heard = [Hearing(name, order.sources[name])] if name in order.sources else []
             parts += [*heard, *way, replace(part, branches=tuple(skips))]
-            own, way = [], []
+            way = []
         else:
-            own.append(name)
             way.append(part)
     return parts + way
 
