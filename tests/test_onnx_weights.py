@@ -1,6 +1,8 @@
 """Weights of QONNX and QCDQ files: the trainer's integers and scales take the place of a NIR file's weights."""
 
 import gzip
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -227,3 +229,12 @@ def test_layers_that_are_not_quantized_keep_their_place(tmp_path):
     parts = [Linear("one", np.ones((2, 2))), Linear("two", WEIGHT.T)]
     changed = with_trained_weights(parts, [first, second], "w.onnx")
     assert changed[0] is parts[0] and changed[1].bits == 3
+
+
+def test_products_that_no_float32_holds_are_infinite_without_a_warning_of_numpy(tmp_path):
+    nodes, tensors = quant(bits=8, scale=3e38)
+    (found,) = read_trained_weights(saved(tmp_path, nodes, {**tensors, "x": np.array([[3e38]], np.float32)}))
+    assert found.weight.tolist() == [[float(np.float32(3e38))]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isinf(replace(found, codes=np.array([[2.0]])).weight).all()

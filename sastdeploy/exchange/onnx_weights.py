@@ -49,7 +49,8 @@ class TrainedWeights:
     @property
     def weight(self) -> Array:
         """The products as the trainer's float32 has them."""
-        return (self.codes.astype(np.float32) * self.scale).astype(np.float64)
+        with np.errstate(over="ignore"):  # infinite ones are refused as any weights are
+            return (self.codes.astype(np.float32) * self.scale).astype(np.float64)
 
 
 def read_trained_weights(path: Path | str) -> list[TrainedWeights | None]:
