@@ -238,6 +238,31 @@ def test_every_engine_obeys_the_dialect_and_scores_are_counts(tmp_path, test, re
     assert results[0].scores.any()
 
 
+@pytest.mark.parametrize(
+    ("options", "own", "words"),
+    [
+        (("--window", "40"), ("duration", 40_000, None), "in 10 time bins, events within 40 ms; the network"),
+        (("--window", "40", "--binning", "window"), ("window", 40_000, None), "events within 40 ms, bins of the window; the"),
+        (("--binning", "events", "--events-per-bin", "900"), ("events", None, 900), "in 10 time bins, bins of 900 events; the"),
+    ],
+)  # fmt: skip
+def test_recordings_are_divided_into_bins_as_the_options_say(options, own, words, tmp_path):
+    path, out = written_by("norse", tmp_path), tmp_path / "n.pt"
+    call = ["import", str(path), "-o", str(out), "--dialect", "norse", *options]
+    result = CliRunner().invoke(cli, call, catch_exceptions=False)
+    assert words in result.output
+    bins = load_network(out).preprocessing
+    assert (bins.binning, bins.window_us, bins.events_per_bin) == own
+
+
+def test_a_number_of_events_belongs_to_bins_of_events(tmp_path):
+    path, out = written_by("norse", tmp_path), tmp_path / "n.pt"
+    call = ["import", str(path), "-o", str(out), "--dialect", "norse", "--events-per-bin", "900"]
+    with pytest.raises(InputError, match="binning 'duration': takes no number of events per bin"):
+        CliRunner().invoke(cli, call, catch_exceptions=False)
+    assert not out.exists()
+
+
 def test_the_command_prints_what_is_taken_for_granted(tmp_path):
     path, out = written_by("norse", tmp_path), tmp_path / "n.pt"
     words = ["import", str(path), "-o", str(out), "--dialect", "norse", "--time-bins", "5"]

@@ -94,6 +94,22 @@ def test_a_window_leaves_late_events_out_of_every_split_and_is_recorded(file, ro
     assert load_record(path, trials[plain["address"]]) == plain
 
 
+def test_bins_of_equal_numbers_of_events_are_those_of_the_trained_network(file, root, tmp_path):
+    file.write_text(
+        FILE.replace("seeds: [0, 1]", "seeds: [0]").replace("epochs: 2", "epochs: 1, binning: events")
+        .replace("method: sast, rho: [0.1, 0.3]", "method: baseline, events_per_bin: 40")
+        .replace("  - {method: baseline}\n", ""), "utf-8",
+    )  # fmt: skip
+    experiment = load_experiment(file)
+    trials, work, records = addresses(experiment, root), tmp_path / "work", tmp_path / "records"
+    ((address, trial),) = trials.items()
+    record = run_trial(trial, address, root, work, records)
+    own = load_checkpoint(work / address / "ckpt.pt").preprocessing
+    assert (own.binning, own.events_per_bin) == ("events", 40) == (trial.binning, trial.events_per_bin)
+    assert record["trial"]["events_per_bin"] == 40
+    assert "\n- bins: 40 events\n" in report(aggregate(experiment, trials, records))
+
+
 def test_a_measure_asked_for_later_is_taken_of_the_kept_checkpoint(file, root, tmp_path, capsys):
     file.write_text(FILE.replace("seeds: [0, 1]", "seeds: [0]").replace("[0.1, 0.3]", "[0.3]"), "utf-8")
     work, records = tmp_path / "work", tmp_path / "records"

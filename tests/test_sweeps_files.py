@@ -39,6 +39,7 @@ def test_an_address_covers_every_setting_and_the_data():
         {"limit": 5}, {"divisor_factor": 2.0}, {"profiles": ("loihi_int8",)}, {"forward": "hard"}, {"slope_end": 100.0},
         {"weight_decay": 0.01}, {"init_scale": 2.0}, {"quantize_bits": 4}, {"quantize_epochs": 3}, {"kernels": "torch"},
         {"select": "table3"}, {"init": "alive"}, {"window": 100.0},
+        {"binning": "window"}, {"events_per_bin": 9},
     ]  # fmt: skip
     assert {name for change in changes for name in change} == set(Trial.__dataclass_fields__) - {"measures"}
     assert replace(trial, measures=("activity",)).address("a") == trial.address("a")
@@ -88,6 +89,10 @@ def test_the_earlier_word_for_surrogate_names_the_same_trial():
     ("epochs: 2", "epochs: 2, window: 0", "window 0: must be 0.001 to 86400000 ms (one day), or null for all events."),
     ("epochs: 2", "epochs: 2, window: .nan", "window nan: must be 0.001 to 86400000 ms (one day), or null for all events."),
     ("epochs: 2", "epochs: 2, window: 100ms", "window is '100ms', expected a number or null."),
+    ("epochs: 2", "epochs: 2, binning: time", "binning 'time': unknown. Allowed: duration, window, events."),
+    ("epochs: 2", "epochs: 2, binning: window", "binning 'window': needs the length of the window"),
+    ("epochs: 2", "epochs: 2, binning: events", "binning 'events': needs a number of events per bin"),
+    ("epochs: 2", "epochs: 2, events_per_bin: 9", "binning 'duration': takes no number of events per bin"),
     ("epochs: 2", "epochs: 2, slope: null", "slope is None, expected a number."),
     ("limit: 60", "limit: -3", "limit -3: must be at least 1, or null for all recordings."),
     ("method: sast", "method: foo", "method 'foo': unknown. Allowed: baseline, sast, asam, random."),

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from sastdeploy.cli.arguments import wrote
-from sastdeploy.cli.options import FORCE, JSON
+from sastdeploy.cli.options import FORCE, JSON, binning_options, window_us
 
 
 def _number_or_word(context: click.Context, option: click.Parameter, value: str | None) -> str | int | None:
@@ -66,6 +66,7 @@ def _number_or_word(context: click.Context, option: click.Parameter, value: str 
     help="Data set, or folder, that gives sensor and classes.  [default: not stated]",
 )
 @click.option("--time-bins", type=click.IntRange(1, 1000), default=10, show_default=True, help="Time bins T.")
+@binning_options
 @click.option(
     "--clip", type=click.IntRange(1, 127), default=127, show_default=True, help="Counts above it are clipped."
 )
@@ -87,8 +88,8 @@ def _number_or_word(context: click.Context, option: click.Parameter, value: str 
 @JSON
 def command(
     file: str, out: str, dialect: str | None, dt: float | None, reset: str | None, reset_delay: int | None,
-    spikes_per_step: str | int | None, gain: str | None, readout: str | None, weights: str | None, dataset: str | None, time_bins: int, clip: int,
-    divisor: float, recorded: str | None, force: bool, as_json: bool,
+    spikes_per_step: str | int | None, gain: str | None, readout: str | None, weights: str | None, dataset: str | None, time_bins: int,
+    window: float | None, binning: str, events_per_bin: int | None, clip: int, divisor: float, recorded: str | None, force: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Turn FILE, a network of another framework in NIR, or of lava-dl (.net), into one that compile takes.
 
@@ -104,7 +105,9 @@ def command(
     from sastdeploy.exchange.recorded import check_recorded
 
     atomic.check_writable(Path(out), inputs=[each for each in (file, recorded, weights) if each])
-    framing = Framing(dataset, time_bins, clip=clip, divisor=divisor)
+    framing = Framing(
+        dataset, time_bins, window_us(window), clip, divisor, binning=binning, events_per_bin=events_per_bin
+    )  # fmt: skip
     rules = {
         "dialect": dialect, "dt": dt, "reset": reset, "reset_delay": reset_delay, "spikes_per_step": spikes_per_step, "gain": gain,
         "readout": readout, "weights": weights,

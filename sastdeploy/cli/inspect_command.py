@@ -35,6 +35,7 @@ def command(checkpoint: str | None, arch: str | None, dataset: str, time_bins: i
     from dataclasses import asdict
 
     from sastdeploy import load_architecture
+    from sastdeploy.cli.network_tables import bins_words
     from sastdeploy.cli.terminal import print_table
     from sastdeploy.networks.builtin import architecture_to_dict, describe
 
@@ -116,9 +117,7 @@ def command(checkpoint: str | None, arch: str | None, dataset: str, time_bins: i
         pre, training = facts["preprocessing"], facts["training"]
         click.echo(
             f"Frames: {pre['time_bins']} bins, value min(count, {pre['c_clip']}) / {pre['divisor']:g}, normalisation {pre['normalisation']}, "
-            + (f"events within {pre['window_us'] / 1000:g} ms, " if "window_us" in pre else "")
-            + (f"bins of {pre['events_per_bin']:,} events, " if "events_per_bin" in pre else "")
-            + ("bins of the window, " if pre.get("binning") == "window" else "")
+            + "".join(f"{words}, " for words in bins_words(pre))
             + f"trained on {facts['dataset']}."
         )
         click.echo(

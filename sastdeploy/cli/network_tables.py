@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -73,9 +74,22 @@ def print_network(network: ImportedNetwork, title: str) -> None:
         )
     frames, divisor = network.preprocessing, network.graph.input.divisor
     click.echo(
-        f"Recordings: {network.dataset}, frames {'x'.join(map(str, frames.frame_shape))} (P, H, W) in {frames.time_bins} time bins; the network "
+        f"Recordings: {network.dataset}, frames {'x'.join(map(str, frames.frame_shape))} (P, H, W) in {frames.time_bins} time bins"
+        f"{''.join(f', {words}' for words in bins_words(frames.to_dict()))}; the network "
         f"sees min(count, {frames.c_clip}) / {divisor:g}. {len(network.classes)} classes."
     )
+
+
+def bins_words(preprocessing: Mapping[str, Any]) -> list[str]:
+    """Return how recordings are divided into bins, where not by their own durations, of `Preprocessing.to_dict`'s record."""
+    words = []
+    if "window_us" in preprocessing:
+        words.append(f"events within {preprocessing['window_us'] / 1000:g} ms")
+    if "events_per_bin" in preprocessing:
+        words.append(f"bins of {preprocessing['events_per_bin']:,} events")
+    if preprocessing.get("binning") == "window":
+        words.append("bins of the window")
+    return words
 
 
 def _kind(node: Any) -> str:

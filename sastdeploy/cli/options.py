@@ -64,6 +64,24 @@ def window_option(default: str) -> Callable[[F], F]:
     )
 
 
+def binning_options(command: F) -> F:
+    """Add the options ``--window``, ``--binning`` and ``--events-per-bin``: how recordings are divided into bins."""
+    events = click.option(
+        "--events-per-bin",
+        type=int,
+        default=None,
+        help="With --binning events: events of a bin; those after the last bin are left out.",
+    )
+    binning = click.option(
+        "--binning",
+        type=click.Choice(["duration", "window", "events"]),
+        default="duration",
+        show_default=True,
+        help="Bins are equal parts of a recording's own duration, equal parts of --window, or hold --events-per-bin events each.",
+    )
+    return window_option("keep everything")(binning(events(command)))
+
+
 def window_us(window: float | None) -> int | None:
     """Return a window of ``--window`` in us."""
     return None if window is None else round(window * 1000)

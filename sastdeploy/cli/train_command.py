@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sastdeploy.cli.arguments import options_named, stated
-from sastdeploy.cli.options import DATA, JSON, SKIP_BAD, window_option, window_us
+from sastdeploy.cli.options import DATA, JSON, SKIP_BAD, binning_options, window_us
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,20 +136,7 @@ class _Seeds(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
     "--quantize-epochs", type=int, default=0, help="Number of last epochs with rounded weights.  [default: 0]"
 )
 @click.option("--time-bins", type=int, default=10, show_default=True, help="Time bins T per recording.")
-@window_option("keep everything")
-@click.option(
-    "--binning",
-    type=click.Choice(["duration", "window", "events"]),
-    default="duration",
-    show_default=True,
-    help="Bins are equal parts of a recording's own duration, equal parts of --window, or hold --events-per-bin events each.",
-)
-@click.option(
-    "--events-per-bin",
-    type=int,
-    default=None,
-    help="With --binning events: events of a bin; those after the last bin are left out.",
-)
+@binning_options
 @click.option(
     "--clip",
     type=int,

@@ -22,7 +22,7 @@ class Framing:
 
     Args:
         dataset: name of a data set, or a folder of one's own, of which sensor, frame and classes are taken; None: not stated.
-        time_bins: T. window_us: as in `sastdeploy.Preprocessing`.
+        time_bins: T. window_us, binning, events_per_bin: as in `sastdeploy.Preprocessing`.
         clip: counts above it are clipped. divisor: the network sees ``min(count, clip) / divisor``; 1, or at least the clip.
         classes: names in the order of outputs; by default the data set's, or 0, 1, ...
     """
@@ -33,6 +33,8 @@ class Framing:
     clip: int = MAX_CLIP
     divisor: float = 1.0
     classes: tuple[str, ...] | None = None
+    binning: str = "duration"
+    events_per_bin: int | None = None
 
 
 def network_of(
@@ -62,7 +64,8 @@ def network_of(
         raise InputError(f"divisor {framing.divisor:g}: must be 1, or at least the clip ({framing.clip}).")
     preprocessing = Preprocessing(
         sensor, (frame[2], frame[1]), framing.time_bins, framing.clip,
-        max(framing.divisor, float(framing.clip)), window_us=framing.window_us,
+        max(framing.divisor, float(framing.clip)), window_us=framing.window_us, binning=framing.binning,
+        events_per_bin=framing.events_per_bin,
     )  # fmt: skip
     graph = graph_of(
         name, Input("input", frame, framing.time_bins, framing.clip, framing.divisor), parts, reads

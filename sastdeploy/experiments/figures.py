@@ -147,6 +147,8 @@ def _colour(point: Point, results: Results) -> str:
         "threshold",
         "time_bins",
         "window",
+        "binning",
+        "events_per_bin",
         "kernels",
         "arch",
     )

@@ -33,6 +33,9 @@ def _facts(results: Results) -> list[str]:
     windows = sorted({trial.window for trial in trials}, key=lambda window: window or 0)
     if windows != [None]:
         facts.append(f"window: {' or '.join('none' if w is None else f'{w:g}' for w in windows)} ms")
+    bins = sorted({(trial.binning, trial.events_per_bin or 0) for trial in trials})
+    if bins != [("duration", 0)]:
+        facts.append(f"bins: {' or '.join(f'{n:,} events' if n else kind for kind, n in bins)}")
     facts += [
         f"{name} recordings: {' or '.join(f'{n:,}' for n in counts)}"
         for name, counts in results.recordings().items()

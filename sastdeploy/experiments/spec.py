@@ -50,6 +50,7 @@ class Trial:
             quantize_bits, quantize_epochs, kernels: `TrainingSettings`.
         alpha, threshold, slope: the neuron. time_bins: T. limit: training recordings, None for all.
         window: ms; events that come later after a recording's start are left out of all splits. None keeps all.
+        binning, events_per_bin: `sastdeploy.Preprocessing`.
         divisor_factor: frame values are ``min(count, c_clip) / (divisor_factor * c_clip)``, at least 1.
         profiles: hardware profiles whose integer programs are simulated on the test recordings.
         measures: names of `sastdeploy.experiments.measures.MEASURES` to take of the trained network.
@@ -83,15 +84,20 @@ class Trial:
     select: str = ""
     init: str = "paper"
     window: float | None = None
+    binning: str = "duration"
+    events_per_bin: int | None = None
 
     def __post_init__(self) -> None:
         # Records and experiment files of earlier versions say smooth; it is the same trial, at the same address.
         object.__setattr__(self, "forward", forward_of(self.forward))
 
     @property
-    def window_us(self) -> int | None:
-        """The window as `Preprocessing` has it."""
-        return None if self.window is None else round(self.window * 1000)
+    def bins(self) -> dict[str, Any]:
+        """The arguments of `sastdeploy.load_dataset` and `sastdeploy.Preprocessing` that say how recordings become bins."""
+        window_us = None if self.window is None else round(self.window * 1000)
+        return {
+            "time_bins": self.time_bins, "window_us": window_us, "binning": self.binning, "events_per_bin": self.events_per_bin,
+        }  # fmt: skip
 
     def address(self, data_hash: str) -> str:
         """Return 16 hexadecimal digits that name this trial on these data; the same trial has the same name.
@@ -114,7 +120,7 @@ class Trial:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-OPTIONAL: dict[str, type] = {"limit": int, "window": float}
+OPTIONAL: dict[str, type] = {"limit": int, "window": float, "events_per_bin": int}
 """Settings that may be null, and their types."""
 _KINDS = {str: "text", int: "a whole number", float: "a number"}
 
@@ -292,7 +298,7 @@ def training_of(trial: Trial) -> tuple[Architecture, TrainingSettings]:
         raise InputError(
             f"window {trial.window:g}: must be 0.001 to {MAX_LENGTH_US // 1000} ms (one day), or null for all events."
         )
-    frames = Preprocessing(facts.sensor_size, facts.frame_size, trial.time_bins, window_us=trial.window_us)
+    frames = Preprocessing(facts.sensor_size, facts.frame_size, **trial.bins)
     if trial.limit is not None and trial.limit < 1:
         raise InputError(f"limit {trial.limit}: must be at least 1, or null for all recordings.")
     if not (1 <= trial.divisor_factor <= MAX_DIVISOR / MAX_CLIP):

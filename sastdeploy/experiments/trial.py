@@ -166,7 +166,7 @@ class Parts:
 
     def of(self, trial: Trial, split: str) -> LabelledFrames:
         """Return the trial's recordings of a split."""
-        key = (trial.dataset, split, trial.time_bins, trial.window_us, trial.limit, trial.seed)
+        key = (trial.dataset, split, *trial.bins.values(), trial.limit, trial.seed)
         if key not in self._loaded:
             self._loaded[key] = _part(trial, split, self.root)
         return self._loaded[key]
@@ -180,11 +180,10 @@ def _part(trial: Trial, split: str, root: Path | None, most: int | None = None) 
     return load_dataset(
         trial.dataset,
         split,
-        time_bins=trial.time_bins,
-        window_us=trial.window_us,
         root=root,
         limit=limit,
         seed=trial.seed,
+        **trial.bins,
     )
 
 
