@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding, weight_limit
 from sastdeploy.program.layers.delay import smallest_steps
+from sastdeploy.program.layers.each import shortest
 from sastdeploy.program.limits import INT32_END, worst_gained, worst_sums
 from sastdeploy.program.records import (
     RESETS,
@@ -255,7 +256,7 @@ def _lifs(
 
 
 def _differing(decays: np.ndarray, other: int) -> np.ndarray | int:
-    return other if (decays == decays[0]).all() else decays.astype(np.int32)
+    return other if (decays == decays.flat[0]).all() else decays.astype(np.int32)
 
 
 @st.composite
@@ -290,7 +291,31 @@ def _layers(
     stride = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
     weight = _weights(draw, rng, (outputs, shape[0], *kernel), bits)
     lif = draw(_lifs(rng, outputs, worst_sums(weight, largest), spikes))
-    return ConvLif(name, weight, bits, stride, padding, lif)
+    return differing_within_channels(ConvLif(name, weight, bits, stride, padding, lif), shape)
+
+
+def differing_within_channels(layer: ConvLif, shape: tuple[int, int, int]) -> ConvLif:
+    """Return some convolutions with numbers of their own for every neuron; chosen by the weights, so that nothing else drawn changes."""
+    rng, lif = np.random.default_rng([*layer.weight.tobytes()[:32]]), layer.lif
+    output, low, high = layer.output_shape(shape), lif.membrane.q_min, lif.membrane.q_max
+    if rng.integers(3) or math.prod(output[1:]) == 1:
+        return layer
+    ends = {
+        "threshold": (1, max(1, high >> rng.integers(8))), "bias": (low >> 2, high >> 2), "leak_multiplier": (0, 1 << lif.leak_shift),
+        "current": (0, 0 if lif.current is None else 1 << lif.current.shift),
+    }  # fmt: skip
+    changes: dict = {
+        name: shortest(rng.integers(least, most + 1, output).astype(np.int32))
+        for name, (least, most) in ends.items()
+        if rng.integers(2)
+    }
+    for name in ("leak_multiplier", "current"):
+        if name in changes:
+            changes[name] = _differing(changes[name], int(changes[name].flat[0]))
+    if "current" in changes:
+        kept = changes.pop("current")
+        changes["current"] = lif.current and replace(lif.current, multiplier=kept)
+    return replace(layer, lif=replace(lif, **changes))
 
 
 @st.composite
@@ -326,7 +351,8 @@ def _with_further(
         return layer
     layer = replace(layer, further=tuple(further))
     sums = layer.worst_sums(largest[own], largest)
-    return replace(layer, lif=draw(_lifs(rng, len(layer.weight), sums, layer.lif.max_spikes)))
+    layer = replace(layer, lif=draw(_lifs(rng, len(layer.weight), sums, layer.lif.max_spikes)))
+    return differing_within_channels(layer, shapes[own]) if isinstance(layer, ConvLif) else layer
 
 
 @st.composite

@@ -22,6 +22,7 @@ from sastdeploy.exchange.verilog import source as verilog
 from sastdeploy.exchange.verilog.source import write_verilog
 from sastdeploy.program.check import check_program
 from sastdeploy.program.fixedpoint import Rounding
+from sastdeploy.program.layers.each import largest_of_channels
 from sastdeploy.program.records import DenseLif, RecurrentLif, SynapticCurrent
 from sastdeploy.simulator import engine
 from sastdeploy.verification import engines, simulated_verilog
@@ -59,13 +60,18 @@ def difference(program, frames):
 
 
 def held_by_the_core(drawn):
-    """Return the program without synaptic currents, recurrent weights, further inputs, decays per channel and several spikes in a step, which the core has not."""
+    """Return the program without synaptic currents, recurrent weights, further inputs, decays per channel, numbers of each neuron and several spikes in a step, which the core has not."""
 
     def plain(layer):
         if layer.lif is None:
             return layer
         lif = replace(
-            layer.lif, current=None, leak_multiplier=int(np.max(layer.lif.leak_multiplier)), max_spikes=1
+            layer.lif,
+            current=None,
+            leak_multiplier=int(np.max(layer.lif.leak_multiplier)),
+            max_spikes=1,
+            bias=largest_of_channels(layer.lif.bias),
+            threshold=largest_of_channels(layer.lif.threshold),
         )
         if isinstance(layer, RecurrentLif):
             return DenseLif(layer.name, layer.weight, layer.weight_bits, lif)

@@ -133,7 +133,7 @@ class DepthwiseLif(LifLayer):
                 f"{shape[0]}, as in its {by(shape)} input",
             )
         check_output(where, self.output_shape(shape))
-        self.check_lif(where, largest)
+        self.check_lif(where, self.output_shape(shape), largest)
 
     def sums(self, x):
         return self.spread.sums(x)

@@ -200,18 +200,6 @@ def test_a_file_with_a_tau_for_each_neuron(tmp_path):
     assert outputs.membranes[0].reshape(3, 2).T.tolist() == [[4, 6, 7], [2, 3.5, 4.625]]
 
 
-def test_decays_that_differ_within_a_channel_are_refused(tmp_path):
-    nodes = {
-        "i": {"type": "Input", "shape": np.array([1, 1, 2])},
-        "w": {"type": "Conv2d", "weight": np.ones((1, 1, 1, 1), np.float32), "bias": f32(0)},
-        "n": lif(tau=np.array([[[2e-4, 4e-4]]], np.float32)), "o": {"type": "Output", "shape": np.array([1, 1, 2])},
-    }  # fmt: skip
-    with pytest.raises(
-        CompileError, match=r"n: decay differs within channel 0; engines compute one per channel"
-    ):
-        from_nir(write(tmp_path / "n.nir", nodes), dialect="nir")
-
-
 def test_snntorchs_beta_for_each_neuron_spikes_as_its_own():
     snn = pytest.importorskip("snntorch", reason="snnTorch is not installed")
     torch.manual_seed(0)

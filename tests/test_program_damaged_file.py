@@ -89,11 +89,11 @@ def test_an_unreadable_file_is_refused(saved, monkeypatch):
     "version, expected",
     [
         (
-            "7",
-            f"has format version 7; this version reads 1 to 6. Install a newer sastdeploy than {__version__}, "
+            "8",
+            f"has format version 8; this version reads 1 to 7. Install a newer sastdeploy than {__version__}, "
             "or compile the checkpoint again with this one.",
         ),
-        ("0", "has format version 0; this version reads 1 to 6." + AGAIN),
+        ("0", "has format version 0; this version reads 1 to 7." + AGAIN),
         ("one", "the format version is 'one', not a whole number, so the file is damaged." + AGAIN),
         ("-1", "the format version is '-1', not a whole number, so the file is damaged." + AGAIN),
     ],

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import click
+import numpy as np
 
 from sastdeploy import ImportedNetwork
 from sastdeploy.cli.terminal import print_table
@@ -22,7 +23,7 @@ def network_record(network: ImportedNetwork) -> dict[str, Any]:
             "name": node.name,
             "kind": node.kind,
             "output_shape": list(shape),
-            **_neuron(node),
+            **{key: _plain(value) for key, value in _neuron(node).items()},
             **_waits(node),
             **_heard(node),
         }
@@ -44,7 +45,7 @@ def print_network(network: ImportedNetwork, title: str) -> None:
         weights = getattr(node, "weights", None)
         spiking = (
             (
-                f"{neuron['alpha']:.6g}",
+                _span(neuron["alpha"]),
                 neuron["spike_test"],
                 f"{neuron['reset']}, delay {neuron['reset_delay']}{_several(neuron['max_spikes'])}",
             )
@@ -112,3 +113,13 @@ def _several(spikes: int) -> str:
 def _neuron(node: Any) -> dict[str, Any]:
     keys = ("alpha", "spike_test", "reset", "reset_delay", "max_spikes")
     return {key: getattr(node, key) for key in keys if hasattr(node, key)}
+
+
+def _span(values: Any) -> str:
+    """Return a number, or the ends of those that differ."""
+    low, high = f"{np.min(values):.6g}", f"{np.max(values):.6g}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value

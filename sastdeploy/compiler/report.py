@@ -16,6 +16,7 @@ from sastdeploy.compiler.passes.quantize_weights import GRID_TOLERANCE
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
 from sastdeploy.program.counting import footprint_bytes, largest_synops
+from sastdeploy.program.layers.each import along_map
 from sastdeploy.program.limits import worst_gained
 from sastdeploy.program.records import Program
 
@@ -186,7 +187,8 @@ def _gain_error(node: Synapses) -> float:
 def _leak_error(lif: Lif) -> float:
     if lif.leak_multiplier is None or lif.leak_shift is None:
         raise CompileError(f"{lif.name}: an integer is missing; a pass was left out.")
-    fitted, alpha = np.broadcast_arrays(lif.leak_multiplier / 2**lif.leak_shift, lif.alpha)
+    codes, alphas = (along_map(np.atleast_1d(decay)) for decay in (lif.leak_multiplier, lif.alpha))
+    fitted, alpha = np.broadcast_arrays(codes / 2**lif.leak_shift, alphas)
     # Neurons that keep nothing are fitted exactly.
     return float(np.abs(np.divide(fitted, alpha, out=np.ones(alpha.shape), where=alpha > 0) - 1).max())
 
@@ -271,10 +273,11 @@ def _lif_warnings(lif: Lif, profile: HardwareProfile) -> list[str]:
 
 
 def _decay_warnings(name: str, what: str, state: str, factors: Any, codes: Any, k: int) -> list[str]:
-    """Return a warning where decays above 0 are lost in ``codes / 2^k``, or far from it: of a layer's channels the first such."""
-    each = np.broadcast_arrays(np.atleast_1d(factors), 0 if codes is None else codes)
-    for channel, (factor, a) in enumerate(zip(*each)):
-        where = f"{name}, channel {channel}" if len(each[0]) > 1 else name
+    """Return a warning where decays above 0 are lost in ``codes / 2^k``, or far from it: of a layer's channels or neurons the first such."""
+    given = [along_map(np.atleast_1d(values)) for values in (factors, 0 if codes is None else codes)]
+    each, unit = np.broadcast_arrays(*given), "neuron" if np.ndim(factors) == 3 else "channel"
+    for place, (factor, a) in enumerate(zip(each[0].flat, each[1].flat)):
+        where = f"{name}, {unit} {place}" if each[0].size > 1 else name
         if factor > 0 and (warnings := _decay_warning(where, what, state, float(factor), int(a), k)):
             return warnings
     return []

@@ -28,14 +28,15 @@ from sastdeploy.compiler.ir.nodes import (
 )
 from sastdeploy.errors import CompileError
 from sastdeploy.exchange import parts as p
-from sastdeploy.exchange.channels import decay_of, is_one_value, per_channel, squeezed
+from sastdeploy.exchange.channels import decay_of, is_one_value, neuron_values, per_channel, squeezed
 from sastdeploy.exchange.growing import Chain
 from sastdeploy.exchange.kernels import MAX_WEIGHTS, one_kernel
 from sastdeploy.exchange.names import clean
-from sastdeploy.exchange.parts import Array, Part
+from sastdeploy.exchange.parts import Part
 from sastdeploy.exchange.pooled_weights import before_pool
 from sastdeploy.exchange.recurrence import own_weights
 from sastdeploy.exchange.steps import steps_of
+from sastdeploy.program.layers.each import along_map, shortest
 from sastdeploy.program.limits import by
 from sastdeploy.windows import MAX_VALUES
 
@@ -208,17 +209,10 @@ def _neurons(chain: Chain, part: p.Neurons | p.Integrators) -> None:
     )
     node = chain.waiting or _identity(chain, part)
     shape = chain.shape
-    values: dict[str, Array] = {}
     reasons: list[str] = []
-    for name in ("gain", "offset", "threshold")[: 3 if isinstance(part, p.Neurons) else 2]:
-        try:
-            values[name] = per_channel(getattr(part, name), shape, part, name)
-        except CompileError as error:
-            reasons += error.reasons
+    values = neuron_values(part, shape, reasons)
     alpha, current_alpha = (decay_of(part, each, shape, reasons) for each in (part.alpha, part.current_alpha))
     alpha = 1.0 if alpha is None else alpha
-    if not reasons and (values["gain"] == 0).any():
-        reasons.append(f"{part.name}: an input gain of 0, so that nothing reaches its neurons.")
     own, own_bias = (
         (None, np.zeros(shape[0])) if recurrent is None else own_weights(part.name, recurrent, node, reasons)
     )
@@ -229,7 +223,8 @@ def _neurons(chain: Chain, part: p.Neurons | p.Integrators) -> None:
         weight, *others = (
             each.weight * gain.reshape(-1, *[1] * (each.weight.ndim - 1)) for each in (node, *further)
         )
-        bias = (node.bias + own_bias + sum(each.bias for each in further)) * gain + values["offset"]
+        bias = (node.bias + own_bias + sum(each.bias for each in further)) * gain
+        bias = shortest(along_map(bias) + along_map(values["offset"]))
         none = np.zeros(len(bias))
         skips = tuple(replace(each, weight=own, bias=none) for each, own in zip(further, others))
         _place_pool(chain)

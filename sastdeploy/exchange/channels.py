@@ -1,4 +1,4 @@
-"""Values that somebody's file gives for a layer, as one per channel."""
+"""Values that somebody's file gives for a layer, as one per channel, or one per neuron where they differ within a channel."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from sastdeploy.errors import CompileError
 from sastdeploy.exchange.parts import Array, Integrators, Neurons
+from sastdeploy.program.layers.each import along_map, largest_of_channels, shortest
 from sastdeploy.windows import Shape
 
 
@@ -18,6 +19,21 @@ def per_channel(values: Array, shape: Shape, part: Any, what: str) -> Array:
     Raises:
         CompileError: another shape, or values that differ within a channel.
     """
+    each = per_neuron(values, shape, part, what)
+    if each.ndim == 3:
+        place = int(np.argmax((each != each[:, :1, :1]).any((1, 2))))
+        raise CompileError(
+            f"{part.name}: {what} differs within channel {place}; engines compute one per channel."
+        )
+    return each
+
+
+def per_neuron(values: Array, shape: Shape, part: Any, what: str) -> Array:
+    """Return one value per channel ``[C]``, or one per neuron ``[C, H, W]`` where they differ within a channel.
+
+    Raises:
+        CompileError: values of another shape, or that are not finite.
+    """
     values = squeezed(np.asarray(values, np.float64), shape)
     try:
         full = np.broadcast_to(values, shape)
@@ -25,15 +41,57 @@ def per_channel(values: Array, shape: Shape, part: Any, what: str) -> Array:
         raise CompileError(
             f"{part.name}: {what} of shape {values.shape} for {shape[0]} channels of {shape[1]} x {shape[2]}."
         ) from None
-    rows = full.reshape(shape[0], -1)
-    if not (rows == rows[:, :1]).all():
-        place = int(np.argmax((rows != rows[:, :1]).any(1)))
-        raise CompileError(
-            f"{part.name}: {what} differs within channel {place}; engines compute one per channel."
-        )
-    if not np.isfinite(rows).all():
+    if not np.isfinite(full).all():
         raise CompileError(f"{part.name}: {what} is not finite.")
-    return rows[:, 0].copy()
+    return shortest(full.copy())
+
+
+def neuron_values(part: Neurons | Integrators, shape: Shape, reasons: list[str]) -> dict[str, Array]:
+    """Return gain, one per channel, offset and threshold of neurons ``shape``; add to ``reasons`` where no engine computes them."""
+    values: dict[str, Array] = {}
+    for name in ("gain", "offset", "threshold")[: 3 if isinstance(part, Neurons) else 2]:
+        try:
+            values[name] = per_neuron(getattr(part, name), shape, part, name)
+        except CompileError as error:
+            reasons += error.reasons
+    if reasons:
+        return values
+    if (values["gain"] == 0).any():
+        reasons.append(f"{part.name}: an input gain of 0, so that nothing reaches its neurons.")
+        return values
+    try:
+        return _with_shared_gains(values, part)
+    except CompileError as error:
+        reasons += error.reasons
+    return values
+
+
+def _with_shared_gains(values: dict[str, Array], part: Neurons | Integrators) -> dict[str, Array]:
+    """Return gain, offset and threshold with one gain per channel, as all its positions share their weights.
+
+    Where the gain differs within a channel, G its largest, each membrane (and synaptic current) is measured in ``gain / G`` of its own unit:
+    ``u G / gain`` grows by ``G x + offset G / gain`` and spikes at ``threshold G / gain``, which are the same spikes, however the reset acts.
+
+    Raises:
+        CompileError: a gain that is not positive there, or membranes that are read, whose unit is that of their scores.
+    """
+    gain = values["gain"]
+    if gain.ndim == 1:
+        return values
+    place = int(np.argmax((gain != gain[:, :1, :1]).any((1, 2))))
+    where = f"{part.name}: an input gain that differs within channel {place}"
+    if isinstance(part, Integrators):
+        raise CompileError(
+            f"{where}, of membranes that are read; engines share weights within a channel. Use one gain per channel."
+        )
+    if (gain <= 0).any():
+        raise CompileError(
+            f"{where} and is {gain.min():g} somewhere; engines measure such membranes in units of it, so it must be positive."
+        )
+    largest = largest_of_channels(gain)
+    units = along_map(largest) / gain
+    measured = {name: shortest(along_map(values[name]) * units) for name in ("offset", "threshold")}
+    return {"gain": largest, **measured}
 
 
 def squeezed(values: Array, shape: Shape) -> Array:
@@ -54,12 +112,12 @@ def is_one_value(values: Array) -> bool:
 def decay_of(
     part: Neurons | Integrators, decays: Array | None, shape: Shape, reasons: list[str]
 ) -> float | Array | None:
-    """Return the decay of a whole layer, or of each channel where they differ; None where there is none, or none that fits."""
+    """Return the decay of a whole layer, or of each channel or neuron where they differ; None where there is none, or none that fits."""
     if decays is None:
         return None
     try:
-        each = per_channel(decays, shape, part, "decay")
+        each = per_neuron(decays, shape, part, "decay")
     except CompileError as error:
         reasons += error.reasons
         return None
-    return float(each[0]) if (each == each[0]).all() else each
+    return float(each.flat[0]) if (each == each.flat[0]).all() else each

@@ -51,7 +51,7 @@ def check_program(program: Program) -> None:
             replace(layer, further=()).check(where, shape, largest)
             output = layer.output_shape(shape)
             check_further(where, layer.further, layer.kind, layer.weight_bits, output, sources)
-            layer.lif.check(where, len(layer.weight), layer.worst_sums(largest, most))
+            layer.lif.check(where, output, layer.worst_sums(largest, most))
         shapes.append(layer.output_shape(shape))
         most.append(layer.largest_output(largest))
         heard |= {source, *(each.source for each in layer.further)}

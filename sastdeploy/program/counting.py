@@ -31,8 +31,8 @@ def footprint_bytes(program: Program) -> dict[str, int]:
     """Return the bytes that the network needs on a device, every value packed at its own width.
 
     Returns:
-        ``weights`` (weight bits), ``parameters`` (bias and threshold at the membrane's width, 15-bit multiplier,
-        6-bit shift, per channel, the decays of channels and the steps of delays that differ), ``state`` (one membrane, the bits of
+        ``weights`` (weight bits), ``parameters`` (15-bit multiplier and 6-bit shift per channel, bias and threshold at the membrane's width
+        per channel, or per neuron where they differ within one, decays and the steps of delays that differ), ``state`` (one membrane, the bits of
         its spikes in a step and, where there is one, one synaptic current per neuron, a delay's values that wait, the readout's
         spike counters or largest membranes), and ``total``. Pools hold nothing; a layer's bits are rounded up to whole bytes.
     """
@@ -45,9 +45,9 @@ def footprint_bytes(program: Program) -> dict[str, int]:
             continue
         width, channels = layer.lif.membrane.bits, len(layer.weight)
         weights += _bytes(sum(array.size for array in layer.weight_arrays) * layer.weight_bits)
-        parameters += _bytes(channels * (2 * width + 15 + 6))
+        parameters += _bytes((layer.lif.bias.size + layer.lif.threshold.size) * width + channels * (15 + 6))
         parameters += _bytes(
-            sum(len(decay) * int(decay.max()).bit_length() for decay in layer.lif.decays().values())
+            sum(decay.size * int(decay.max()).bit_length() for decay in layer.lif.decays().values())
         )
         currents = 0 if layer.lif.current is None else width
         state += _bytes(int(np.prod(shape)) * (width + currents + layer.lif.max_spikes.bit_length()))

@@ -39,8 +39,9 @@ def lif_function_name(lif: Lif) -> str:
     current = "" if lif.current is None else f"_current_{lif.current.rounding.value}"
     decays = "".join(f"_own_{name}" for name in lif.decays())
     several = "_several" if lif.max_spikes > 1 else ""
+    each = "".join(f"_each_{name}" for name in lif.per_neuron())
     neuron = f"{lif.leak_rounding.value}_{lif.overflow.value}_{test}_{lif.reset}_{delay}"
-    return f"Lif_{neuron}{current}{decays}{several}"
+    return f"Lif_{neuron}{current}{decays}{several}{each}"
 
 
 def lif_function(name: str, lif: Lif, sign_node: bool = False) -> FunctionProto:
@@ -53,15 +54,18 @@ def lif_function(name: str, lif: Lif, sign_node: bool = False) -> FunctionProto:
 
     add = Nodes()
     per_channel = add.constant([1, 2])
-    multiplier, shift, bias, threshold = (
-        add("Unsqueeze", field, per_channel, out=f"{field}_c11") for field in PER_CHANNEL
-    )
+
+    def along_map(name: str) -> str:
+        """Return values [C] as [C, 1, 1]; [C, H, W] as they are."""
+        return name if name in lif.per_neuron() else add("Unsqueeze", name, per_channel, out=f"{name}_c11")
+
+    multiplier, shift, bias, threshold = map(along_map, PER_CHANNEL)
 
     def decay(name: str) -> str:
-        """Return a decay's multiplier, int64: an attribute, or one per channel."""
+        """Return a decay's multiplier, int64: an attribute, or those that differ."""
         if name not in lif.decays():
             return add.attribute(name)
-        return add.cast(add("Unsqueeze", name, per_channel, out=f"{name}_c11"), "INT64")
+        return add.cast(along_map(name), "INT64")
 
     current = add("RoundedShift", "acc", multiplier, shift, out="current", domain=DOMAIN)
     bias, threshold = add.cast(bias, "INT64"), add.cast(threshold, "INT64", out="threshold_i64")
@@ -105,6 +109,8 @@ def lif_function(name: str, lif: Lif, sign_node: bool = False) -> FunctionProto:
         "One LIF step. acc, u int32 and s uint8 [N, C, H, W]; the other inputs int32 [C]; leak_unit = "
         "2^leak_shift. Outputs u_next int32 and s_next uint8 [N, C, H, W]; updates below q_min and above q_max, int64 [N]."
     )
+    if lif.per_neuron():
+        doc += f" {', '.join(lif.per_neuron())}: [C, H, W]."
     more, several = lif.current is not None, ["max_spikes"] if lif.max_spikes > 1 else []
     attributes = [
         "leak_multiplier",

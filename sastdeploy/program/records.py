@@ -6,7 +6,7 @@ Meaning
     update and score (``acc * multiplier`` and ``u * leak_multiplier`` need 64). Shifts of negative numbers are
     arithmetic: they round toward minus infinity.
 
-File (format versions 1 to 6)
+File (format versions 1 to 7)
     One standard ONNX model (IR 10, opset 21), nothing beside it. Any ONNX runtime gives these integers without a
     line of ours::
 
@@ -64,7 +64,12 @@ File (format versions 1 to 6)
     And it adds layers that do not hear the one before them: ``source``, 0 the input, l + 1 an earlier layer l with neurons.
 
     And it adds neurons that send several spikes in a step: ``lif`` may hold ``max_spikes``, 2 to 127, and ``LAYER/spikes`` then
-    holds numbers up to it; the name of its local function ends in ``_several``. A program is written in the oldest version that holds it.
+    holds numbers up to it; the name of its local function ends in ``_several``.
+
+    Version 7 adds numbers that differ within a channel of a convolution: ``bias``, ``threshold``, ``leak_multiplier`` and
+    ``current_multiplier`` may be [C, H, W], one for each neuron. ``lif`` then holds ``shapes``, the shape of each such array by its
+    name, and the name of the layer's local function ends in ``_each_NAME`` for every one. A program is written in the oldest version
+    that holds it.
 """
 
 from __future__ import annotations
@@ -101,7 +106,7 @@ __all__ = [
     "FurtherDense", "Lif", "Program", "ProgramLayer", "Readout", "RecurrentLif", "SumPool", "SynapticCurrent",
 ]  # fmt: skip
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 """The newest format. A program is written in the oldest one that can hold it."""
 
 

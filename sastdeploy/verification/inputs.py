@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
+from sastdeploy.program.layers.each import along_map
 from sastdeploy.program.records import Program
 from sastdeploy.recordings.frames import MAX_COUNT, Frames
 from sastdeploy.simulator import engine
@@ -89,7 +90,7 @@ def ties(program: Program, result: RunResult) -> int:
         if layer.lif is None or layer.name not in result.traces:
             continue
         u, s = result.traces[layer.name].membranes, result.traces[layer.name].spikes
-        threshold = np.repeat(layer.lif.threshold, int(np.prod(shape)) // len(layer.lif.threshold))
+        threshold = np.broadcast_to(along_map(layer.lif.threshold), shape).reshape(-1)
         at_once = layer.lif.reset_delay == 0 and layer.lif.reset == "subtract"
         total += int(((u == (0 if at_once else threshold)) & ((s > 0) | (not at_once))).sum())
     return total

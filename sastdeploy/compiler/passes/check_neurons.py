@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from sastdeploy.compiler.ir.graph import Graph, stages
+from sastdeploy.compiler.ir.graph import Graph, Stage, stages
 from sastdeploy.compiler.ir.nodes import Lif, Node
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
@@ -65,6 +66,17 @@ def _waits_too_long(node: Node, profile: HardwareProfile) -> str:
     )
 
 
+def _per_neuron(stage: Stage) -> tuple[str, ...]:
+    """Return what differs within a channel of a layer, in words."""
+    own = () if stage.lif is None else stage.lif.per_neuron
+    return own if stage.node.bias.ndim == 1 else (*own, "biases")
+
+
+def _listed(words: Sequence[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 def lacking(graph: Graph, profile: HardwareProfile) -> list[str]:
     """Return why the hardware cannot hold the network's neurons, whatever spikes are accepted; empty where it can."""
     recurrent = [
@@ -84,6 +96,12 @@ def lacking(graph: Graph, profile: HardwareProfile) -> list[str]:
         "profile whose leak is a multiplier."
         for stage in stages(graph)
         if stage.lif is not None and np.min(stage.lif.alpha) == 0 and profile.leak_form != "multiplier"
+    ]
+    reasons += [
+        f"{stage.lif.name}: {_listed(differing)} that differ within a channel; {profile.name} states one of each per channel "
+        "(neuron.per_neuron). spinnaker2 and cortex_m have one for each neuron; or state it in a profile of your own."
+        for stage in stages(graph)
+        if stage.lif is not None and (differing := _per_neuron(stage)) and not profile.per_neuron
     ]
     reasons += [_waits_too_long(node, profile) for node in graph.nodes if node.waits > profile.delays]
     return reasons + [

@@ -14,6 +14,7 @@ from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
 from sastdeploy.program.fixedpoint import to_integer
 from sastdeploy.program.layers.current import Decay
+from sastdeploy.program.layers.each import shortest
 
 
 def fit_leaks(graph: Graph, profile: HardwareProfile) -> Graph:
@@ -22,7 +23,7 @@ def fit_leaks(graph: Graph, profile: HardwareProfile) -> Graph:
     ``u`` decays by ``A / 2^k`` per step. ``A = round_half_even(alpha * 2^k)`` where the leak is a multiplier; where it is a
     shift, ``A = 2^k - 2^(k - d)`` with the d from 1 to k whose ``1 - 2^-d`` is nearest to alpha; where there is none, ``A = 2^k``. Spike test, reset, its delay and the most spikes of a step become what the hardware does; where that
     is not what was trained, the compiler's report warns. A synaptic current decays in the same form, by its own A. Where channels
-    decay differently, each has its A, unless all become the same.
+    or neurons decay differently, each has its A, unless all become the same.
 
     Raises:
         CompileError: the hardware has no synaptic current, no recurrent layers, or one decay a layer, and the network has more.
@@ -53,8 +54,8 @@ def fit_leaks(graph: Graph, profile: HardwareProfile) -> Graph:
 
 
 def _multipliers(alphas: float | Floats, k: int, form: str) -> Decay:
-    each = [_multiplier(float(alpha), k, form) for alpha in np.atleast_1d(alphas)]
-    return each[0] if len(set(each)) == 1 else np.array(each, np.int32)
+    each = [_multiplier(float(alpha), k, form) for alpha in np.ravel(alphas)]
+    return each[0] if len(set(each)) == 1 else shortest(np.array(each, np.int32).reshape(np.shape(alphas)))
 
 
 def _multiplier(alpha: float, k: int, form: str) -> int:

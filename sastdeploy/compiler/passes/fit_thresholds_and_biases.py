@@ -12,6 +12,7 @@ from sastdeploy.compiler.ir.nodes import Integrator, Lif, Readout, Synapses
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
 from sastdeploy.program.fixedpoint import FARTHEST, QFormat, to_integer, to_real
+from sastdeploy.program.layers.each import shortest
 
 
 def fit_thresholds_and_biases(graph: Graph, profile: HardwareProfile) -> Graph:
@@ -38,7 +39,7 @@ def _fit_threshold(node: Lif, q: QFormat) -> Lif:
     codes = to_integer(node.threshold, q.fraction_bits) + node.threshold_step
     _check_not_zero(node, codes, q)
     _check_range(node.name, "threshold", node.threshold, codes, q)
-    return replace(node, threshold_q=codes.astype(np.int32))
+    return replace(node, threshold_q=shortest(codes.astype(np.int32)))
 
 
 def _beyond(node: Integrator, q: QFormat) -> Integrator:
@@ -49,7 +50,7 @@ def _beyond(node: Integrator, q: QFormat) -> Integrator:
 def _fit_bias(node: Synapses, q: QFormat) -> Synapses:
     codes = to_integer(node.bias, q.fraction_bits)
     _check_range(node.name, "bias", node.bias, codes, q)
-    return replace(node, bias_q=codes.astype(np.int32))
+    return replace(node, bias_q=shortest(codes.astype(np.int32)))
 
 
 def _fit_scores_bias(node: Readout, q: QFormat) -> Readout:
@@ -67,7 +68,7 @@ def _check_not_zero(node: Lif, codes: NDArray[np.int64], q: QFormat) -> None:
     zero = codes < 1
     if zero.any():
         neuron = int(np.argmax(zero))
-        value = node.threshold[neuron]
+        value = node.threshold.flat[neuron]
         raise CompileError(
             f"{node.name}, neuron {neuron}: threshold {value:.6g} rounds to 0 in {q} (step {q.lsb:g}), so it would fire "
             f"always. Use at least {_fraction_for(value)} fractional bits, or raise the threshold to {q.lsb:g} or more."
@@ -80,9 +81,10 @@ def _check_range(
     outside = (codes < q.q_min) | (codes > q.q_max)
     if outside.any():
         neuron = int(np.argmax(outside))
+        value = values.flat[neuron]
         raise CompileError(
-            f"{name}, neuron {neuron}: {what} {values[neuron]:.6g} does not fit {q} "
-            f"({to_real(q.q_min, q.fraction_bits):g} to {to_real(q.q_max, q.fraction_bits):g}). Use at least {_integer_bits_for(values[neuron], q.fraction_bits)} "
+            f"{name}, neuron {neuron}: {what} {value:.6g} does not fit {q} "
+            f"({to_real(q.q_min, q.fraction_bits):g} to {to_real(q.q_max, q.fraction_bits):g}). Use at least {_integer_bits_for(value, q.fraction_bits)} "
             f"integer bits, or train with smaller values."
         )
 

@@ -13,6 +13,7 @@ from sastdeploy.compiler.ir.graph import Graph, Stage, stages
 from sastdeploy.compiler.ir.nodes import Lif, Readout, Synapses
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
+from sastdeploy.program.layers.each import along_map, largest_of_channels
 from sastdeploy.program.limits import INT32_END, worst_gained
 
 Weighted = TypeVar("Weighted", bound=Synapses)
@@ -105,7 +106,8 @@ def _prove_update(stage: Stage, lif: Lif, profile: HardwareProfile) -> None:
     # Spikes take no more than the membrane, which ends at q_max.
     taken = np.minimum(lif.threshold_q.astype(np.int64) * lif.max_spikes, profile.membrane.q_max)
     # A <= 2^k, so |leak| <= |u| <= -q_min.
-    update = current - profile.membrane.q_min + np.abs(node.bias_q.astype(np.int64)) + taken
+    own = np.abs(along_map(node.bias_q.astype(np.int64))) + along_map(taken)
+    update = current - profile.membrane.q_min + largest_of_channels(own)
     _prove_int32(node.name, "neuron", "the membrane update |leak| + |I| + |bias| + theta", update)
 
 

@@ -337,7 +337,7 @@ def _neurons(
         change = f"v -= {taken};" if lif.reset == "subtract" else "v = 0;"
         at_once = f"\nif (spike) {{\n    {change}\n}}"
     run = filled(
-        "neurons.c", send=send, name=name, NAME=name.upper(), channels=len(lif.bias), places=places,
+        "neurons.c", send=send, name=name, NAME=name.upper(), channels=len(lif.multiplier), places=places,
         sums=sums.path, membrane=state.path, type=state.type, current=own, threshold=threshold, leak=leak,
         update=update, spikes=spikes, at_once=at_once, **limits,
     )  # fmt: skip

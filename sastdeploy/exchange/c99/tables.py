@@ -62,11 +62,14 @@ def weight_table(name: str, weight: Integers, bits: int) -> tuple[Table, str]:
 
 
 def per_channel(name: str, values: Integers) -> tuple[list[Table], str]:
-    """Return C for the value of ``channel``, and its table, of which there is none where all channels share a number."""
-    if (values == values[0]).all():
-        return [], str(int(values[0]))
+    """Return C for the value of ``channel``, and its table, of which there is none where all channels share a number.
+
+    Values ``[C, H, W]`` are those of every ``neuron``, in C order.
+    """
+    if (values == values.flat[0]).all():
+        return [], str(int(values.flat[0]))
     kind = signed_type(int(values.min()), int(values.max()))
-    return [Table(name, kind, values)], f"{name}[channel]"
+    return [Table(name, kind, values)], f"{name}[{'channel' if values.ndim == 1 else 'neuron'}]"
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from sastdeploy.exchange.recordings import Recordings, chosen_frames
 from sastdeploy.program.check import check_program
 from sastdeploy.program.file import program_hash
 from sastdeploy.program.layers.delay import each_steps
+from sastdeploy.program.layers.each import along_map
 from sastdeploy.program.layers.further import name_of
 from sastdeploy.program.layers.sums import ConvSums
 from sastdeploy.program.records import (
@@ -132,8 +133,13 @@ def _rules(program: Program) -> dict[str, Any]:
                 f"layer {name}: has a synaptic current; NIR is written for neurons without one only. Export it with --to c."
             )
         if isinstance(lif.leak_multiplier, np.ndarray) and (lif.leak_multiplier == 1 << lif.leak_shift).any():
+            some = "neurons" if lif.leak_multiplier.ndim == 3 else "channels"
             raise InputError(
-                f"layer {name}: some of its channels leak and others do not, which are two kinds of NIR node. Export it with --to c."
+                f"layer {name}: some of its {some} leak and others do not, which are two kinds of NIR node. Export it with --to c."
+            )
+        if lif.bias.ndim == 3 and np.all(np.equal(lif.leak_multiplier, 1 << lif.leak_shift)):
+            raise InputError(
+                f"layer {name}: its biases differ within a channel and it never leaks; NIR's IF has no bias of a neuron. Export it with --to c."
             )
         if np.any(np.equal(lif.leak_multiplier, 0)):
             raise InputError(
@@ -255,8 +261,10 @@ _IN_PLACE = ("delay",)
 
 
 def _weights(layer: DenseLif | ConvLif) -> Node:
-    lsb = layer.lif.membrane.lsb
-    return {"weight": _real(layer.weight, layer.lif, lsb), "bias": layer.lif.bias * lsb}
+    lif, lsb = layer.lif, layer.lif.membrane.lsb
+    # Of biases that differ within a channel, the neurons' v_leak tells.
+    bias = lif.bias * lsb if lif.bias.ndim == 1 else np.zeros(len(layer.weight))
+    return {"weight": _real(layer.weight, lif, lsb), "bias": bias}
 
 
 def _flatten(nodes: dict[str, Node], name: str, shape: tuple[int, ...]) -> None:
@@ -278,7 +286,8 @@ def _real(weight: NDArray[np.int8], part: Any, lsb: float) -> NDArray[np.float64
 
 def _neurons(lif: Lif, shape: tuple[int, ...], lsb: float) -> Node:
     def every(values: Any) -> NDArray[np.float64]:
-        columns = np.asarray(values, np.float64).reshape(-1, *[1] * (len(shape) - 1))
+        columns = np.asarray(values, np.float64)
+        columns = columns if columns.ndim == 3 else columns.reshape(-1, *[1] * (len(shape) - 1))
         return np.ascontiguousarray(np.broadcast_to(columns, shape))
 
     dt, alpha = DIALECTS["sastdeploy"].dt, lif.leak_multiplier / 2.0**lif.leak_shift
@@ -287,7 +296,8 @@ def _neurons(lif: Lif, shape: tuple[int, ...], lsb: float) -> Node:
         return {"type": "IF", "r": every(1 / dt), **common}
     # One Euler step keeps 1 - dt / tau, and adds r dt / tau of the input.
     tau = dt / (1 - alpha)
-    return {"type": "LIF", "tau": every(tau), "r": every(tau / dt), "v_leak": every(0.0), **common}
+    v_leak = lif.bias * lsb / (1 - along_map(np.atleast_1d(alpha))) if lif.bias.ndim == 3 else 0.0
+    return {"type": "LIF", "tau": every(tau), "r": every(tau / dt), "v_leak": every(v_leak), **common}
 
 
 def _lost(program: Program) -> tuple[str, ...]:

@@ -255,10 +255,12 @@ def _lif_line(layer: Any, names: tuple[str, ...]) -> str:
 
 
 def _factor(decay: Decay) -> str:
-    """Return a decay's multiplier; of channels that differ, where theirs stand."""
-    return (
-        "A[channel] (A: " + ", ".join(map(str, decay)) + ")" if isinstance(decay, np.ndarray) else str(decay)
-    )
+    """Return a decay's multiplier; of channels that differ all, of neurons that do, where theirs stand."""
+    if not isinstance(decay, np.ndarray):
+        return str(decay)
+    if decay.ndim == 3:
+        return "A[neuron] (A: in the program's ONNX file)"
+    return "A[channel] (A: " + ", ".join(map(str, decay)) + ")"
 
 
 def _plain(text: str) -> str:

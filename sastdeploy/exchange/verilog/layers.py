@@ -92,6 +92,11 @@ def layer_core(layer: ProgramLayer, shape: Shape, largest: int) -> LayerCore:
             f"layer {name}: its neurons send up to {lif.max_spikes} spikes in a step; the core's send one. Export it with --to c."
         )
     _check_known(name, lif, _NEURONS)
+    if differing := lif.per_neuron():
+        raise InputError(
+            f"layer {name}: {' and '.join(differing)} differ within a channel; the core's neurons have one of each per channel. Export it with "
+            "--to c."
+        )
     if lif.decays():
         raise InputError(
             f"layer {name}: its channels decay differently; the core's neurons have one decay a layer. Export it with --to c."

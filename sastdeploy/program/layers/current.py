@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 
 from sastdeploy.errors import short
 from sastdeploy.program.fixedpoint import Rounding
-from sastdeploy.program.limits import MAX_LEAK_SHIFT, check_channels, is_int, refuse
+from sastdeploy.program.layers.each import check_each
+from sastdeploy.program.limits import MAX_LEAK_SHIFT, Shape, is_int, refuse
 
 Decay = int | NDArray[np.int32]
-"""A of ``A / 2^k``: one number for all channels, or int32 ``[C]`` where they differ."""
+"""A of ``A / 2^k``: one number for all channels, int32 ``[C]`` where they differ, or ``[C, H, W]`` where neurons of a channel do."""
 
 
-def check_decay(where: str, name: str, decay: Decay, channels: int, shift: int, unit: str) -> None:
-    """Accept one number from 0 to ``2^shift``, or one per channel, not all equal; ``unit``: the shift's name.
+def check_decay(where: str, name: str, decay: Decay, shape: Shape, shift: int, unit: str) -> None:
+    """Accept one number from 0 to ``2^shift``, or one per channel or neuron, not all equal; ``unit``: the shift's name.
 
     Raises:
         InputError: names layer, field, value and what is allowed.
@@ -28,9 +29,13 @@ def check_decay(where: str, name: str, decay: Decay, channels: int, shift: int, 
         if not is_int(decay, 0, end):
             refuse(where, f"{name} is {short(decay)}", f"a whole number, 0 to {end} (2^{unit}: no growth)")
         return
-    check_channels(where, name, decay, channels, 0, end)
-    if (decay == decay[0]).all():
-        refuse(where, f"{name} is {decay[0]} in every channel", "one number for all, or channels that differ")
+    check_each(where, name, decay, shape, 0, end)
+    if (decay == decay.flat[0]).all():
+        refuse(
+            where,
+            f"{name} is {decay.flat[0]} in every channel",
+            "one number for all, or channels that differ",
+        )
 
 
 @dataclass(frozen=True)
@@ -38,14 +43,14 @@ class SynapticCurrent:
     """``i[t] = overflow(rescale(i[t-1] * multiplier, shift) + I + bias)``, in the membrane's format, from i = 0.
 
     The membrane takes ``i[t]`` in place of ``I + bias``; a reset leaves it alone. multiplier: ``round(decay * 2^shift)``, 0 to
-    ``2^shift``, one for all or per channel (`Decay`). shift: 0 to 15. rounding: of the product.
+    ``2^shift``, one for all, per channel or per neuron (`Decay`). shift: 0 to 15. rounding: of the product.
     """
 
     multiplier: Decay
     shift: int
     rounding: Rounding
 
-    def check(self, where: str, channels: int) -> None:
+    def check(self, where: str, shape: Shape) -> None:
         """Accept numbers in range.
 
         Raises:
@@ -53,17 +58,17 @@ class SynapticCurrent:
         """
         if not is_int(self.shift, 0, MAX_LEAK_SHIFT):
             refuse(where, f"current.shift is {short(self.shift)}", f"a whole number, 0 to {MAX_LEAK_SHIFT}")
-        check_decay(where, "current.multiplier", self.multiplier, channels, self.shift, "shift")
+        check_decay(where, "current.multiplier", self.multiplier, shape, self.shift, "shift")
         if not isinstance(self.rounding, Rounding):
             refuse(where, f"current.rounding is {short(self.rounding)}", ", ".join(k.value for k in Rounding))
 
     def record(self) -> dict[str, Any]:
-        """Return the fields as plain values, for a file's manifest; a multiplier per channel is an array of the file."""
+        """Return the fields as plain values, for a file's manifest; multipliers that differ are an array of the file."""
         whole = {} if isinstance(self.multiplier, np.ndarray) else {"multiplier": self.multiplier}
         return {**whole, "shift": self.shift, "rounding": self.rounding.value}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], multipliers: Decay | None = None) -> SynapticCurrent:
-        """Return the current of a manifest's record, and of its multipliers per channel where it has some; not yet checked."""
+        """Return the current of a manifest's record, and of its multipliers where they differ; not yet checked."""
         multiplier = record["multiplier"] if multipliers is None else multipliers
         return cls(multiplier, record["shift"], Rounding(record["rounding"]))

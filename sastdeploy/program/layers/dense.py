@@ -32,8 +32,9 @@ class DenseLif(DenseSums, LifLayer):
     def check(self, where: str, shape: Shape, largest: int) -> None:
         """Accept a layer that fits inputs of ``shape`` from 0 to ``largest``; its weighted sums fit 32 bits."""
         self.check_weights(where, self.weight_bits, shape)
-        check_output(where, self.output_shape(shape))
-        self.check_lif(where, largest)
+        output = self.output_shape(shape)
+        check_output(where, output)
+        self.check_lif(where, output, largest)
 
     def add_sums(self, add: Nodes, x: str, shape: Shape) -> str:
         """Add ``acc``, int32 [N, C, 1, 1], of the layer's own inputs."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sastdeploy.errors import short
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
 from sastdeploy.program.layers.current import Decay, SynapticCurrent, check_decay
+from sastdeploy.program.layers.each import along_map, check_each, largest_of_channels
 from sastdeploy.program.layers.further import Further, further_arrays, further_shapes
 from sastdeploy.program.layers.weights import Stored, array_shapes, source_record, stored_arrays
 from sastdeploy.program.limits import (
@@ -19,6 +20,7 @@ from sastdeploy.program.limits import (
     MAX_MULTIPLIER,
     MAX_SHIFT,
     MAX_SPIKES,
+    Shape,
     check_channels,
     is_int,
     prove_int32,
@@ -32,9 +34,9 @@ Array = NDArray[np.int64]
 SPIKE_TESTS = (">=", ">")
 RESETS = ("subtract", "zero", "none")
 PER_CHANNEL = ("multiplier", "shift", "bias", "threshold")
-"""Fields of a LIF layer with one int32 per output channel; a readout has the first three."""
+"""Fields of a LIF layer with one int32 per output channel, the last two per neuron where they differ there; a readout has the first three."""
 DECAYS = ("leak_multiplier", "current_multiplier")
-"""Fields that a LIF layer has in the same form where its channels decay differently."""
+"""Fields that a LIF layer has in the same form where its channels, or its neurons, decay differently."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,9 @@ class Lif:
 
     Args:
         multiplier, shift: int32 [C]; ``0 < multiplier < 2^15``, ``0 <= shift <= 46``.
-        bias, threshold: int32 [C], in membrane LSBs, inside the membrane's range; threshold at least 1.
-        leak_multiplier: A = round(alpha * 2^k), ``0 <= A <= 2^k``, one for all or per channel (`Decay`). leak_shift: k, 0 to 15.
+        bias, threshold: int32 [C], or [C, H, W] where they differ within a channel, in membrane LSBs, inside the membrane's range;
+            threshold at least 1.
+        leak_multiplier: A = round(alpha * 2^k), ``0 <= A <= 2^k``, one for all, per channel or per neuron (`Decay`). leak_shift: k, 0 to 15.
         current: the synaptic current; None where sums reach the membrane at once.
         max_spikes: the most spikes of a neuron in a step, 1 to 127.
     """
@@ -78,8 +81,8 @@ class Lif:
     current: SynapticCurrent | None = None
     max_spikes: int = 1
 
-    def check(self, where: str, channels: int, sums: Array) -> None:
-        """Accept neurons whose every number is in range, for weighted sums up to ``sums`` ``[channels]`` of either sign.
+    def check(self, where: str, shape: Shape, sums: Array) -> None:
+        """Accept neurons ``shape`` whose every number is in range, for weighted sums up to ``sums`` ``[C]`` of either sign.
 
         Raises:
             InputError: names layer, field, value and what is allowed.
@@ -87,13 +90,13 @@ class Lif:
         if not isinstance(self.membrane, QFormat):
             refuse(where, f"membrane is a {type(self.membrane).__name__}", "a QFormat of 2 to 24 bits")
         low, high = self.membrane.q_min, self.membrane.q_max
-        check_channels(where, "multiplier", self.multiplier, channels, 1, MAX_MULTIPLIER)
-        check_channels(where, "shift", self.shift, channels, 0, MAX_SHIFT)
-        check_channels(where, "bias", self.bias, channels, low, high)
-        check_channels(where, "threshold", self.threshold, channels, 1, high)
+        check_channels(where, "multiplier", self.multiplier, shape[0], 1, MAX_MULTIPLIER)
+        check_channels(where, "shift", self.shift, shape[0], 0, MAX_SHIFT)
+        check_each(where, "bias", self.bias, shape, low, high)
+        check_each(where, "threshold", self.threshold, shape, 1, high)
         if not is_int(self.leak_shift, 0, MAX_LEAK_SHIFT):
             refuse(where, f"leak_shift is {short(self.leak_shift)}", f"a whole number, 0 to {MAX_LEAK_SHIFT}")
-        check_decay(where, "leak_multiplier", self.leak_multiplier, channels, self.leak_shift, "leak_shift")
+        check_decay(where, "leak_multiplier", self.leak_multiplier, shape, self.leak_shift, "leak_shift")
         for name, kind in (("leak_rounding", Rounding), ("overflow", Overflow)):
             if not isinstance(getattr(self, name), kind):
                 refuse(where, f"{name} is {short(getattr(self, name))}", ", ".join(k.value for k in kind))
@@ -109,7 +112,7 @@ class Lif:
                 refuse(
                     where, f"current is a {type(self.current).__name__}", "None or a SynapticCurrent record"
                 )
-            self.current.check(where, channels)
+            self.current.check(where, shape)
         prove_int32(where, "the weighted sum", sums)
         prove_int32(where, "the membrane update", self.worst_updates(sums))
 
@@ -120,11 +123,12 @@ class Lif:
         """
         # |leak| <= |u| because leak_multiplier <= 2^leak_shift.
         current = worst_gained(sums, self.multiplier, self.shift)
-        return current - self.membrane.q_min + np.abs(self.bias.astype(np.int64)) + self.taken
+        bias = np.abs(along_map(self.bias.astype(np.int64)))
+        return current - self.membrane.q_min + largest_of_channels(bias + along_map(self.taken))
 
     @property
     def taken(self) -> Array:
-        """The most that a step's spikes take from a membrane by subtraction, int64 ``[C]``."""
+        """The most that a step's spikes take from a membrane by subtraction, int64, in the threshold's form."""
         return np.minimum(self.threshold.astype(np.int64) * self.max_spikes, self.membrane.q_max)
 
     @property
@@ -134,12 +138,18 @@ class Lif:
         return at_end and self.spike_test == ">" and self.reset == "none"
 
     def decays(self) -> dict[str, NDArray[np.int32]]:
-        """Return the decays that differ between channels, int32 ``[C]``, by their name in files (`DECAYS`)."""
+        """Return the decays that differ between channels or neurons, by their name in files (`DECAYS`)."""
         decays = (self.leak_multiplier, None if self.current is None else self.current.multiplier)
         return {name: decay for name, decay in zip(DECAYS, decays) if isinstance(decay, np.ndarray)}
 
+    def per_neuron(self) -> dict[str, NDArray[np.int32]]:
+        """Return what differs within a channel, int32 ``[C, H, W]``, by its name in files."""
+        each = {"bias": self.bias, "threshold": self.threshold, **self.decays()}
+        return {name: values for name, values in each.items() if values.ndim == 3}
+
     def record(self) -> dict[str, Any]:
         """Return every field that is no array as plain values, for a file's manifest."""
+        shapes = {name: list(values.shape) for name, values in self.per_neuron().items()}
         leak, current = (
             self.leak_multiplier,
             {} if self.current is None else {"current": self.current.record()},
@@ -155,6 +165,7 @@ class Lif:
             "reset_delay": self.reset_delay,
             **current,
             **({} if self.max_spikes == 1 else {"max_spikes": self.max_spikes}),
+            **({"shapes": shapes} if shapes else {}),
         }
 
     @classmethod
@@ -192,6 +203,8 @@ class LifLayer:
 
     @property
     def since_format(self) -> int:
+        if self.lif.per_neuron():
+            return 7
         if self.lif.max_spikes > 1 or self.source is not None:
             return 6
         if self.further:
@@ -238,11 +251,11 @@ class LifLayer:
         """Return the operations that one step's spikes trigger in their own layer: all, weighted by their number, on weights other than 0."""
         return 0, 0, 0
 
-    def check_lif(self, where: str, largest: int) -> None:
-        """Accept neurons that fit the weights; for inputs from 0 to ``largest`` their sums and updates fit 32 bits."""
+    def check_lif(self, where: str, output: Shape, largest: int) -> None:
+        """Accept neurons ``output`` that fit the weights; for inputs from 0 to ``largest`` their sums and updates fit 32 bits."""
         if not isinstance(self.lif, Lif):
             refuse(where, f"lif is a {type(self.lif).__name__}", "a Lif record")
-        self.lif.check(where, len(self.weight), self.worst_sums(largest))
+        self.lif.check(where, output, self.worst_sums(largest))
 
     def arrays(self) -> Stored:
         stored = stored_arrays(self.weight, self.weight_bits, PER_CHANNEL, self.lif)
@@ -259,7 +272,8 @@ class LifLayer:
         lif = record["lif"]
         absent = ("leak_multiplier" not in lif, "current" in lif and "multiplier" not in lif["current"])
         decays = (name for name, own in zip(DECAYS, absent) if own)
-        return {**array_shapes(record, (*PER_CHANNEL, *decays)), **further_shapes(record)}
+        differing = {name: (tuple(shape), 32) for name, shape in lif.get("shapes", {}).items()}
+        return {**array_shapes(record, (*PER_CHANNEL, *decays)), **differing, **further_shapes(record)}
 
 
 def drive(lif: Lif, acc: Array, i: Array) -> tuple[Array, int, int]:
@@ -270,7 +284,7 @@ def drive(lif: Lif, acc: Array, i: Array) -> tuple[Array, int, int]:
     Args:
         acc: weighted sums ``[C, H, W]``. i: the currents of the step before, same shape.
     """
-    multiplier, shift, bias = (_by_channel(v) for v in (lif.multiplier, lif.shift, lif.bias))
+    multiplier, shift, bias = (along_map(v.astype(np.int64)) for v in (lif.multiplier, lif.shift, lif.bias))
     driven = rounded_shift(acc * multiplier, shift) + bias
     if lif.current is None:
         return driven, 0, 0
@@ -284,7 +298,7 @@ def lif_step(lif: Lif, driven: Array, u: Array, s: Array) -> tuple[Array, Array,
     Args:
         driven: what `drive` returns, ``[C, H, W]``. u, s: membrane and spikes of the step before, same shape.
     """
-    threshold = _by_channel(lif.threshold)
+    threshold = along_map(lif.threshold.astype(np.int64))
     leak = rescale(u * _factor(lif.leak_multiplier), lif.leak_shift, lif.leak_rounding)
     if lif.reset_delay == 1:
         if lif.reset == "subtract":
@@ -306,17 +320,13 @@ def lif_step(lif: Lif, driven: Array, u: Array, s: Array) -> tuple[Array, Array,
 
 
 def _factor(decay: Decay) -> Array | int:
-    return _by_channel(decay) if isinstance(decay, np.ndarray) else int(decay)
-
-
-def _by_channel(values: NDArray[np.int32]) -> Array:
-    return np.asarray(values, np.int64)[:, None, None]
+    return along_map(decay.astype(np.int64)) if isinstance(decay, np.ndarray) else int(decay)
 
 
 def spikes(lif: Lif, u: Array) -> Array:
     """Return how many spikes membranes ``[C, H, W]`` send, 0 to ``max_spikes``: as often as the test passes, each taking a threshold."""
     beyond = int(lif.spike_test == ">")
-    sent: Array = np.clip((u - beyond) // _by_channel(lif.threshold), 0, lif.max_spikes)
+    sent: Array = np.clip((u - beyond) // along_map(lif.threshold.astype(np.int64)), 0, lif.max_spikes)
     return sent
 
 

@@ -173,22 +173,24 @@ def lif_step(
     eighths = step.eighths
     multipliers, halves, shifts, biases, tests = step.multiplier, step.half, step.shift, step.bias, step.test
     subtract_before, subtract_after = step.subtract_before, step.subtract_after
-    padded = biases.shape[0]
+    padded = multipliers.shape[0]
     low = np.int64(0)
     high = np.int64(0)
     for position in range(begin, stop):
         first[row, position] = end - start
         sums, neurons = (position - begin) * pitch, (position - begin) * padded
+        # Where neurons of a channel differ, every position has numbers of its own.
+        table = position * padded if len(step.apart) > 0 else 0
         for o in range(0, padded, len(eighths) * 8):
             place = neurons + o
             # Where all channels share a number, the mask 0 leads every block to the first: it stays in the cache.
-            gain, own = o & step.gain_mask, o & step.threshold_mask
+            gain, own, each = o & step.gain_mask, table + (o & step.threshold_mask), table + o
             before = load(membrane, place, eighths)
             test = load(tests, own, eighths)
             if len(step.own_decays) > 0:
                 leak = leaked_each(
                     before,
-                    load(step.leaks, o, eighths),
+                    load(step.leaks, each, eighths),
                     step.leak_shift,
                     step.leak_half,
                     step.leak_negative,
@@ -206,12 +208,12 @@ def lif_step(
             multiplier = load(multipliers, gain, eighths)
             gained = sized(load(acc, sums + o, eighths), multiplier) * multiplier
             current = sized((gained + load(halves, gain, eighths)) >> load(shifts, gain, eighths), before)
-            v = current + load(biases, o, eighths)
+            v = current + load(biases, each, eighths)
             if len(step.synaptic) > 0:
                 if len(step.own_decays) > 0:
                     v = v + leaked_each(
                         load(currents, place, eighths),
-                        load(step.current_leaks, o, eighths),
+                        load(step.current_leaks, each, eighths),
                         step.current_shift,
                         step.current_half,
                         step.current_negative,
@@ -400,7 +402,7 @@ def lif_layer(
 
     A few positions at a time go through all steps, so that their sums and membranes stay in the nearest cache.
     """
-    padded = step.bias.shape[0]
+    padded = step.multiplier.shape[0]
     positions, block, width = wiring.positions, wiring.block, wiring.width
     capacity = positions * width + emitted.slack
     membrane, currents, last_sent, acc, rows, values, bounds = (

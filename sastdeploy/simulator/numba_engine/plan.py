@@ -15,6 +15,7 @@ from sastdeploy.errors import SimulationError
 from sastdeploy.program.fixedpoint import Overflow, Rounding
 from sastdeploy.program.layers.current import Decay
 from sastdeploy.program.layers.delay import each_steps
+from sastdeploy.program.layers.each import along_map
 from sastdeploy.program.records import ConvLif, Delay, DenseLif, Lif, Program, RecurrentLif, SumPool
 from sastdeploy.simulator.numba_engine.tables import Scratch, Step, Wiring
 from sastdeploy.simulator.numba_engine.wiring import BY_PIXEL, MAX_LANES, WIRING, neuron_lanes, padded_width
@@ -70,7 +71,7 @@ class LayerPlan:
     def scratch(self) -> Scratch:
         """Return fresh working memory for one thread."""
         wiring, step = self.neurons()
-        pitch, block, padded = wiring.weight.shape[1], wiring.block, len(step.bias)
+        pitch, block, padded = wiring.weight.shape[1], wiring.block, len(step.multiplier)
         return Scratch(
             pitch,
             aligned_zeros(block * pitch, np.int32),
@@ -241,7 +242,7 @@ def _lif_layer(
         wiring.positions,
         c_order,
         wiring,
-        _step(layer.lif, worst),
+        _step(layer.lif, worst, out_shape),
         None,
         several > 1,
         fans[0],
@@ -287,8 +288,8 @@ def _mask(*columns: NDArray[np.integer]) -> int:
     return 0 if all((column == column[0]).all() for column in columns) else -1
 
 
-def _step(lif: Lif, worst: int) -> Step:
-    """Return the step's numbers; ``worst``: the largest weighted sum, of either sign."""
+def _step(lif: Lif, worst: int, shape: Shape) -> Step:
+    """Return the step's numbers for neurons ``shape``; ``worst``: the largest weighted sum, of either sign."""
     threshold = lif.threshold.astype(np.int32)
     none = np.zeros_like(threshold)
     shift = lif.shift.astype(np.int64)
@@ -307,8 +308,10 @@ def _step(lif: Lif, worst: int) -> Step:
     ).all() and shift.max() < 32
     gain: type[np.signedinteger] = np.int32 if fits else np.int64
 
-    lanes = neuron_lanes(len(threshold))
-    padded = padded_width(len(threshold), lanes)
+    channels = len(lif.multiplier)
+    lanes = neuron_lanes(channels)
+    padded = padded_width(channels, lanes)
+    apart = bool(lif.per_neuron())
 
     def filled(values: NDArray[np.integer], dtype: type[_Integer], filling: int = 0) -> NDArray[_Integer]:
         array = aligned_zeros(padded, dtype)
@@ -316,8 +319,17 @@ def _step(lif: Lif, worst: int) -> Step:
         array[: len(values)] = values
         return array
 
-    def each(decay: Decay) -> NDArray[np.int32]:
-        return filled(np.broadcast_to(np.asarray(decay, np.int32), len(threshold)), np.int32)
+    def each(values: Decay, filling: int = 0) -> NDArray[np.int32]:
+        """Return one number for all, per channel or per neuron as a table: of the channels, or of those at every position."""
+        own = np.asarray(values, np.int32)
+        if not apart:
+            return filled(np.broadcast_to(own, channels), np.int32, filling)
+        table = np.full((shape[1] * shape[2], padded), filling, np.int32)
+        whole = np.broadcast_to(along_map(np.atleast_1d(own)), shape)
+        table[:, :channels] = whole.reshape(channels, -1).T
+        flat = aligned_zeros(table.size, np.int32)
+        flat[:] = table.reshape(-1)
+        return flat
 
     decays = lif.decays()
     return Step(
@@ -325,10 +337,10 @@ def _step(lif: Lif, worst: int) -> Step:
         multiplier=filled(lif.multiplier, gain),
         half=filled(halves, gain),
         shift=filled(shift, gain),
-        bias=filled(lif.bias, np.int32),
-        test=filled(threshold + np.int32(lif.spike_test == ">"), np.int32, filling=np.iinfo(np.int32).max),
-        subtract_before=filled(threshold if delayed and lif.reset == "subtract" else none, np.int32),
-        subtract_after=filled(threshold if not delayed and lif.reset == "subtract" else none, np.int32),
+        bias=each(lif.bias),
+        test=each(threshold + np.int32(lif.spike_test == ">"), np.iinfo(np.int32).max),
+        subtract_before=each(threshold if delayed and lif.reset == "subtract" else none),
+        subtract_after=each(threshold if not delayed and lif.reset == "subtract" else none),
         zero_before=-1 if delayed and lif.reset == "zero" else 0,
         zero_after=-1 if not delayed and lif.reset == "zero" else 0,
         delayed=delayed,
@@ -338,7 +350,7 @@ def _step(lif: Lif, worst: int) -> Step:
         leak_negative=leak[3],
         # The same in the padding: nothing is added there, and a neuron at rest stays silent.
         gain_mask=_mask(lif.multiplier, lif.shift),
-        threshold_mask=_mask(threshold) if threshold.min() > 0 else -1,
+        threshold_mask=_mask(threshold.reshape(-1)) if threshold.min() > 0 else -1,
         wide_leak=leak[4],
         q_min=lif.membrane.q_min,
         q_max=lif.membrane.q_max,
@@ -350,11 +362,12 @@ def _step(lif: Lif, worst: int) -> Step:
         current_negative=kept[3],
         wide_current=kept[4],
         own_decays=(0,) if decays else (),
+        apart=(0,) if apart else (),
         leaks=each(lif.leak_multiplier) if decays else aligned_zeros(1, np.int32),
         current_leaks=each(own.multiplier) if decays and own else aligned_zeros(1, np.int32),
         several=(0,) if lif.max_spikes > 1 else (),
         most=lif.max_spikes,
-        divisor=filled(threshold, np.int32, filling=1),
+        divisor=each(threshold, 1),
         beyond=int(lif.spike_test == ">"),
     )
 

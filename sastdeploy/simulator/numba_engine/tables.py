@@ -61,7 +61,7 @@ class Wiring(NamedTuple):
 
 
 class Step(NamedTuple):
-    """The LIF step without branches: every variant is a choice of these numbers (per channel int32 ``[N]``).
+    """The LIF step without branches: every variant is a choice of these numbers (per channel int32 ``[N]``, or see ``apart``).
 
     Channels from O to N only fill the last vector: they have no gain and a threshold that nothing reaches.
 
@@ -79,6 +79,8 @@ class Step(NamedTuple):
         current_multiplier to wide_current: its decay, as those of the leak.
         own_decays: one zero where channels decay differently, else none: known when kernels are compiled. leaks, current_leaks: A
             of the leak and of the current per channel there, in place of the multipliers.
+        apart: one zero where neurons of a channel differ, else none: known when kernels are compiled. Then bias, thresholds and
+            decays have N numbers for each position, one position behind the other; the gain stays per channel.
         several: one zero where neurons can send several spikes in a step, else none: known when kernels are compiled. most: how many.
             divisor: the thresholds, 1 in the padding. beyond: 1 where the test is ``>``, else 0.
     """
@@ -111,6 +113,7 @@ class Step(NamedTuple):
     current_negative: int
     wide_current: bool
     own_decays: tuple[int, ...]
+    apart: tuple[int, ...]
     leaks: NDArray[np.int32]
     current_leaks: NDArray[np.int32]
     several: tuple[int, ...]

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.errors import CompileError, InputError
+from sastdeploy.program.layers.each import shortest
 from sastdeploy.program.records import ProgramLayer
 from sastdeploy.program.records import Readout as ProgramReadout
 from sastdeploy.windows import Shape
 
-__all__ = ["Assembled", "Floats", "Shape", "check_codes", "known", "require", "require_factors"]
+__all__ = [
+    "Assembled",
+    "Floats",
+    "Shape",
+    "check_codes",
+    "known",
+    "require",
+    "require_factors",
+    "require_form",
+]
 
 Floats = NDArray[np.float64]
 Assembled = tuple[ProgramLayer | ProgramReadout, ...]
@@ -30,19 +41,28 @@ def require(condition: bool, node: Any, message: str) -> None:
 
 
 def check_codes(
-    node: Any, name: str, codes: NDArray[np.int32] | None, channels: int, low: int, high: int
+    node: Any, name: str, codes: NDArray[np.int32] | None, shape: tuple[int, ...], low: int, high: int
 ) -> None:
-    """Accept int32 ``[channels]`` from ``low`` to ``high``, or None."""
+    """Accept int32 from ``low`` to ``high``, or None: one per channel, or per neuron of ``shape`` where that is ``(C, H, W)``."""
     if codes is None:
         return
-    require(
-        codes.dtype == np.int32 and codes.shape == (channels,),
-        node,
-        f"{name} is {codes.dtype} {list(codes.shape)}, not int32 [{channels}]",
-    )
+    require_form(node, name, codes, shape, "int32")
     outside = (codes < low) | (codes > high)
     place = int(np.argmax(outside))
-    require(not outside.any(), node, f"{name}[{place}] is {codes[place]}, outside {low} to {high}")
+    require(not outside.any(), node, f"{name}[{place}] is {codes.flat[place]}, outside {low} to {high}")
+
+
+def require_form(node: Any, name: str, values: NDArray[Any], shape: tuple[int, ...], dtype: str) -> None:
+    """Accept values of ``dtype``: one per channel, or per neuron of ``shape`` where that is ``(C, H, W)`` and they differ within a channel."""
+    allowed = {f"[{shape[0]}]": shape[:1], **({} if prod(shape) == shape[0] else {str(list(shape)): shape})}
+    require(
+        values.dtype == dtype and values.shape in allowed.values(),
+        node,
+        f"{name} is {values.dtype} {list(values.shape)}, not {dtype} {' or '.join(allowed)}",
+    )
+    require(
+        values.ndim == 1 or shortest(values).ndim == 3, node, f"{name} is one number in each channel, not [C]"
+    )
 
 
 def known(node: Any, value: Value | None) -> Value:
@@ -56,21 +76,18 @@ def known(node: Any, value: Value | None) -> Value:
     return value
 
 
-def require_factors(node: Any, name: str, values: Any, channels: int, wanted: str) -> None:
-    """Accept a number in ``wanted``, ``(0, 1]`` or ``[0, 1]``, or float64 ``[channels]`` of such, not all equal; None passes."""
+def require_factors(node: Any, name: str, values: Any, shape: Shape, wanted: str) -> None:
+    """Accept a number in ``wanted``, ``(0, 1]`` or ``[0, 1]``, or float64 of such for each channel or neuron, not all equal; None passes."""
     if values is None:
         return
     if isinstance(values, np.ndarray):
-        require(
-            values.dtype == np.float64 and values.shape == (channels,),
-            node,
-            f"{name} is {values.dtype} {list(values.shape)}, not float64 [{channels}]",
-        )
-        require(bool((values != values[0]).any()), node, f"{name} is {values[0]} in every channel")
+        require_form(node, name, values, shape, "float64")
+        first = values.flat[0]
+        require(bool((values != first).any()), node, f"{name} is {first} in every channel")
     each = values if isinstance(values, np.ndarray) else np.array([values + 0.0])
     above = each >= 0 if wanted == "[0, 1]" else each > 0
     outside = ~(above & (each <= 1))
-    require(not outside.any(), node, f"{name} {each[int(np.argmax(outside))]} outside {wanted}")
+    require(not outside.any(), node, f"{name} {each.flat[int(np.argmax(outside))]} outside {wanted}")
 
 
 def unfolded(node: Any) -> CompileError:

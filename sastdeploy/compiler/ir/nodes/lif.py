@@ -16,10 +16,12 @@ from sastdeploy.compiler.ir.nodes.checks import (
     check_codes,
     require,
     require_factors,
+    require_form,
 )  # fmt: skip
 from sastdeploy.program.layers import RESETS, SPIKE_TESTS
 from sastdeploy.program.layers import Lif as ProgramLif
 from sastdeploy.program.layers.current import Decay
+from sastdeploy.program.layers.each import along_map
 from sastdeploy.program.limits import MAX_LEAK_SHIFT, MAX_SPIKES
 
 Feedback = Callable[[Floats], Floats | float]
@@ -38,7 +40,8 @@ class Lif:
     current, ``i_t = current_alpha i_{t-1} + I_t`` stands where ``I_t`` does; a reset leaves it alone.
 
     Args:
-        alpha: leak factor in [0, 1]; 1 never leaks, 0 keeps nothing. Decays are one number, or an array ``[C]`` where channels differ. threshold: theta > 0, per channel.
+        alpha: leak factor in [0, 1]; 1 never leaks, 0 keeps nothing. Decays are one number, an array ``[C]`` where channels differ, or ``[C, H, W]``
+            where neurons of a channel do. threshold: theta > 0, per channel, or per neuron ``[C, H, W]`` where they differ within one.
         spike_test: ``>=`` or ``>``. reset: ``subtract``, ``zero`` or ``none``. reset_delay: 1, or 0 for at once.
         leak_multiplier, leak_shift: ``A / 2^k ~ alpha``. threshold_q: in units of 2^-n.
         current_alpha: decay of the synaptic current, in [0, 1]; None where there is none. current_multiplier: ``A / 2^k ~`` it.
@@ -77,17 +80,26 @@ class Lif:
         """Whether channels decay differently."""
         return isinstance(self.alpha, np.ndarray) or isinstance(self.current_alpha, np.ndarray)
 
+    @property
+    def per_neuron(self) -> tuple[str, ...]:
+        """What differs within a channel, in words."""
+        decays = any(
+            isinstance(decay, np.ndarray) and decay.ndim == 3 for decay in (self.alpha, self.current_alpha)
+        )
+        return (*(("thresholds",) if self.threshold.ndim == 3 else ()), *(("decays",) if decays else ()))
+
     def output_shape(self, before: Shape) -> Shape:
         return before
 
     def check(self, after: Shape) -> None:
         require(self.alpha is not None, self, "alpha is missing")
-        require_factors(self, "alpha", self.alpha, after[0], "[0, 1]")
+        require_factors(self, "alpha", self.alpha, after, "[0, 1]")
         require(
-            self.threshold.shape == (after[0],),
+            self.threshold.shape in (after[:1], after),
             self,
             f"threshold {self.threshold.shape} for {after[0]} channels",
         )
+        require_form(self, "threshold", self.threshold, after, "float64")
         positive = np.isfinite(self.threshold) & (self.threshold > 0)
         require(bool(positive.all()), self, "thresholds must be positive")
         require(self.spike_test in SPIKE_TESTS, self, f"spike test '{self.spike_test}'")
@@ -101,16 +113,16 @@ class Lif:
         # A reset by subtraction takes the threshold itself, and so does every spike of several: there it must stay where it is.
         step = 0 if self.reset == "subtract" or self.max_spikes > 1 else {">=": 1, ">": -1}[self.spike_test]
         require(self.threshold_step in (0, step), self, f"threshold step {self.threshold_step}")
-        check_codes(self, "threshold_q", self.threshold_q, len(self.threshold), 1, (1 << 23) - 1)
+        check_codes(self, "threshold_q", self.threshold_q, after, 1, (1 << 23) - 1)
         a, k = self.leak_multiplier, self.leak_shift
         require((a is None) == (k is None), self, "leak_multiplier and leak_shift go together")
         if a is not None and k is not None:
-            fits = 0 <= k <= MAX_LEAK_SHIFT and _are_factors(a, k, after[0])
+            fits = 0 <= k <= MAX_LEAK_SHIFT and _are_factors(a, k, after)
             require(fits, self, f"leak {a} / 2^{k} is no factor from 0 to 1")
         decay, kept = self.current_alpha, self.current_multiplier
-        require_factors(self, "current_alpha", decay, after[0], "[0, 1]")
+        require_factors(self, "current_alpha", decay, after, "[0, 1]")
         if kept is not None:
-            fits = decay is not None and k is not None and _are_factors(kept, k, after[0])
+            fits = decay is not None and k is not None and _are_factors(kept, k, after)
             require(fits, self, f"current {kept} / 2^{k} is no factor from 0 to 1 of a synaptic current")
 
     def meaning(self, x: NDArray[Any], feedback: Feedback = no_feedback) -> tuple[Floats, Floats]:
@@ -128,11 +140,11 @@ class Lif:
         return ()
 
 
-def _are_factors(codes: Decay, k: int, channels: int) -> bool:
-    """Return whether codes lie from 0 to 2^k: one for all, or int32 one per channel."""
+def _are_factors(codes: Decay, k: int, shape: Shape) -> bool:
+    """Return whether codes lie from 0 to 2^k: one for all, or int32 one per channel or neuron."""
     if not isinstance(codes, np.ndarray):
         return 0 <= codes <= 1 << k
-    fits = codes.dtype == np.int32 and codes.shape == (channels,)
+    fits = codes.dtype == np.int32 and codes.shape in (shape[:1], shape)
     return fits and bool(((codes >= 0) & (codes <= 1 << k)).all())
 
 
@@ -185,8 +197,8 @@ def run_lif(
     node: Lif, current: Floats, recorded: RecordedSpikes | None = None, feedback: Feedback = no_feedback
 ) -> tuple[Floats, Floats]:
     """Return spikes and membranes of LIF neurons driven by ``current [N, T, C, H, W]`` and their own spikes, from rest."""
-    theta = node.threshold.reshape(-1, 1, 1)
-    alpha, kept = (_by_channel(decay) for decay in (node.alpha, node.current_alpha))
+    theta = along_map(node.threshold)
+    alpha, kept = (_factor(decay) for decay in (node.alpha, node.current_alpha))
     u = np.zeros_like(current[:, 0])
     s, i = np.zeros_like(u), np.zeros_like(u)
     spikes, membranes = np.empty_like(current), np.empty_like(current)
@@ -212,7 +224,7 @@ def run_lif(
 
 def spikes_sent(node: Lif, u: Floats) -> Floats:
     """Return how many spikes neurons of membranes ``[N, C, H, W]`` send."""
-    theta = node.threshold.reshape(-1, 1, 1)
+    theta = along_map(node.threshold)
     if node.max_spikes == 1:
         return (u >= theta if node.meant_test == ">=" else u > theta).astype(np.float64)
     number = np.floor(u / theta) if node.spike_test == ">=" else np.ceil(u / theta) - 1
@@ -220,5 +232,5 @@ def spikes_sent(node: Lif, u: Floats) -> Floats:
     return sent
 
 
-def _by_channel(decay: Any) -> Any:
-    return decay.reshape(-1, 1, 1) if isinstance(decay, np.ndarray) else decay
+def _factor(decay: Any) -> Any:
+    return along_map(decay) if isinstance(decay, np.ndarray) else decay

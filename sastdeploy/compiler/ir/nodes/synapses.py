@@ -11,11 +11,20 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sastdeploy.compiler.ir.nodes.checks import Assembled, Floats, Shape, check_codes, known, require
+from sastdeploy.compiler.ir.nodes.checks import (
+    Assembled,
+    Floats,
+    Shape,
+    check_codes,
+    known,
+    require,
+    require_form,
+)
 from sastdeploy.errors import CompileError
 from sastdeploy.program.fixedpoint import weight_limit
 from sastdeploy.program.layers import ConvLif, DenseLif, Further, FurtherConv, FurtherDense
 from sastdeploy.program.layers import Lif as ProgramLif
+from sastdeploy.program.layers.each import along_map
 from sastdeploy.program.limits import INT32_END, MAX_MULTIPLIER, MAX_SHIFT, sum_range
 from sastdeploy.windows import Window
 
@@ -27,10 +36,10 @@ class Synapses(ABC):
     """What a weighted layer holds: ``I = gain * (weight . x) + bias``, and what its further inputs add in the same step.
 
     Args:
-        weight: real weights. bias: real, per channel.
+        weight: real weights. bias: real, per channel ``[C]``, or per neuron ``[C, H, W]`` where it differs within a channel.
         gain: real factor of the sum, 1 until scales are folded.
         weight_q, weight_scale: integer codes and the real value of one code, per channel: ``weight ~ weight_q * scale``.
-        multiplier, shift: ``M / 2^r ~ gain * weight_scale * 2^n``, per channel. bias_q: in units of 2^-n.
+        multiplier, shift: ``M / 2^r ~ gain * weight_scale * 2^n``, per channel. bias_q: in units of 2^-n, in either form.
         further: nodes of the same kind, each by the name of the earlier node whose values it takes: the input, or neurons. Their biases are
             0, their gains their own; in integers all share this node's scale and gain, so that one sum is left.
         source: the name of the input or of the earlier neurons whose values ``weight`` takes; None the node before it.
@@ -150,14 +159,15 @@ class Synapses(ABC):
     def check(self, after: Shape) -> None:
         require(bool(np.isfinite(self.weight).all()), self, "a weight is not finite")
         require(
-            self.bias.shape == (after[0],) and bool(np.isfinite(self.bias).all()),
+            self.bias.shape in (after[:1], after) and bool(np.isfinite(self.bias).all()),
             self,
-            "bias must be finite [C]",
+            "bias must be finite [C]" + ("" if after[1:] == (1, 1) else " or [C, H, W]"),
         )
+        require_form(self, "bias", self.bias, after, "float64")
         require(np.isfinite(self.gain) and self.gain > 0, self, f"gain {self.gain} must be positive")
         bits = self.trained_bits
         require(bits is None or bits in range(2, 9), self, f"trained_bits is {bits}, not 2 to 8")
-        self._check_integers()
+        self._check_integers(after)
         for each in self.acting_further:
             require(not each.bias.any(), self, f"further input {each.name} has a bias")
             require(
@@ -167,7 +177,7 @@ class Synapses(ABC):
             )
             replace(each, weight_bits=self.weight_bits).check(after)
 
-    def _check_integers(self) -> None:
+    def _check_integers(self, after: Shape) -> None:
         """Compare what passes have filled in with the ranges that a program allows; None is not yet filled."""
         channels = len(self.weight)
         if self.weight_q is not None:
@@ -181,9 +191,9 @@ class Synapses(ABC):
                 self,
                 "weight_scale must be positive [C] beside weight_q",
             )
-        check_codes(self, "multiplier", self.multiplier, channels, 1, MAX_MULTIPLIER)
-        check_codes(self, "shift", self.shift, channels, 0, MAX_SHIFT)
-        check_codes(self, "bias_q", self.bias_q, channels, -INT32_END, INT32_END - 1)
+        check_codes(self, "multiplier", self.multiplier, (channels,), 1, MAX_MULTIPLIER)
+        check_codes(self, "shift", self.shift, (channels,), 0, MAX_SHIFT)
+        check_codes(self, "bias_q", self.bias_q, after, -INT32_END, INT32_END - 1)
 
     def _check_codes(self, name: str, codes: NDArray[np.int8], weight: Floats) -> None:
         require(
@@ -197,7 +207,7 @@ class Synapses(ABC):
 
     def meaning(self, x: NDArray[Any]) -> tuple[Floats, None]:
         """Return ``I`` as ``[N, T, C, H, W]``."""
-        return self.gain * self.sums(x) + self.bias.reshape(-1, 1, 1), None
+        return self.gain * self.sums(x) + along_map(self.bias), None
 
     def largest_output(self, largest: int) -> int:
         # Currents go to neurons, which do not ask.
