@@ -245,3 +245,19 @@ def test_norses_time_constants_for_each_neuron_spike_as_its_own():
     own = from_module(net, torch.zeros(1, 1, 8, 8))
     assert own.graph.nodes[2].alpha.shape == own.graph.nodes[2].threshold.shape == (2, 6, 6)
     assert own.provenance["checked"]["spikes"] > 200 and own.provenance["checked"]["differences"] == 0
+
+
+@pytest.mark.parametrize("norm_input", [True, False])
+def test_sinabs_time_constants_for_each_neuron_spike_as_its_own(norm_input):
+    """Several spikes in a step, which take a threshold each; with ``norm_input`` the gains differ too."""
+    layers = pytest.importorskip("sinabs.layers", reason="sinabs is not installed")
+    torch.manual_seed(0)
+    times = torch.linspace(2, 20, 72).reshape(2, 6, 6)
+    neurons = layers.LIF(tau_mem=times, spike_threshold=torch.tensor(0.2), norm_input=norm_input)
+    net = nn.Sequential(layers.Repeat(nn.Conv2d(1, 2, 3)), neurons)
+    for weight in net.parameters():
+        weight.data.abs_()
+    own = from_module(net, torch.zeros(1, 1, 8, 8))
+    assert own.graph.nodes[2].alpha.shape == (2, 6, 6)
+    assert own.graph.nodes[2].threshold.shape == ((2, 6, 6) if norm_input else (2,))
+    assert own.provenance["checked"]["spikes"] > 500 and own.provenance["checked"]["differences"] == 0
