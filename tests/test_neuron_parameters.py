@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tiny_programs import tiny_lif, tiny_program, tiny_readout
+from tiny_programs import three_neurons, tiny_lif, tiny_program, tiny_readout
 
 from sastdeploy import InputError, export_c, export_nir, export_vectors, export_verilog
 from sastdeploy.program.counting import footprint_bytes
@@ -25,17 +25,6 @@ def codes(*values):
 def row(*values):
     """Return numbers of the neurons of one channel of one row."""
     return np.array([[values]], np.int32)
-
-
-def three_neurons(**changes):
-    """Return the program of one channel of three neurons of weight 2: gain 1, leak 1/2, thresholds 9, 7 and 4, no bias."""
-    values = {
-        "multiplier": codes(1), "shift": codes(0), "bias": codes(0), "threshold": row(9, 7, 4), "leak_multiplier": 2, "leak_shift": 2,
-    }  # fmt: skip
-    layer = ConvLif(
-        "conv", np.full((1, 1, 1, 1), 2, np.int8), 4, (1, 1), (0, 0), tiny_lif(1, **{**values, **changes})
-    )
-    return tiny_program([layer], tiny_readout(3), (1, 1, 3))
 
 
 COUNTS = np.repeat([3, 2, 1, 4, 0], 3).reshape(1, 5, 1, 1, 3)

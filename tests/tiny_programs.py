@@ -3,7 +3,7 @@
 import numpy as np
 
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
-from sastdeploy.program.records import Delay, DenseLif, Lif, Program, Readout
+from sastdeploy.program.records import ConvLif, Delay, DenseLif, Lif, Program, Readout
 from sastdeploy.recordings.frames import Frames
 from sastdeploy.recordings.preprocessing import Preprocessing
 
@@ -54,6 +54,19 @@ def tiny_program(layers, readout, frame=(1, 1, 1), time_bins=5, c_clip=4, datase
 def one_neuron(**changes):
     """Return the program of one neuron with weight 3, on five bins of one input."""
     return tiny_program([DenseLif("fc", np.array([[3]], np.int8), 4, tiny_lif(**changes))], tiny_readout())
+
+
+def three_neurons(**changes):
+    """Return the program of one channel of three neurons of weight 2: gain 1, leak 1/2, thresholds 9, 7 and 4, no bias."""
+    one = np.ones(1, np.int32)
+    values = {
+        "multiplier": one, "shift": 0 * one, "bias": 0 * one, "threshold": np.array([[[9, 7, 4]]], np.int32),
+        "leak_multiplier": 2, "leak_shift": 2,
+    }  # fmt: skip
+    layer = ConvLif(
+        "conv", np.full((1, 1, 1, 1), 2, np.int8), 4, (1, 1), (0, 0), tiny_lif(1, **{**values, **changes})
+    )
+    return tiny_program([layer], tiny_readout(3), (1, 1, 3))
 
 
 def two_delays(steps=(0, 2)):

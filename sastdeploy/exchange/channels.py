@@ -89,8 +89,11 @@ def _with_shared_gains(values: dict[str, Array], part: Neurons | Integrators) ->
             f"{where} and is {gain.min():g} somewhere; engines measure such membranes in units of it, so it must be positive."
         )
     largest = largest_of_channels(gain)
-    units = along_map(largest) / gain
-    measured = {name: shortest(along_map(values[name]) * units) for name in ("offset", "threshold")}
+    with np.errstate(over="ignore"):
+        units = along_map(largest) / gain
+        if not np.isfinite(units).all():
+            raise CompileError(f"{where} by more than any float holds.")
+        measured = {name: shortest(along_map(values[name]) * units) for name in ("offset", "threshold")}
     return {"gain": largest, **measured}
 
 

@@ -31,13 +31,16 @@ def read_checkpoint(folder: Path, content: bytes) -> object:
 
 
 def nirs(folder: Path) -> list[bytes]:
-    """Return files of frameworks, and one of our own with delays."""
+    """Return files of frameworks, and of our own with delays and with numbers of each neuron."""
     from sastdeploy import export_nir
-    from tests.tiny_programs import two_delays
+    from tests.tiny_programs import three_neurons, two_delays
 
     packed = (ROOT / "tests/fixtures/nir").glob("s[np]*.nir.gz")
-    own = export_nir(two_delays(), folder / "own.nir", force=True).path
-    return [*(gzip.decompress(path.read_bytes()) for path in sorted(packed)), own.read_bytes()]
+    own = [
+        export_nir(program(), folder / "own.nir", force=True).path.read_bytes()
+        for program in (two_delays, three_neurons)
+    ]
+    return [*(gzip.decompress(path.read_bytes()) for path in sorted(packed)), *own]
 
 
 def read_nir(folder: Path, content: bytes) -> object:
@@ -124,9 +127,9 @@ def programs(folder: Path) -> list[bytes]:
     from sastdeploy.compiler.profiles import load_profile
     from sastdeploy.program.file import save_program
     from tests import small_networks as small
-    from tests.tiny_programs import one_neuron, two_delays
+    from tests.tiny_programs import one_neuron, three_neurons, two_delays
 
-    programs = [one_neuron(), one_neuron(max_spikes=31), two_delays()]
+    programs = [one_neuron(), one_neuron(max_spikes=31), two_delays(), three_neurons()]
     for architecture in (small.DENSE, small.CONV, small.POOL):
         for profile in ("loihi_int8", "aggressive_int4"):
             programs.append(compile(small.checkpoint_of(architecture), load_profile(profile)).program)
