@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import strategies as st
 
-from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding, weight_limit
+from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
 from sastdeploy.program.layers.delay import smallest_steps
 from sastdeploy.program.layers.each import shortest
-from sastdeploy.program.limits import INT32_END, worst_gained, worst_sums
+from sastdeploy.program.limits import INT32_END, worst_sums
 from sastdeploy.program.records import (
     RESETS,
     SPIKE_TESTS,
@@ -29,9 +29,9 @@ from sastdeploy.program.records import (
 )
 from sastdeploy.recordings.frames import Frames, index_dtype
 from sastdeploy.recordings.preprocessing import Preprocessing
+from tests.number_strategies import gains_for, weights_of
 
 MEMBRANES = ("Q8.8", "Q4.4", "Q1.1", "Q2.0", "Q12.12", "Q1.23", "Q6.10", "Q3.2")
-WEIGHT_KINDS = ("uniform", "uniform", "sparse", "signs", "largest", "smallest", "zero")
 FRAME_KINDS = ("sparse", "dense", "full", "empty", "one")
 MAX_MEMBRANES = 60
 """That a readout reads, so that its identity stays small."""
@@ -79,6 +79,7 @@ def programs(draw: st.DrawFn, largest_side: int = 7, most_layers: int = 4) -> Pr
         layers.append(draw(_joining(f"layer{len(layers)}", rng, unheard, all_shapes, most_values)))
         all_shapes.append(layers[-1].output_shape(all_shapes[-1]))
         most_values.append(layers[-1].lif.max_spikes)
+        sources[len(layers)] = all_shapes[-1]
     shape = all_shapes[-1]
     reads = draw(st.sampled_from(("counts", "counts", "counts", "last", "max")))
     count = draw(st.integers(1, 5))
@@ -86,7 +87,7 @@ def programs(draw: st.DrawFn, largest_side: int = 7, most_layers: int = 4) -> Pr
         layers[-1], count = silent(layers[-1]), math.prod(shape)
         readout = membranes(count, reads)
     else:
-        readout = draw(_readouts(rng, shape, preprocessing.time_bins * most_values[-1], count))
+        readout = draw(_readouts(rng, sources, preprocessing.time_bins, most_values, count))
     classes = tuple(f"class {k}" for k in range(count))
     return Program(
         name="random.any",
@@ -113,9 +114,10 @@ def _joining(
 ) -> DenseLif:
     """Draw a layer that hears the last one and those that nothing hears."""
     outputs, bits = draw(st.integers(1, 9)), draw(st.integers(2, 8))
-    weight = _weights(draw, rng, (outputs, math.prod(shapes[-1])), bits)
+    weight = weights_of(draw, rng, (outputs, math.prod(shapes[-1])), bits)
     further = tuple(
-        FurtherDense(each, _weights(draw, rng, (outputs, math.prod(shapes[each])), bits)) for each in unheard
+        FurtherDense(each, weights_of(draw, rng, (outputs, math.prod(shapes[each])), bits))
+        for each in unheard
     )
     sums = worst_sums(weight, largest[-1]) + sum(
         worst_sums(each.weight, largest[each.source]) for each in further
@@ -170,42 +172,6 @@ def _dense_counts(kind: str, rng: np.random.Generator, shape: tuple[int, int]) -
     return counts * (rng.random(shape) < (0.1 if kind == "sparse" else 0.6)).astype(np.uint8)
 
 
-def _weights(draw: st.DrawFn, rng: np.random.Generator, shape: tuple[int, ...], bits: int) -> np.ndarray:
-    limit = weight_limit(bits)
-    kind = draw(st.sampled_from(WEIGHT_KINDS))
-    if kind == "zero":
-        return np.zeros(shape, np.int8)
-    if kind == "largest":
-        return np.full(shape, limit, np.int8)
-    if kind == "smallest":
-        return np.full(shape, -limit, np.int8)
-    if kind == "signs":
-        return (limit * rng.choice([-1, 1], shape)).astype(np.int8)
-    weight = rng.integers(-limit, limit + 1, shape)
-    return (weight * (rng.random(shape) < (0.3 if kind == "sparse" else 1.0))).astype(np.int8)
-
-
-def _gain(
-    draw: st.DrawFn, rng: np.random.Generator, sums: np.ndarray, budget: int, aim: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return multipliers and shifts whose worst result stays within ``budget``, most of them near ``aim``."""
-    channels = len(sums)
-    multiplier = rng.integers(1, 1 << 15, channels)
-    kind = draw(st.sampled_from(("any", "any", "per_tensor", "one", "largest")))
-    if kind == "per_tensor":
-        multiplier[:] = multiplier[0]
-    elif kind != "any":
-        multiplier[:] = 1 if kind == "one" else (1 << 15) - 1
-    near = np.log2(np.maximum(sums * multiplier, 1) / aim)
-    shift = np.clip(np.ceil(near) + rng.integers(-3, 3, channels), 0, 46).astype(np.int64)
-    extreme = draw(st.sampled_from((None, None, None, 0, 46)))
-    if extreme is not None:
-        shift[rng.integers(channels)] = extreme
-    while (over := worst_gained(sums, multiplier, shift) > budget).any():
-        shift[over] += 1
-    return multiplier.astype(np.int32), shift.astype(np.int32)
-
-
 @st.composite
 def _lifs(
     draw: st.DrawFn, rng: np.random.Generator, channels: int, sums: np.ndarray, max_spikes: int = 1
@@ -213,7 +179,7 @@ def _lifs(
     membrane = QFormat.parse(draw(st.sampled_from(MEMBRANES)))
     low, high = membrane.q_min, membrane.q_max
     aim = draw(st.sampled_from((high, max(1, high // 4), max(1, high // 64), 4 * high)))
-    multiplier, shift = _gain(draw, rng, sums, INT32_END - 1 - 3 * (high + 1), max(1, aim))
+    multiplier, shift = gains_for(draw, rng, sums, INT32_END - 1 - 3 * (high + 1), max(1, aim))
     bias = {
         "zero": np.zeros(channels),
         "small": rng.integers(low // 8, high // 8 + 1, channels),
@@ -279,17 +245,17 @@ def _layers(
     outputs = draw(st.integers(1, 9))
     spikes = draw(st.sampled_from((1, 1, 1, 2, 3, 31, 127)))
     if kind == "dense":
-        weight = _weights(draw, rng, (outputs, math.prod(shape)), bits)
+        weight = weights_of(draw, rng, (outputs, math.prod(shape)), bits)
         return DenseLif(name, weight, bits, draw(_lifs(rng, outputs, worst_sums(weight, largest), spikes)))
     if kind == "recurrent":
-        weight = _weights(draw, rng, (outputs, math.prod(shape)), bits)
-        own = _weights(draw, rng, (outputs, outputs), bits)
+        weight = weights_of(draw, rng, (outputs, math.prod(shape)), bits)
+        own = weights_of(draw, rng, (outputs, outputs), bits)
         sums = worst_sums(weight, largest) + worst_sums(own, spikes)
         return RecurrentLif(name, weight, bits, draw(_lifs(rng, outputs, sums, spikes)), own)
     padding = (draw(st.integers(0, 3)), draw(st.integers(0, 3)))
     kernel = tuple(draw(st.integers(1, min(5, size + 2 * pad))) for size, pad in zip(shape[1:], padding))
     stride = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
-    weight = _weights(draw, rng, (outputs, shape[0], *kernel), bits)
+    weight = weights_of(draw, rng, (outputs, shape[0], *kernel), bits)
     lif = draw(_lifs(rng, outputs, worst_sums(weight, largest), spikes))
     return differing_within_channels(ConvLif(name, weight, bits, stride, padding, lif), shape)
 
@@ -339,13 +305,13 @@ def _with_further(
         source = draw(st.sampled_from(tuple(sources)))
         before = sources[source]
         if not isinstance(layer, ConvLif):
-            weight = _weights(draw, rng, (len(layer.weight), math.prod(before)), layer.weight_bits)
+            weight = weights_of(draw, rng, (len(layer.weight), math.prod(before)), layer.weight_bits)
             further.append(FurtherDense(source, weight))
             continue
         window = draw(_window_onto(before, layer.output_shape(shapes[own])))
         if window is not None:
             kernel, stride, padding = window
-            weight = _weights(draw, rng, (len(layer.weight), before[0], *kernel), layer.weight_bits)
+            weight = weights_of(draw, rng, (len(layer.weight), before[0], *kernel), layer.weight_bits)
             further.append(FurtherConv(source, weight, stride, padding))
     if not further:
         return layer
@@ -386,14 +352,22 @@ def _windows(draw: st.DrawFn, name: str, shape: tuple[int, int, int], largest: i
 
 @st.composite
 def _readouts(
-    draw: st.DrawFn, rng: np.random.Generator, shape: tuple[int, int, int], most: int, classes: int
-) -> Readout:
-    """Draw a readout of counts up to ``most``."""
+    draw: st.DrawFn, rng: np.random.Generator, sources: dict[int, tuple[int, int, int]], steps: int,
+    largest: list[int], classes: int,
+) -> Readout:  # fmt: skip
+    """Draw a readout of counts over ``steps`` steps, with none to two further inputs."""
+    shape, most = sources[max(sources)], steps * max(largest[source] for source in sources)
     pooled = draw(st.booleans())
     bits = draw(st.integers(2, 8))
-    weight = _weights(draw, rng, (classes, shape[0] if pooled else math.prod(shape)), bits)
+    weight = weights_of(draw, rng, (classes, shape[0] if pooled else math.prod(shape)), bits)
+    further = tuple(
+        FurtherDense(source, weights_of(draw, rng, (classes, math.prod(sources[source])), bits))
+        for source in draw(st.lists(st.sampled_from(tuple(sources)), max_size=2))
+    )
     sums = worst_sums(weight, most * (shape[1] * shape[2] if pooled else 1))
-    multiplier, shift = _gain(draw, rng, sums, 1 << 30, draw(st.sampled_from((64, 1 << 12, 1 << 29))))
+    sums = sums + sum(worst_sums(each.weight, most) for each in further)
+    multiplier, shift = gains_for(draw, rng, sums, 1 << 30, draw(st.sampled_from((64, 1 << 12, 1 << 29))))
     limit = draw(st.sampled_from((0, 5, 1 << 15, ((1 << 30) - 1) // most)))
     bias = rng.integers(-limit, limit + 1, classes).astype(np.int32)
-    return Readout("readout", weight, bits, multiplier, shift, bias, draw(st.integers(0, 23)), pooled)
+    fraction = draw(st.integers(0, 23))
+    return Readout("readout", weight, bits, multiplier, shift, bias, fraction, pooled, further=further)

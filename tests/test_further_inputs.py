@@ -359,10 +359,3 @@ def test_graphs_with_other_further_inputs_are_refused(further, fault):
     with pytest.raises(InputError) as error:
         check_graph(Graph("skip", tuple(nodes)))
     assert str(error.value) == f"graph: dense 1: {fault}."
-
-
-def test_a_readout_takes_no_further_inputs():
-    *nodes, last = network().graph.nodes
-    further = (Dense("input", np.ones((3, 8)), np.zeros(3)),)
-    with pytest.raises(InputError, match="takes no further inputs; dense, recurrent and conv2d nodes do"):
-        check_graph(Graph("skip", (*nodes, replace(last, further=further))))

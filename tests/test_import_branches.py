@@ -234,8 +234,6 @@ MAP = ends(1, 4, 4, outputs=4)
 @pytest.mark.parametrize(
     ("nodes", "edges", "messages"),
     [
-        ({**ONE, "n": lif(), "m": lif()}, [("a", "n"), ("a", "m"), ("n", "b"), ("m", "b")],
-         ["b: sums what comes from m, n; engines read one layer out. Add up what they send in a layer of neurons before it."]),
         ({**MAP, "c": conv(np.ones((1, 1, 3, 3))), "m": lif(), "p": pool(1, 1), "e": conv(np.ones((1, 1, 3, 3))), "n": lif(),
           "k": lif()},
          [*pairwise(["a", "c", "m", "k", "b"]), *pairwise(["a", "p", "e", "n", "k"])],

@@ -66,14 +66,10 @@ def test_all_reasons_are_told(tmp_path):
     assert len(error.value.reasons) == 2 and "late: a node of kind Sigmoid" in error.value.reasons[1]
 
 
-def test_branches_sums_and_loops_are_named(tmp_path):
+def test_branches_and_loops_are_named(tmp_path):
     ends = {"a": {"type": "Input", "shape": [1]}, "b": {"type": "Output", "shape": [1]}}
     nodes = {**ends, "n": lif(), "m": lif()}
     for edges, words in (
-        (
-            [("a", "n"), ("a", "m"), ("n", "b"), ("m", "b")],
-            ["b: sums what comes from m, n"],
-        ),
         ([("a", "n"), ("n", "m"), ("m", "n")], ["m: a loop through 2 layers of neurons (m -> n -> m)"]),
         ([("a", "n"), ("n", "x")], ["an edge names 'x'"]),
         ([("a", "n")], ["n: leads nowhere; the output 'b' is not reached."]),

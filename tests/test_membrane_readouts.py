@@ -84,7 +84,7 @@ def test_readouts_that_read_otherwise_are_refused():
     good = one_membrane("last")
     check_program(good)
     silence = "Allowed: reset 'none', spike test '>' and thresholds at the membrane's upper end."
-    identity = "Allowed: the identity, multiplier 1, shift 0, bias 0 and no pool, as membranes are scores themselves."
+    identity = "Allowed: the identity, multiplier 1, shift 0, bias 0, no pool and no further input, as membranes are scores themselves."
     for program, message in (
         (
             replace(good, layers=one_neuron().layers),
@@ -96,7 +96,7 @@ def test_readouts_that_read_otherwise_are_refused():
         ),
         (
             replace(good, readout=replace(good.readout, bias=np.array([1], np.int32))),
-            f"readout 'readout': reads 'last' through a weight, gain, bias or pool. {identity}",
+            f"readout 'readout': reads 'last' through a weight, gain, bias, pool or further input. {identity}",
         ),
     ):
         assert_program_refused(program, message)

@@ -129,9 +129,9 @@ def _largest_ksynops(program: Program) -> dict[str, float]:
             own = part.synops(np.full(shapes[source], most[source], np.int64))[0]
             result[part.name] = own * program.preprocessing.time_bins
             left[source] -= result[part.name]
-    for layer in program.layers:
-        for each in layer.further:
-            first.setdefault(each.source, layer.name)
+    for part in targets:
+        for each in part.further:
+            first.setdefault(each.source, part.name)
     for source, name in first.items():
         result[name] += left[source]
     return {name: float(n) / 1000 for name, n in result.items()}

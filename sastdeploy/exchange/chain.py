@@ -13,14 +13,11 @@ from sastdeploy.compiler.ir.graph import Graph, check_graph
 from sastdeploy.compiler.ir.nodes import (
     AvgPool,
     Conv2d,
-    Counts,
     Delay,
     Dense,
     Input,
     Integrator,
     Lif,
-    Membranes,
-    Readout,
     Recurrent,
     Shape,
     SumPool,
@@ -29,6 +26,7 @@ from sastdeploy.compiler.ir.nodes import (
 from sastdeploy.errors import CompileError
 from sastdeploy.exchange import parts as p
 from sastdeploy.exchange.channels import decay_of, is_one_value, neuron_values, per_channel, squeezed
+from sastdeploy.exchange.ending import MAX_CLASSES, UNHEARD, finish
 from sastdeploy.exchange.growing import Chain
 from sastdeploy.exchange.kernels import MAX_WEIGHTS, one_kernel
 from sastdeploy.exchange.names import clean
@@ -39,8 +37,6 @@ from sastdeploy.exchange.steps import steps_of
 from sastdeploy.program.layers.each import along_map, shortest
 from sastdeploy.program.limits import by
 from sastdeploy.windows import MAX_VALUES
-
-MAX_CLASSES = 4096
 
 
 def graph_of(name: str, start: Input, parts: Sequence[Part], reads: str | None = None) -> Graph:
@@ -75,7 +71,7 @@ def graph_of(name: str, start: Input, parts: Sequence[Part], reads: str | None =
             break
     if not reasons:
         try:
-            _finish(chain, reads)
+            finish(chain, reads)
         except CompileError as error:
             reasons += error.reasons
     if reasons:
@@ -251,7 +247,7 @@ def _neurons(chain: Chain, part: p.Neurons | p.Integrators) -> None:
 
 
 def _further(
-    chain: Chain, part: p.Neurons | p.Integrators, node: Synapses, reasons: list[str]
+    chain: Chain, part: p.Neurons | p.Integrators | p.Ending, node: Synapses, reasons: list[str]
 ) -> list[Synapses]:
     """Return what branches add to the sums of ``node``, each by its source's name; add to ``reasons`` where no engine does it."""
     further: list[Synapses] = []
@@ -263,6 +259,8 @@ def _further(
         side = Chain(chain.start, shape, list(chain.nodes), {})
         try:
             for each in branch.parts:
+                if isinstance(each, p.Delaying) and isinstance(part, p.Ending):
+                    raise side.refuse(each, UNHEARD)
                 if isinstance(each, p.Delaying):
                     raise side.refuse(
                         each,
@@ -289,7 +287,7 @@ def _described(node: Synapses, shape: Shape) -> str:
     return f"a {'convolution' if node.weight.ndim == 4 else 'fully connected layer'} of {by(shape)}"
 
 
-def _identity(chain: Chain, part: p.Neurons | p.Integrators) -> Synapses:
+def _identity(chain: Chain, part: p.Neurons | p.Integrators | p.Ending) -> Synapses:
     """Return weights that hand values on as they are, or that pool them where a pool could not stand for itself."""
     channels, kernel, stride, padding, worth = chain.shape[0], (1, 1), (1, 1), (0, 0), 1.0
     if chain.flat:
@@ -333,48 +331,16 @@ def _place_pool(chain: Chain) -> None:
     chain.pool = None
 
 
-def _finish(chain: Chain, reads: str | None) -> None:
-    last = chain.nodes[-1]
-    if reads is not None and last.gives != "membranes":
-        raise CompileError(
-            f"readout '{reads}': the network ends in {last.name}, not in neurons whose membranes are read (I, LI, CubaLI). Leave it out."
-        )
-    if not chain.spikes:
-        raise CompileError("the network has no spiking neurons, so there is nothing to simulate.")
-    if last.gives == "delayed":
-        raise CompileError(
-            f"{last.name}: a delay that neurons do not follow; engines read the spikes of the last neurons as they send them. Leave it out, "
-            "and let the recordings end as many steps earlier."
-        )
-    node = chain.waiting
-    if node is None:
-        if chain.pool is not None or chain.factor is not None:
-            raise CompileError(
-                f"{chain.pool.name if chain.pool else 'the last factor'}: nothing weighted follows; engines read spikes or a weighted layer."
-            )
-        classes = prod(chain.shape)
-        if classes > MAX_CLASSES:
-            raise CompileError(f"{last.name}: {classes:,} outputs; at most {MAX_CLASSES:,} are read out.")
-        if last.gives == "membranes":
-            chain.nodes.append(
-                Membranes("readout", np.eye(classes), np.zeros(classes), reads=reads or "last")
-            )
-            return
-        chain.nodes.append(Counts("readout", np.eye(classes), np.zeros(classes)))
-        return
-    if node.weight.ndim != 2:
-        raise CompileError(
-            f"{node.name}: the network ends in a convolution; engines read spikes or a fully connected layer."
-        )
-    pooled = "none"
-    if chain.pool is not None:
-        before = chain.before_pool
-        if chain.pool.kernel != before[1:] or chain.pool.padding != (0, 0):
-            raise CompileError(
-                f"{chain.pool.name}: a pool before the last layer must cover its whole input, {before[1]} x {before[2]}."
-            )
-        pooled = "average" if chain.pool.mean else "sum"
-    chain.nodes.append(Readout("readout", node.weight, node.bias, pool=pooled))
+def _ending(chain: Chain, part: p.Ending) -> None:
+    """What the network gives beside what comes last; `finish` reads both."""
+    chain.flat = chain.flat or chain.waiting is None
+    node, reasons = chain.waiting or _identity(chain, part), list[str]()
+    further = _further(chain, part, node, reasons)
+    if reasons:
+        raise CompileError(*reasons)
+    bias = node.bias + sum(each.bias for each in further)
+    none = np.zeros(len(bias))
+    chain.waiting = replace(node, bias=bias, further=tuple(replace(each, bias=none) for each in further))
 
 
 _STEPS: dict[type, Callable[[Chain, Any], None]] = {
@@ -387,4 +353,5 @@ _STEPS: dict[type, Callable[[Chain, Any], None]] = {
     p.Hearing: _hearing,
     p.Neurons: _neurons,
     p.Integrators: _neurons,
+    p.Ending: _ending,
 }

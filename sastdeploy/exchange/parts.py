@@ -150,6 +150,17 @@ class Integrators:
 
 
 @dataclass(frozen=True)
+class Ending:
+    """Where the network ends, and what else it gives, summed with what comes from the part before.
+
+    branches: as of `Neurons`.
+    """
+
+    name: str
+    branches: tuple[Branch, ...]
+
+
+@dataclass(frozen=True)
 class Refused:
     """A part that no engine computes."""
 
@@ -158,8 +169,8 @@ class Refused:
 
 
 Part = (
-    Linear | Convolution | Scale | Pooling | Delaying | Flattening | Hearing | Neurons | Integrators | Refused
-)
+    Linear | Convolution | Scale | Pooling | Delaying | Flattening | Hearing | Neurons | Integrators | Ending | Refused
+)  # fmt: skip
 
 
 MAX_NUMBER = 2**31

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -57,12 +57,13 @@ def check_program(program: Program) -> None:
         heard |= {source, *(each.source for each in layer.further)}
         if layer.lif is not None:
             sources[number + 1] = shapes[-1]
+    heard |= {each.source for each in program.readout.further if type(program.readout.further) is tuple}
     for number, layer in enumerate(program.layers, 1):
         if number not in heard:
             wrong = "no layer hears it, and the readout does not"
             refuse(f"layer '{layer.name}'", wrong, "layers whose values something takes")
     steps = program.preprocessing.time_bins
-    program.readout.check(f"readout '{program.readout.name}'", shapes[-1], steps, most[-1])
+    _check_readout(program.readout, shapes[-1], steps, most, sources)
     last = program.layers[-1].lif
     if program.readout.reads != "counts" and (last is None or not last.silent):
         refuse(
@@ -71,6 +72,17 @@ def check_program(program: Program) -> None:
             "reset 'none', spike test '>' and thresholds at the membrane's upper end",
         )
     _check_classes(program)
+
+
+def _check_readout(
+    readout: Readout, shape: Shape, steps: int, most: Sequence[int], sources: Mapping[int, Shape]
+) -> None:
+    """Accept a readout of a last layer of ``shape``; ``most``: the largest value of every source, ``sources``: their shapes."""
+    where = f"readout '{readout.name}'"
+    readout.check(where, shape, steps, most[-1])
+    output = (len(readout.weight), 1, 1)
+    check_further(where, readout.further, readout.kind, readout.weight_bits, output, sources)
+    readout.prove(where, readout.worst_sums(shape, steps, most[-1], most), steps)
 
 
 def _source(where: str, layer: ProgramLayer, number: int, sources: Mapping[int, Shape]) -> int:

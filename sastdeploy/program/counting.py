@@ -18,12 +18,13 @@ def largest_synops(program: Program) -> NDArray[np.int64]:
     columns = np.zeros((len(shapes), 3), np.int64)
     for number, (layer, source) in enumerate(zip(program.layers, program.sources()), 1):
         columns[source] += layer.synops(np.full(shapes[source], most[source], np.int64))
-        for each in layer.further:
-            columns[each.source] += each.synops(np.full(shapes[each.source], most[each.source], np.int64))
         # Neurons whose membranes are read send nothing.
         if layer.lif is not None and (counted or number < len(program.layers)):
             columns[number] += layer.own_synops(np.full(shapes[number], most[number], np.int64))
     columns[-1] += program.readout.synops(np.full(shapes[-1], most[-1] if counted else 0, np.int64))
+    for part in (*program.layers, program.readout):
+        for each in part.further:
+            columns[each.source] += each.synops(np.full(shapes[each.source], most[each.source], np.int64))
     return columns.T * program.preprocessing.time_bins
 
 
@@ -54,9 +55,11 @@ def footprint_bytes(program: Program) -> dict[str, int]:
     readout = program.readout
     if readout.reads == "counts":
         largest = readout.summed(program.shapes()[-1], steps, most[-1])
-        weights += _bytes(readout.weight.size * readout.weight_bits)
+        weights += _bytes(sum(array.size for array in readout.weight_arrays) * readout.weight_bits)
         parameters += _bytes(len(readout.weight) * (32 + 15 + 6))
         state += _bytes(readout.weight.shape[1] * largest.bit_length())
+        for each in readout.further:
+            state += _bytes(each.weight.shape[1] * (steps * most[each.source]).bit_length())
     elif readout.reads == "max" and program.layers[-1].lif is not None:
         state += _bytes(len(readout.weight) * program.layers[-1].lif.membrane.bits)
     return {

@@ -93,7 +93,8 @@ def _main_graph(program: Program) -> GraphProto:
             add(
                 "ReduceSum", f"{layer.name}/{end}_steps", time, out=f"{layer.name}/overflow_{end}", keepdims=0
             )
-    program.readout.add_scores(add, neurons[-1][0].name, time, steps)
+    sent = {number: f"{layer.name}/spikes_steps" for number, layer in enumerate(program.layers, 1)}
+    program.readout.add_scores(add, neurons[-1][0].name, time, steps, {0: "frames", **sent})
     classes = len(program.classes)
     return helper.make_graph(
         add.nodes,

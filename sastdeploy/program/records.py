@@ -68,8 +68,9 @@ File (format versions 1 to 7)
 
     Version 7 adds numbers that differ within a channel of a convolution: ``bias``, ``threshold``, ``leak_multiplier`` and
     ``current_multiplier`` may be [C, H, W], one for each neuron. ``lif`` then holds ``shapes``, the shape of each such array by its
-    name, and the name of the layer's local function ends in ``_each_NAME`` for every one. A program is written in the oldest version
-    that holds it.
+    name, and the name of the layer's local function ends in ``_each_NAME`` for every one. And it adds further inputs of the readout,
+    ``further`` as of a fully connected layer: each takes the values of its source, summed over time. A program is written in the
+    oldest version that holds it.
 """
 
 from __future__ import annotations
@@ -164,8 +165,8 @@ class Program:
     def fan_outs(self) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...]:
         """Return per source, the input and then every layer, how many operations each of its outputs triggers, int64 ``[J]``.
 
-        All, and those on weights other than 0; in the layers or the readout that hear it, in layers that take it as a further input,
-        and in its own layer where that is recurrent.
+        All, and those on weights other than 0; in the layers or the readout that hear it, or take it as a further input, and in its
+        own layer where that is recurrent.
         """
         shapes = self.shapes()
         none = (np.zeros(math.prod(shape), np.int64) for shape in shapes)
@@ -180,7 +181,8 @@ class Program:
         for number, layer in enumerate(self.layers):
             if layer.lif is not None:
                 add(number + 1, layer.own_fan_out())
-            for each in layer.further:
+        for part in (*self.layers, self.readout):
+            for each in part.further:
                 add(each.source, each.fan_out(shapes[each.source]))
         return tuple(tables)
 

@@ -169,15 +169,15 @@ def _ksynops(program: Program, result: RunResult) -> dict[str, Any]:
 
 
 def _targets(program: Program) -> list[str]:
-    """Return for every source the names of what hears it; of one that is a further input alone, of the layers that take it."""
+    """Return for every source the names of what hears it; of one that is a further input alone, of what takes it."""
     names = (*(layer.name for layer in program.layers), program.readout.name)
     own: list[list[str]] = [[] for _ in names]
     further: list[list[str]] = [[] for _ in names]
     for name, source in zip(names, program.sources()):
         own[source].append(name)
-    for layer in program.layers:
-        for each in layer.further:
-            further[each.source].append(layer.name)
+    for part in (*program.layers, program.readout):
+        for each in part.further:
+            further[each.source].append(part.name)
     return [" and ".join(hearing or more) for hearing, more in zip(own, further)]
 
 

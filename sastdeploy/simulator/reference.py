@@ -48,6 +48,7 @@ def _run_one(program: Program, counts: Array, n: int, result: RunResult) -> None
         for layer, shape in zip(program.layers, shapes[1:])
     ]
     read = np.zeros(shapes[-1], np.int64)
+    more = [np.zeros(shapes[each.source], np.int64) for each in program.readout.further]
     for t, x in enumerate(counts):
         # Of every source; of the same step, as a source stands before the layers that hear it.
         sent = [x]
@@ -75,11 +76,14 @@ def _run_one(program: Program, counts: Array, n: int, result: RunResult) -> None
             result.neuron_spikes[position][:] += x.reshape(-1) != 0
             sent.append(x)
         _add(result, n, hears[-1], *program.readout.synops(x))
+        for each, total in zip(program.readout.further, more):
+            total += sent[each.source]
+            _add(result, n, each.source, *each.synops(sent[each.source]))
         for source, values in enumerate(sent):
             result.active[n, source] += np.count_nonzero(values)
             result.events[n, source] += values.sum()
         read = program.readout.read(read, x, membranes[-1], t)
-    scores = program.readout.scores(read, len(counts))
+    scores = program.readout.scores(read, len(counts), more)
     result.scores[n] = held_in_int32(scores, program.readout.name)
     result.predicted[n] = np.argmax(scores)
 

@@ -102,7 +102,7 @@ class Stage:
 def stages(graph: Graph) -> tuple[Stage, ...]:
     """Return every weighted node, first to last.
 
-    The largest input is ``c_clip`` (counts), the most spikes of a neuron in a step, times the window's size (a pool of either), and for the readout a
+    The largest input is ``c_clip`` (counts), the most spikes of a neuron in a step, times the window's size (a pool of either), and for the readout and its further inputs a
     count over all steps, and over all positions of a channel where it pools.
     """
     result: list[Stage] = []
@@ -115,7 +115,8 @@ def stages(graph: Graph) -> tuple[Stage, ...]:
         if isinstance(node, Synapses):
             lif = follower if isinstance(follower, Lif) else None
             most = node.largest_input(largest, before, time_bins)
-            further = tuple(sent[each.name] for each in node.further)
+            inputs = [sent[each.name] for each in node.further]
+            further = tuple((shape, node.largest_further(value, time_bins)) for shape, value in inputs)
             names = tuple(origins[name] for name in (own, *(each.name for each in node.further)))
             result.append(Stage(node, lif, before, after, most, further, names))
             origins[node.name] = node.name
@@ -220,7 +221,9 @@ def _check_further(node: Synapses, shape: Shape, earlier: Mapping[str, tuple[str
     """Accept further inputs from the input or from neurons that spike, with weights that give sums of ``shape``."""
     for each in node.further:
         kind = node.further_kind
-        require(bool(kind), node, "takes no further inputs; dense, recurrent and conv2d nodes do")
+        require(
+            bool(kind), node, "takes no further inputs; dense, recurrent, conv2d, readout and counts nodes do"
+        )
         require(
             each.kind == kind and not each.further, node, f"a further input must be a {kind} without others"
         )

@@ -25,7 +25,7 @@ def interpret(graph: Graph, counts: NDArray[np.integer]) -> GraphOutputs:
     x: NDArray[Any] = counts
     spikes, membranes = [], []
     by_neurons = {stage.lif.name: stage for stage in stages(graph) if stage.lif is not None}
-    by_weights = {stage.node.name: stage.node for stage in by_neurons.values()}
+    by_weights = {stage.node.name: stage.node for stage in stages(graph)}
     sources = {each.name for node in by_weights.values() for each in node.further}
     sources |= {node.source for node in graph.nodes if node.source is not None}
     sent: dict[str, NDArray[Any]] = {}

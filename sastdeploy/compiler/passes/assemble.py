@@ -28,11 +28,12 @@ def assemble(graph: Graph, profile: HardwareProfile, facts: dict[str, Any]) -> p
         parts += node.assembled(_neurons(stage, profile))
         if node.source is not None:
             parts[-1] = replace(cast(p.ProgramLayer, parts[-1]), source=sources[node.source])
-        if stage is not None and stage.lif is not None:
-            sources[stage.lif.name] = len(parts)
+        if stage is not None:
             further = tuple(each.as_further(sources[each.name]) for each in stage.node.further)
             if further:
-                parts[-1] = replace(cast(p.DenseLif | p.ConvLif, parts[-1]), further=further)
+                parts[-1] = replace(cast(p.DenseLif | p.ConvLif | p.Readout, parts[-1]), further=further)
+            if stage.lif is not None:
+                sources[stage.lif.name] = len(parts)
     *layers, last = parts
     readout = cast(p.Readout, last)
     if readout.reads != "counts":

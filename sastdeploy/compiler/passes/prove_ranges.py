@@ -47,7 +47,7 @@ def prove_ranges(graph: Graph, profile: HardwareProfile) -> Graph:
     def prove_scores(node: Readout) -> Readout:
         stage = by_name[node.name]
         proven = _prove_sum(node, stage, READOUT_BITS, "int32, which holds the readout's sums,")
-        _prove_scores(node, stage.largest, graph.input.time_bins)
+        _prove_scores(node, stage, graph.input.time_bins)
         return proven
 
     return graph.map({Synapses: prove_sum, Lif: prove_update, Readout: prove_scores})
@@ -111,10 +111,10 @@ def _prove_update(stage: Stage, lif: Lif, profile: HardwareProfile) -> None:
     _prove_int32(node.name, "neuron", "the membrane update |leak| + |I| + |bias| + theta", update)
 
 
-def _prove_scores(node: Readout, summed: int, steps: int) -> None:
+def _prove_scores(node: Readout, stage: Stage, steps: int) -> None:
     if node.multiplier is None or node.shift is None or node.bias_q is None:
         raise CompileError(f"{node.name}: ranges are proven after gains and biases. Order the passes so.")
-    low, high = node_sums(node, summed)
+    low, high = stage_sums(stage)
     scores = worst_gained(np.maximum(-low, high), node.multiplier, node.shift)
     scores = scores + steps * np.abs(node.bias_q.astype(np.int64))
     _prove_int32(node.name, "class", f"the score over {steps} steps", scores)

@@ -30,8 +30,8 @@ def quantize_weights(graph: Graph, profile: HardwareProfile) -> Graph:
 
 def _whole(node: Counts, profile: HardwareProfile) -> Counts:
     """Return spike counts as they are: codes of 0 and 1, one of which is worth 1."""
-    codes, scale = node.weight.astype(np.int8), np.ones(len(node.weight))
-    return replace(node, weight_bits=profile.weight_bits, weight_q=codes, weight_scale=scale)
+    codes, scale = [weight.astype(np.int8) for weight in node.weights], np.ones(len(node.weight))
+    return replace(node.with_codes(*codes), weight_bits=profile.weight_bits, weight_scale=scale)
 
 
 def _quantize(node: Synapses, profile: HardwareProfile) -> Synapses:

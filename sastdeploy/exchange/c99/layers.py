@@ -26,7 +26,7 @@ from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
 from sastdeploy.program.layers.current import Decay
 from sastdeploy.program.layers.sums import ConvSums, DenseSums
 from sastdeploy.program.layers.weights import stored_bits
-from sastdeploy.program.limits import INT32_END, worst_sums
+from sastdeploy.program.limits import INT32_END
 from sastdeploy.program.records import Delay, Lif, ProgramLayer, Readout, SumPool
 from sastdeploy.windows import Shape, Window
 
@@ -139,9 +139,13 @@ def spikes_sent(layer: ProgramLayer) -> str:
 
 
 def readout_code(
-    readout: Readout, number: int, shape: Shape, steps: int, largest: int, name: str
+    readout: Readout, number: int, shapes: Sequence[Shape], steps: int, largest: Sequence[int], name: str
 ) -> LayerCode:
-    """Return the C of the readout, of values up to ``largest`` in a step; ``run`` is the function of the scores."""
+    """Return the C of the readout; ``run`` is the function of the scores.
+
+    shapes: of the input and of every layer. largest: their largest values in a step.
+    """
+    shape = shapes[-1]
     sums = Field("class_sum", "int32_t", len(readout.weight))
     values = {"i": number, "name": name, "NAME": name.upper()}
     weights, weight = weight_table(f"weight{number}", readout.weight.T, stored_bits(readout.weight_bits))
@@ -156,11 +160,16 @@ def readout_code(
         "add_dense.c", **values, source=number, outputs=outputs, first=first, sums=sums.path, type=sums.type,
         weight=weight.replace("@", "first + n"),
     )  # fmt: skip
-    worst = worst_sums(readout.weight, readout.summed(shape, steps, largest))
+    tables = [weights]
+    for place, each in enumerate(readout.further):
+        source, bits = each.source, readout.weight_bits
+        more, further = _ADDS["dense"](each, bits, f"{number}_{place}", source, shapes[source], sums, name)
+        tables, add = [*tables, *more], f"{add}\n{further}"
+    worst = readout.worst_sums(shape, steps, largest[-1], largest)
     gains, gained = _gained(number, readout.multiplier, readout.shift, worst)
     biases, bias = per_channel(f"bias{number}", readout.bias)
     run = filled("scores.c", **values, gained=gained, bias=bias)
-    return LayerCode(_stored(readout.weight_bits), (weights, *gains, *biases), sums, (sums,), add, run)
+    return LayerCode(_stored(readout.weight_bits), (*tables, *gains, *biases), sums, (sums,), add, run)
 
 
 def _stored(weight_bits: int) -> str:

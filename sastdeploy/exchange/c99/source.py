@@ -48,6 +48,7 @@ def write_source(program: Program, name: str) -> Source:
     preprocessing = program.preprocessing
     polarities, rows, columns = preprocessing.frame_shape
     inputs = polarities * rows * columns
+    places = (*program.layers, program.readout)
     common = {
         "name": name, "NAME": name.upper(), "title": plain(program.name), "version": sastdeploy.__version__,
         "hash": program_hash(program),
@@ -58,13 +59,12 @@ def write_source(program: Program, name: str) -> Source:
         index=index_type(inputs), sources=len(parts), layers=len(program.layers),
         own="".join(text for text, needed in (
             (_OWN, any(part.own for part in parts)),
-            (_FURTHER, any(layer.further for layer in program.layers)),
+            (_FURTHER, any(part.further for part in places)),
             (_SIDE, any(layer.source is not None for layer in program.layers)),
         ) if needed),
         members="\n".join(text for _, _, text in state.members()),
     )  # fmt: skip
     *layers, readout = parts
-    places = (*program.layers, program.readout)
     code = "\n".join([
         *(
             "\n".join([_heading(number, part), *(table.text() for table in code.tables), code.add])
@@ -90,7 +90,7 @@ def _parts(program: Program, name: str) -> tuple[LayerCode, ...]:
         sent = "\n    ".join(calls[number + 1])
         parts.append(layer_code(layer, number, source, shapes, largest, steps, name, place, sent, reads))
         turn += layer.lif is not None
-    return (*parts, readout_code(program.readout, len(parts), shapes[-1], steps, largest[-1], name))
+    return (*parts, readout_code(program.readout, len(parts), shapes, steps, largest, name))
 
 
 def _calls(program: Program, name: str) -> list[list[str]]:
@@ -98,8 +98,8 @@ def _calls(program: Program, name: str) -> list[list[str]]:
     calls: list[list[str]] = [[] for _ in range(len(program.layers) + 1)]
     values = [("input", _clipped(name)), *(("neuron", spikes_sent(layer)) for layer in program.layers)]
     hearing = [(source, f"{number}") for number, source in enumerate(program.sources())]
-    for number, layer in enumerate(program.layers):
-        hearing += [(each.source, f"{number}_{place}") for place, each in enumerate(layer.further)]
+    for number, part in enumerate((*program.layers, program.readout)):
+        hearing += [(each.source, f"{number}_{place}") for place, each in enumerate(part.further)]
     # In the order of the layers, a layer's own input before its further ones.
     for source, add in sorted(hearing, key=lambda each: [int(part) for part in each[1].split("_")]):
         calls[source].append(f"add{add}(state, {', '.join(values[source])});")

@@ -38,6 +38,7 @@ from sastdeploy.program.records import (
     FurtherConv,
     Lif,
     Program,
+    Readout,
     SumPool,
 )
 from sastdeploy.recordings.frames import Frames
@@ -177,7 +178,7 @@ def _nodes(program: Program) -> tuple[dict[str, Node], list[tuple[str, str]]]:
             written[neurons] = _neurons(layer.lif, after, lsb)
             for number, each in enumerate(layer.further):
                 source, sent = senders[each.source]
-                branch = _further(f"{layer.name}.{name_of(number)}", each, layer.lif, sent)
+                branch = _further(f"{layer.name}.{name_of(number)}", each, layer.lif, lsb, sent)
                 side |= branch
                 edges += pairwise([source, *branch, neurons])
             for weight in layer.own_weights:
@@ -206,6 +207,11 @@ def _nodes(program: Program) -> tuple[dict[str, Node], list[tuple[str, str]]]:
         "bias": readout.bias * lsb,
     }
     written["output"] = {"type": "Output", "shape": np.array([len(program.classes)])}
+    for number, each in enumerate(readout.further):
+        source, sent = senders[each.source]
+        branch = _further(f"readout.{name_of(number)}", each, readout, lsb, sent)
+        side |= branch
+        edges += pairwise([source, *branch, "output"])
     return nodes | written | side, [*chain, *pairwise([before, *written]), *edges]
 
 
@@ -234,9 +240,11 @@ def _window(part: ConvSums, shape: tuple[int, ...]) -> Node:
     }  # fmt: skip
 
 
-def _further(name: str, part: Further, lif: Lif, shape: tuple[int, ...]) -> dict[str, Node]:
-    """Return the nodes through which values of ``shape`` reach a layer's sums; the layer's own have the bias."""
-    weight = _real(part.weight, lif, lif.membrane.lsb)
+def _further(
+    name: str, part: Further, gained: Lif | Readout, lsb: float, shape: tuple[int, ...]
+) -> dict[str, Node]:
+    """Return the nodes through which values of ``shape`` reach sums whose gain is ``gained``'s; the layer's own have the bias."""
+    weight = _real(part.weight, gained, lsb)
     if isinstance(part, FurtherConv):
         none = np.zeros(len(weight))
         return {name: {"type": "Conv2d", "weight": weight, "bias": none, **_window(part, shape)}}

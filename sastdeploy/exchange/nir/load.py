@@ -15,13 +15,14 @@ from sastdeploy.errors import CompileError, InputError, short
 from sastdeploy.exchange.dialects import DIALECTS, Dialect, dialect
 from sastdeploy.exchange.framing import Framing, network_of
 from sastdeploy.exchange.nir.loops import recurrent
-from sastdeploy.exchange.nir.order import Order, order_of
+from sastdeploy.exchange.nir.order import Order, Skip, order_of
 from sastdeploy.exchange.nir.parts import part_of
 from sastdeploy.exchange.nir.read import OWN_KEY, NirFile, read_nir
 from sastdeploy.exchange.onnx_weights import read_trained_weights, with_trained_weights
 from sastdeploy.exchange.parts import (
     Branch,
     Convolution,
+    Ending,
     Hearing,
     Integrators,
     Linear,
@@ -150,20 +151,31 @@ def _parts(content: NirFile, order: Order, rules: Dialect) -> list[Part]:
     for name in order.names:
         part = made[name]
         if isinstance(part, (Neurons, Integrators)):
-            # A bias behind a sum acts once on each way to the neurons, however many sources are summed.
-            ways: dict[str, Any] = {}
-            _known([each.name for each in way], ways)
-            skips: list[Branch] = []
-            for skip in order.skips.get(name, ()):
-                between = [part_of(each, content.nodes[each], rules) for each in skip.nodes]
-                known = _known(skip.nodes, ways)
-                skips.append(Branch(skip.source, tuple(map(_without_bias, between, known))))
             heard = [Hearing(name, order.sources[name])] if name in order.sources else []
-            parts += [*heard, *way, replace(part, branches=tuple(skips))]
+            skips = _branches(content, order.skips.get(name, ()), way, rules)
+            parts += [*heard, *way, replace(part, branches=skips)]
             way = []
         else:
             way.append(part)
-    return parts + way
+    skips = _branches(content, order.skips.get(order.output, ()), way, rules)
+    return [*parts, *way, *([Ending(order.output, skips)] if skips else [])]
+
+
+def _branches(
+    content: NirFile, skips: Sequence[Skip], way: Sequence[Part], rules: Dialect
+) -> tuple[Branch, ...]:
+    """Return what leads to neurons, or to the output, beside ``way``.
+
+    A bias behind a sum acts once on each way there, however many sources are summed.
+    """
+    ways: dict[str, Any] = {}
+    _known([each.name for each in way], ways)
+    branches: list[Branch] = []
+    for skip in skips:
+        between = [part_of(each, content.nodes[each], rules) for each in skip.nodes]
+        known = _known(skip.nodes, ways)
+        branches.append(Branch(skip.source, tuple(map(_without_bias, between, known))))
+    return tuple(branches)
 
 
 def _known(nodes: Sequence[str], ways: dict[str, Any]) -> list[bool]:

@@ -35,11 +35,12 @@ class Order:
             from its source. A node that leads to several layers stands there for each.
         shape: of the input, as the file says it.
         sources: of layers that do not hear the one before: the latest layer that they hear, None the input.
-        skips: by the name of the neurons that they lead to. loops: nodes that lead from neurons back to themselves, by their name.
+        skips: by the name of the neurons, or of the output, that they lead to. output: its name. loops: nodes that lead from neurons back to themselves, by their name.
     """
 
     names: list[str]
     shape: Any
+    output: str
     sources: dict[str, str | None] = field(default_factory=dict)
     skips: dict[str, list[Skip]] = field(default_factory=dict)
     loops: dict[str, list[str]] = field(default_factory=dict)
@@ -79,7 +80,7 @@ def order_of(content: NirFile) -> Order:
         whole = [(path[0], path[1:]) for path in paths[name]]
         # The first with a delay, which no skip has; else from the layer before or, where it hears none from there, from the latest;
         # of several the longest, which has weights.
-        main = min(whole, key=lambda path: (not _delays(content, path[1]), -places[path[0]]))
+        main = min(whole, key=lambda path: (name == end or not _delays(content, path[1]), -places[path[0]]))
         if main[0] != before:
             sources[name] = None if main[0] == start else main[0]
         whole.remove(main)
@@ -91,7 +92,7 @@ def order_of(content: NirFile) -> Order:
             ]
     loops = {name: back for name, back in loops.items() if name in names}
     declared = nodes[start].get("shape", nodes[start].get("input_type"))
-    return Order([*_inner(content, names)], declared, sources, skips, loops)
+    return Order([*_inner(content, names)], declared, end, sources, skips, loops)
 
 
 def _delays(content: NirFile, names: Sequence[str]) -> bool:
@@ -189,11 +190,7 @@ def _unrolled(path: _Path | None) -> Iterator[str]:
 def _layers(
     paths: dict[str, list[tuple[str, ...]]], start: str, end: str
 ) -> tuple[dict[str, list[tuple[str, ...]]], list[str]]:
-    """Return the paths, from the first source to the last, longer ones first, and the layers one after another: each behind those that it hears.
-
-    Raises:
-        CompileError: the output hears several.
-    """
+    """Return the paths, from the first source to the last, longer ones first, and the layers one after another: each behind those that it hears."""
     depth = {start: 0}
     for name, own in paths.items():
         depth[name] = 1 + max(depth[path[0]] for path in own)
@@ -201,9 +198,4 @@ def _layers(
         name: sorted(own, key=lambda path: (depth[path[0]], -len(path), path)) for name, own in paths.items()
     }
     layers = sorted((name for name in paths if name != end), key=lambda name: (depth[name], name))
-    if len(paths[end]) > 1:
-        heard = ", ".join("the input" if path[0] == start else path[0] for path in paths[end])
-        raise CompileError(
-            f"{end}: sums what comes from {heard}; engines read one layer out. Add up what they send in a layer of neurons before it."
-        )
     return paths, layers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from sastdeploy.exchange.vectors.values import Signal, signals, words
 from sastdeploy.program.check import check_program
 from sastdeploy.program.file import program_hash
 from sastdeploy.program.layers.current import Decay
+from sastdeploy.program.layers.further import Further
 from sastdeploy.program.records import Program
 from sastdeploy.recordings.frames import Frames
 
@@ -200,7 +201,7 @@ def _readme(program: Program, recordings: int, recorded: list[Signal]) -> str:
         *(_lif_line(layer, names) for layer in program.layers if layer.lif is not None),
     ]  # fmt: skip
     readout = program.readout
-    read = f"scores from the spikes of all steps, {'summed over positions, ' if readout.global_sum_pool else ''}with weights of {readout.weight_bits} bits."
+    read = f"scores from the spikes of all steps, {'summed over positions, ' if readout.global_sum_pool else ''}with weights of {readout.weight_bits} bits{_beside(readout.further, names)}."
     if readout.reads != "counts":
         when = "at the last step" if readout.reads == "last" else "at their largest over time"
         read = f"the scores are the membranes of {_plain(program.layers[-1].name)} {when}."
@@ -232,6 +233,11 @@ Every membrane is 0 and no neuron has fired when a recording begins. A step of a
 
 Multipliers, shifts, biases, thresholds and weights are in the program's ONNX file; docs/arithmetic.md of sastdeploy gives every operation.
 """
+
+
+def _beside(further: Sequence[Further], names: tuple[str, ...]) -> str:
+    """Return what is summed beside a part's own input."""
+    return f"; of {', '.join(_plain(names[each.source]) for each in further)} too" if further else ""
 
 
 def _lif_line(layer: Any, names: tuple[str, ...]) -> str:

@@ -121,6 +121,10 @@ def readout_core(readout: Readout, shape: Shape, steps: int) -> LayerCore:
     Raises:
         InputError: it reads anything but counts of spikes.
     """
+    if readout.further:
+        raise InputError(
+            f"{readout.name}: has further inputs, from layers before the last one; the core's readout has one. Export it with --to c."
+        )
     _check_known(readout.name, readout, _READOUT)
     worst = worst_sums(readout.weight, readout.summed(shape, steps, 1))
     classes, bits = len(readout.weight), _signed_bits(int(worst.max()))

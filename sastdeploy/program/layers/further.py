@@ -47,7 +47,9 @@ class FurtherConv(ConvSums):
 
 
 Further = FurtherDense | FurtherConv
-KINDS: dict[str, type[Further]] = {"dense": FurtherDense, "recurrent": FurtherDense, "conv": FurtherConv}
+KINDS: dict[str, type[Further]] = {
+    "dense": FurtherDense, "recurrent": FurtherDense, "conv": FurtherConv, "readout": FurtherDense,
+}  # fmt: skip
 """What further inputs are, by the kind of layer that has them."""
 
 
@@ -81,6 +83,11 @@ def check_further(
         each.check_weights(here, bits, sources[each.source])
         if (own := each.output_shape(sources[each.source])) != output:
             refuse(here, f"gives sums of {by(own)}", f"{by(output)}, as the layer's own input gives")
+
+
+def further_record(further: tuple[Further, ...]) -> dict[str, Any]:
+    """Return what a manifest's record says of further inputs: nothing where there are none."""
+    return {"further": [each.record() for each in further]} if further else {}
 
 
 def further_arrays(further: tuple[Further, ...], bits: int) -> Stored:

@@ -13,7 +13,7 @@ from sastdeploy.errors import short
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
 from sastdeploy.program.layers.current import Decay, SynapticCurrent, check_decay
 from sastdeploy.program.layers.each import along_map, check_each, largest_of_channels
-from sastdeploy.program.layers.further import Further, further_arrays, further_shapes
+from sastdeploy.program.layers.further import Further, further_arrays, further_record, further_shapes
 from sastdeploy.program.layers.weights import Stored, array_shapes, source_record, stored_arrays
 from sastdeploy.program.limits import (
     MAX_LEAK_SHIFT,
@@ -264,8 +264,7 @@ class LifLayer:
 
     def inputs_record(self) -> dict[str, Any]:
         """Return what a manifest's record says of further inputs and of the source: nothing where there are none."""
-        further = {"further": [each.record() for each in self.further]} if self.further else {}
-        return {**further, **source_record(self.source)}
+        return {**further_record(self.further), **source_record(self.source)}
 
     @classmethod
     def array_shapes(cls, record: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], int]]:

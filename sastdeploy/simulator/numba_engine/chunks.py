@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sastdeploy.program.records import Program
 from sastdeploy.recordings.frames import Frames
-from sastdeploy.simulator.numba_engine.delays import delayed
+from sastdeploy.simulator.numba_engine.events import delayed, summed
 from sastdeploy.simulator.numba_engine.kernels import (
     by_pixel,
     clip_counts,
@@ -65,6 +65,10 @@ class Chunks:
         self._fans = [(fan, nonzero, fan.size > 0 and bool((fan == fan[0]).all())) for fan, nonzero in fans]
         largest = program.readout.summed(program.shapes()[-1], self._steps, program.largest_values()[-1])
         self._readout_weight = _exact_columns(plan.readout_weight, largest)
+        most = program.largest_values()
+        self._further = [
+            (source, _exact_columns(weight, self._steps * most[source])) for source, weight in plan.further
+        ]
         self._read = plan.layers[-1].name if program.readout.reads != "counts" else None
         self._lock = threading.Lock()
         self._own = threading.local()
@@ -132,7 +136,8 @@ class Chunks:
         clock.stop("tally")
         spikes = emitted.sums if self._plan.layers[-1].graded else emitted.counts
         read = spikes if self._read is None else self._membranes(membrane)
-        scores = held_in_int32(self._scores(read), self._program.readout.name)
+        more = self._further_sums(sources, n)
+        scores = held_in_int32(self._scores(read, more), self._program.readout.name)
         result.scores[start:stop], result.predicted[start:stop] = scores, scores.argmax(axis=1)
         clock.stop("readout")
         with self._lock:
@@ -250,13 +255,21 @@ class Chunks:
         ):
             array[rows, position] = totals[:, column]
 
-    def _scores(self, counts: NDArray[np.int32]) -> NDArray[np.int64]:
+    def _further_sums(self, sources: list[Rows], n: int) -> NDArray[np.int64] | int:
+        """Return what further inputs add to the readout's sums ``[n, K]``."""
+        sums = [
+            (summed(sources[source], n, self._steps, len(weight)).astype(weight.dtype) @ weight).astype(np.int64)
+            for source, weight in self._further
+        ]  # fmt: skip
+        return sum(sums)
+
+    def _scores(self, counts: NDArray[np.int32], further: NDArray[np.int64] | int) -> NDArray[np.int64]:
         readout = self._program.readout
         weight, summed = self._readout_weight, self._plan.summed
         if summed > 1:
             # Outputs are numbered position first, channel second.
             counts = counts.reshape(len(counts), summed, len(weight)).sum(axis=1, dtype=np.int64)
-        acc = (counts.astype(weight.dtype) @ weight).astype(np.int64)
+        acc = (counts.astype(weight.dtype) @ weight).astype(np.int64) + further
         shift = readout.shift.astype(np.int64)
         gained = (acc * readout.multiplier.astype(np.int64) + (np.left_shift(1, shift) >> 1)) >> shift
         return gained + self._steps * readout.bias.astype(np.int64)

@@ -90,6 +90,8 @@ class Plan:
 
     summed: positions whose counts are added per channel before the readout, J being channels then; 1: none are.
 
+    further: source and weights of each of its further inputs, in the source's order.
+
     input_order: int32 ``[2, J]``, pixel and number (pixel first, channel second) of each of the network's inputs where
     a convolution takes them, in that order; else None.
     """
@@ -98,6 +100,7 @@ class Plan:
     input_order: NDArray[np.int32] | None
     readout_weight: NDArray[np.int64]
     summed: int
+    further: tuple[tuple[int, NDArray[np.int64]], ...]
     fan_out: NDArray[np.int32]
     fan_out_nonzero: NDArray[np.int32]
 
@@ -148,9 +151,12 @@ def make_plan(program: Program) -> Plan:
     weight = readout.weight.astype(np.int64).T
     summed = int(np.prod(shapes[-1][1:])) if readout.global_sum_pool else 1
     fans = [fan[orders[-1]].astype(np.int32) for fan in last_tables]
-    return Plan(
-        tuple(layers), input_order, weight if readout.global_sum_pool else weight[orders[-1]], summed, *fans
+    further = tuple(
+        (each.source, each.weight.astype(np.int64).T[orders[each.source]]) for each in readout.further
     )
+    return Plan(
+        tuple(layers), input_order, weight if readout.global_sum_pool else weight[orders[-1]], summed, further, *fans
+    )  # fmt: skip
 
 
 def _by_pixel(program: Program) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 
@@ -19,12 +20,13 @@ from sastdeploy.program.layers.readout import MAX_MEMBRANE, READS
 class Readout(Synapses):
     """``y = gain * weight @ pool(sum_t s_t) / T + bias``: class scores; weight ``[K, J]``.
 
-    ``pool`` is ``none`` (flatten), ``average`` or ``sum`` over each channel's positions.
+    Further inputs add their sums' mean over time. ``pool`` is ``none`` (flatten), ``average`` or ``sum`` over each channel's positions.
     """
 
     kind: ClassVar[str] = "readout"
     takes: ClassVar[tuple[str, ...]] = ("spikes",)
     gives: ClassVar[str] = "scores"
+    further_kind: ClassVar[str] = "dense"
     pool: str = "none"
 
     def output_shape(self, before: Shape) -> Shape:
@@ -46,6 +48,14 @@ class Readout(Synapses):
             pooled = mean.mean((2, 3)) if self.pool == "average" else mean.sum((2, 3))
         sums: Floats = pooled @ self.effective_weight.T
         return sums
+
+    def further_currents(self, sent: Mapping[str, Floats]) -> Floats | float:
+        """Return what further inputs add to the scores ``[N, K]``."""
+        currents = super().further_currents(sent)
+        return currents if isinstance(currents, float) else currents.mean(1).reshape(len(currents), -1)
+
+    def largest_further(self, largest: int, time_bins: int) -> int:
+        return time_bins * largest
 
     def largest_input(self, largest: int, before: Shape, time_bins: int) -> int:
         return time_bins * largest * (before[1] * before[2] if self.pool == "sum" else 1)
@@ -82,7 +92,10 @@ class Counts(Readout):
 
     def check(self, after: Shape) -> None:
         super().check(after)
-        identity = np.array_equal(self.weight, np.eye(after[0])) and not self.bias.any() and self.gain == 1.0
+        weights = (self.weight, *(each.weight for each in self.further))
+        identity = all(np.array_equal(weight, np.eye(after[0])) for weight in weights)
+        gains = {self.gain, *(each.gain for each in self.further)}
+        identity = identity and not self.bias.any() and gains == {1.0}
         require(identity and self.pool == "none", self, "must be the identity, without bias, gain and pool")
 
 
@@ -92,6 +105,7 @@ class Membranes(Counts):
 
     kind: ClassVar[str] = "membranes"
     takes: ClassVar[tuple[str, ...]] = ("membranes",)
+    further_kind: ClassVar[str] = ""
     reads: str = "last"
 
     def check(self, after: Shape) -> None:

@@ -109,6 +109,10 @@ class Synapses(ABC):
         """Return what further inputs add to the currents ``[N, T, C, H, W]``; ``sent``: the values of their sources, by name."""
         return sum((each.meaning(sent[each.name])[0] for each in self.acting_further), 0.0)
 
+    def largest_further(self, largest: int, time_bins: int) -> int:
+        """Return the largest value of one term's input in a further input's sum, for sources from 0 to ``largest``."""
+        return largest
+
     @property
     def codes(self) -> tuple[NDArray[np.int8], ...]:
         """The integer codes of ``weights``; none before a pass has quantized them."""

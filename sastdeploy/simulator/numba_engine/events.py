@@ -1,4 +1,4 @@
-"""Delays in the fast engine: lists of events moved to later rows, outside the kernels."""
+"""Lists of events outside the kernels: moved to later rows by delays, or summed over time for the readout."""
 
 from __future__ import annotations
 
@@ -18,10 +18,7 @@ def delayed(
         source: of so many recordings of so many ``steps``; it may have more rows. delays: int64 ``[J]``, of each input.
     """
     rows, inputs = recordings * steps, len(delays)
-    starts = source.starts[:rows]
-    lengths = source.stops[:rows] - starts
-    row = np.repeat(np.arange(rows), lengths)
-    place = np.arange(len(row)) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+    row, place = _listed(source, rows)
     number = source.active[place].astype(np.int64)
     step = row % steps + delays[number]
     arrives = step < steps
@@ -40,6 +37,24 @@ def delayed(
         _first(source.first[:rows], row, number, inputs),
     )  # fmt: skip
     return moved, np.bincount(number, minlength=inputs)
+
+
+def summed(source: Rows, recordings: int, steps: int, inputs: int) -> NDArray[np.int64]:
+    """Return the sum of every input's values over a recording's steps, int64 ``[recordings, inputs]``."""
+    row, place = _listed(source, recordings * steps)
+    key = row // steps * inputs + source.active[place]
+    values = source.value[place] if source.graded else None
+    # Sums of whole numbers below 2^53, exact in float64.
+    sums = np.bincount(key, values, minlength=recordings * inputs)
+    return sums.astype(np.int64).reshape(recordings, inputs)
+
+
+def _listed(source: Rows, rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the row of every value of the first rows, and its place in the lists."""
+    starts = source.starts[:rows]
+    lengths = source.stops[:rows] - starts
+    row = np.repeat(np.arange(rows), lengths)
+    return row, np.arange(len(row)) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
 
 
 def _first(
