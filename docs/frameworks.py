@@ -120,6 +120,43 @@ def _sinabs(second: str, spike_fn: str = "SingleSpike", **changes: Any) -> nn.Mo
     return body(first, sinabs.layers.ExpLeakSqueeze(tau_mem=6.0, batch_size=1))
 
 
+def _sinabs_recurrent() -> nn.Module:
+    import sinabs.layers
+
+    torch.manual_seed(3)
+    threshold = {"spike_threshold": torch.tensor(0.2)}
+    first = sinabs.layers.LIFRecurrent(tau_mem=10.0, rec_connect=nn.Linear(20, 20, bias=False), **threshold)
+    second = sinabs.layers.IAFRecurrent(tau_syn=5.0, rec_connect=nn.Linear(5, 5, bias=False), **threshold)
+    return nn.Sequential(nn.Flatten(2), nn.Linear(128, 20), first, nn.Linear(20, 5), second)
+
+
+def _for_each_snntorch() -> nn.Module:
+    import snntorch
+
+    beta, threshold = torch.linspace(0.2, 0.9, 256), torch.linspace(1.0, 0.3, 256)
+    each = {"beta": beta.reshape(4, 8, 8), "threshold": threshold.reshape(4, 8, 8)}
+    return body(
+        snntorch.Leaky(init_hidden=True, **each), snntorch.Leaky(beta=0.8, threshold=0.4, init_hidden=True)
+    )
+
+
+def _for_each_norse() -> nn.Module:
+    import norse.torch
+
+    rates, thresholds = torch.linspace(200, 800, 256), torch.linspace(0.6, 0.1, 256)
+    each = norse.torch.LIFBoxParameters(tau_mem_inv=rates.reshape(4, 8, 8), v_th=thresholds.reshape(4, 8, 8))
+    last = norse.torch.LIFBoxParameters(v_th=torch.tensor(0.2))
+    return norse.torch.SequentialState(*body(norse.torch.LIFBoxCell(each), norse.torch.LIFBoxCell(last)))
+
+
+def _for_each_sinabs() -> nn.Module:
+    import sinabs.layers
+
+    threshold = {"spike_threshold": torch.tensor(0.2), "batch_size": 1}
+    first = sinabs.layers.LIFSqueeze(tau_mem=torch.linspace(2, 20, 256).reshape(4, 8, 8), **threshold)
+    return body(first, sinabs.layers.LIFSqueeze(tau_mem=6.0, **threshold))
+
+
 LIVE: tuple[tuple[str, str, str, Callable[[], nn.Module]], ...] = (
     ("snnTorch", "snntorch", "`Leaky`", lambda: _snntorch("Leaky")),
     ("snnTorch", "snntorch", "`Synaptic`", lambda: _snntorch("Synaptic", alpha=0.7)),
@@ -137,6 +174,10 @@ LIVE: tuple[tuple[str, str, str, Callable[[], nn.Module]], ...] = (
     ("sinabs", "sinabs", "`LIF`, `IAF` (`SingleSpike`)", lambda: _sinabs("IAFSqueeze")),
     ("sinabs", "sinabs", "`LIF`, `IAF` (`MultiSpike`)", lambda: _sinabs("IAFSqueeze", "MultiSpike")),
     ("sinabs", "sinabs", "`LIF` with `tau_syn`, `ExpLeak` read", lambda: _sinabs("ExpLeakSqueeze", tau_syn=5.0)),
+    ("sinabs", "sinabs", "`LIFRecurrent`, `IAFRecurrent` (`MultiSpike`)", _sinabs_recurrent),
+    ("snnTorch", "snntorch", "`Leaky`, `beta` and `threshold` of each neuron", _for_each_snntorch),
+    ("Norse", "norse", "`LIFBoxCell`, `tau_mem_inv` and `v_th` of each neuron", _for_each_norse),
+    ("sinabs", "sinabs", "`LIF` (`MultiSpike`), `tau_mem` of each neuron", _for_each_sinabs),
 )  # fmt: skip
 """Frameworks, their packages, the neurons, and a network of them that `from_module` reads."""
 

@@ -30,7 +30,7 @@ def outputs_of(net: nn.Module, neurons: Sequence[nn.Module], x: Array) -> list[A
     Raises:
         CompileError: the module itself does not take such values.
     """
-    double, twins = copy.deepcopy((net, list(neurons)))
+    double, twins = _copied(net, neurons)
     double.double().eval()
     sent: list[list[Array]] = [[] for _ in twins]
 
@@ -62,6 +62,23 @@ def outputs_of(net: nn.Module, neurons: Sequence[nn.Module], x: Array) -> list[A
     return [np.stack(rows, 1) for rows in sent]
 
 
+def _copied(net: nn.Module, neurons: Sequence[nn.Module]) -> tuple[nn.Module, list[nn.Module]]:
+    """Return copies of a network and of its neurons that share nothing with them."""
+    memo: dict[int, Any] = {}
+    for module in net.modules():
+        for held in vars(module).values():
+            # States of a training step hang on its graph, which deepcopy refuses.
+            for value in held.values() if isinstance(held, dict) else (held,):
+                if isinstance(value, torch.Tensor) and not value.is_leaf:
+                    memo[id(value)] = value.detach().clone()
+    for module in net.modules():
+        if _is_recurrent(module) and id(module) not in memo:
+            # sinabs' own copy of these fails, and would share their weights.
+            twin = memo[id(module)] = type(module).__new__(type(module))
+            vars(twin).update(copy.deepcopy(vars(module), memo))
+    return copy.deepcopy((net, list(neurons)), memo)
+
+
 def _run(net: nn.Module, x: Array) -> int:
     """Run a module over all steps; return how many axes of what it sends stand for recordings and steps, 0 if step by step."""
     layers = _sinabs(net)
@@ -85,6 +102,8 @@ def _run(net: nn.Module, x: Array) -> int:
 
 
 def _refresh(twin: Any) -> None:
+    if _is_recurrent(twin):
+        twin.rec_connect.register_forward_pre_hook(lambda _, inputs: tuple(each.double() for each in inputs))
     for fresh in _FRESH:
         if hasattr(twin, fresh):
             getattr(twin, fresh)()
@@ -104,6 +123,11 @@ def _sinabs(net: nn.Module) -> list[Any]:
     return [
         module for module in net.modules() if home_of(module) == "sinabs" and hasattr(module, "reset_states")
     ]
+
+
+def _is_recurrent(module: nn.Module) -> bool:
+    """Return whether a module is one of sinabs' whose spikes, which are float32 always, come back to it."""
+    return home_of(module) == "sinabs" and hasattr(module, "rec_connect")
 
 
 def _is_squeezed(layer: Any) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from torch import nn
 
-from sastdeploy.exchange.parts import Array, Integrators, Neurons, Part, Refused
+from sastdeploy.exchange.parts import Array, Integrators, Linear, Neurons, Part, Refused
 from sastdeploy.exchange.torch_arrays import array_of, home_of
 from sastdeploy.program.limits import MAX_SPIKES
 
@@ -31,6 +33,25 @@ def _lif(where: str, module: Any) -> Part:
     return Neurons(
         where, alpha, gain, np.zeros(1), threshold, ">=", reset, 0, computed, kept, max_spikes=spikes
     )
+
+
+def _recurrent(where: str, module: Any) -> Part:
+    """Return neurons whose spikes of the step before come back through ``rec_connect``, added to their input."""
+    neurons, connect = _lif(where, module), module.rec_connect
+    parts = connect if type(connect) is nn.Sequential else [connect]
+    kept: list[Any] = [part for part in parts if type(part) not in (nn.Flatten, nn.Unflatten)]
+    reasons = [neurons.reason] if isinstance(neurons, Refused) else []
+    if [type(part) for part in kept] != [nn.Linear]:
+        names = ", ".join(type(part).__name__ for part in kept) or "nothing"
+        reasons.append(f"a rec_connect of {names}; engines compute one Linear there.")
+    elif kept[0].bias is not None and kept[0].bias.any():
+        reasons.append(
+            "a bias of rec_connect, which sinabs adds from the second step on; engines add a bias in every step. Build rec_connect "
+            "with bias=False: the layer before it has one."
+        )
+    if reasons or not isinstance(neurons, Neurons):
+        return Refused(where, "\n".join(reasons))
+    return replace(neurons, recurrent=Linear(where, array_of(kept[0].weight)))
 
 
 def _exp_leak(where: str, module: Any) -> Part:
@@ -110,4 +131,4 @@ def _span(values: Array) -> str:
 _KINDS: dict[str, Callable[[str, Any], Part]] = {"LIF": _lif, "IAF": _lif, "ExpLeak": _exp_leak}
 NEURONS: dict[tuple[str, str], Callable[[str, Any], Part]] = {
     ("sinabs", f"{kind}{form}"): read for kind, read in _KINDS.items() for form in ("", "Squeeze")
-}
+} | {("sinabs", f"{kind}Recurrent"): _recurrent for kind in ("LIF", "IAF")}

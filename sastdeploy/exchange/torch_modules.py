@@ -39,7 +39,7 @@ def from_module(
     Identity (left out), brevitas' QuantLinear and QuantConv layers (a program keeps their integers where its profile holds
     them), snnTorch's Leaky, Synaptic, RLeaky and RSynaptic, SpikingJelly's IFNode, LIFNode, ParametricLIFNode,
     CUBALIFNode, recurrent containers of them, and layers of one step; a ``SequentialState`` with Norse's LIFCell, LIFRecurrentCell, LIFBoxCell, IAFCell, LICell and LIBoxCell; and
-    sinabs' LIF, IAF, ExpLeak and SumPool2d, squeezed or not, that send one spike a step.
+    sinabs' LIF, IAF, ExpLeak and SumPool2d, squeezed or not, LIFRecurrent and IAFRecurrent.
 
     Args:
         net: in either mode; it is taken as it runs in evaluation.
