@@ -10,7 +10,7 @@ OLDEST_TESTS := tests/test_frames_record.py tests/test_checkpoint.py tests/test_
 
 FRAMEWORK_TESTS := tests/test_compatibility.py tests/test_export_nir_package.py tests/test_import_delays.py tests/test_import_modules.py \
 	tests/test_import_neuron_parameters.py tests/test_import_norse_sinabs.py tests/test_import_recurrent.py tests/test_import_recurrent_modules.py \
-	tests/test_import_several_spikes.py tests/test_neurobench.py tests/test_own_decays.py tests/test_trained_codes.py
+	tests/test_import_rockpool.py tests/test_import_several_spikes.py tests/test_neurobench.py tests/test_own_decays.py tests/test_trained_codes.py
 
 .PHONY: quickstart test test-oldest test-frameworks lint bench bench-peers results clean help
 .DEFAULT_GOAL := help
@@ -27,7 +27,7 @@ test: $(READY)  ## the whole test suite, with JOBS processes (2)
 test-oldest: .venv-oldest/.ready  ## a fast part of the tests with the oldest versions that pyproject.toml allows
 	SASTDEPLOY_PROGRAMS=10 .venv-oldest/bin/python -m pytest -q $(OLDEST_TESTS)
 
-test-frameworks: $(VENV)/.ready-dev .frameworks/.ready  ## the tests that need snnTorch, SpikingJelly, Norse, sinabs, brevitas, nir and neurobench
+test-frameworks: $(VENV)/.ready-dev .frameworks/.ready  ## the tests that need snnTorch, SpikingJelly, Norse, sinabs, rockpool, brevitas, nir and neurobench
 	PYTHONPATH=.frameworks $(BIN)/python -m pytest -q $(FRAMEWORK_TESTS)
 
 lint: $(VENV)/.ready-dev  ## style, types and the import contracts

@@ -31,6 +31,7 @@ class Row:
 
 _SNNTORCH = "dt, spike test, reset and its delay"
 _NORSE = "dt, spike test, v_reset"
+_ROCKPOOL = "dt, spike test, reset, spikes a step"
 ROWS = (
     Row("snntorch_leaky", "snnTorch", "1.0.0", "`Leaky`", "snntorch", _SNNTORCH),
     Row("snntorch_synaptic", "snnTorch", "1.0.0", "`Synaptic`", "snntorch", _SNNTORCH),
@@ -63,6 +64,8 @@ ROWS = (
         "spike test, reset, spikes a step, `min_v_mem`, `norm_input`",
         "many",
     ),
+    Row("rockpool_lif", "rockpool", "3.1.0", "`LIFNeuronTorch`", "rockpool", _ROCKPOOL, "many"),
+    Row("rockpool_cuba", "rockpool", "3.1.0", "`LIFTorch`", "rockpool", _ROCKPOOL, "many"),
 )
 
 

@@ -146,8 +146,10 @@ def _cause(graph: Graph, x: Array, theirs: Sequence[Array]) -> str:
     """Return which other neuron would have sent their spikes, if one would: the one that differs least."""
     own = lifs(graph)[0]
     same = own.spike_test, own.reset, own.reset_delay, own.max_spikes
+    most = min(MAX_SPIKES, max(1, int(max(spikes.max(initial=0.0) for spikes in theirs))))
+    numbers = dict.fromkeys((own.max_spikes, 1, MAX_SPIKES, most))
     others = sorted(
-        product((">=", ">"), ("subtract", "zero", "none"), (0, 1), {own.max_spikes: 0, 1: 0, MAX_SPIKES: 0}),
+        product((">=", ">"), ("subtract", "zero", "none"), (0, 1), numbers),
         key=lambda rules: sum(a != b for a, b in zip(rules, same)),
     )
     for test, reset, delay, spikes in others:
