@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 from hypothesis import strategies as st
+from start_strategies import with_starts
 
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
 from sastdeploy.program.layers.delay import smallest_steps
@@ -92,7 +93,7 @@ def programs(draw: st.DrawFn, largest_side: int = 7, most_layers: int = 4) -> Pr
     return Program(
         name="random.any",
         preprocessing=preprocessing,
-        layers=tuple(layers),
+        layers=tuple(map(with_starts, layers, all_shapes[1:])),
         readout=readout,
         classes=classes,
         dataset="nmnist-sim",

@@ -38,13 +38,10 @@ from tests.nir_files import run
     [
         ("nir", lif(tau=f32(5e-5)), "n: decay 1 - dt / tau = -1, outside (0, 1]: dt = 0.0001 s, tau = 5e-05 s (nir). Give the dt "
          "that the network was trained with (--dt), or its dialect."),
-        ("nir", lif(v_reset=f32(0.5)), "n: resets to 0.5 and starts at 0 (nir: zero); engines compute neurons that start where they "
-         "are reset to."),
+        ("nir", lif(v_reset=f32(1.5)), "n: a threshold of -0.5 above the reset; it must be positive."),
         ("nir", {"type": "CubaLIF"}, "n: a CubaLIF without 'tau_syn'."),
         ("nir", cuba(tau_syn=f32(5e-5)), "n: decay 1 - dt / tau_syn = -1, outside [0, 1]: dt = 0.0001 s, tau_syn = 5e-05 s (nir). "
          "Give the dt that the network was trained with (--dt), or its dialect."),
-        ("nir", cuba(v_leak=f32(0.5)), "n: leaks to 0.5, elsewhere than it starts, behind a synaptic current, which no engine "
-         "computes."),
         ("nir", {"type": "Wave"}, "n: a node of kind Wave, which no engine computes."),
         ("nir", {"type": "LIF", "tau": f32(1.0)}, "n: a LIF without 'v_threshold'."),
     ],

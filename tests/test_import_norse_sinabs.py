@@ -62,15 +62,6 @@ def test_norses_neurons_with_a_current_or_without_a_leak_spike_by_spike(norse):
     assert network.provenance["checked"]["spikes"] > 100
 
 
-def test_a_leak_to_elsewhere_than_the_reset_is_refused(norse):
-    cell = norse.LIFBoxCell(norse.LIFBoxParameters(v_leak=f32(0.25)))
-    with pytest.raises(CompileError) as error:
-        from_module(norse.SequentialState(nn.Linear(3, 2), cell), torch.zeros(1, 3))
-    assert str(error.value) == (
-        "1: resets to 0 and starts at 0.25 (norse: v_leak); engines compute neurons that start where they are reset to."
-    )
-
-
 @pytest.mark.parametrize("reads", ["last", "max"])
 @pytest.mark.parametrize("cell", ["LICell", "LIBoxCell"])
 def test_norses_membranes_are_the_scores(norse, cell, reads):

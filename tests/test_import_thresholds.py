@@ -59,7 +59,7 @@ def test_a_leak_that_is_a_shift_cannot_forget_at_once(tmp_path):
 
 
 def test_thresholds_that_are_none_are_refused(tmp_path):
-    with pytest.raises(CompileError, match="t: a threshold of -1 above the start; it must be positive"):
+    with pytest.raises(CompileError, match="t: a threshold of -1; it must be positive"):
         read(tmp_path, "nir", threshold=(1.0, -1.0, 1.0))
     with pytest.raises(CompileError, match="n: a Threshold without 'threshold'"):
         from_nir(one_neuron(tmp_path / "y.nir", {"type": "Threshold"}), dialect="nir")

@@ -204,10 +204,6 @@ def test_what_is_read_is_printed_and_misplaced_readouts_are_named(tmp_path):
         from_nir(read_file(tmp_path / "c.nir", lif()), dialect="nir", readout="max")
     with pytest.raises(InputError, match=r"^readout 'mean': unknown\. Allowed: last, max\.$"):
         from_nir(path, dialect="nir", readout="mean")
-    with pytest.raises(
-        CompileError, match=r"r0: starts at 0\.5 \(norse: v_leak\); engines read membranes that start at 0"
-    ):
-        from_nir(read_file(tmp_path / "d.nir", li(tau=f32(2e-6), v_leak=f32(0.5))), dialect="norse")
 
 
 @pytest.mark.parametrize("reads", ["last", "max"])

@@ -24,6 +24,7 @@ def network_record(network: ImportedNetwork) -> dict[str, Any]:
             "kind": node.kind,
             "output_shape": list(shape),
             **{key: _plain(value) for key, value in _neuron(node).items()},
+            **_started(node),
             **_waits(node),
             **_heard(node),
         }
@@ -100,6 +101,11 @@ def _kind(node: Any) -> str:
 
 def _heard(node: Any) -> dict[str, str]:
     return {} if node.source is None else {"source": node.source}
+
+
+def _started(node: Any) -> dict[str, list[float]]:
+    starts = {key: getattr(node, key, None) for key in ("start", "current_start")}
+    return {key: start.tolist() for key, start in starts.items() if start is not None}
 
 
 def _waits(node: Any) -> dict[str, int]:

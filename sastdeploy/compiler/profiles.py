@@ -58,6 +58,7 @@ class HardwareProfile:
         spikes_per_step: the most spikes of a neuron in a step, 1 to 127.
         leak_per_channel: whether the channels of a layer, the neurons of a dense one, can decay differently.
         per_neuron: whether thresholds, biases and decays can differ between the neurons of a convolution's channel.
+        starts: whether membranes, and synaptic currents, can start elsewhere than at 0.
         differs: what the chip does otherwise than any profile can say, in sentences.
         record: the whole file as plain data, sources included.
     """
@@ -86,6 +87,7 @@ class HardwareProfile:
     leak_per_channel: bool = False
     spikes_per_step: int = 1
     per_neuron: bool = False
+    starts: bool = False
 
 
 class _Strict(BaseModel):
@@ -147,6 +149,7 @@ class _Neuron(_Strict):
     delays: _Sourced[Annotated[int, Field(ge=0, le=MAX_DELAY)]] = _LEFT_OUT
     spikes_per_step: _Sourced[Annotated[int, Field(ge=1, le=MAX_SPIKES)]] = _LEFT_OUT
     per_neuron: _Sourced[bool] = _LEFT_OUT
+    starts: _Sourced[bool] = _LEFT_OUT
 
 
 class _Limits(_Strict):
@@ -285,6 +288,7 @@ def load_profile(name: Path | str) -> HardwareProfile:
         recurrent=bool(read.neuron.recurrent and read.neuron.recurrent.value),
         delays=read.neuron.delays.value if read.neuron.delays else 0,
         spikes_per_step=read.neuron.spikes_per_step.value if read.neuron.spikes_per_step else 1,
+        starts=bool(read.neuron.starts and read.neuron.starts.value),
         leak_per_channel=bool(read.leak.per_channel and read.leak.per_channel.value),
         per_neuron=bool(read.neuron.per_neuron and read.neuron.per_neuron.value),
     )

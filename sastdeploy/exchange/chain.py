@@ -35,6 +35,7 @@ from sastdeploy.exchange.pooled_weights import before_pool
 from sastdeploy.exchange.recurrence import own_weights
 from sastdeploy.exchange.steps import steps_of
 from sastdeploy.program.layers.each import along_map, shortest
+from sastdeploy.program.layers.start import STARTS
 from sastdeploy.program.limits import by
 from sastdeploy.windows import MAX_VALUES
 
@@ -232,15 +233,18 @@ def _neurons(chain: Chain, part: p.Neurons | p.Integrators) -> None:
             chain.nodes.append(
                 Recurrent(node.name, weight, bias, recurrent=back, further=skips, source=source)
             )
+    starts: dict[str, Any] = {name: values[name] for name in STARTS if name in values and values[name].any()}
     threshold = values.get("threshold", np.ones(shape[0]))
     if isinstance(part, p.Neurons):
         rules = (part.spike_test, part.reset, part.reset_delay)
         chain.nodes.append(Lif(
-            f"{node.name}.lif", alpha, threshold, *rules, current_alpha=current_alpha, max_spikes=part.max_spikes
+            f"{node.name}.lif", alpha, threshold, *rules, current_alpha=current_alpha, max_spikes=part.max_spikes, **starts
         ))  # fmt: skip
         chain.senders[part.name] = chain.nodes[-1].name, shape
     else:
-        chain.nodes.append(Integrator(f"{node.name}.li", alpha, threshold, current_alpha=current_alpha))
+        chain.nodes.append(
+            Integrator(f"{node.name}.li", alpha, threshold, current_alpha=current_alpha, **starts)
+        )
     chain.pool, chain.flat, chain.from_input, chain.source = None, False, False, None
     if reasons:
         raise CompileError(*reasons)

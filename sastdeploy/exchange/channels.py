@@ -10,6 +10,7 @@ import numpy as np
 from sastdeploy.errors import CompileError
 from sastdeploy.exchange.parts import Array, Integrators, Neurons
 from sastdeploy.program.layers.each import along_map, largest_of_channels, shortest
+from sastdeploy.program.layers.start import STARTS
 from sastdeploy.windows import Shape
 
 
@@ -47,9 +48,10 @@ def per_neuron(values: Array, shape: Shape, part: Any, what: str) -> Array:
 
 
 def neuron_values(part: Neurons | Integrators, shape: Shape, reasons: list[str]) -> dict[str, Array]:
-    """Return gain, one per channel, offset and threshold of neurons ``shape``; add to ``reasons`` where no engine computes them."""
+    """Return gain, one per channel, offset, threshold and, where given, starts of neurons ``shape``; add to ``reasons`` where no engine computes them."""
     values: dict[str, Array] = {}
-    for name in ("gain", "offset", "threshold")[: 3 if isinstance(part, Neurons) else 2]:
+    starts = [name for name in STARTS if getattr(part, name) is not None]
+    for name in ("gain", "offset", *(("threshold",) if isinstance(part, Neurons) else ()), *starts):
         try:
             values[name] = per_neuron(getattr(part, name), shape, part, name)
         except CompileError as error:
@@ -67,7 +69,7 @@ def neuron_values(part: Neurons | Integrators, shape: Shape, reasons: list[str])
 
 
 def _with_shared_gains(values: dict[str, Array], part: Neurons | Integrators) -> dict[str, Array]:
-    """Return gain, offset and threshold with one gain per channel, as all its positions share their weights.
+    """Return gain, offset, threshold and starts with one gain per channel, as all its positions share their weights.
 
     Where the gain differs within a channel, G its largest, each membrane (and synaptic current) is measured in ``gain / G`` of its own unit:
     ``u G / gain`` grows by ``G x + offset G / gain`` and spikes at ``threshold G / gain``, which are the same spikes, however the reset acts.
@@ -93,7 +95,9 @@ def _with_shared_gains(values: dict[str, Array], part: Neurons | Integrators) ->
         units = along_map(largest) / gain
         if not np.isfinite(units).all():
             raise CompileError(f"{where} by more than any float holds.")
-        measured = {name: shortest(along_map(values[name]) * units) for name in ("offset", "threshold")}
+        measured = {
+            name: shortest(along_map(each) * units) for name, each in values.items() if name != "gain"
+        }
     return {"gain": largest, **measured}
 
 

@@ -24,13 +24,13 @@ def _quiet() -> np.errstate:
 def leaky(
     name: str, rules: Dialect, *, tau: Array, r: Array, v_leak: Array, v_threshold: Array, v_reset: Array
 ) -> Neurons:
-    """Return leaky neurons, measured from their start.
+    """Return leaky neurons, measured from where they are reset to.
 
-    ``u = v - v0``, so that the start is 0, a reset to ``v_reset = v0`` is one to 0, and ``v_leak`` and ``v_reset`` become
-    an offset of every step and a lower threshold.
+    ``u = v - v_reset``, so that a reset to ``v_reset`` is one to 0, and ``v_leak`` and ``v_reset`` become an offset of every step, a start and
+    a lower threshold. Where a reset subtracts the threshold, or there is none, u is v.
 
     Raises:
-        CompileError: a decay outside (0, 1], with how it was computed, or a reset to elsewhere than the start.
+        CompileError: a decay outside (0, 1], with how it was computed, or a threshold that is not above 0.
     """
     alpha, formula = _decay(name, rules, tau, "tau")
     if rules.gain == "one":
@@ -50,10 +50,11 @@ def leaky_with_current(
 ) -> Neurons:  # fmt: skip
     """Return leaky neurons behind a synaptic current: ``i = decay i + gain x`` and ``v = alpha v + gain_i i``.
 
-    Both gains are one factor of the weights, as the current is measured in what it adds to the membrane.
+    Both gains are one factor of the weights, as the current is measured in what it adds to the membrane. The membrane's offset is part of
+    the current: ``i + c`` starts at c and stays where ``(1 - decay) c`` is added in every step.
 
     Raises:
-        CompileError: as `leaky`; or a membrane that leaks to elsewhere than its start.
+        CompileError: as `leaky`; or snnTorch's reset to zero.
     """
     kept, formula = _decay(name, rules, tau_syn, "tau_syn")
     neurons = leaky(name, rules, tau=tau_mem, r=r, v_leak=v_leak, v_threshold=v_threshold, v_reset=v_reset)
@@ -63,23 +64,19 @@ def leaky_with_current(
         gain = kept
     else:
         gain = _share(w_in * rules.dt / tau_syn)
-    reasons = []
-    if neurons.offset.any():
-        reasons.append(
-            f"{name}: leaks to {_span(v_leak)}, elsewhere than it starts, behind a synaptic current, which no engine computes."
-        )
     if rules.name == "snntorch" and rules.reset == "zero":
-        reasons.append(
+        raise CompileError(
             f"{name}: snnTorch's reset to zero behind a synaptic current drops the current of a step too, which no engine computes."
         )
-    if reasons:
-        raise CompileError(*reasons)
     computed = f"{neurons.computed}, current decay = {formula} = {_span(kept)}, current gain = {_span(gain)}"
-    return replace(neurons, gain=neurons.gain * gain, current_alpha=kept, computed=computed)
+    return replace(
+        neurons, gain=neurons.gain * gain, offset=(1.0 - kept) * neurons.offset, current_alpha=kept, computed=computed,
+        current_start=neurons.offset,
+    )  # fmt: skip
 
 
 SILENT = {"v_threshold": np.full(1, np.inf), "v_reset": np.zeros(1)}
-"""A threshold that nothing reaches, and a start."""
+"""A threshold that nothing reaches, and no reset."""
 
 
 def unread(rules: Dialect) -> Dialect:
@@ -87,19 +84,12 @@ def unread(rules: Dialect) -> Dialect:
     return replace(rules, reset="none", spikes_per_step="one", clamp=None)
 
 
-def integrators(neurons: Neurons, rules: Dialect, v_leak: Array) -> Integrators:
-    """Return neurons, made with `unread` rules, as ones that are only read.
-
-    Raises:
-        CompileError: their start is elsewhere than 0, which is not in their scores.
-    """
-    if rules.initial == "v_leak" and v_leak.any():
-        raise CompileError(
-            f"{neurons.name}: starts at {_span(v_leak)} ({rules.name}: {rules.initial}); engines read membranes that start at 0."
-        )
+def integrators(neurons: Neurons) -> Integrators:
+    """Return neurons, made with `unread` rules, as ones that are only read."""
     return Integrators(
-        neurons.name, neurons.alpha, neurons.gain, neurons.offset, neurons.computed, neurons.current_alpha
-    )
+        neurons.name, neurons.alpha, neurons.gain, neurons.offset, neurons.computed, neurons.current_alpha,
+        start=neurons.start, current_start=neurons.current_start,
+    )  # fmt: skip
 
 
 def _decay(name: str, rules: Dialect, tau: Array, what: str) -> tuple[Array, str]:
@@ -138,7 +128,7 @@ def memoryless(name: str, rules: Dialect, *, threshold: Array) -> Neurons:
 
 @_quiet()
 def integrating(name: str, rules: Dialect, *, r: Array, v_threshold: Array, v_reset: Array) -> Neurons:
-    """Return neurons that do not leak: ``v += r dt x``.
+    """Return neurons that do not leak: ``v += r dt x``. Where a dialect's leaky ones start at ``v_leak``, these start at ``v_reset``.
 
     Raises:
         CompileError: as `leaky`.
@@ -146,7 +136,7 @@ def integrating(name: str, rules: Dialect, *, r: Array, v_threshold: Array, v_re
     gain = _share(r * rules.dt_if)
     one, zero = np.ones(1), np.zeros(1)
     return _neurons(
-        name, rules, one, gain, zero, zero, v_threshold, v_reset, f"alpha = 1, gain = {_span(gain)}"
+        name, rules, one, gain, zero, v_reset, v_threshold, v_reset, f"alpha = 1, gain = {_span(gain)}"
     )
 
 
@@ -160,22 +150,21 @@ def _neurons(
         reasons.append(
             f"{name}: a membrane clamped at {rules.clamp:g} after the reset is what no engine computes."
         )
-    if rules.reset == "zero" and not np.all(np.equal(v_reset, start)):
-        reasons.append(
-            f"{name}: resets to {_span(v_reset)} and starts at {_span(start)} ({rules.name}: {rules.initial}); engines compute "
-            "neurons that start where they are reset to."
-        )
-    threshold = v_threshold - start
+    rest = v_reset if rules.reset == "zero" else np.zeros(1)
+    threshold, above = v_threshold - rest, start - rest
     if not (threshold > 0).all():
+        where = " above the reset" if rest.any() else ""
         reasons.append(
-            f"{name}: a threshold of {_first(threshold, ~(threshold > 0)):g} above the start; it must be positive."
+            f"{name}: a threshold of {_first(threshold, ~(threshold > 0)):g}{where}; it must be positive."
         )
     if reasons:
         raise CompileError(*reasons)
-    offset = leak * (v_leak - start)
+    offset = leak * (v_leak - rest)
+    if above.any():
+        computed += f", start = {_span(above)}{' from the reset' if rest.any() else ''}"
     return Neurons(
         name, alpha, gain, offset, threshold, rules.spike_test, rules.reset, rules.reset_delay, computed,
-        max_spikes=rules.max_spikes,
+        max_spikes=rules.max_spikes, start=above,
     )  # fmt: skip
 
 

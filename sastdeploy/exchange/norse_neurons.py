@@ -77,18 +77,16 @@ def _lif_recurrent(where: str, module: Any) -> Part | list[Part]:
 
 
 def _iaf(where: str, module: Any) -> Part:
-    return integrating(where, _rules(module, initial="v_reset"), r=np.ones(1), **_ends(module))
+    return integrating(where, _rules(module), r=np.ones(1), **_ends(module))
 
 
 def _li(where: str, module: Any) -> Part:
-    rules, fields = _rules(module), _leak_and_current(module)
-    made = leaky_with_current(where, unread(rules), **fields, **SILENT)
-    return integrators(made, rules, fields["v_leak"])
+    rules = unread(_rules(module))
+    return integrators(leaky_with_current(where, rules, **_leak_and_current(module), **SILENT))
 
 
 def _li_box(where: str, module: Any) -> Part:
-    rules, fields = _rules(module), _leak(module)
-    return integrators(leaky(where, unread(rules), **fields, **SILENT), rules, fields["v_leak"])
+    return integrators(leaky(where, unread(_rules(module)), **_leak(module), **SILENT))
 
 
 NEURONS: dict[tuple[str, str], Callable[[str, Any], Part | list[Part]]] = {

@@ -107,9 +107,9 @@ class Branch:
 
 @dataclass(frozen=True)
 class Neurons:
-    """``u[t] = alpha u[t-1] + gain x + offset``, from u = 0, and a spike where u passes the threshold.
+    """``u[t] = alpha u[t-1] + gain x + offset``, from u = start, and a spike where u passes the threshold.
 
-    With a synaptic current ``i[t] = current_alpha i[t-1] + gain x`` in place of ``gain x``.
+    With a synaptic current ``i[t] = current_alpha i[t-1] + gain x + offset``, from i = current_start, in place of ``gain x + offset``.
 
     Args:
         alpha, gain, offset, threshold: one for all, per channel, or per neuron.
@@ -118,6 +118,7 @@ class Neurons:
         recurrent: what their own spikes of the step before add to x, weight ``[N, N]``, or one value per neuron, or one for
             all, where each hears itself alone; its bias is added in every step. None where nothing comes back.
         branches: what else is added to x.
+        start, current_start: as alpha; None for 0.
         computed: how its numbers came about, for the message where one is refused.
     """
 
@@ -134,11 +135,13 @@ class Neurons:
     recurrent: Linear | None = None
     branches: tuple[Branch, ...] = ()
     max_spikes: int = 1
+    start: Array | None = None
+    current_start: Array | None = None
 
 
 @dataclass(frozen=True)
 class Integrators:
-    """``u[t] = alpha u[t-1] + gain x + offset``, from u = 0, without spikes: read at the end. Fields as of `Neurons`."""
+    """``u[t] = alpha u[t-1] + gain x + offset``, from u = start, without spikes: read at the end. Fields as of `Neurons`."""
 
     name: str
     alpha: Array
@@ -147,6 +150,8 @@ class Integrators:
     computed: str = ""
     current_alpha: Array | None = None
     branches: tuple[Branch, ...] = ()
+    start: Array | None = None
+    current_start: Array | None = None
 
 
 @dataclass(frozen=True)

@@ -66,9 +66,17 @@ def _main_graph(program: Program) -> GraphProto:
                 results.append(f"{name}/line_end")
             continue
         size = add("Concat", batch, add.constant(list(shape)), axis=0, out=f"{name}/size")
+        starts = {_STARTS[field]: (field, array.ndim) for field, array in layer.lif.starts().items()}
         for state, kind in _states(layer.lif):
-            zero = helper.make_tensor("value", kind, [1], [0])
-            states.append(add("ConstantOfShape", size, out=f"{name}/{state}_start", value=zero))
+            if state in starts:
+                field, axes = starts[state]
+                start = f"{name}/{field}"
+                if axes == 1:
+                    start = add("Unsqueeze", start, add.constant([1, 2]))
+                states.append(add("Expand", start, size, out=f"{name}/{state}_start"))
+            else:
+                zero = helper.make_tensor("value", kind, [1], [0])
+                states.append(add("ConstantOfShape", size, out=f"{name}/{state}_start", value=zero))
             results.append(f"{name}/{state}_end")
         stacked += [f"{name}/{x}" for x in ("membrane_steps", "spikes_steps", "low_steps", "high_steps")]
         outputs += [
@@ -131,6 +139,10 @@ def _states(lif: Lif) -> list[tuple[str, int]]:
 
     states = [("u", int(TensorProto.INT32)), ("s", int(TensorProto.UINT8))]
     return states if lif.current is None else [*states, ("i", int(TensorProto.INT32))]
+
+
+_STARTS = {"start": "u", "current_start": "i"}
+"""States by the arrays that they start from, where that is not 0."""
 
 
 def _initializer(name: str, array: NDArray[np.signedinteger], bits: int) -> TensorProto:

@@ -68,9 +68,15 @@ File (format versions 1 to 7)
 
     Version 7 adds numbers that differ within a channel of a convolution: ``bias``, ``threshold``, ``leak_multiplier`` and
     ``current_multiplier`` may be [C, H, W], one for each neuron. ``lif`` then holds ``shapes``, the shape of each such array by its
-    name, and the name of the layer's local function ends in ``_each_NAME`` for every one. And it adds further inputs of the readout,
-    ``further`` as of a fully connected layer: each takes the values of its source, summed over time. A program is written in the
-    oldest version that holds it.
+    name, and the name of the layer's local function ends in ``_each_NAME`` for every one.
+
+    And it adds further inputs of the readout, ``further`` as of a fully connected layer: each takes the values of its source, summed
+    over time.
+
+    And it adds states that start elsewhere than at 0: ``lif`` may hold ``starts``, the shapes, [C] or [C, H, W], of the arrays
+    ``start`` and ``current_start`` by their names, which follow the layer's decays; the Scan's states u and i begin with them.
+
+    A program is written in the oldest version that holds it.
 """
 
 from __future__ import annotations

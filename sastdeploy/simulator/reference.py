@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.program.layers.lif import drive, lif_step
+from sastdeploy.program.layers.start import STARTS, started
 from sastdeploy.program.records import Program
 from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator.result import RunResult, empty_result, held_in_int32
@@ -40,9 +41,11 @@ def run(
 def _run_one(program: Program, counts: Array, n: int, result: RunResult) -> None:
     """Run recording ``n``, whose clipped counts are ``[T, P, H, W]``, and fill its rows of the result."""
     shapes, hears = program.shapes(), program.sources()
-    membranes = [np.zeros(shape, np.int64) for shape in shapes[1:]]
+    starts = [{} if layer.lif is None else layer.lif.starts() for layer in program.layers]
+    membranes, currents = (
+        [started(own.get(name), shape) for own, shape in zip(starts, shapes[1:])] for name in STARTS
+    )
     spikes = [np.zeros(shape, np.int64) for shape in shapes[1:]]
-    currents = [np.zeros(shape, np.int64) for shape in shapes[1:]]
     lines = [
         np.zeros((layer.reach(len(counts)) if layer.lif is None else 0, *shape), np.int64)
         for layer, shape in zip(program.layers, shapes[1:])

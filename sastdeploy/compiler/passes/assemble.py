@@ -59,7 +59,9 @@ def _neurons(stage: Stage | None, profile: HardwareProfile) -> p.Lif | None:
     node, lif, current = stage.node, stage.lif, None
     if lif.current_alpha is not None:
         kept = cast(Decay, known(lif, lif.current_multiplier))
-        current = p.SynapticCurrent(kept, known(lif, lif.leak_shift), profile.leak_rounding)
+        current = p.SynapticCurrent(
+            kept, known(lif, lif.leak_shift), profile.leak_rounding, lif.current_start_q
+        )
     return p.Lif(
         multiplier=known(node, node.multiplier),
         shift=known(node, node.shift),
@@ -75,4 +77,5 @@ def _neurons(stage: Stage | None, profile: HardwareProfile) -> p.Lif | None:
         reset_delay=lif.reset_delay,
         current=current,
         max_spikes=lif.max_spikes,
+        start=lif.start_q,
     )

@@ -11,6 +11,7 @@ from sastdeploy.compiler.ir.graph import Graph, Stage, stages
 from sastdeploy.compiler.ir.nodes import Lif, Node
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
+from sastdeploy.program.layers.start import STARTS
 
 
 def check_neurons(graph: Graph, profile: HardwareProfile) -> Graph:
@@ -102,6 +103,14 @@ def lacking(graph: Graph, profile: HardwareProfile) -> list[str]:
         "(neuron.per_neuron). spinnaker2 and cortex_m have one for each neuron; or state it in a profile of your own."
         for stage in stages(graph)
         if stage.lif is not None and (differing := _per_neuron(stage)) and not profile.per_neuron
+    ]
+    reasons += [
+        f"{stage.lif.name}: starts elsewhere than at 0; {profile.name} states no such starts (neuron.starts). loihi1, loihi2, speck, xylo_a2, "
+        "spinnaker2 and cortex_m do; or state it in a profile of your own."
+        for stage in stages(graph)
+        if stage.lif is not None
+        and any(getattr(stage.lif, name) is not None for name in STARTS)
+        and not profile.starts
     ]
     reasons += [_waits_too_long(node, profile) for node in graph.nodes if node.waits > profile.delays]
     return reasons + [

@@ -1,4 +1,4 @@
-"""Round thresholds and biases to the membrane's format; refuse what does not fit."""
+"""Round thresholds, biases and starts to the membrane's format; refuse what does not fit."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ from numpy.typing import NDArray
 
 from sastdeploy.compiler.ir.graph import Graph
 from sastdeploy.compiler.ir.nodes import Integrator, Lif, Readout, Synapses
+from sastdeploy.compiler.ir.nodes.checks import known
+from sastdeploy.compiler.ir.nodes.lif import spikes_sent
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
 from sastdeploy.program.fixedpoint import FARTHEST, QFormat, to_integer, to_real
-from sastdeploy.program.layers.each import shortest
+from sastdeploy.program.layers.each import along_map, shortest
 
 
 def fit_thresholds_and_biases(graph: Graph, profile: HardwareProfile) -> Graph:
-    """Return the graph with ``threshold_q`` and ``bias_q`` in membrane LSBs, rounded half to even.
+    """Return the graph with ``threshold_q``, ``bias_q`` and, where states start elsewhere than at 0, ``start_q`` in membrane LSBs,
+    rounded half to even.
 
-    The readout's bias has the membrane's fraction but 32 bits.
+    The readout's bias has the membrane's fraction but 32 bits. A start that would pass its threshold by rounding alone, where a reset comes
+    a step after its spike, ends below it.
 
     Raises:
-        CompileError: a threshold that rounds to 0 or does not fit, a bias that does not fit: layer, neuron, value, format,
+        CompileError: a threshold that rounds to 0 or does not fit, a bias or start that does not fit: layer, neuron, value, format,
             and what would make it fit.
     """
     q = profile.membrane
@@ -39,12 +43,36 @@ def _fit_threshold(node: Lif, q: QFormat) -> Lif:
     codes = to_integer(node.threshold, q.fraction_bits) + node.threshold_step
     _check_not_zero(node, codes, q)
     _check_range(node.name, "threshold", node.threshold, codes, q)
-    return replace(node, threshold_q=shortest(codes.astype(np.int32)))
+    start = _fit_start(node, "start", q)
+    if start is not None and node.reset_delay == 1 and node.reset != "none":
+        _check_not_spiked(node)
+        highest = along_map(codes - (node.spike_test == ">="))
+        start = np.minimum(along_map(start), highest).astype(np.int32)
+    return replace(
+        node, threshold_q=shortest(codes.astype(np.int32)), start_q=_unless_zero(start),
+        current_start_q=_unless_zero(_fit_start(node, "current_start", q)),
+    )  # fmt: skip
+
+
+def _fit_start(node: Lif, name: str, q: QFormat) -> NDArray[np.int32] | None:
+    values: NDArray[np.float64] | None = getattr(node, name)
+    if values is None:
+        return None
+    codes = to_integer(values, q.fraction_bits)
+    _check_range(node.name, name.replace("_", " "), values, codes, q)
+    return codes.astype(np.int32)
+
+
+def _unless_zero(codes: NDArray[np.int32] | None) -> NDArray[np.int32] | None:
+    return shortest(codes) if codes is not None and codes.any() else None
 
 
 def _beyond(node: Integrator, q: QFormat) -> Integrator:
     """Return integrators with thresholds at the format's upper end, which no membrane is above."""
-    return replace(node, threshold_q=np.full(len(node.threshold), q.q_max, np.int32))
+    return replace(
+        node, threshold_q=np.full(len(node.threshold), q.q_max, np.int32), start_q=_unless_zero(_fit_start(node, "start", q)),
+        current_start_q=_unless_zero(_fit_start(node, "current_start", q)),
+    )  # fmt: skip
 
 
 def _fit_bias(node: Synapses, q: QFormat) -> Synapses:
@@ -72,6 +100,18 @@ def _check_not_zero(node: Lif, codes: NDArray[np.int64], q: QFormat) -> None:
         raise CompileError(
             f"{node.name}, neuron {neuron}: threshold {value:.6g} rounds to 0 in {q} (step {q.lsb:g}), so it would fire "
             f"always. Use at least {_fraction_for(value)} fractional bits, or raise the threshold to {q.lsb:g} or more."
+        )
+
+
+def _check_not_spiked(node: Lif) -> None:
+    """Refuse starts that the hardware's neuron would take for a spike before the first step."""
+    start = known(node, node.start)
+    passed = spikes_sent(node, along_map(start)[None])[0] > 0
+    if passed.any():
+        neuron = int(np.argmax(passed))
+        raise CompileError(
+            f"{node.name}, neuron {neuron}: starts at {start[neuron]:.6g}, which passes its threshold {node.threshold[neuron]:.6g}; "
+            "where a reset comes a step after its spike, that is a spike before the first step. Use a profile that resets at once."
         )
 
 

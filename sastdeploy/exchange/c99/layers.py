@@ -24,6 +24,7 @@ from sastdeploy.exchange.c99.tables import (
 )
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
 from sastdeploy.program.layers.current import Decay
+from sastdeploy.program.layers.start import STARTS
 from sastdeploy.program.layers.sums import ConvSums, DenseSums
 from sastdeploy.program.layers.weights import stored_bits
 from sastdeploy.program.limits import INT32_END
@@ -43,6 +44,7 @@ class LayerCode:
         early: whether values reach its sums before the layer before it ends its step, as further inputs or from its source, so that
             they have a place of their own.
         lasting: whether its sums outlast a step: ``runI`` clears what it has sent.
+        start: the function that begins a recording where membranes or currents start elsewhere than at 0; empty of others.
     """
 
     weights: str | None
@@ -54,6 +56,7 @@ class LayerCode:
     own: str = ""
     early: bool = False
     lasting: bool = False
+    start: str = ""
 
 
 def layer_code(
@@ -115,9 +118,11 @@ def layer_code(
         i=number, next=number + 1, outputs=width, calls=calls,
         events=f"spike * {width}" if several else f"spike ? {width} : 0",
     )  # fmt: skip
-    more, run = _neurons(layer.lif, number, outputs // len(layer.weight), worst, (sums, state), name, send)
-    fields = (sums, state, *kept)
-    return LayerCode(_stored(bits), (*tables, *more), sums, fields, add, run, own, early)
+    places = outputs // width
+    more, run = _neurons(layer.lif, number, places, worst, (sums, state), name, send)
+    starts, start = _start(layer.lif, number, places, state.type, name)
+    fields, tables = (sums, state, *kept), [*tables, *more, *starts]
+    return LayerCode(_stored(bits), tuple(tables), sums, fields, add, run, own, early, start=start)
 
 
 _SENDS = {
@@ -308,6 +313,21 @@ def _limits(number: int, variable: str, membrane: QFormat, overflow: Overflow) -
     }
 
 
+def _start(lif: Lif, number: int, places: int, kind: str, name: str) -> tuple[list[Table], str]:
+    """Return the tables of what membranes and currents start from, and ``beginI``; empty where all start at 0."""
+    tables, lines = list[Table](), []
+    for field, state in zip(STARTS, ("membrane", "current")):
+        if field in lif.starts():
+            table, start = per_channel(f"{field}{number}", lif.starts()[field])
+            tables += table
+            lines.append(f"state->{state}{number}[neuron] = ({kind}){start};")
+    if not lines:
+        return [], ""
+    return tables, filled(
+        "start.c", i=number, name=name, channels=len(lif.bias), places=places, starts="\n".join(lines)
+    )
+
+
 def _neurons(
     lif: Lif, number: int, places: int, worst: Integers, fields: tuple[Field, Field], name: str, send: str
 ) -> tuple[list[Table], str]:
@@ -337,7 +357,7 @@ def _neurons(
         beyond = " - 1" if lif.spike_test == ">" else ""
         spikes, again = (f"spikes({of}{beyond}, threshold, {lif.max_spikes})" for of in "vu")
         taken, again = "spike * threshold", f"{again} * threshold"
-    # A delayed reset needs no stored spikes: the test of the stored membrane gives them again (u = 0 is below every threshold).
+    # A delayed reset needs no stored spikes: the test of the stored membrane gives them again (no start passes a threshold).
     if lif.reset_delay and lif.reset == "subtract":
         update += f" - {again}"
     elif lif.reset_delay and lif.reset == "zero":

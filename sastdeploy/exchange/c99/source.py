@@ -15,6 +15,7 @@ from sastdeploy.program.records import Program, ProgramLayer, Readout
 _OWN = "; those of a recurrent layer's spikes in itself stand with the next part's"
 _FURTHER = "; those of further inputs with the part behind their source"
 _SIDE = "; those of a layer that does not hear the one before it with the part behind what it hears"
+_STARTS = ", but for states that start elsewhere"
 _HELPER = re.compile(r"(?ms)(^/\*.*?^static \w+ (\w+)\(.*?^}\n)")
 
 
@@ -53,6 +54,7 @@ def write_source(program: Program, name: str) -> Source:
         "name": name, "NAME": name.upper(), "title": plain(program.name), "version": sastdeploy.__version__,
         "hash": program_hash(program),
     }  # fmt: skip
+    *layers, readout = parts
     header = filled(
         "header.h", **common, inputs=inputs, polarities=polarities, rows=rows, columns=columns,
         time_bins=preprocessing.time_bins, classes=len(program.classes), clip=preprocessing.c_clip,
@@ -63,8 +65,8 @@ def write_source(program: Program, name: str) -> Source:
             (_SIDE, any(layer.source is not None for layer in program.layers)),
         ) if needed),
         members="\n".join(text for _, _, text in state.members()),
+        starts=_STARTS if any(layer.start for layer in layers) else "",
     )  # fmt: skip
-    *layers, readout = parts
     code = "\n".join([
         *(
             "\n".join([_heading(number, part), *(table.text() for table in code.tables), code.add])
@@ -72,10 +74,12 @@ def write_source(program: Program, name: str) -> Source:
         ),
         # After every `add`: what ends a layer's step sends to the next one.
         *(f"{layer.own}\n{layer.run}" if layer.own else layer.run for layer in layers),
+        *(layer.start for layer in layers if layer.start),
     ])  # fmt: skip
     source = filled(
         "source.c", **common, code=code, clear="".join(f"\n{line}" for line in _cleared(parts[0])), scores=readout.run, forward=_forward(layers),
         helpers=_helpers(code + readout.run), taken=_taken(program, name),
+        starts="".join(f"\nbegin{number}(state);" for number, layer in enumerate(layers) if layer.start),
     )  # fmt: skip
     return Source(header, source, parts, state)
 

@@ -146,6 +146,11 @@ def _rules(program: Program) -> dict[str, Any]:
             raise InputError(
                 f"layer {name}: its membranes keep nothing (leak 0), which no time constant says. Export it with --to c."
             )
+        if lif.start is not None and lif.reset != "zero":
+            raise InputError(
+                f"layer {name}: its membranes start elsewhere than at 0 and are not reset to 0; a NIR file says no start. Export it with "
+                "--to c."
+            )
     first_name, first = neurons[0]
     for name, lif in neurons:
         for field in _SEMANTICS:
@@ -293,19 +298,29 @@ def _real(weight: NDArray[np.int8], part: Any, lsb: float) -> NDArray[np.float64
 
 
 def _neurons(lif: Lif, shape: tuple[int, ...], lsb: float) -> Node:
+    def columns(values: Any) -> NDArray[np.float64]:
+        floats = np.asarray(values, np.float64)
+        return floats if floats.ndim == 3 else floats.reshape(-1, *[1] * (len(shape) - 1))
+
     def every(values: Any) -> NDArray[np.float64]:
-        columns = np.asarray(values, np.float64)
-        columns = columns if columns.ndim == 3 else columns.reshape(-1, *[1] * (len(shape) - 1))
-        return np.ascontiguousarray(np.broadcast_to(columns, shape))
+        return np.ascontiguousarray(np.broadcast_to(columns(values), shape))
 
     dt, alpha = DIALECTS["sastdeploy"].dt, lif.leak_multiplier / 2.0**lif.leak_shift
-    common = {"v_threshold": every(lif.threshold * lsb), "v_reset": every(0.0)}
+    # A start above the reset is a reset, and an end of the leak, below the start, which is 0 there.
+    rest = columns(0.0 if lif.start is None else -lif.start * lsb)
+    common = {"v_threshold": every(columns(lif.threshold * lsb) + rest), "v_reset": every(rest)}
     if np.all(np.equal(alpha, 1)):
         return {"type": "IF", "r": every(1 / dt), **common}
     # One Euler step keeps 1 - dt / tau, and adds r dt / tau of the input.
     tau = dt / (1 - alpha)
     v_leak = lif.bias * lsb / (1 - along_map(np.atleast_1d(alpha))) if lif.bias.ndim == 3 else 0.0
-    return {"type": "LIF", "tau": every(tau), "r": every(tau / dt), "v_leak": every(v_leak), **common}
+    return {
+        "type": "LIF",
+        "tau": every(tau),
+        "r": every(tau / dt),
+        "v_leak": every(columns(v_leak) + rest),
+        **common,
+    }
 
 
 def _lost(program: Program) -> tuple[str, ...]:

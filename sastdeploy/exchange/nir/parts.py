@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from sastdeploy.errors import CompileError, short
 from sastdeploy.exchange import parts as p
 from sastdeploy.exchange.dialects import Dialect
@@ -113,18 +111,15 @@ def _cuba_lif(name: str, node: Fields, rules: Dialect) -> p.Part:
 
 
 def _i(name: str, node: Fields, rules: Dialect) -> p.Part:
-    made = integrating(name, unread(rules), r=floats(node["r"]), **SILENT)
-    return integrators(made, rules, np.zeros(1))
+    return integrators(integrating(name, unread(rules), r=floats(node["r"]), **SILENT))
 
 
 def _li(name: str, node: Fields, rules: Dialect) -> p.Part:
-    fields = _leak(node)
-    return integrators(leaky(name, unread(rules), **fields, **SILENT), rules, fields["v_leak"])
+    return integrators(leaky(name, unread(rules), **_leak(node), **SILENT))
 
 
 def _cuba_li(name: str, node: Fields, rules: Dialect) -> p.Part:
-    fields = _leak_and_current(node)
-    return integrators(leaky_with_current(name, unread(rules), **fields, **SILENT), rules, fields["v_leak"])
+    return integrators(leaky_with_current(name, unread(rules), **_leak_and_current(node), **SILENT))
 
 
 def _leak(node: Fields) -> dict[str, p.Array]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import sastdeploy
 from sastdeploy._files.reading import open_regular, parsing, read_text, shown
@@ -206,6 +207,11 @@ def _readme(program: Program, recordings: int, recorded: list[Signal]) -> str:
         when = "at the last step" if readout.reads == "last" else "at their largest over time"
         read = f"the scores are the membranes of {_plain(program.layers[-1].name)} {when}."
     delays = any(signal.kind == "delayed" for signal in recorded)
+    elsewhere = (
+        ", where nothing else is said below,"
+        if any(layer.lif and layer.lif.starts() for layer in program.layers)
+        else ""
+    )
     waits = " Or it is a delay: delayed, what arrives in the step." if delays else ""
     return f"""# Test vectors
 
@@ -224,7 +230,7 @@ What the program computes, integer by integer, on {recordings} recordings of {ow
 - `N.LAYER.csv`: the same as numbers, a line for each step and value. `scores.csv`: all recordings.
 - `vectors.json`: this table for programs.
 
-Every membrane is 0 and no neuron has fired when a recording begins. A step of a neuron, `>>` rounding down and s[t - 1] the spikes of the step before:
+Every membrane is 0{elsewhere} and no neuron has fired when a recording begins. A step of a neuron, `>>` rounding down and s[t - 1] the spikes of the step before:
 
     v = leak(u[t - 1]) + ((sum * multiplier + half) >> shift) + bias        half = 2^(shift - 1), or 0 where shift is 0
 
@@ -249,13 +255,14 @@ def _lif_line(layer: Any, names: tuple[str, ...]) -> str:
     if lif.current is not None:
         decay = f"i[t - 1] * {_factor(lif.current.multiplier)} / 2^{lif.current.shift}, rounded {lif.current.rounding.value}"
         current += f" a current i[t] = {decay}, plus the sum with its gain and bias, {lif.overflow.value}, takes their place;"
+    starts = [f" {_STATES[name]} start at {_numbers(start)};" for name, start in lif.starts().items()]
     fired = f"spike where v {lif.spike_test} threshold"
     if lif.max_spikes > 1:
         number = "floor(v / threshold)" if lif.spike_test == ">=" else "ceil(v / threshold) - 1"
         fired = f"{number} spikes where v {lif.spike_test} threshold, {lif.max_spikes} at most, each taking a threshold where the reset subtracts"
     when = "in the next step" if lif.reset_delay else "in the step of the spike"
     return (
-        f"- {_plain(layer.name)}:{current} leak is u * {_factor(lif.leak_multiplier)} / 2^{lif.leak_shift}, rounded {lif.leak_rounding.value}; membrane {lif.membrane}, "
+        f"- {_plain(layer.name)}:{''.join(starts)}{current} leak is u * {_factor(lif.leak_multiplier)} / 2^{lif.leak_shift}, rounded {lif.leak_rounding.value}; membrane {lif.membrane}, "
         f"{lif.overflow.value}; {fired}; reset {lif.reset}, {when}."
     )
 
@@ -266,7 +273,17 @@ def _factor(decay: Decay) -> str:
         return str(decay)
     if decay.ndim == 3:
         return "A[neuron] (A: in the program's ONNX file)"
-    return "A[channel] (A: " + ", ".join(map(str, decay)) + ")"
+    return f"A[channel] (A: {_numbers(decay)})"
+
+
+_STATES = {"start": "membranes", "current_start": "currents"}
+
+
+def _numbers(values: NDArray[np.int32]) -> str:
+    """Return a number for each channel, or the one that all share; of neurons that differ, where theirs stand."""
+    if values.ndim == 3:
+        return "a number of each neuron (in the program's ONNX file)"
+    return ", ".join(map(str, values[:1] if (values == values[0]).all() else values))
 
 
 def _plain(text: str) -> str:

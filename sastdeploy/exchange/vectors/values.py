@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.program.layers.lif import drive
+from sastdeploy.program.layers.start import started
 from sastdeploy.program.records import Lif, Program
 from sastdeploy.recordings.frames import Frames
 from sastdeploy.simulator import engine
@@ -87,7 +88,7 @@ def _own_sums(layer: Any, spikes: Integers, shape: tuple[int, int, int]) -> Inte
 
 def _currents(lif: Lif, sums: Integers, shape: tuple[int, int, int]) -> Integers:
     """Return the synaptic currents ``[T, values]`` of one recording's weighted sums."""
-    currents = [np.zeros(shape, np.int64)]
+    currents = [started(lif.starts().get("current_start"), shape)]
     for step in sums:
         currents.append(drive(lif, step.reshape(shape).astype(np.int64), currents[-1])[0])
     return np.stack(currents[1:]).reshape(len(sums), -1).astype(np.int32)

@@ -91,6 +91,10 @@ def layer_core(layer: ProgramLayer, shape: Shape, largest: int) -> LayerCore:
         raise InputError(
             f"layer {name}: its neurons send up to {lif.max_spikes} spikes in a step; the core's send one. Export it with --to c."
         )
+    if lif.starts():
+        raise InputError(
+            f"layer {name}: its neurons start elsewhere than at 0; the core's start there. Export it with --to c."
+        )
     _check_known(name, lif, _NEURONS)
     if differing := lif.per_neuron():
         raise InputError(

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.errors import short
-from sastdeploy.program.fixedpoint import Rounding
+from sastdeploy.program.fixedpoint import QFormat, Rounding
 from sastdeploy.program.layers.each import check_each
+from sastdeploy.program.layers.start import check_start
 from sastdeploy.program.limits import MAX_LEAK_SHIFT, Shape, is_int, refuse
 
 Decay = int | NDArray[np.int32]
@@ -40,17 +41,19 @@ def check_decay(where: str, name: str, decay: Decay, shape: Shape, shift: int, u
 
 @dataclass(frozen=True)
 class SynapticCurrent:
-    """``i[t] = overflow(rescale(i[t-1] * multiplier, shift) + I + bias)``, in the membrane's format, from i = 0.
+    """``i[t] = overflow(rescale(i[t-1] * multiplier, shift) + I + bias)``, in the membrane's format, from i = start.
 
     The membrane takes ``i[t]`` in place of ``I + bias``; a reset leaves it alone. multiplier: ``round(decay * 2^shift)``, 0 to
-    ``2^shift``, one for all, per channel or per neuron (`Decay`). shift: 0 to 15. rounding: of the product.
+    ``2^shift``, one for all, per channel or per neuron (`Decay`). shift: 0 to 15. rounding: of the product. start: int32 [C] or [C, H, W];
+    None: 0.
     """
 
     multiplier: Decay
     shift: int
     rounding: Rounding
+    start: NDArray[np.int32] | None = None
 
-    def check(self, where: str, shape: Shape) -> None:
+    def check(self, where: str, shape: Shape, membrane: QFormat) -> None:
         """Accept numbers in range.
 
         Raises:
@@ -61,14 +64,15 @@ class SynapticCurrent:
         check_decay(where, "current.multiplier", self.multiplier, shape, self.shift, "shift")
         if not isinstance(self.rounding, Rounding):
             refuse(where, f"current.rounding is {short(self.rounding)}", ", ".join(k.value for k in Rounding))
+        check_start(where, "current.start", self.start, shape, membrane)
 
     def record(self) -> dict[str, Any]:
-        """Return the fields as plain values, for a file's manifest; multipliers that differ are an array of the file."""
+        """Return the fields as plain values, for a file's manifest; what differs is an array of the file."""
         whole = {} if isinstance(self.multiplier, np.ndarray) else {"multiplier": self.multiplier}
         return {**whole, "shift": self.shift, "rounding": self.rounding.value}
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any], multipliers: Decay | None = None) -> SynapticCurrent:
-        """Return the current of a manifest's record, and of its multipliers where they differ; not yet checked."""
-        multiplier = record["multiplier"] if multipliers is None else multipliers
-        return cls(multiplier, record["shift"], Rounding(record["rounding"]))
+    def from_record(cls, record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> SynapticCurrent:
+        """Return the current of a manifest's record, and of its arrays where it has some; not yet checked."""
+        multiplier = arrays["current_multiplier"] if "multiplier" not in record else record["multiplier"]
+        return cls(multiplier, record["shift"], Rounding(record["rounding"]), arrays.get("current_start"))

@@ -14,6 +14,7 @@ from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
 from sastdeploy.program.layers.current import Decay, SynapticCurrent, check_decay
 from sastdeploy.program.layers.each import along_map, check_each, largest_of_channels
 from sastdeploy.program.layers.further import Further, further_arrays, further_record, further_shapes
+from sastdeploy.program.layers.start import STARTS, check_start, started
 from sastdeploy.program.layers.weights import Stored, array_shapes, source_record, stored_arrays
 from sastdeploy.program.limits import (
     MAX_LEAK_SHIFT,
@@ -52,7 +53,7 @@ class Lif:
         u[t] = overflow(v);  s[t] = u[t] >= threshold   (or >)
 
     With ``reset_delay = 0``: ``w = overflow(leak + I + bias)``, ``s[t] = test(w)``, and ``u[t]`` is ``w``,
-    ``overflow(w - threshold * s[t])`` (subtract) or ``0`` where s[t] (zero). Every sequence starts at u = 0, s = 0.
+    ``overflow(w - threshold * s[t])`` (subtract) or ``0`` where s[t] (zero). Every sequence starts at u = start, s = 0.
     With ``max_spikes`` above 1, s[t] is how often the test passes while each spike takes a threshold, up to that many: of the
     membrane u that is tested, ``floor(u / threshold)`` (for ``>``: ``ceil(u / threshold) - 1``), at least 0.
     With a synaptic current, ``i[t]`` stands where ``I + bias`` does (`SynapticCurrent`).
@@ -64,6 +65,8 @@ class Lif:
         leak_multiplier: A = round(alpha * 2^k), ``0 <= A <= 2^k``, one for all, per channel or per neuron (`Decay`). leak_shift: k, 0 to 15.
         current: the synaptic current; None where sums reach the membrane at once.
         max_spikes: the most spikes of a neuron in a step, 1 to 127.
+        start: int32 [C] or [C, H, W], in membrane LSBs, inside its range; None where all are 0. With ``reset_delay = 1`` and a reset, none
+            passes its threshold: a membrane that does has spiked in the step before, and none has before the first one.
     """
 
     multiplier: NDArray[np.int32]
@@ -80,6 +83,7 @@ class Lif:
     reset_delay: int = 1
     current: SynapticCurrent | None = None
     max_spikes: int = 1
+    start: NDArray[np.int32] | None = None
 
     def check(self, where: str, shape: Shape, sums: Array) -> None:
         """Accept neurons ``shape`` whose every number is in range, for weighted sums up to ``sums`` ``[C]`` of either sign.
@@ -112,9 +116,25 @@ class Lif:
                 refuse(
                     where, f"current is a {type(self.current).__name__}", "None or a SynapticCurrent record"
                 )
-            self.current.check(where, shape)
+            self.current.check(where, shape, self.membrane)
+        check_start(where, "start", self.start, shape, self.membrane)
+        self._check_not_spiked(where, shape)
         prove_int32(where, "the weighted sum", sums)
         prove_int32(where, "the membrane update", self.worst_updates(sums))
+
+    def _check_not_spiked(self, where: str, shape: Shape) -> None:
+        """Accept starts that pass no threshold where the next step's reset would ask for it."""
+        if self.start is None or self.reset_delay == 0 or self.reset == "none":
+            return
+        states, threshold = started(self.start, shape), np.broadcast_to(along_map(self.threshold), shape)
+        passed = spikes(self, states) > 0
+        if passed.any():
+            place = tuple(int(i) for i in np.argwhere(passed)[0])
+            neuron = list(place[:1] if shape[1:] == (1, 1) else place)
+            wrong = (
+                f"start of neuron {neuron} is {states[place]}, which passes the threshold {threshold[place]}"
+            )
+            refuse(where, wrong, "starts that do not, where a reset comes a step after its spike")
 
     def worst_updates(self, sums: Array) -> Array:
         """Return the largest possible ``|leak| + |I| + |bias| + threshold * s`` of every channel.
@@ -143,13 +163,21 @@ class Lif:
         return {name: decay for name, decay in zip(DECAYS, decays) if isinstance(decay, np.ndarray)}
 
     def per_neuron(self) -> dict[str, NDArray[np.int32]]:
-        """Return what differs within a channel, int32 ``[C, H, W]``, by its name in files."""
+        """Return what differs within a channel, int32 ``[C, H, W]``, by its name in files; starts aside."""
         each = {"bias": self.bias, "threshold": self.threshold, **self.decays()}
         return {name: values for name, values in each.items() if values.ndim == 3}
 
+    def starts(self) -> dict[str, NDArray[np.int32]]:
+        """Return where states start other than at 0, int32 ``[C]`` or ``[C, H, W]``, by their name in files (`STARTS`)."""
+        starts = (self.start, None if self.current is None else self.current.start)
+        return {name: start for name, start in zip(STARTS, starts) if start is not None}
+
     def record(self) -> dict[str, Any]:
         """Return every field that is no array as plain values, for a file's manifest."""
-        shapes = {name: list(values.shape) for name, values in self.per_neuron().items()}
+        shapes, starts = (
+            {name: list(values.shape) for name, values in each.items()}
+            for each in (self.per_neuron(), self.starts())
+        )
         leak, current = (
             self.leak_multiplier,
             {} if self.current is None else {"current": self.current.record()},
@@ -166,6 +194,7 @@ class Lif:
             **current,
             **({} if self.max_spikes == 1 else {"max_spikes": self.max_spikes}),
             **({"shapes": shapes} if shapes else {}),
+            **({"starts": starts} if starts else {}),
         }
 
     @classmethod
@@ -183,10 +212,9 @@ class Lif:
             spike_test=record["spike_test"],
             reset=record["reset"],
             reset_delay=record["reset_delay"],
-            current=SynapticCurrent.from_record(record["current"], arrays.get("current_multiplier"))
-            if "current" in record
-            else None,
+            current=SynapticCurrent.from_record(record["current"], arrays) if "current" in record else None,
             max_spikes=record.get("max_spikes", 1),
+            start=arrays.get("start"),
         )
 
 
@@ -203,7 +231,7 @@ class LifLayer:
 
     @property
     def since_format(self) -> int:
-        if self.lif.per_neuron():
+        if self.lif.per_neuron() or self.lif.starts():
             return 7
         if self.lif.max_spikes > 1 or self.source is not None:
             return 6
@@ -259,8 +287,8 @@ class LifLayer:
 
     def arrays(self) -> Stored:
         stored = stored_arrays(self.weight, self.weight_bits, PER_CHANNEL, self.lif)
-        decays: Stored = {name: (decay, 32) for name, decay in self.lif.decays().items()}
-        return {**stored, **decays, **further_arrays(self.further, self.weight_bits)}
+        own: Stored = {name: (each, 32) for name, each in (self.lif.decays() | self.lif.starts()).items()}
+        return {**stored, **own, **further_arrays(self.further, self.weight_bits)}
 
     def inputs_record(self) -> dict[str, Any]:
         """Return what a manifest's record says of further inputs and of the source: nothing where there are none."""
@@ -271,7 +299,8 @@ class LifLayer:
         lif = record["lif"]
         absent = ("leak_multiplier" not in lif, "current" in lif and "multiplier" not in lif["current"])
         decays = (name for name, own in zip(DECAYS, absent) if own)
-        differing = {name: (tuple(shape), 32) for name, shape in lif.get("shapes", {}).items()}
+        own = {**lif.get("shapes", {}), **lif.get("starts", {})}
+        differing = {name: (tuple(shape), 32) for name, shape in own.items()}
         return {**array_shapes(record, (*PER_CHANNEL, *decays)), **differing, **further_shapes(record)}
 
 

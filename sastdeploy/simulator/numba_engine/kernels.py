@@ -428,6 +428,7 @@ def lif_layer(
     counts, totals, overflows = emitted.counts, emitted.totals, emitted.overflows
     recurrent, inputs, several = wiring.recurrent, wiring.inputs, step.several
     sent, spike_sums = emitted.value, emitted.sums
+    start_membrane, start_current = step.start, step.current_start
     weighted = graded or (len(recurrent) > 0 and len(several) > 0)
     # Where one block holds all positions, a step's list begins where the last one ended: less memory to walk through.
     packed, here = block >= positions, np.int64(0)
@@ -441,6 +442,10 @@ def lif_layer(
             membrane[:] = 0
             currents[:] = 0
             last_sent[:] = 0
+            if len(start_membrane) > 1:
+                membrane[: (stop - begin) * padded] = start_membrane[begin * padded : stop * padded]
+            if len(start_current) > 1:
+                currents[: (stop - begin) * padded] = start_current[begin * padded : stop * padded]
             for t in range(steps):
                 row = n * steps + t
                 start = source_starts[row]

@@ -328,8 +328,12 @@ def _step(lif: Lif, worst: int, shape: Shape) -> Step:
     def each(values: Decay, filling: int = 0) -> NDArray[np.int32]:
         """Return one number for all, per channel or per neuron as a table: of the channels, or of those at every position."""
         own = np.asarray(values, np.int32)
-        if not apart:
-            return filled(np.broadcast_to(own, channels), np.int32, filling)
+        return (
+            everywhere(own, filling) if apart else filled(np.broadcast_to(own, channels), np.int32, filling)
+        )
+
+    def everywhere(own: NDArray[np.int32], filling: int = 0) -> NDArray[np.int32]:
+        """Return the channels' numbers at every position, one position behind the other."""
         table = np.full((shape[1] * shape[2], padded), filling, np.int32)
         whole = np.broadcast_to(along_map(np.atleast_1d(own)), shape)
         table[:, :channels] = whole.reshape(channels, -1).T
@@ -337,7 +341,7 @@ def _step(lif: Lif, worst: int, shape: Shape) -> Step:
         flat[:] = table.reshape(-1)
         return flat
 
-    decays = lif.decays()
+    decays, starts, nothing = lif.decays(), lif.starts(), aligned_zeros(1, np.int32)
     return Step(
         eighths=shape_of(1, lanes)[1],
         multiplier=filled(lif.multiplier, gain),
@@ -369,12 +373,14 @@ def _step(lif: Lif, worst: int, shape: Shape) -> Step:
         wide_current=kept[4],
         own_decays=(0,) if decays else (),
         apart=(0,) if apart else (),
-        leaks=each(lif.leak_multiplier) if decays else aligned_zeros(1, np.int32),
-        current_leaks=each(own.multiplier) if decays and own else aligned_zeros(1, np.int32),
+        leaks=each(lif.leak_multiplier) if decays else nothing,
+        current_leaks=each(own.multiplier) if decays and own else nothing,
         several=(0,) if lif.max_spikes > 1 else (),
         most=lif.max_spikes,
         divisor=each(threshold, 1),
         beyond=int(lif.spike_test == ">"),
+        start=everywhere(starts["start"]) if "start" in starts else nothing,
+        current_start=everywhere(starts["current_start"]) if "current_start" in starts else nothing,
     )
 
 

@@ -22,6 +22,7 @@ from sastdeploy.program.layers import RESETS, SPIKE_TESTS
 from sastdeploy.program.layers import Lif as ProgramLif
 from sastdeploy.program.layers.current import Decay
 from sastdeploy.program.layers.each import along_map
+from sastdeploy.program.layers.start import STARTS
 from sastdeploy.program.limits import MAX_LEAK_SHIFT, MAX_SPIKES
 
 Feedback = Callable[[Floats], Floats | float]
@@ -47,6 +48,8 @@ class Lif:
         current_alpha: decay of the synaptic current, in [0, 1]; None where there is none. current_multiplier: ``A / 2^k ~`` it.
         max_spikes: the most spikes of a neuron in a step, 1 to 127. Above 1, ``s_t`` is how often the test passes while each spike
             takes a threshold: ``floor(u_t / theta)``, of ``>`` ``ceil(u_t / theta) - 1``, from 0 to ``max_spikes``.
+        start, current_start: membranes and currents before the first step, float64 ``[C]`` or ``[C, H, W]``; None where all are 0. start_q,
+            current_start_q: in units of 2^-n. Whatever the start, no spike comes before the first step.
         threshold_step: 1 where integers test ``>=`` one step above the threshold, which is ``>`` at it; -1 the other way round.
             The node still means the test at the threshold.
     """
@@ -69,6 +72,10 @@ class Lif:
     current_multiplier: Decay | None = None
     threshold_step: int = 0
     max_spikes: int = 1
+    start: Floats | None = None
+    current_start: Floats | None = None
+    start_q: NDArray[np.int32] | None = None
+    current_start_q: NDArray[np.int32] | None = None
 
     @property
     def meant_test(self) -> str:
@@ -124,6 +131,20 @@ class Lif:
         if kept is not None:
             fits = decay is not None and k is not None and _are_factors(kept, k, after)
             require(fits, self, f"current {kept} / 2^{k} is no factor from 0 to 1 of a synaptic current")
+        self._check_starts(after)
+
+    def _check_starts(self, shape: Shape) -> None:
+        for name in STARTS:
+            start, codes = getattr(self, name), getattr(self, f"{name}_q")
+            check_codes(self, f"{name}_q", codes, shape, -(1 << 23), (1 << 23) - 1)
+            if start is None:
+                require(codes is None, self, f"{name}_q without {name}")
+                continue
+            require_form(self, name, start, shape, "float64")
+            require(bool(np.isfinite(start).all()), self, f"a {name} is not finite")
+            require(bool(start.any()), self, f"{name} is 0 everywhere")
+        alone = self.current_start is not None and self.current_alpha is None
+        require(not alone, self, "current_start without a synaptic current")
 
     def meaning(self, x: NDArray[Any], feedback: Feedback = no_feedback) -> tuple[Floats, Floats]:
         """Return spikes and membranes; ``feedback``: of the weighted node before it (`Synapses.feedback`)."""
@@ -196,11 +217,15 @@ class RecordedSpikes:
 def run_lif(
     node: Lif, current: Floats, recorded: RecordedSpikes | None = None, feedback: Feedback = no_feedback
 ) -> tuple[Floats, Floats]:
-    """Return spikes and membranes of LIF neurons driven by ``current [N, T, C, H, W]`` and their own spikes, from rest."""
+    """Return spikes and membranes of LIF neurons driven by ``current [N, T, C, H, W]`` and their own spikes, from their start."""
     theta = along_map(node.threshold)
     alpha, kept = (_factor(decay) for decay in (node.alpha, node.current_alpha))
     u = np.zeros_like(current[:, 0])
     s, i = np.zeros_like(u), np.zeros_like(u)
+    if node.start is not None:
+        u = u + along_map(node.start)
+    if node.current_start is not None:
+        i = i + along_map(node.current_start)
     spikes, membranes = np.empty_like(current), np.empty_like(current)
     for t in range(current.shape[1]):
         leak = alpha * u

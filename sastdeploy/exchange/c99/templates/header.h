@@ -33,7 +33,7 @@ typedef struct {
 #endif
 } @name@_state;
 
-/* Begin a recording: every membrane, sum and counter becomes 0. */
+/* Begin a recording: every membrane, sum and counter becomes 0@starts@. */
 void @name@_reset(@name@_state *state);
 
 /*

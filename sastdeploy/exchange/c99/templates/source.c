@@ -28,7 +28,7 @@ static void forward(@name@_state *state)
 
 void @name@_reset(@name@_state *state)
 {
-    memset(state, 0, sizeof *state);
+    memset(state, 0, sizeof *state);@starts@
 }
 
 static void take(@name@_state *state, uint32_t input, uint32_t count)
