@@ -108,7 +108,16 @@ def test_delays_that_are_none_are_refused(tmp_path, node, message):
 @pytest.mark.parametrize(
     ("nodes", "message"),
     [
-        ((IDENTITY, delay(1e-4), lif()), "n1: delays the currents of n0; engines delay values. Put the delay before the weights."),
+        ((IDENTITY, delay(1e-4, 2e-4), lif()),
+         "n1: delays the currents of n0 by numbers that differ; engines delay values, before the weights. Give one number for all, or put the "
+         "delay before the weights."),
+        (({"type": "Affine", "weight": np.eye(2), "bias": f32(0, 1e-9)}, delay(1e-4), lif()),
+         "n1: delays the currents of n0, and with them its bias, which would begin late; engines add a bias in every step. Put the delay "
+         "before the weights, or leave the bias out."),
+        ((IDENTITY, delay(0.1001), lif()), "n1: a delay of 1001 steps (delay / dt 0.0001 s); at most 1,000 are allowed."),
+        ((IDENTITY, lif(), IDENTITY, delay(1e-4)),
+         "n3: a delay that neurons do not follow; engines read the spikes of the last neurons as they send them. Leave it out, and let the "
+         "recordings end as many steps earlier."),
         ((IDENTITY, lif(), delay(1e-4)),
          "n2: a delay that neurons do not follow; engines read the spikes of the last neurons as they send them. Leave it out, and let the "
          "recordings end as many steps earlier."),
@@ -123,6 +132,93 @@ def test_delays_in_other_places_are_refused(tmp_path, nodes, message):
     with pytest.raises(CompileError) as error:
         read(tmp_path, chain(*nodes))
     assert message in [reason.removeprefix(f"{tmp_path / 'x.nir'}: ") for reason in error.value.reasons]
+
+
+def late(currents, count):
+    """Return currents ``[T, N]`` as NIR's Delay gives them: 0 before."""
+    return np.concatenate([np.zeros_like(currents[:count]), currents])[: len(currents)]
+
+
+def spiking(currents, back=0.0, threshold=1.0):
+    """Return the spikes of `lif` for currents ``[T, N]``, with what they send times ``back`` a step later, as they are written."""
+    u = s = np.zeros(currents.shape[1])
+    spikes = []
+    for x in currents:
+        u = u + (x + back * s - u) / 2
+        s = (u > threshold) * 1.0
+        u = np.where(s > 0, 0, u)
+        spikes.append(s)
+    return np.array(spikes)
+
+
+RNG = np.random.default_rng(7)
+WEIGHTS, OTHERS = (RNG.integers(-8, 24, (3, size)) / 8 for size in (2, 3))
+VALUES = RNG.integers(0, 4, (40, 2))
+LINEAR = {"type": "Linear", "weight": WEIGHTS}
+SHOWN = {"a": {"type": "Input", "shape": [2]}, "b": {"type": "Output", "shape": [3]}}
+
+
+def kinds(network):
+    return [node.kind for node in network.graph.nodes]
+
+
+@pytest.mark.parametrize(("between", "currents"), [
+    ((LINEAR, delay(3e-4)), late(VALUES @ WEIGHTS.T, 3)),
+    ((LINEAR, delay(3e-4, 3e-4, 3e-4)), late(VALUES @ WEIGHTS.T, 3)),
+    ((LINEAR, delay(0.0)), VALUES @ WEIGHTS.T),
+    ((LINEAR, delay(5e-3)), 0 * (VALUES @ WEIGHTS.T)),
+    (({"type": "Affine", "weight": WEIGHTS, "bias": np.zeros(3)}, delay(2e-4)), late(VALUES @ WEIGHTS.T, 2)),
+    ((LINEAR, {"type": "Scale", "scale": f32(0.5, 1, 2)}, delay(1e-4)), late(VALUES @ WEIGHTS.T * [0.5, 1, 2], 1)),
+    ((LINEAR, delay(1e-4), {"type": "Scale", "scale": f32(0.5, 1, 2)}), late(VALUES @ WEIGHTS.T * [0.5, 1, 2], 1)),
+    ((delay(1e-4, 2e-4), LINEAR, delay(2e-4)), late(np.stack([late(VALUES[:, k], k + 1) for k in (0, 1)], 1) @ WEIGHTS.T, 2)),
+    # A bias behind the delay acts from the first step on.
+    ((LINEAR, delay(3e-4), {"type": "Affine", "weight": OTHERS, "bias": f32(0.5, 3.0, -1.0)}), late(VALUES @ WEIGHTS.T, 3) @ OTHERS.T + [0.5, 3, -1]),
+    ((LINEAR, delay(1e-4), {"type": "Linear", "weight": OTHERS}, delay(1e-4)), late(VALUES @ WEIGHTS.T @ OTHERS.T, 2)),
+])  # fmt: skip
+def test_one_delay_of_all_currents_is_one_of_the_values(tmp_path, between, currents):
+    """Currents as they are written, weights first; only where nothing arrives in time there are no spikes."""
+    nodes = {f"n{k}": node for k, node in enumerate((*between, lif()))}
+    network = read(tmp_path, {"a": SHOWN["a"], **nodes, "b": SHOWN["b"]})
+    assert kinds(network)[-3:] == ["dense", "lif", "counts"]
+    found = interpret(network.graph, VALUES.reshape(1, 40, 1, 1, 2)).spikes[0].reshape(40, 3)
+    assert np.array_equal(found, spiking(currents))
+    assert found.sum() > 20 or not currents.any()
+
+
+def test_currents_of_maps_are_delayed_before_their_pool(tmp_path):
+    """A pool before the weights stands before the delay; spikes are those of weights first."""
+    conv = {
+        "type": "Conv2d", "input_shape": [1, 2], "weight": np.arange(3.0).reshape(3, 1, 1, 1), "bias": np.zeros(3), "stride": 1,
+        "padding": 0, "dilation": 1, "groups": 1,
+    }  # fmt: skip
+    pool = {"type": "SumPool2d", "kernel_size": [1, 2], "stride": [1, 2], "padding": 0}
+    nodes = {
+        "a": {"type": "Input", "shape": [1, 1, 2]}, "n": lif(), "p": pool, "c": conv, "d": delay(2e-4), "m": lif(), "b": {"type": "Output", "shape": [3, 1, 1]},
+    }  # fmt: skip
+    network = read(tmp_path, nodes)
+    assert kinds(network) == ["input", "conv2d", "lif", "sum_pool", "delay", "conv2d", "lif", "counts"]
+    found = interpret(network.graph, VALUES.reshape(1, 40, 1, 1, 2))
+    first = spiking(VALUES)
+    wanted = spiking(late(first.sum(1)[:, None] * np.arange(3.0), 2))
+    assert np.array_equal(found.spikes[1].reshape(40, 3), wanted) and wanted.any()
+
+
+def test_delayed_currents_beside_a_way_back_and_a_skip(tmp_path):
+    """What comes back, and what skips, is not delayed; nor is a skip's bias."""
+    skip = {"type": "Affine", "weight": OTHERS[:, :2], "bias": f32(0.25, 0.5, 0.75)}
+    nodes = {
+        "a": SHOWN["a"], "w": LINEAR, "d": delay(2e-4), "n": lif(), "r": {"type": "Scale", "scale": f32(0.5)}, "s": skip, "b": SHOWN["b"],
+    }  # fmt: skip
+    edges = [("a", "w"), ("w", "d"), ("d", "n"), ("n", "r"), ("r", "n"), ("n", "b"), ("a", "s"), ("s", "n")]
+    network = read(tmp_path, nodes, edges)
+    wanted = spiking(late(VALUES @ WEIGHTS.T, 2) + VALUES @ OTHERS[:, :2].T + [0.25, 0.5, 0.75], back=0.5)
+    assert kinds(network) == ["input", "delay", "recurrent", "lif", "counts"]
+    found = interpret(network.graph, VALUES.reshape(1, 40, 1, 1, 2)).spikes[0].reshape(40, 3)
+    assert np.array_equal(found, wanted) and wanted.any() and not wanted.all()
+    # A bias of the delayed way would begin with it.
+    biased = {**nodes, "w": {"type": "Affine", "weight": WEIGHTS, "bias": f32(0, 0, 1)}}
+    with pytest.raises(CompileError, match="d: delays the currents of w, and with them its bias"):
+        read(tmp_path, biased, edges)
 
 
 @pytest.mark.parametrize("name", ["d", "z"])

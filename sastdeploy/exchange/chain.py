@@ -169,13 +169,23 @@ def _pooling(chain: Chain, part: p.Pooling) -> None:
 
 
 def _delaying(chain: Chain, part: p.Delaying) -> None:
-    """A delay of values; factors before it are the weights' behind it, as each value keeps its own."""
-    if chain.waiting is not None:
+    """A delay of values; factors before it are the weights' behind it, as each value keeps its own.
+
+    One delay of all currents is one of the values that they are made of, as weights without a bias make nothing of nothing.
+    """
+    steps, node = steps_of(part, chain.shape), chain.waiting
+    if node is not None and not isinstance(steps, int):
         raise chain.refuse(
             part,
-            f"delays the currents of {chain.waiting.name}; engines delay values. Put the delay before the weights.",
+            f"delays the currents of {node.name} by numbers that differ; engines delay values, before the weights. Give one number for all, or "
+            "put the delay before the weights.",
         )
-    steps = steps_of(part, chain.shape)
+    if node is not None and node.bias.any() and steps:
+        raise chain.refuse(
+            part,
+            f"delays the currents of {node.name}, and with them its bias, which would begin late; engines add a bias in every step. "
+            "Put the delay before the weights, or leave the bias out.",
+        )
     _place_pool(chain)
     chain.nodes.append(Delay(chain.name(part.name), steps, source=chain.heard()))
 
