@@ -12,6 +12,7 @@ from sastdeploy.compiler.ir.graph import Graph
 from sastdeploy.compiler.ir.nodes import AvgPool, Conv2d, Dense, Input, Lif, Readout, SumPool
 from sastdeploy.compiler.passes.fit_gains import fit_gain, fit_gains, too_small
 from sastdeploy.compiler.passes.fit_leaks import fit_leaks
+from sastdeploy.compiler.passes.fit_thresholds_and_biases import fit_thresholds_and_biases
 from sastdeploy.compiler.passes.fold_scales import fold_scales
 from sastdeploy.compiler.passes.quantize_weights import quantize_weights
 from sastdeploy.compiler.profiles import load_profile
@@ -156,6 +157,38 @@ def test_a_gain_that_no_multiplier_holds_is_refused(gain):
         f"fc, channel 3: gain {gain:.4g} membrane LSBs per unit of the sum cannot be held as M / 2^r with 0 < M < 2^15 "
         f"and 0 <= r <= 46. Rescale the layer's weights and thresholds, or choose another membrane format."
     )
+
+
+@pytest.mark.parametrize("scale", ["any", "power_of_two"])
+@pytest.mark.parametrize(("weight", "gain"), [(1e308, "inf"), (1e300, "2.0\\d+e\\+300|2.6\\d+e\\+300")])
+def test_weights_as_large_as_floats_hold_are_refused_by_their_gain(scale, weight, gain):
+    """No warning of NumPy comes before: here each is an error."""
+    profile = replace(LOIHI, scale=scale)
+    with pytest.raises(CompileError, match=f"fc, channel 0: gain ({gain}) membrane LSBs per unit of the sum"):
+        fit_gains(quantize_weights(graph_of([[weight]]), profile), profile)
+
+
+@pytest.mark.parametrize("scale", ["any", "power_of_two"])
+@pytest.mark.parametrize("weight", [5e-324, 1e-320, 4e-306])
+def test_weights_as_small_as_floats_hold_become_zeros(scale, weight):
+    from sastdeploy.compiler.report import _gain_error
+
+    profile = replace(LOIHI, scale=scale)
+    node = fit_gains(quantize_weights(graph_of([[weight, -weight]]), profile), profile).nodes[1]
+    assert (node.weight_q.tolist(), node.multiplier.tolist(), _gain_error(node)) == ([[0, 0]], [1], 0.0)
+
+
+@pytest.mark.parametrize(("changed", "words"), [
+    ({"bias": np.array([1e308])}, r"fc, neuron 0: bias 1e\+308 does not fit Q8\.8"),
+    ({"threshold": np.array([1e308])}, r"fc\.lif, neuron 0: threshold 1e\+308 does not fit Q8\.8"),
+])  # fmt: skip
+def test_numbers_as_large_as_floats_hold_are_refused_by_their_format(changed, words):
+    graph = graph_of([[1.0]])
+    nodes = [
+        replace(each, **{k: v for k, v in changed.items() if hasattr(each, k)}) for each in graph.nodes[1:3]
+    ]
+    with pytest.raises(CompileError, match=words):
+        fit_thresholds_and_biases(graph.replace((graph.nodes[0], *nodes, graph.nodes[3])), LOIHI)
 
 
 def test_gains_take_the_scale_the_fold_and_the_membranes_fraction():

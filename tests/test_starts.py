@@ -7,8 +7,17 @@ import pytest
 from program_strategies import membranes, silent
 from tiny_programs import counts, one_neuron, tiny_lif, tiny_program, tiny_readout
 
-from sastdeploy import CompileError, InputError, compile, export_nir, load_profile
-from sastdeploy.compiler.ir.nodes import Lif
+from sastdeploy import (
+    CompileError,
+    ImportedNetwork,
+    InputError,
+    Preprocessing,
+    compile,
+    export_nir,
+    load_profile,
+)
+from sastdeploy.compiler.ir.graph import Graph
+from sastdeploy.compiler.ir.nodes import Conv2d, Counts, Input, Lif
 from sastdeploy.compiler.profiles import builtin_profiles
 from sastdeploy.exchange.c99.source import write_source
 from sastdeploy.exchange.vectors.export import export_vectors
@@ -238,6 +247,20 @@ def test_starts_that_a_format_or_a_delayed_reset_cannot_hold_are_named():
         "0.lif, neuron 0: starts at 1.5, which passes its threshold 1; where a reset comes a step after its spike, that is a spike before "
         "the first step. Use a profile that resets at once."
     )
+
+
+def test_a_start_within_a_channel_that_passes_its_threshold_is_named():
+    starts = np.zeros((2, 2, 4))
+    starts[1, 0, 2] = 3.0
+    nodes = [
+        Input("input", (1, 2, 4), 4, 3, 1.0), Conv2d("a", np.ones((2, 1, 1, 1)), np.zeros(2)),
+        Lif("a.lif", 0.5, np.array([1.0, 2.0]), reset_delay=1, start=starts), Counts("readout", np.eye(16), np.zeros(16)),
+    ]  # fmt: skip
+    own = ImportedNetwork(
+        Graph("own", tuple(nodes)), Preprocessing((4, 2, 1), (4, 2), 4, 3, 3.0), tuple(map(str, range(16)))
+    )
+    with pytest.raises(CompileError, match=r"^a\.lif, neuron 10: starts at 3, which passes its threshold 2;"):
+        compile(own, profile(starts=True, per_neuron=True))
 
 
 def test_a_start_that_reaches_its_threshold_by_rounding_alone_stays_below():

@@ -181,7 +181,7 @@ def _gain_error(node: Synapses) -> float:
     gain = node.gain * node.weight_scale * 2.0 ** (node.fraction_bits or 0)
     achieved = node.multiplier / np.exp2(node.shift.astype(np.float64))
     weighted = np.any([codes.reshape(len(gain), -1).any(1) for codes in node.codes], axis=0)
-    return float(np.abs(achieved / gain - 1).max(initial=0.0, where=weighted))
+    return float(np.abs(achieved[weighted] / gain[weighted] - 1).max(initial=0.0))
 
 
 def _leak_error(lif: Lif) -> float:

@@ -84,7 +84,8 @@ FARTHEST = 1 << 62
 
 def to_integer(values: ArrayLike, fraction_bits: int) -> NDArray[np.int64]:
     """Return ``round_half_to_even(values * 2^fraction_bits)`` as int64, at most `FARTHEST`; the caller checks the range."""
-    codes = np.rint(np.asarray(values, dtype=np.float64) * 2.0**fraction_bits)
+    with np.errstate(over="ignore"):
+        codes = np.rint(np.asarray(values, dtype=np.float64) * 2.0**fraction_bits)
     return np.clip(codes, -FARTHEST, FARTHEST).astype(np.int64)
 
 
@@ -106,7 +107,8 @@ def weight_codes(
 def tensor_scale(largest: ArrayLike, bits: int) -> NDArray[np.float64]:
     """Return ``s = max|W| / (2^(b-1) - 1)`` of weights up to ``largest``; 1 where they are all zero."""
     largest = np.asarray(largest, np.float64)
-    return np.where(largest > 0, largest / weight_limit(bits), 1.0)
+    smallest = np.finfo(np.float64).smallest_subnormal
+    return np.where(largest > 0, np.maximum(largest / weight_limit(bits), smallest), 1.0)
 
 
 def weight_limit(bits: int) -> int:

@@ -44,10 +44,11 @@ def _fit(node: Synapses, profile: HardwareProfile) -> Synapses:
     n = profile.membrane.fraction_bits
     if node.weight_scale is None or node.weight_q is None:
         raise _not_quantized(node)
-    gain = node.gain * node.weight_scale * 2.0**n
-    if profile.scale == "power_of_two":
-        # Exact by construction but for the last bit of a product with a gain such as 1 / 3.
-        gain = np.exp2(to_integer(np.log2(gain), 0).astype(np.float64))
+    with np.errstate(over="ignore"):
+        gain = node.gain * node.weight_scale * 2.0**n
+        if profile.scale == "power_of_two":
+            # Exact by construction but for the last bit of a product with a gain such as 1 / 3.
+            gain = np.exp2(to_integer(np.log2(gain), 0).astype(np.float64))
     multiplier, shift = np.ones(len(gain), np.int32), np.zeros(len(gain), np.int32)
     codes = [np.array(codes) for codes in node.codes]
     for channel, g in enumerate(gain):

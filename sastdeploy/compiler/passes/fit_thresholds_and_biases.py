@@ -109,8 +109,12 @@ def _check_not_spiked(node: Lif) -> None:
     passed = spikes_sent(node, along_map(start)[None])[0] > 0
     if passed.any():
         neuron = int(np.argmax(passed))
+        begins, threshold = (
+            float(np.broadcast_to(along_map(each), passed.shape).flat[neuron])
+            for each in (start, node.threshold)
+        )
         raise CompileError(
-            f"{node.name}, neuron {neuron}: starts at {start[neuron]:.6g}, which passes its threshold {node.threshold[neuron]:.6g}; "
+            f"{node.name}, neuron {neuron}: starts at {begins:.6g}, which passes its threshold {threshold:.6g}; "
             "where a reset comes a step after its spike, that is a spike before the first step. Use a profile that resets at once."
         )
 
