@@ -125,7 +125,7 @@ def _sinabs_recurrent() -> nn.Module:
 
     torch.manual_seed(3)
     threshold = {"spike_threshold": torch.tensor(0.2)}
-    first = sinabs.layers.LIFRecurrent(tau_mem=10.0, rec_connect=nn.Linear(20, 20, bias=False), **threshold)
+    first = sinabs.layers.LIFRecurrent(tau_mem=10.0, rec_connect=nn.Linear(20, 20), **threshold)
     second = sinabs.layers.IAFRecurrent(tau_syn=5.0, rec_connect=nn.Linear(5, 5, bias=False), **threshold)
     return nn.Sequential(nn.Flatten(2), nn.Linear(128, 20), first, nn.Linear(20, 5), second)
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from sastdeploy import CompileError, Framing, compile, from_module, simulate
 from sastdeploy.compiler.ir.interpreter import interpret
+from tests.neuron_checks import profile
 
 EXAMPLE = torch.zeros(1, 6)
 FRAMING = Framing(time_bins=8)
@@ -167,6 +168,31 @@ def test_sinabs_recurrent_layers_spike_by_spike(sinabs, kind, changes, alpha, sp
     assert checked["spikes"] > 60 and checked["differences"] == 0 and heard(network) > 0
 
 
+@pytest.mark.parametrize("kind, changes", [
+    ("LIFRecurrent", {"tau_mem": torch.linspace(2, 9, 5)}), ("LIFRecurrent", {"tau_mem": 5.0, "tau_syn": 3.0}), ("IAFRecurrent", {}),
+])  # fmt: skip
+def test_a_bias_of_sinabs_rec_connect_begins_in_the_second_step(sinabs, kind, changes):
+    """The graph adds it in every step, from a start that takes it out of the first."""
+    connect = one_linear(bias=True)
+    connect.weight.data *= 0.5
+    connect.bias.data = torch.tensor([0.9, -0.7, 0.0, 0.4, -2.0])
+    layer = getattr(sinabs, kind)(rec_connect=connect, spike_threshold=torch.tensor(0.4), **changes)
+    network = from_module(nn.Sequential(linear(6, 5), layer), EXAMPLE, framing=FRAMING)
+    neurons, nothing = network.graph.nodes[2], np.zeros((1, 8, 1, 1, 6), int)
+    outputs = interpret(network.graph, nothing)
+    assert neurons.start is None if "tau_syn" in changes else neurons.current_start is None
+    assert outputs.membranes[0][0, 0] == pytest.approx(0) and np.abs(outputs.membranes[0][0, 1]).max() > 0.1
+    assert network.provenance["checked"]["spikes"] > 30 and heard(network) > 0
+    chip = profile(reset_delay=0, starts=True, recurrent=True, leak_per_channel=True, spikes_per_step=127)
+    assert compile(network, chip).program.layers[0].lif.starts()
+
+
+def test_sinabs_recurrent_layer_that_forgets_at_once_has_no_such_start(sinabs):
+    layer = sinabs.LIFRecurrent(tau_mem=1e-3, rec_connect=one_linear(bias=True))
+    with pytest.raises(CompileError, match="1: start is not finite"):
+        from_module(nn.Sequential(linear(6, 5), layer), EXAMPLE, framing=FRAMING)
+
+
 def test_sinabs_recurrent_layer_of_several_modules(sinabs):
     connect = nn.Sequential(nn.Flatten(), one_linear(), nn.Unflatten(1, (5,)))
     layer = sinabs.LIFRecurrent(tau_mem=5.0, rec_connect=connect, spike_threshold=torch.tensor(0.2))
@@ -181,20 +207,18 @@ def test_what_no_engine_computes_of_sinabs_recurrent_layers_is_refused_by_name(s
         return getattr(sinabs, kind)(tau_mem=5.0, rec_connect=connect, **changes)
 
     net = nn.Sequential(
-        layer(one_linear(bias=True)), layer(nn.Conv1d(5, 5, 1)), layer(nn.Sequential(nn.Flatten(), one_linear(), nn.ReLU())),
+        layer(nn.Conv1d(5, 5, 1)), layer(nn.Sequential(nn.Flatten(), one_linear(), nn.ReLU())),
         layer(nn.Flatten(), min_v_mem=-1.0, reset_fn=MembraneReset(0.5)), sinabs.ALIFRecurrent(5.0, 5.0, one_linear()),
     )  # fmt: skip
     with pytest.raises(CompileError) as error:
         from_module(net, EXAMPLE)
     assert str(error.value).splitlines() == [
-        "0: a bias of rec_connect, which sinabs adds from the second step on; engines add a bias in every step. Build rec_connect "
-        "with bias=False: the layer before it has one.",
-        "1: a rec_connect of Conv1d; engines compute one Linear there.",
-        "2: a rec_connect of Linear, ReLU; engines compute one Linear there.",
-        "3: MembraneReset(0.5), which sinabs adds in every step, spike or not; engines reset to 0.",
+        "0: a rec_connect of Conv1d; engines compute one Linear there.",
+        "1: a rec_connect of Linear, ReLU; engines compute one Linear there.",
+        "2: MembraneReset(0.5), which sinabs adds in every step, spike or not; engines reset to 0.",
         "a membrane clamped at -1 after the reset, which no engine computes.",
         "a rec_connect of nothing; engines compute one Linear there.",
-        "4: a module sinabs.ALIFRecurrent, which is not read. Networks of other frameworks come in as NIR files.",
+        "3: a module sinabs.ALIFRecurrent, which is not read. Networks of other frameworks come in as NIR files.",
     ]
     one_hears_maps = nn.Sequential(sinabs.Repeat(nn.Conv1d(5, 5, 1)), layer(one_linear()))
     with pytest.raises(CompileError, match="recurrent behind the convolution 0; engines compute recurrent"):

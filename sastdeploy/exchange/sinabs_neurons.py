@@ -36,22 +36,30 @@ def _lif(where: str, module: Any) -> Part:
 
 
 def _recurrent(where: str, module: Any) -> Part:
-    """Return neurons whose spikes of the step before come back through ``rec_connect``, added to their input."""
+    """Return neurons whose spikes of the step before come back through ``rec_connect``, added to their input.
+
+    Its bias acts from the second step on: in every step here, from a start that takes it out of the first one.
+    """
     neurons, connect = _lif(where, module), module.rec_connect
     parts = connect if type(connect) is nn.Sequential else [connect]
     kept: list[Any] = [part for part in parts if type(part) not in (nn.Flatten, nn.Unflatten)]
-    reasons = [neurons.reason] if isinstance(neurons, Refused) else []
     if [type(part) for part in kept] != [nn.Linear]:
         names = ", ".join(type(part).__name__ for part in kept) or "nothing"
-        reasons.append(f"a rec_connect of {names}; engines compute one Linear there.")
-    elif kept[0].bias is not None and kept[0].bias.any():
-        reasons.append(
-            "a bias of rec_connect, which sinabs adds from the second step on; engines add a bias in every step. Build rec_connect "
-            "with bias=False: the layer before it has one."
+        reasons = [neurons.reason] if isinstance(neurons, Refused) else []
+        return Refused(
+            where, "\n".join([*reasons, f"a rec_connect of {names}; engines compute one Linear there."])
         )
-    if reasons or not isinstance(neurons, Neurons):
-        return Refused(where, "\n".join(reasons))
-    return replace(neurons, recurrent=Linear(where, array_of(kept[0].weight)))
+    if not isinstance(neurons, Neurons):
+        return neurons
+    weight, bias = array_of(kept[0].weight), kept[0].bias
+    if bias is None or not bias.any():
+        return replace(neurons, recurrent=Linear(where, weight))
+    own, alpha, kept_alpha = Linear(where, weight, array_of(bias)), neurons.alpha, neurons.current_alpha
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        before = -neurons.gain * array_of(bias) / (alpha if kept_alpha is None else kept_alpha)
+    if kept_alpha is None:
+        return replace(neurons, recurrent=own, start=before)
+    return replace(neurons, recurrent=own, current_start=before)
 
 
 def _exp_leak(where: str, module: Any) -> Part:
