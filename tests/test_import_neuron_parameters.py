@@ -23,7 +23,7 @@ from sastdeploy.compiler.ir.graph import Graph
 from sastdeploy.compiler.ir.interpreter import interpret
 from sastdeploy.compiler.ir.nodes import Conv2d, Counts, Input, Lif
 from sastdeploy.exchange.chain import graph_of
-from sastdeploy.exchange.parts import Convolution, Integrators, Neurons
+from sastdeploy.exchange.parts import Branch, Convolution, Delaying, Integrators, Neurons, Pooling, Scale
 from sastdeploy.program.file import format_version
 from tests.neuron_checks import assert_graph_and_program_agree, assert_neurons_refused, profile
 
@@ -163,6 +163,80 @@ def test_a_gain_of_each_neuron_is_the_unit_of_its_membrane(delay, reset, most, c
     spikes = interpret(graph, x[None]).spikes[0][0]
     assert np.array_equal(spikes, stepped(part, x, 1.5, 0.25)) and spikes.sum() > 20
     assert spikes.max() > 1 or most == 1
+
+
+def one_weight(weight=1.5, bias=0.25):
+    return Convolution("w", np.full((1, 1, 1, 1), weight), np.array([bias]), (1, 1), (0, 0), (1, 1), 1)
+
+
+FACTOR = np.array([[[0.5, 1, 2, 4], [1, 0.25, 2, 1]]])
+
+
+@pytest.mark.parametrize(("before", "bias", "nodes"), [
+    ([one_weight(), Scale("s", FACTOR)], 0.25, ["conv2d"]),
+    ([one_weight(0.75, 0.125), Scale("s", 2 * FACTOR)], 0.25, ["conv2d"]),
+    ([one_weight(0.75), Scale("r", np.array([2.0])), Scale("s", FACTOR / 2), Scale("t", np.full((1, 2, 4), 2.0))], 0.5, ["conv2d"]),
+    ([one_weight(bias=0.0), Scale("s", FACTOR), Delaying("d", np.ones(1))], 0.0, ["delay", "conv2d"]),
+    ([Scale("s", 1.5 * FACTOR)], 0.0, ["conv2d"]),
+    ([Scale("r", FACTOR), Scale("s", np.full((1, 2, 4), 1.5))], 0.0, ["conv2d"]),
+])  # fmt: skip
+@pytest.mark.parametrize("gain", [np.array([0.5]), np.array([[[1, 2, 0.5, 1], [1, 1, 4, 1.0]]])])
+def test_a_factor_of_each_neuron_is_its_gain(before, bias, nodes, gain):
+    """Behind the weights of a map, or before neurons without weights: the spikes of neurons that take the factor, step by step."""
+    offset, start = np.array([[[0.25, 0, -0.25, 0], [0, 0, 0.125, 0]]]), np.array([[[0.5, 0, 0, -1], [0, 1, 0, 0.0]]])  # fmt: skip
+    part = Neurons("n", np.array([0.5]), gain, offset, np.array([1.5]), ">=", "zero", 0, start=start)
+    graph = graph_of("n", Input("input", (1, 2, 4), 12, 3, 1.0), [*before, part])
+    assert [node.kind for node in graph.nodes[1:-2]] == nodes and graph.nodes[-2].threshold.shape == (1, 2, 4)
+    x = np.random.default_rng(6).integers(0, 4, (12, 1, 2, 4))
+    spikes = interpret(graph, x[None]).spikes[0][0]
+    late = int("delay" in nodes)
+    came = np.concatenate([0 * x[:late], x[: len(x) - late]])
+    u, wanted = start, []
+    for step in came:
+        u = 0.5 * u + gain * FACTOR * (1.5 * step + bias) + offset
+        wanted.append(u >= 1.5)
+        u = np.where(wanted[-1], 0, u)
+    assert np.array_equal(spikes, wanted) and 10 < spikes.sum() < spikes.size
+
+
+def test_a_factor_of_each_pooled_value_before_neurons_without_weights():
+    first = Neurons("m", np.zeros(1), np.ones(1), np.zeros(1), np.ones(1), ">=", "none", 0)
+    pool = Pooling("p", (1, 2), (1, 2), (0, 0), False)
+    second = Neurons("n", np.zeros(1), np.ones(1), np.zeros(1), np.full(1, 2.0), ">=", "none", 0)
+    factor = np.array([[[1.0, 2.0], [0.5, 4.0]]])
+    graph = graph_of("n", Input("input", (1, 2, 4), 4, 3, 1.0), [first, pool, Scale("s", factor), second])
+    x = np.random.default_rng(6).integers(0, 2, (4, 1, 2, 4))
+    spikes = interpret(graph, x[None]).spikes[1][0]
+    assert np.array_equal(spikes, factor * x.reshape(4, 1, 2, 2, 2).sum(-1) >= 2) and spikes.any()
+
+
+@pytest.mark.parametrize(("parts", "words"), [
+    ([one_weight(), Scale("s", -FACTOR)],
+     "s: factor differs within a channel and is -4 somewhere; engines measure membranes in units of it, so it must be positive."),
+    ([Scale("s", FACTOR - 0.25)],
+     "n: the factor before it differs within a channel and is 0 somewhere; engines measure membranes in units of it, so it must be positive."),
+    ([Scale("s", FACTOR), one_weight()], "w: the factor before it differs within channel 0; engines compute one per channel."),
+    ([one_weight(), Scale("s", FACTOR * np.inf)], "s: factor is not finite."),
+    ([one_weight(), Scale("s", FACTOR * 1e200), Scale("t", FACTOR * 1e200)], "n: an input gain that is not finite with the factors before it."),
+])  # fmt: skip
+def test_factors_within_a_channel_that_no_gain_can_be_are_refused(parts, words):
+    neurons = Neurons("n", np.ones(1), np.ones(1), np.zeros(1), np.ones(1), ">", "zero", 0)
+    with pytest.raises(CompileError) as error:
+        graph_of("n", Input("input", (1, 2, 4), 4, 3, 1.0), [*parts, neurons])
+    assert list(error.value.reasons) == [words]
+
+
+@pytest.mark.parametrize(("own", "other"), [((Scale("s", FACTOR),), ()), ((), (Scale("s", FACTOR),))])
+def test_a_factor_within_a_channel_of_one_of_several_inputs_is_refused(own, other):
+    branch = Branch(None, (one_weight(), *other))
+    neurons = Neurons(
+        "n", np.ones(1), np.ones(1), np.zeros(1), np.ones(1), ">", "zero", 0, branches=(branch,)
+    )
+    with pytest.raises(CompileError) as error:
+        graph_of("n", Input("input", (1, 2, 4), 4, 3, 1.0), [one_weight(), *own, neurons])
+    assert list(error.value.reasons) == [
+        "n: sums currents of which some have a factor that differs within a channel; engines have one gain for all that a neuron hears."
+    ]
 
 
 @pytest.mark.parametrize(("part", "words"), [

@@ -25,12 +25,19 @@ from sastdeploy.compiler.ir.nodes import (
 )
 from sastdeploy.errors import CompileError
 from sastdeploy.exchange import parts as p
-from sastdeploy.exchange.channels import decay_of, is_one_value, neuron_values, per_channel, squeezed
+from sastdeploy.exchange.channels import (
+    decay_of,
+    is_one_value,
+    neuron_values,
+    per_channel,
+    per_neuron,
+    squeezed,
+)
 from sastdeploy.exchange.ending import MAX_CLASSES, UNHEARD, finish
 from sastdeploy.exchange.growing import Chain
 from sastdeploy.exchange.kernels import MAX_WEIGHTS, one_kernel
 from sastdeploy.exchange.names import clean
-from sastdeploy.exchange.parts import Part
+from sastdeploy.exchange.parts import Array, Part
 from sastdeploy.exchange.pooled_weights import before_pool
 from sastdeploy.exchange.recurrence import own_weights
 from sastdeploy.exchange.steps import steps_of
@@ -147,10 +154,24 @@ def _scale(chain: Chain, part: p.Scale) -> None:
     if chain.waiting is None:
         chain.factor = factor if chain.factor is None else chain.factor * factor
         return
-    by_channel = per_channel(factor, chain.shape, part, "factor")
-    node = chain.waiting
-    weight = node.weight * by_channel.reshape(-1, *[1] * (node.weight.ndim - 1))
-    chain.waiting = replace(node, weight=weight, bias=node.bias * by_channel)
+    chain.waiting = _scaled(chain, chain.waiting, factor, part, "factor")
+
+
+def _scaled(chain: Chain, node: Synapses, factor: Array, part: Any, what: str) -> Synapses:
+    """Return weights whose sums are scaled; a factor that differs within a channel is left to the gain of the neurons behind them."""
+    each = per_neuron(factor, chain.shape, part, what)
+    if each.ndim == 1:
+        weight = node.weight * each.reshape(-1, *[1] * (node.weight.ndim - 1))
+        return replace(node, weight=weight, bias=node.bias * each)
+    if (each <= 0).any():
+        raise chain.refuse(
+            part,
+            f"{what} differs within a channel and is {each.min():g} somewhere; engines measure membranes in units of it, so it must be "
+            "positive.",
+        )
+    with np.errstate(over="ignore"):
+        chain.units = each if chain.units is None else chain.units * each
+    return node
 
 
 def _pooling(chain: Chain, part: p.Pooling) -> None:
@@ -217,14 +238,14 @@ def _neurons(chain: Chain, part: p.Neurons | p.Integrators) -> None:
     node = chain.waiting or _identity(chain, part)
     shape = chain.shape
     reasons: list[str] = []
-    values = neuron_values(part, shape, reasons)
+    values = neuron_values(part, shape, chain.units, reasons)
     alpha, current_alpha = (decay_of(part, each, shape, reasons) for each in (part.alpha, part.current_alpha))
     alpha = 1.0 if alpha is None else alpha
     own, own_bias = (
         (None, np.zeros(shape[0])) if recurrent is None else own_weights(part.name, recurrent, node, reasons)
     )
     further = _further(chain, part, node, reasons)
-    chain.waiting = None
+    chain.waiting = chain.units = None
     if not reasons:
         gain = values["gain"]
         weight, *others = (
@@ -286,6 +307,11 @@ def _further(
                 side.waiting, side.pool = before_pool(side.waiting, side.pool, side.before_pool), None
             side.flat = side.flat or (side.waiting is None and node.weight.ndim == 2)
             each_node = side.waiting or _identity(side, part)
+            if chain.units is not None or side.units is not None:
+                raise CompileError(
+                    f"{part.name}: sums currents of which some have a factor that differs within a channel; engines have one gain for all "
+                    "that a neuron hears."
+                )
             if each_node.weight.ndim != node.weight.ndim or side.shape != chain.shape:
                 raise CompileError(
                     f"{part.name}: sums {_described(node, chain.shape)} and, from {branch.source or 'the input'}, "
@@ -324,8 +350,7 @@ def _identity(chain: Chain, part: p.Neurons | p.Integrators | p.Ending) -> Synap
         weight[np.arange(channels), np.arange(channels)] = worth
         node = Conv2d(chain.name(part.name), weight, np.zeros(channels), stride=stride, padding=padding)
     if chain.factor is not None:
-        factor = per_channel(chain.factor, chain.shape, part, "the factor before it")
-        node = replace(node, weight=node.weight * factor.reshape(-1, *[1] * (node.weight.ndim - 1)))
+        node = _scaled(chain, node, chain.factor, part, "the factor before it")
         chain.factor = None
     return node
 

@@ -47,8 +47,13 @@ def per_neuron(values: Array, shape: Shape, part: Any, what: str) -> Array:
     return shortest(full.copy())
 
 
-def neuron_values(part: Neurons | Integrators, shape: Shape, reasons: list[str]) -> dict[str, Array]:
-    """Return gain, one per channel, offset, threshold and, where given, starts of neurons ``shape``; add to ``reasons`` where no engine computes them."""
+def neuron_values(
+    part: Neurons | Integrators, shape: Shape, factor: Array | None, reasons: list[str]
+) -> dict[str, Array]:
+    """Return gain, one per channel, offset, threshold and, where given, starts of neurons ``shape``; add to ``reasons`` where no engine computes them.
+
+    factor: of what reaches each neuron, ``[C, H, W]``, beside their gain; None where there is none.
+    """
     values: dict[str, Array] = {}
     starts = [name for name in STARTS if getattr(part, name) is not None]
     for name in ("gain", "offset", *(("threshold",) if isinstance(part, Neurons) else ()), *starts):
@@ -58,6 +63,12 @@ def neuron_values(part: Neurons | Integrators, shape: Shape, reasons: list[str])
             reasons += error.reasons
     if reasons:
         return values
+    if factor is not None:
+        with np.errstate(over="ignore"):
+            values["gain"] = shortest(along_map(values["gain"]) * factor)
+        if not np.isfinite(values["gain"]).all():
+            reasons.append(f"{part.name}: an input gain that is not finite with the factors before it.")
+            return values
     if (values["gain"] == 0).any():
         reasons.append(f"{part.name}: an input gain of 0, so that nothing reaches its neurons.")
         return values

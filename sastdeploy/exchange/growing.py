@@ -20,6 +20,7 @@ class Chain:
         shape: of the values that come next, ``[C, H, W]``. names: of nodes so far.
         waiting: a weighted layer whose neurons have not come yet. pool: one that has not found its place.
         before_pool: the shape before it. factor: of the values that come next, per value. flat: they stand in one row.
+        units: a factor of the sums that come next, per neuron, where it differs within a channel; None where there is none.
         from_input: whether what comes next are the input's values. source: the node that the next node hears where that is not the
             one before it.
         senders: name and shape of the input's node, under None, and of every layer's neurons, under their part's name.
@@ -34,6 +35,7 @@ class Chain:
     pool: p.Pooling | None = None
     before_pool: Shape = (0, 0, 0)
     factor: Array | None = None
+    units: Array | None = None
     flat: bool = False
     from_input: bool = True
     source: str | None = None
