@@ -40,11 +40,11 @@ def _snntorch(kind: str, **changes: Any) -> nn.Module:
     return body(*[make(beta=beta, threshold=0.4, init_hidden=True, **changes) for beta in (0.9, 0.8)])
 
 
-def _recurrent() -> nn.Module:
+def _recurrent(reset: str = "subtract") -> nn.Module:
     import snntorch
 
     torch.manual_seed(3)
-    common = {"threshold": 0.4, "init_hidden": True}
+    common = {"threshold": 0.4, "init_hidden": True, "reset_mechanism": reset}
     own = torch.linspace(-0.5, 0.5, 5)
     return nn.Sequential(
         nn.Flatten(), nn.Linear(128, 20), snntorch.RLeaky(beta=0.9, linear_features=20, **common),
@@ -161,6 +161,8 @@ LIVE: tuple[tuple[str, str, str, Callable[[], nn.Module]], ...] = (
     ("snnTorch", "snntorch", "`Leaky`", lambda: _snntorch("Leaky")),
     ("snnTorch", "snntorch", "`Synaptic`", lambda: _snntorch("Synaptic", alpha=0.7)),
     ("snnTorch", "snntorch", "`RLeaky`, `RSynaptic`", _recurrent),
+    ("snnTorch", "snntorch", "`Synaptic`, reset to zero", lambda: _snntorch("Synaptic", alpha=0.7, reset_mechanism="zero")),
+    ("snnTorch", "snntorch", "`RLeaky`, `RSynaptic`, reset to zero", lambda: _recurrent("zero")),
     ("SpikingJelly", "spikingjelly", "`LIFNode`, `IFNode`, soft reset", lambda: _spikingjelly("LIFNode", "IFNode", v_reset=None)),
     ("SpikingJelly", "spikingjelly", "`ParametricLIFNode`", lambda: _spikingjelly("ParametricLIFNode", "ParametricLIFNode")),
     ("SpikingJelly", "spikingjelly", "`CUBALIFNode`", lambda: _spikingjelly("CUBALIFNode", "CUBALIFNode", c_decay=0.6, v_decay=0.75)),

@@ -55,7 +55,8 @@ def read_back(program, path):
 
 @pytest.mark.parametrize("spike_test", [">=", ">"])
 @pytest.mark.parametrize(
-    ("reset", "delay"), [("subtract", 1), ("subtract", 0), ("zero", 1), ("zero", 0), ("none", 0)]
+    ("reset", "delay"),
+    [("subtract", 1), ("subtract", 0), ("zero", 1), ("zero", 0), ("none", 0), ("refractory", 1)],
 )
 def test_where_nothing_is_rounded_every_spike_and_membrane_is_equal(spike_test, reset, delay, tmp_path):
     program = exact_program(spike_test=spike_test, reset=reset, reset_delay=delay)

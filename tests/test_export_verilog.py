@@ -70,6 +70,7 @@ def held_by_the_core(drawn):
             current=None,
             leak_multiplier=int(np.max(layer.lif.leak_multiplier)),
             max_spikes=1,
+            reset="zero" if layer.lif.reset == "refractory" else layer.lif.reset,
             bias=largest_of_channels(layer.lif.bias),
             threshold=largest_of_channels(layer.lif.threshold),
             start=None,

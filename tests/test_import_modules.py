@@ -52,17 +52,6 @@ def test_snntorchs_synaptic_spike_by_spike(reset):
     assert network.provenance["checked"]["spikes"] > 100
 
 
-def test_snntorchs_synaptic_with_reset_to_zero_is_refused():
-    snn = pytest.importorskip("snntorch", reason="snnTorch is not installed")
-    net = nn.Sequential(
-        nn.Linear(3, 2), snn.Synaptic(alpha=0.5, beta=0.9, init_hidden=True, reset_mechanism="zero")
-    )
-    with pytest.raises(
-        CompileError, match="1: reset to zero behind a synaptic current drops a step's current too"
-    ):
-        torch_modules.from_module(net, torch.zeros(1, 3))
-
-
 @pytest.mark.parametrize("v_reset", [None, 0.0])
 def test_spikingjellys_cuba_neuron_spike_by_spike(v_reset):
     pytest.importorskip("spikingjelly", reason="SpikingJelly is not installed")

@@ -7,7 +7,7 @@ pytest.importorskip("h5py", reason="NIR files are HDF5")
 
 from nir_files import cuba, f32, lif, one_neuron, written_by
 
-from sastdeploy import CompileError, Framing, from_nir
+from sastdeploy import Framing, from_nir
 from sastdeploy.exchange.recorded import check_recorded
 from tests.nir_files import FIXTURES, run
 
@@ -80,11 +80,6 @@ def test_networks_with_synaptic_currents_spike_as_in_their_frameworks(tmp_path, 
         "differences": 0,
         "ties": 0,
     }
-
-
-def test_snntorchs_reset_to_zero_behind_a_current_is_refused(tmp_path):
-    with pytest.raises(CompileError, match="1: snnTorch's reset to zero behind a synaptic current drops"):
-        from_nir(written_by("snntorch_synaptic", tmp_path), reset="zero")
 
 
 def test_snntorchs_reset_to_zero_shows_the_membrane_before_it(tmp_path):

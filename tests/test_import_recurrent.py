@@ -156,8 +156,6 @@ def conv(size):
         ({"w": {"type": "Linear"}}, "nir", "w: a Linear without 'weight'."),
         ({"i": conv(2), "w": LINEAR}, "nir",
          "n: recurrent behind the convolution i; engines compute recurrent layers that are fully connected."),
-        ({"w": LINEAR}, "snntorch",
-         "n: snnTorch's reset to zero in a recurrent layer drops a step's input too, which no engine computes."),
     ],
 )  # fmt: skip
 def test_what_no_engine_computes_is_named(tmp_path, nodes, dialect, message):
@@ -217,11 +215,11 @@ def test_live_snntorch_modules_that_no_engine_computes():
     snn = pytest.importorskip("snntorch", reason="snnTorch is not installed")
     from sastdeploy.exchange.torch_modules import from_module
 
-    zero = snn.RLeaky(beta=0.9, linear_features=2, init_hidden=True, reset_mechanism="zero")
+    at_once = snn.RLeaky(beta=0.9, linear_features=2, init_hidden=True, reset_delay=False)
     maps = snn.RLeaky(beta=0.9, conv2d_channels=2, kernel_size=3, init_hidden=True)
     with pytest.raises(CompileError) as error:
-        from_module(torch.nn.Sequential(torch.nn.Linear(3, 2), zero, maps), torch.zeros(1, 3))
+        from_module(torch.nn.Sequential(torch.nn.Linear(3, 2), at_once, maps), torch.zeros(1, 3))
     assert error.value.reasons == (
-        "1: reset to zero in a recurrent layer drops a step's input too, which no engine computes.",
+        "1: reset_delay=False resets twice in a step, which no engine computes.",
         "2: recurrent through a convolution, which no engine computes.",
     )

@@ -213,7 +213,7 @@ REFUSED = {
     ),
     f"{HIDDEN}: overflow is 'trap'. Allowed: saturate, wrap": lambda: with_lif(overflow="trap"),
     f"{HIDDEN}: spike_test is '<'. Allowed: >=, >": lambda: with_lif(spike_test="<"),
-    f"{HIDDEN}: reset is 'half'. Allowed: subtract, zero, none": lambda: with_lif(reset="half"),
+    f"{HIDDEN}: reset is 'half'. Allowed: subtract, zero, none, refractory": lambda: with_lif(reset="half"),
     f"{HIDDEN}: reset_delay is 2. Allowed: 0 or 1": lambda: with_lif(reset_delay=2),
     f"{HIDDEN}: the membrane update of output 1 can reach 2151481225. Allowed: below 2^31 = 2147483648": lambda: (
         huge_gain(517)

@@ -61,6 +61,7 @@ class Yardstick:
             or not (wiring.dense and uniform)
             or step.zero_before
             or step.zero_after
+            or step.refractory
         ):
             raise SystemExit(
                 "the yardstick's layers are dense, with one gain each, and reset by subtraction."

@@ -31,9 +31,9 @@ def _number_or_word(context: click.Context, option: click.Parameter, value: str 
 @click.option("--dt", type=float, default=None, help="Seconds of a step.  [default: the dialect's]")
 @click.option(
     "--reset",
-    type=click.Choice(["subtract", "zero", "none"]),
+    type=click.Choice(["subtract", "zero", "none", "refractory"]),
     default=None,
-    help="Reset after a spike.  [default: the dialect's]",
+    help="Reset after a spike; refractory: to zero, and nothing arrives in the next step.  [default: the dialect's]",
 )
 @click.option(
     "--reset-delay",

@@ -59,6 +59,7 @@ class HardwareProfile:
         leak_per_channel: whether the channels of a layer, the neurons of a dense one, can decay differently.
         per_neuron: whether thresholds, biases and decays can differ between the neurons of a convolution's channel.
         starts: whether membranes, and synaptic currents, can start elsewhere than at 0.
+        other_resets: what its neurons can do beside ``reset``, each as a program chooses.
         differs: what the chip does otherwise than any profile can say, in sentences.
         record: the whole file as plain data, sources included.
     """
@@ -88,6 +89,16 @@ class HardwareProfile:
     spikes_per_step: int = 1
     per_neuron: bool = False
     starts: bool = False
+    other_resets: tuple[str, ...] = ()
+
+    @property
+    def resets(self) -> tuple[str, ...]:
+        """All resets that its neurons can do, first the one that takes the place of any other."""
+        return self.reset, *self.other_resets
+
+    def reset_for(self, wanted: str) -> str:
+        """Return the reset that stands where a network has ``wanted``."""
+        return wanted if wanted in self.resets else self.reset
 
 
 class _Strict(BaseModel):
@@ -140,9 +151,13 @@ class _Accumulator(_Strict):
     bits: _Sourced[Annotated[int, Field(ge=8, le=32)]]
 
 
+_Reset = Literal["subtract", "zero", "none", "refractory"]
+_Resets = Annotated[list[_Reset], Field(min_length=1)]
+
+
 class _Neuron(_Strict):
     spike_test: _Sourced[Literal[">=", ">"]]
-    reset: _Sourced[Literal["subtract", "zero", "none"]]
+    reset: _Sourced[_Reset | _Resets]
     reset_delay: _Sourced[Annotated[int, Field(ge=0, le=1)]]
     synaptic_current: _Sourced[bool] = _LEFT_OUT
     recurrent: _Sourced[bool] = _LEFT_OUT
@@ -150,6 +165,16 @@ class _Neuron(_Strict):
     spikes_per_step: _Sourced[Annotated[int, Field(ge=1, le=MAX_SPIKES)]] = _LEFT_OUT
     per_neuron: _Sourced[bool] = _LEFT_OUT
     starts: _Sourced[bool] = _LEFT_OUT
+
+    @property
+    def resets(self) -> tuple[str, ...]:
+        return (self.reset.value,) if isinstance(self.reset.value, str) else tuple(self.reset.value)
+
+    @model_validator(mode="after")
+    def _refractory_later(self) -> _Neuron:
+        if "refractory" in self.resets and self.reset_delay.value != 1:
+            raise ValueError("reset 'refractory' acts in the step after a spike; give reset_delay 1")
+        return self
 
 
 class _Limits(_Strict):
@@ -276,7 +301,7 @@ def load_profile(name: Path | str) -> HardwareProfile:
         leak_rounding=Rounding(read.leak.rounding.value),
         accumulator_bits=read.accumulator.bits.value,
         spike_test=read.neuron.spike_test.value,
-        reset=read.neuron.reset.value,
+        reset=read.neuron.resets[0],
         reset_delay=read.neuron.reset_delay.value,
         limits={key: entry["value"] for key, entry in read.limits.model_dump(exclude_unset=True).items()},
         # What a file leaves out stays out: profiles of earlier versions give the same programs.
@@ -291,6 +316,7 @@ def load_profile(name: Path | str) -> HardwareProfile:
         starts=bool(read.neuron.starts and read.neuron.starts.value),
         leak_per_channel=bool(read.leak.per_channel and read.leak.per_channel.value),
         per_neuron=bool(read.neuron.per_neuron and read.neuron.per_neuron.value),
+        other_resets=read.neuron.resets[1:],
     )
 
 

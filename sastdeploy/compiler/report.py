@@ -194,12 +194,13 @@ def _leak_error(lif: Lif) -> float:
 
 
 def _warnings(start: Graph, steps: tuple[Stage, ...], profile: HardwareProfile) -> list[str]:
-    trained = next((step.spiking for step in stages(start) if step.spiking), None)
+    trained = [step.spiking for step in stages(start) if step.spiking]
     warnings = [
-        f"{what.replace('_', ' ')}: trained with '{getattr(trained, what)}', {profile.name} does "
-        f"'{getattr(profile, what)}'. The program follows the hardware; expect other spikes than in training."
+        f"{what.replace('_', ' ')}: trained with '{value}', {profile.name} does '{does}'. The program follows the hardware; "
+        "expect other spikes than in training."
         for what in ("spike_test", "reset", "reset_delay")
-        if trained is not None and getattr(trained, what) != getattr(profile, what)
+        for value in sorted({getattr(neurons, what) for neurons in trained}, key=str)
+        if value != (does := profile.reset_for(value) if what == "reset" else getattr(profile, what))
     ]
     most = max((step.most_spikes for step in stages(start)), default=1)
     if most > profile.spikes_per_step:

@@ -22,6 +22,8 @@ _STEPS, _SAMPLES = 12, 4
 DOUBLE, SINGLE, NO_TIES = 2.0**-40, 2.0**-20, -1.0
 """Shares of threshold and largest current within which float64, or float32, may take a membrane to either side."""
 SUSPICIOUS = 5
+_RESETS = (*product(("subtract", "zero", "none"), (0, 1)), ("refractory", 1))
+"""Every reset with its delay."""
 _APART = 1e-6
 """Share of the largest membrane by which a decay that float32 holds may take a membrane elsewhere."""
 
@@ -152,10 +154,10 @@ def _cause(graph: Graph, x: Array, theirs: Sequence[Array]) -> str:
     most = min(MAX_SPIKES, max(1, int(max(spikes.max(initial=0.0) for spikes in theirs))))
     numbers = dict.fromkeys((own.max_spikes, 1, MAX_SPIKES, most))
     others = sorted(
-        product((">=", ">"), ("subtract", "zero", "none"), (0, 1), numbers),
-        key=lambda rules: sum(a != b for a, b in zip(rules, same)),
+        product((">=", ">"), _RESETS, numbers),
+        key=lambda rules: sum(a != b for a, b in zip((rules[0], *rules[1], rules[2]), same)),
     )
-    for test, reset, delay, spikes in others:
+    for test, (reset, delay), spikes in others:
         changes: dict[str, Any] = {
             "spike_test": test,
             "reset": reset,

@@ -14,7 +14,8 @@ class Dialect:
     """How a framework steps a neuron.
 
     Args:
-        spike_test: ``>=`` or ``>``. reset: ``subtract``, ``zero`` (to ``v_reset``) or ``none``. reset_delay: 1, or 0 for at once.
+        spike_test: ``>=`` or ``>``. reset: ``subtract``, ``zero`` (to ``v_reset``), ``none`` or ``refractory`` (to ``v_reset``, for the whole
+            step after the spike; snnTorch's ``zero`` behind a current and in recurrent layers). reset_delay: 1, or 0 for at once.
         dt, dt_if: seconds of a step in the files that it writes, of leaky neurons and of neurons that do not leak.
         decay: ``euler``, ``1 - dt/tau``; or ``exponential``, ``exp(-dt/tau)``.
         gain: of a leaky neuron's input: ``file``, ``r dt/tau``; ``one``; or ``leak``, ``1 - alpha``.
@@ -79,7 +80,7 @@ def dialect(name: str, **changes: Any) -> Dialect:
     """Return a dialect by its name, with fields in other forms where a network was built so.
 
     Raises:
-        InputError: an unknown name, with the likely spelling, or spikes per step that no engine computes.
+        InputError: an unknown name, with the likely spelling, or spikes per step or a moment of reset that no engine computes.
     """
     if name not in DIALECTS:
         raise InputError(
@@ -89,4 +90,8 @@ def dialect(name: str, **changes: Any) -> Dialect:
     spikes = rules.spikes_per_step
     if spikes not in ("one", "many") and not is_int(spikes, 1, MAX_SPIKES):
         raise InputError(f"spikes per step {short(spikes)}: unknown. Allowed: one, many, 1 to {MAX_SPIKES}.")
+    if rules.reset == "refractory" and rules.reset_delay != 1:
+        raise InputError(
+            "reset 'refractory' with reset delay 0: it acts in the step after a spike. Give it the delay 1 (--reset-delay 1)."
+        )
     return rules

@@ -64,15 +64,18 @@ def leaky_with_current(
         gain = kept
     else:
         gain = _share(w_in * rules.dt / tau_syn)
-    if rules.name == "snntorch" and rules.reset == "zero":
-        raise CompileError(
-            f"{name}: snnTorch's reset to zero behind a synaptic current drops the current of a step too, which no engine computes."
-        )
     computed = f"{neurons.computed}, current decay = {formula} = {_span(kept)}, current gain = {_span(gain)}"
-    return replace(
+    neurons = replace(
         neurons, gain=neurons.gain * gain, offset=(1.0 - kept) * neurons.offset, current_alpha=kept, computed=computed,
         current_start=neurons.offset,
     )  # fmt: skip
+    return refractory(neurons) if rules.name == "snntorch" else neurons
+
+
+def refractory(neurons: Neurons) -> Neurons:
+    """Return snnTorch's neurons that have a current or are recurrent: their delayed reset to zero drops the whole step's update."""
+    drops = (neurons.reset, neurons.reset_delay) == ("zero", 1)
+    return replace(neurons, reset="refractory") if drops else neurons
 
 
 SILENT = {"v_threshold": np.full(1, np.inf), "v_reset": np.zeros(1)}
@@ -150,7 +153,7 @@ def _neurons(
         reasons.append(
             f"{name}: a membrane clamped at {rules.clamp:g} after the reset is what no engine computes."
         )
-    rest = v_reset if rules.reset == "zero" else np.zeros(1)
+    rest = v_reset if rules.reset in ("zero", "refractory") else np.zeros(1)
     threshold, above = v_threshold - rest, start - rest
     if not (threshold > 0).all():
         where = " above the reset" if rest.any() else ""

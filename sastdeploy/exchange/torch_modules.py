@@ -18,7 +18,7 @@ from sastdeploy.exchange.agreement import require_agreement
 from sastdeploy.exchange.brevitas_layers import weight_of
 from sastdeploy.exchange.dialects import dialect
 from sastdeploy.exchange.framing import Framing, network_of
-from sastdeploy.exchange.leaks import integrating, leaky, leaky_with_current, snapped
+from sastdeploy.exchange.leaks import integrating, leaky, leaky_with_current, refractory, snapped
 from sastdeploy.exchange.parts import Pair, Part, floats
 from sastdeploy.exchange.running import takes_time
 from sastdeploy.exchange.torch_arrays import array_of, home_of
@@ -186,15 +186,7 @@ def _leaky(where: str, module: Any) -> Part:
     if float(torch.as_tensor(getattr(module, "graded_spikes_factor", 1.0)).reshape(-1)[0]) != 1.0:
         reasons.append("graded spikes, which no engine computes.")
     current = snapped(array_of(module.alpha)) if hasattr(module, "alpha") else None
-    if current is not None and module.reset_mechanism == "zero":
-        reasons.append(
-            "reset to zero behind a synaptic current drops a step's current too, which no engine computes."
-        )
     own = getattr(module, "recurrent", None)
-    if own is not None and module.reset_mechanism == "zero":
-        reasons.append(
-            "reset to zero in a recurrent layer drops a step's input too, which no engine computes."
-        )
     if getattr(own, "kernel_size", None) is not None:
         reasons.append("recurrent through a convolution, which no engine computes.")
     if reasons:
@@ -213,7 +205,7 @@ def _leaky(where: str, module: Any) -> Part:
         # Each neuron hears itself alone where there is no layer, but a factor V.
         weight, bias = getattr(own, "weight", getattr(own, "V", None)), getattr(own, "bias", None)
         recurrent = p.Linear(where, array_of(weight), None if bias is None else array_of(bias))
-    return p.Neurons(
+    neurons = p.Neurons(
         where,
         beta,
         one,
@@ -226,6 +218,7 @@ def _leaky(where: str, module: Any) -> Part:
         current,
         recurrent,
     )
+    return neurons if current is None and own is None else refractory(neurons)
 
 
 def _node(where: str, module: Any) -> Part:

@@ -86,6 +86,8 @@ def lif_function(name: str, lif: Lif, sign_node: bool = False) -> FunctionProto:
         v = add("Add", add("Add", leak, current), bias, out="before_reset")
     else:
         v = add("Add", leak, current, out="before_reset")
+    if lif.reset == "refractory":
+        v = add("Where", add.cast("s", "BOOL"), add.constant(0), v, out="v")
     if lif.reset_delay and lif.reset == "subtract":
         v = add("Sub", v, add("Mul", threshold, add.cast("s", "INT64")), out="v")
     low, high = ends or (add.attribute("q_min"), add.attribute("q_max"))

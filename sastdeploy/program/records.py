@@ -76,6 +76,8 @@ File (format versions 1 to 7)
     And it adds states that start elsewhere than at 0: ``lif`` may hold ``starts``, the shapes, [C] or [C, H, W], of the arrays
     ``start`` and ``current_start`` by their names, which follow the layer's decays; the Scan's states u and i begin with them.
 
+    And it adds the value ``refractory`` of ``reset``, with ``reset_delay`` 1.
+
     A program is written in the oldest version that holds it.
 """
 

@@ -22,10 +22,11 @@ def check_neurons(graph: Graph, profile: HardwareProfile) -> Graph:
     """
     reasons = lacking(graph, profile)
     for key in ("spike_test", "reset", "reset_delay"):
-        offered = getattr(profile, key)
-        wanted = {getattr(stage.spiking, key) for stage in stages(graph) if stage.spiking} - {offered}
+        offered = profile.resets if key == "reset" else (getattr(profile, key),)
+        wanted = {getattr(stage.spiking, key) for stage in stages(graph) if stage.spiking} - set(offered)
+        does = ", ".join(f"'{each}'" for each in offered)
         reasons += [
-            f"{graph.name}: {key.replace('_', ' ')} '{value}'; {profile.name} does '{offered}' (neuron.{key})."
+            f"{graph.name}: {key.replace('_', ' ')} '{value}'; {profile.name} does {does} (neuron.{key})."
             for value in sorted(wanted, key=str)
         ]
     reasons += [
@@ -48,7 +49,7 @@ def with_its_spike_test(graph: Graph, profile: HardwareProfile) -> Graph:
 
     def match(node: Lif) -> Lif:
         same = node.spike_test == profile.spike_test
-        if same or node.max_spikes > 1 or node.reset == "subtract" or node.reset != profile.reset:
+        if same or node.max_spikes > 1 or node.reset == "subtract" or node.reset not in profile.resets:
             return node
         step = 1 if profile.spike_test == ">=" else -1
         return replace(node, spike_test=profile.spike_test, threshold_step=step)

@@ -45,7 +45,7 @@ def fit_leaks(graph: Graph, profile: HardwareProfile) -> Graph:
         return replace(
             decays(node),
             spike_test=profile.spike_test,
-            reset=profile.reset,
+            reset=profile.reset_for(node.reset),
             reset_delay=profile.reset_delay,
             max_spikes=min(node.max_spikes, profile.spikes_per_step),
         )

@@ -362,6 +362,8 @@ def _neurons(
         update += f" - {again}"
     elif lif.reset_delay and lif.reset == "zero":
         update = f"({fired} ? 0 : leak) + {driven}"
+    elif lif.reset == "refractory":
+        update = f"{fired} ? 0 : {update}"
     elif not lif.reset_delay and lif.reset != "none":
         change = f"v -= {taken};" if lif.reset == "subtract" else "v = 0;"
         at_once = f"\nif (spike) {{\n    {change}\n}}"

@@ -146,7 +146,7 @@ def _rules(program: Program) -> dict[str, Any]:
             raise InputError(
                 f"layer {name}: its membranes keep nothing (leak 0), which no time constant says. Export it with --to c."
             )
-        if lif.start is not None and lif.reset != "zero":
+        if lif.start is not None and lif.reset not in ("zero", "refractory"):
             raise InputError(
                 f"layer {name}: its membranes start elsewhere than at 0 and are not reset to 0; a NIR file says no start. Export it with "
                 "--to c."

@@ -10,6 +10,7 @@ import numpy as np
 
 from sastdeploy.exchange import parts as p
 from sastdeploy.exchange.dialects import Dialect
+from sastdeploy.exchange.leaks import refractory
 from sastdeploy.exchange.parts import Part
 
 Edge = tuple[str, str]
@@ -80,11 +81,8 @@ def recurrent(neurons: Part, back: Sequence[Part], rules: Dialect) -> Part:
     refused = [part for part in (neurons, *back) if isinstance(part, p.Refused)]
     if refused or not isinstance(neurons, p.Neurons):
         return refused[0] if refused else p.Refused(neurons.name, "recurrent, and no neurons that spike.")
-    if rules.name == "snntorch" and rules.reset == "zero":
-        return p.Refused(
-            neurons.name,
-            "snnTorch's reset to zero in a recurrent layer drops a step's input too, which no engine computes.",
-        )
+    if rules.name == "snntorch":
+        neurons = refractory(neurons)
     weight, bias = np.ones(1), np.zeros(1)
     try:
         for part in back:

@@ -261,6 +261,8 @@ def _lif_line(layer: Any, names: tuple[str, ...]) -> str:
         number = "floor(v / threshold)" if lif.spike_test == ">=" else "ceil(v / threshold) - 1"
         fired = f"{number} spikes where v {lif.spike_test} threshold, {lif.max_spikes} at most, each taking a threshold where the reset subtracts"
     when = "in the next step" if lif.reset_delay else "in the step of the spike"
+    if lif.reset == "refractory":
+        when += ": v is 0 there, whatever arrives"
     return (
         f"- {_plain(layer.name)}:{''.join(starts)}{current} leak is u * {_factor(lif.leak_multiplier)} / 2^{lif.leak_shift}, rounded {lif.leak_rounding.value}; membrane {lif.membrane}, "
         f"{lif.overflow.value}; {fired}; reset {lif.reset}, {when}."

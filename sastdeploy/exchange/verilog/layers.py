@@ -96,6 +96,10 @@ def layer_core(layer: ProgramLayer, shape: Shape, largest: int) -> LayerCore:
             f"layer {name}: its neurons start elsewhere than at 0; the core's start there. Export it with --to c."
         )
     _check_known(name, lif, _NEURONS)
+    if lif.reset not in _RESETS:
+        raise InputError(
+            f"layer {name}: reset {lif.reset}; the core's neurons do {', '.join(_RESETS)}. Export it with --to c."
+        )
     if differing := lif.per_neuron():
         raise InputError(
             f"layer {name}: {' and '.join(differing)} differ within a channel; the core's neurons have one of each per channel. Export it with "

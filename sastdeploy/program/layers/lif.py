@@ -33,7 +33,7 @@ from sastdeploy.program.limits import (
 Array = NDArray[np.int64]
 
 SPIKE_TESTS = (">=", ">")
-RESETS = ("subtract", "zero", "none")
+RESETS = ("subtract", "zero", "none", "refractory")
 PER_CHANNEL = ("multiplier", "shift", "bias", "threshold")
 """Fields of a LIF layer with one int32 per output channel, the last two per neuron where they differ there; a readout has the first three."""
 DECAYS = ("leak_multiplier", "current_multiplier")
@@ -50,13 +50,15 @@ class Lif:
         subtract  v = leak + I + bias - threshold * s[t-1]
         zero      v = (0 if s[t-1] else leak) + I + bias
         none      v = leak + I + bias
+        refractory  v = 0 where s[t-1], else leak + I + bias
         u[t] = overflow(v);  s[t] = u[t] >= threshold   (or >)
 
     With ``reset_delay = 0``: ``w = overflow(leak + I + bias)``, ``s[t] = test(w)``, and ``u[t]`` is ``w``,
     ``overflow(w - threshold * s[t])`` (subtract) or ``0`` where s[t] (zero). Every sequence starts at u = start, s = 0.
     With ``max_spikes`` above 1, s[t] is how often the test passes while each spike takes a threshold, up to that many: of the
     membrane u that is tested, ``floor(u / threshold)`` (for ``>``: ``ceil(u / threshold) - 1``), at least 0.
-    With a synaptic current, ``i[t]`` stands where ``I + bias`` does (`SynapticCurrent`).
+    With a synaptic current, ``i[t]`` stands where ``I + bias`` does (`SynapticCurrent`). Reset ``refractory`` exists with
+    ``reset_delay = 1`` only: a refractory period of one step, which drops what arrives in it, and leaves the current alone.
 
     Args:
         multiplier, shift: int32 [C]; ``0 < multiplier < 2^15``, ``0 <= shift <= 46``.
@@ -109,6 +111,8 @@ class Lif:
                 refuse(where, f"{name} is {short(getattr(self, name))}", ", ".join(allowed))
         if not is_int(self.reset_delay, 0, 1):
             refuse(where, f"reset_delay is {short(self.reset_delay)}", "0 or 1")
+        if self.reset == "refractory" and self.reset_delay != 1:
+            refuse(where, "reset_delay is 0", "1 where reset is refractory")
         if not is_int(self.max_spikes, 1, MAX_SPIKES):
             refuse(where, f"max_spikes is {short(self.max_spikes)}", f"a whole number, 1 to {MAX_SPIKES}")
         if self.current is not None:
@@ -231,7 +235,7 @@ class LifLayer:
 
     @property
     def since_format(self) -> int:
-        if self.lif.per_neuron() or self.lif.starts():
+        if self.lif.per_neuron() or self.lif.starts() or self.lif.reset == "refractory":
             return 7
         if self.lif.max_spikes > 1 or self.source is not None:
             return 6
@@ -333,6 +337,8 @@ def lif_step(lif: Lif, driven: Array, u: Array, s: Array) -> tuple[Array, Array,
             v = leak + driven - threshold * s
         elif lif.reset == "zero":
             v = np.where(s > 0, 0, leak) + driven
+        elif lif.reset == "refractory":
+            v = np.where(s > 0, 0, leak + driven)
         else:
             v = leak + driven
         u, low, high = overflowed(v, lif.membrane, lif.overflow)

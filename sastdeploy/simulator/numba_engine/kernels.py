@@ -238,6 +238,8 @@ def lif_step(
             if step.delayed:
                 spiked = at_least(before, test)
                 leak = leak & ~(spiked & spread(spiked, np.int32(step.zero_before)))
+                if len(step.refractory) > 0:
+                    v = v & ~spiked
                 if len(step.several) > 0:
                     v = v - load(subtract_before, own, eighths) * load(sent, place, eighths)
                 else:

@@ -71,6 +71,7 @@ class Step(NamedTuple):
         test: a membrane at or above it spikes (the threshold, plus 1 where the test is ``>``).
         subtract_before, subtract_after: threshold where reset subtracts one step later, or at once; else 0.
         zero_before, zero_after: -1 where the reset zeroes, one step later, or at once; else 0. delayed: one step later.
+        refractory: one zero where the step after a spike adds nothing, else none: known when kernels are compiled.
         leak_multiplier, leak_shift: A and k. leak_half: added to every product. leak_negative: to negative ones.
         gain_mask, threshold_mask: 0 where all channels have the same gain (or thresholds), else -1.
         wide_leak: whether the leak's product can leave 32 bits.
@@ -96,6 +97,7 @@ class Step(NamedTuple):
     subtract_after: NDArray[np.int32]
     zero_before: int
     zero_after: int
+    refractory: tuple[int, ...]
     delayed: bool
     leak_multiplier: int
     leak_shift: int

@@ -43,7 +43,7 @@ class Lif:
     Args:
         alpha: leak factor in [0, 1]; 1 never leaks, 0 keeps nothing. Decays are one number, an array ``[C]`` where channels differ, or ``[C, H, W]``
             where neurons of a channel do. threshold: theta > 0, per channel, or per neuron ``[C, H, W]`` where they differ within one.
-        spike_test: ``>=`` or ``>``. reset: ``subtract``, ``zero`` or ``none``. reset_delay: 1, or 0 for at once.
+        spike_test: ``>=`` or ``>``. reset: ``subtract``, ``zero``, ``none`` or ``refractory``. reset_delay: 1, or 0 for at once.
         leak_multiplier, leak_shift: ``A / 2^k ~ alpha``. threshold_q: in units of 2^-n.
         current_alpha: decay of the synaptic current, in [0, 1]; None where there is none. current_multiplier: ``A / 2^k ~`` it.
         max_spikes: the most spikes of a neuron in a step, 1 to 127. Above 1, ``s_t`` is how often the test passes while each spike
@@ -112,6 +112,8 @@ class Lif:
         require(self.spike_test in SPIKE_TESTS, self, f"spike test '{self.spike_test}'")
         require(self.reset in RESETS, self, f"reset '{self.reset}'")
         require(self.reset_delay in (0, 1), self, f"reset delay {self.reset_delay}")
+        late = self.reset != "refractory" or self.reset_delay == 1
+        require(late, self, "reset 'refractory' with reset delay 0; it acts in the step after a spike")
         require(
             type(self.max_spikes) is int and 1 <= self.max_spikes <= MAX_SPIKES,
             self,
@@ -236,6 +238,8 @@ def run_lif(
         u = leak + i
         if node.reset_delay == 1 and node.reset == "subtract":
             u = u - theta * s
+        if node.reset == "refractory":
+            u = np.where(s > 0, 0.0, u)
         s = spikes_sent(node, u)
         if recorded is not None:
             s = recorded.settle(t, u, theta, node.max_spikes, s)
