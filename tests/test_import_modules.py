@@ -64,11 +64,26 @@ def test_spikingjellys_cuba_neuron_spike_by_spike(v_reset):
     assert network.provenance["checked"]["spikes"] > 100
 
 
-def test_snntorchs_reset_at_once_is_refused():
+@pytest.mark.parametrize(("mechanism", "delay"), [("zero", 0), ("none", 0), ("zero", 1)])
+def test_snntorchs_reset_at_once_spike_by_spike(mechanism, delay):
+    snn = pytest.importorskip("snntorch", reason="snnTorch is not installed")
+    common = {"init_hidden": True, "reset_mechanism": mechanism, "reset_delay": bool(delay), "threshold": 0.4}
+    kinds = [snn.Leaky(beta=0.9, **common), snn.Synaptic(alpha=0.6, beta=0.8, **common)]
+    network = torch_modules.from_module(body(*kinds), EXAMPLE)
+    assert network.provenance["checked"]["spikes"] > 100
+    neurons = [node for node in network.graph.nodes if node.kind == "lif"]
+    assert [node.reset_delay for node in neurons] == [delay, delay]
+    recurrent = snn.RLeaky(beta=0.9, linear_features=6, **common)
+    net = nn.Sequential(nn.Linear(5, 6), recurrent)
+    net[0].weight.data *= 3
+    assert torch_modules.from_module(net, torch.zeros(1, 5)).provenance["checked"]["spikes"] > 20
+
+
+def test_snntorchs_subtraction_at_once_is_refused():
     snn = pytest.importorskip("snntorch", reason="snnTorch is not installed")
     net = nn.Sequential(nn.Linear(3, 2), snn.Leaky(beta=0.9, init_hidden=True, reset_delay=False))
     with pytest.raises(
-        CompileError, match="1: reset_delay=False resets twice in a step, which no engine computes"
+        CompileError, match="1: reset_delay=False subtracts once more, a step later, from a membrane"
     ):
         torch_modules.from_module(net, torch.zeros(1, 3))
 

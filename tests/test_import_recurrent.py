@@ -220,6 +220,6 @@ def test_live_snntorch_modules_that_no_engine_computes():
     with pytest.raises(CompileError) as error:
         from_module(torch.nn.Sequential(torch.nn.Linear(3, 2), at_once, maps), torch.zeros(1, 3))
     assert error.value.reasons == (
-        "1: reset_delay=False resets twice in a step, which no engine computes.",
+        "1: reset_delay=False subtracts once more, a step later, from a membrane that stays above its threshold, which no engine computes.",
         "2: recurrent through a convolution, which no engine computes.",
     )

@@ -177,8 +177,11 @@ def _normalised(part: p.Linear | p.Convolution, module: Any) -> p.Linear | p.Con
 
 def _leaky(where: str, module: Any) -> Part:
     reasons = []
-    if not getattr(module, "reset_delay", True):
-        reasons.append("reset_delay=False resets twice in a step, which no engine computes.")
+    delay = int(getattr(module, "reset_delay", True))
+    if delay == 0 and module.reset_mechanism == "subtract":
+        reasons.append(
+            "reset_delay=False subtracts once more, a step later, from a membrane that stays above its threshold, which no engine computes."
+        )
     if getattr(module, "inhibition", False):
         reasons.append("inhibition between neurons, which no engine computes.")
     if getattr(module, "state_quant", False):
@@ -213,7 +216,7 @@ def _leaky(where: str, module: Any) -> Part:
         array_of(module.threshold),
         ">",
         module.reset_mechanism,
-        1,
+        delay,
         computed,
         current,
         recurrent,
