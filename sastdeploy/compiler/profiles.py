@@ -97,7 +97,11 @@ class HardwareProfile:
         return self.reset, *self.other_resets
 
     def reset_for(self, wanted: str) -> str:
-        """Return the reset that stands where a network has ``wanted``."""
+        """Return the reset that stands in a network's place: its own where the hardware has it.
+
+        Args:
+            wanted: the network's reset.
+        """
         return wanted if wanted in self.resets else self.reset
 
 
