@@ -113,6 +113,7 @@ def _sinabs(second: str, spike_fn: str = "SingleSpike", **changes: Any) -> nn.Mo
         "spike_fn": getattr(sinabs.activation, spike_fn),
         "spike_threshold": torch.tensor(0.2),
         "batch_size": 1,
+        "min_v_mem": changes.pop("min_v_mem", None),
     }
     first = sinabs.layers.LIFSqueeze(tau_mem=10.0, **one, **changes)
     if second == "IAFSqueeze":
@@ -175,6 +176,7 @@ LIVE: tuple[tuple[str, str, str, Callable[[], nn.Module]], ...] = (
     ("Norse", "norse", "`LIFBoxCell`, `LIBoxCell` read", lambda: _norse("LIFBoxCell", "LIBoxCell")),
     ("sinabs", "sinabs", "`LIF`, `IAF` (`SingleSpike`)", lambda: _sinabs("IAFSqueeze")),
     ("sinabs", "sinabs", "`LIF`, `IAF` (`MultiSpike`)", lambda: _sinabs("IAFSqueeze", "MultiSpike")),
+    ("sinabs", "sinabs", "`LIF`, `IAF` (`MultiSpike`), `min_v_mem`", lambda: _sinabs("IAFSqueeze", "MultiSpike", min_v_mem=-0.1)),
     ("sinabs", "sinabs", "`LIF` with `tau_syn`, `ExpLeak` read", lambda: _sinabs("ExpLeakSqueeze", tau_syn=5.0)),
     ("sinabs", "sinabs", "`LIFRecurrent`, `IAFRecurrent` (`MultiSpike`)", _sinabs_recurrent),
     ("snnTorch", "snntorch", "`Leaky`, `beta` and `threshold` of each neuron", _for_each_snntorch),

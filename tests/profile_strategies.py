@@ -16,7 +16,7 @@ from sastdeploy.networks.architecture import Architecture, AvgPool, Conv, Dense,
 from sastdeploy.networks.checkpoint import Checkpoint
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
 
-LOIHI = replace(load_profile("loihi_int8"), starts=True)
+LOIHI = replace(load_profile("loihi_int8"), starts=True, floor=True)
 PROFILES = st.builds(
     lambda integer, fraction, **parts: replace(LOIHI, membrane=QFormat(integer, fraction), **parts),
     integer=st.integers(2, 12),
@@ -66,7 +66,7 @@ def checkpoints(draw: st.DrawFn) -> Checkpoint:
 
 @st.composite
 def networks(draw: st.DrawFn) -> Checkpoint | ImportedNetwork:
-    """Draw a network as `checkpoints` does, half of them with neurons that send several spikes in a step, with delays behind its input, layers of neurons and pools, with membranes that start elsewhere than at 0, or with a layer beside one."""
+    """Draw a network as `checkpoints` does, half of them with neurons that send several spikes in a step, with delays behind its input, layers of neurons and pools, with membranes that start elsewhere than at 0 or have a lower end, or with a layer beside one."""
     checkpoint = draw(checkpoints())
     if draw(st.booleans()):
         return checkpoint
@@ -83,6 +83,8 @@ def networks(draw: st.DrawFn) -> Checkpoint | ImportedNetwork:
     made = graph.replace(tuple(nodes)).map_spiking(lambda node: replace(node, max_spikes=spikes))
     if rng.integers(3) == 0:
         made = made.map_spiking(lambda node: replace(node, start=rng.normal(-0.2, 0.4, len(node.threshold))))
+    if rng.integers(3) == 0:
+        made = made.map_spiking(lambda node: replace(node, floor=-rng.exponential(0.3, len(node.threshold))))
     return ImportedNetwork(made, checkpoint.preprocessing, checkpoint.classes)
 
 

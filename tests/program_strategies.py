@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+from floor_strategies import with_floors
 from hypothesis import strategies as st
 from start_strategies import with_starts
 
@@ -92,7 +93,9 @@ def programs(draw: st.DrawFn, largest_side: int = 7, most_layers: int = 4) -> Pr
     return Program(
         name="random.any",
         preprocessing=preprocessing,
-        layers=tuple(map(with_starts, layers, all_shapes[1:])),
+        layers=tuple(
+            with_floors(with_starts(layer, shape), shape) for layer, shape in zip(layers, all_shapes[1:])
+        ),
         readout=readout,
         classes=classes,
         dataset="nmnist-sim",

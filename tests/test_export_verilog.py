@@ -60,7 +60,7 @@ def difference(program, frames):
 
 
 def held_by_the_core(drawn):
-    """Return the program without synaptic currents, recurrent weights, further inputs, decays per channel, numbers of each neuron, several spikes in a step and starts, which the core has not."""
+    """Return the program without synaptic currents, recurrent weights, further inputs, decays per channel, numbers of each neuron, several spikes in a step, starts and floors, which the core has not."""
 
     def plain(layer):
         if layer.lif is None:
@@ -74,6 +74,7 @@ def held_by_the_core(drawn):
             bias=largest_of_channels(layer.lif.bias),
             threshold=largest_of_channels(layer.lif.threshold),
             start=None,
+            floor=None,
         )
         if isinstance(layer, RecurrentLif):
             return DenseLif(layer.name, layer.weight, layer.weight_bits, lif)

@@ -159,18 +159,19 @@ def test_what_no_engine_computes_of_sinabs_is_refused_by_name(sinabs):
     from sinabs.activation import MembraneReset, MembraneSubtract
 
     net = nn.Sequential(
-        nn.Linear(3, 2), sinabs.LIF(tau_mem=10.0, min_v_mem=-1.0), nn.Linear(2, 2),
+        nn.Linear(3, 2), sinabs.LIF(tau_mem=10.0, min_v_mem=1.0), nn.Linear(2, 2),
         single(sinabs, "IAF", reset_fn=MembraneReset(0.5)), nn.Linear(2, 2),
-        single(sinabs, "IAF", reset_fn=MembraneSubtract(0.5)), sinabs.ExpLeak(tau_mem=-2.0),
+        single(sinabs, "IAF", reset_fn=MembraneSubtract(0.5)), sinabs.ExpLeak(tau_mem=-2.0, min_v_mem=-1.0),
         sinabs.ALIF(tau_mem=2.0, tau_adapt=2.0),
     )  # fmt: skip
     with pytest.raises(CompileError) as error:
         from_module(net, torch.zeros(1, 3))
     assert str(error.value).splitlines() == [
-        "1: a membrane clamped at -1 after the reset, which no engine computes.",
+        "1: min_v_mem 1; engines compute lower ends of at most 0.",
         "3: MembraneReset(0.5), which sinabs adds in every step, spike or not; engines reset to 0.",
         "5: a reset that subtracts 0.5, not the threshold, which no engine computes.",
-        "6: tau_mem -2 to -2, must be positive.",
+        "6: min_v_mem -1 of membranes that are read, which no engine computes.",
+        "tau_mem -2 to -2, must be positive.",
         "7: a module sinabs.ALIF, which is not read. Networks of other frameworks come in as NIR files.",
     ]
 

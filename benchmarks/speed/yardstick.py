@@ -62,6 +62,7 @@ class Yardstick:
             or step.zero_before
             or step.zero_after
             or step.refractory
+            or step.floored
         ):
             raise SystemExit(
                 "the yardstick's layers are dense, with one gain each, and reset by subtraction."

@@ -104,7 +104,7 @@ def _heard(node: Any) -> dict[str, str]:
 
 
 def _started(node: Any) -> dict[str, list[float]]:
-    starts = {key: getattr(node, key, None) for key in ("start", "current_start")}
+    starts = {key: getattr(node, key, None) for key in ("start", "current_start", "floor")}
     return {key: start.tolist() for key, start in starts.items() if start is not None}
 
 

@@ -59,6 +59,7 @@ class HardwareProfile:
         leak_per_channel: whether the channels of a layer, the neurons of a dense one, can decay differently.
         per_neuron: whether thresholds, biases and decays can differ between the neurons of a convolution's channel.
         starts: whether membranes, and synaptic currents, can start elsewhere than at 0.
+        floor: whether membranes can have a lower end of their own, 0 or below, after each step's reset.
         other_resets: what its neurons can do beside ``reset``, each as a program chooses.
         differs: what the chip does otherwise than any profile can say, in sentences.
         record: the whole file as plain data, sources included.
@@ -89,6 +90,7 @@ class HardwareProfile:
     spikes_per_step: int = 1
     per_neuron: bool = False
     starts: bool = False
+    floor: bool = False
     other_resets: tuple[str, ...] = ()
 
     @property
@@ -169,6 +171,7 @@ class _Neuron(_Strict):
     spikes_per_step: _Sourced[Annotated[int, Field(ge=1, le=MAX_SPIKES)]] = _LEFT_OUT
     per_neuron: _Sourced[bool] = _LEFT_OUT
     starts: _Sourced[bool] = _LEFT_OUT
+    floor: _Sourced[bool] = _LEFT_OUT
 
     @property
     def resets(self) -> tuple[str, ...]:
@@ -318,6 +321,7 @@ def load_profile(name: Path | str) -> HardwareProfile:
         delays=read.neuron.delays.value if read.neuron.delays else 0,
         spikes_per_step=read.neuron.spikes_per_step.value if read.neuron.spikes_per_step else 1,
         starts=bool(read.neuron.starts and read.neuron.starts.value),
+        floor=bool(read.neuron.floor and read.neuron.floor.value),
         leak_per_channel=bool(read.leak.per_channel and read.leak.per_channel.value),
         per_neuron=bool(read.neuron.per_neuron and read.neuron.per_neuron.value),
         other_resets=read.neuron.resets[1:],

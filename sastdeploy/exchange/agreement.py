@@ -124,10 +124,9 @@ def _run(
                 values = values + by_weights[node.name].further_currents(sent)
             continue
         neurons = stage.spiking
-        starts = [
-            np.abs(start).max() for start in (neurons.start, neurons.current_start) if start is not None
-        ]
-        margin = rounding * float(neurons.threshold.max() + np.abs(values).max(initial=0.0) + sum(starts))
+        levels = (neurons.start, neurons.current_start, neurons.floor)
+        ends = [np.abs(level).max() for level in levels if level is not None]
+        margin = rounding * float(neurons.threshold.max() + np.abs(values).max(initial=0.0) + sum(ends))
         recorded = RecordedSpikes(theirs[len(spikes)].reshape(values.shape), margin)
         values, membrane = run_lif(neurons, values, recorded, stage.node.feedback)
         sent[node.name] = values

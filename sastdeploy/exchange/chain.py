@@ -269,7 +269,8 @@ def _neurons(chain: Chain, part: p.Neurons | p.Integrators) -> None:
     if isinstance(part, p.Neurons):
         rules = (part.spike_test, part.reset, part.reset_delay)
         chain.nodes.append(Lif(
-            f"{node.name}.lif", alpha, threshold, *rules, current_alpha=current_alpha, max_spikes=part.max_spikes, **starts
+            f"{node.name}.lif", alpha, threshold, *rules, current_alpha=current_alpha, max_spikes=part.max_spikes,
+            floor=values.get("floor"), **starts,
         ))  # fmt: skip
         chain.senders[part.name] = chain.nodes[-1].name, shape
     else:

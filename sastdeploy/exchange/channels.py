@@ -50,13 +50,13 @@ def per_neuron(values: Array, shape: Shape, part: Any, what: str) -> Array:
 def neuron_values(
     part: Neurons | Integrators, shape: Shape, factor: Array | None, reasons: list[str]
 ) -> dict[str, Array]:
-    """Return gain, one per channel, offset, threshold and, where given, starts of neurons ``shape``; add to ``reasons`` where no engine computes them.
+    """Return gain, one per channel, offset, threshold and, where given, starts and floor of neurons ``shape``; add to ``reasons`` where no engine computes them.
 
     factor: of what reaches each neuron, ``[C, H, W]``, beside their gain; None where there is none.
     """
     values: dict[str, Array] = {}
-    starts = [name for name in STARTS if getattr(part, name) is not None]
-    for name in ("gain", "offset", *(("threshold",) if isinstance(part, Neurons) else ()), *starts):
+    given = [name for name in (*STARTS, "floor") if getattr(part, name, None) is not None]
+    for name in ("gain", "offset", *(("threshold",) if isinstance(part, Neurons) else ()), *given):
         try:
             values[name] = per_neuron(getattr(part, name), shape, part, name)
         except CompileError as error:
@@ -80,7 +80,7 @@ def neuron_values(
 
 
 def _with_shared_gains(values: dict[str, Array], part: Neurons | Integrators) -> dict[str, Array]:
-    """Return gain, offset, threshold and starts with one gain per channel, as all its positions share their weights.
+    """Return gain, offset, threshold, starts and floor with one gain per channel, as all its positions share their weights.
 
     Where the gain differs within a channel, G its largest, each membrane (and synaptic current) is measured in ``gain / G`` of its own unit:
     ``u G / gain`` grows by ``G x + offset G / gain`` and spikes at ``threshold G / gain``, which are the same spikes, however the reset acts.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from math import isfinite
 from typing import Any
 
 from sastdeploy.errors import InputError, did_you_mean, short
@@ -22,7 +23,7 @@ class Dialect:
         current_gain: of a synaptic current's input: ``file``, ``w_in dt/tau_syn``; ``one``; or ``decay``, the current's own.
         initial: the membrane's start: ``zero``, ``v_reset`` or ``v_leak``.
         spikes_per_step: ``one``; ``many``, as many as thresholds fit, which engines compute up to 127; or the most of them.
-        clamp: the membrane's lower end after the reset; None where there is none.
+        clamp: the lower end, after the reset, of membranes that spike; None where there is none.
     """
 
     name: str
@@ -80,7 +81,7 @@ def dialect(name: str, **changes: Any) -> Dialect:
     """Return a dialect by its name, with fields in other forms where a network was built so.
 
     Raises:
-        InputError: an unknown name, with the likely spelling, or spikes per step or a moment of reset that no engine computes.
+        InputError: an unknown name, with the likely spelling, or spikes per step, a moment of reset or a clamp that no engine computes.
     """
     if name not in DIALECTS:
         raise InputError(
@@ -90,6 +91,10 @@ def dialect(name: str, **changes: Any) -> Dialect:
     spikes = rules.spikes_per_step
     if spikes not in ("one", "many") and not is_int(spikes, 1, MAX_SPIKES):
         raise InputError(f"spikes per step {short(spikes)}: unknown. Allowed: one, many, 1 to {MAX_SPIKES}.")
+    if rules.clamp is not None and not isfinite(rules.clamp):
+        raise InputError(
+            f"clamp {rules.clamp}: no finite number. Leave it out where membranes have no lower end."
+        )
     if rules.reset == "refractory" and rules.reset_delay != 1:
         raise InputError(
             "reset 'refractory' with reset delay 0: it acts in the step after a spike. Give it the delay 1 (--reset-delay 1)."

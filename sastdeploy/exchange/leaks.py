@@ -149,10 +149,6 @@ def _neurons(
 ) -> Neurons:  # fmt: skip
     start = {"zero": np.zeros(1), "v_reset": v_reset, "v_leak": v_leak}[rules.initial]
     reasons = []
-    if rules.clamp is not None:
-        reasons.append(
-            f"{name}: a membrane clamped at {rules.clamp:g} after the reset is what no engine computes."
-        )
     rest = v_reset if rules.reset in ("zero", "refractory") else np.zeros(1)
     threshold, above = v_threshold - rest, start - rest
     if not (threshold > 0).all():
@@ -160,14 +156,21 @@ def _neurons(
         reasons.append(
             f"{name}: a threshold of {_first(threshold, ~(threshold > 0)):g}{where}; it must be positive."
         )
+    floor = None if rules.clamp is None else rules.clamp - rest
+    if floor is not None and (floor > 0).any():
+        reasons.append(
+            f"{name}: a membrane clamped at {rules.clamp:g}, above {_first(rest, floor > 0):g}, where it is reset to; no engine computes that."
+        )
     if reasons:
         raise CompileError(*reasons)
     offset = leak * (v_leak - rest)
     if above.any():
         computed += f", start = {_span(above)}{' from the reset' if rest.any() else ''}"
+    if floor is not None:
+        computed += f", floor = {_span(floor)}{' from the reset' if rest.any() else ''}"
     return Neurons(
         name, alpha, gain, offset, threshold, rules.spike_test, rules.reset, rules.reset_delay, computed,
-        max_spikes=rules.max_spikes, start=above,
+        max_spikes=rules.max_spikes, start=above, floor=floor,
     )  # fmt: skip
 
 

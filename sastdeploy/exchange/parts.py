@@ -119,6 +119,7 @@ class Neurons:
             all, where each hears itself alone; its bias is added in every step. None where nothing comes back.
         branches: what else is added to x.
         start, current_start: as alpha; None for 0.
+        floor: the membrane's lower end after the reset, at most 0, as threshold; None where there is none.
         computed: how its numbers came about, for the message where one is refused.
     """
 
@@ -137,6 +138,7 @@ class Neurons:
     max_spikes: int = 1
     start: Array | None = None
     current_start: Array | None = None
+    floor: Array | None = None
 
 
 @dataclass(frozen=True)

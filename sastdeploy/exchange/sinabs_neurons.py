@@ -26,12 +26,27 @@ def _lif(where: str, module: Any) -> Part:
     threshold = array_of(module.spike_threshold)
     if not (threshold > 0).all():
         reasons.append(f"a threshold of {threshold.min():g}; it must be positive.")
-    state = _state(module, reasons)
+    floor = None if module.min_v_mem is None else array_of(module.min_v_mem)
+    if floor is not None and not (np.isfinite(floor) & (floor <= 0)).all():
+        reasons.append(f"min_v_mem {floor.max():g}; engines compute lower ends of at most 0.")
+    alpha, gain, kept, computed = _state(module, reasons)
     if reasons:
         return Refused(where, "\n".join(reasons))
-    alpha, gain, kept, computed = state
+    if floor is not None:
+        computed += f", floor = {_span(floor)}"
     return Neurons(
-        where, alpha, gain, np.zeros(1), threshold, ">=", reset, 0, computed, kept, max_spikes=spikes
+        where,
+        alpha,
+        gain,
+        np.zeros(1),
+        threshold,
+        ">=",
+        reset,
+        0,
+        computed,
+        kept,
+        max_spikes=spikes,
+        floor=floor,
     )
 
 
@@ -64,6 +79,9 @@ def _recurrent(where: str, module: Any) -> Part:
 
 def _exp_leak(where: str, module: Any) -> Part:
     reasons: list[str] = []
+    if module.min_v_mem is not None:
+        lowest = float(array_of(module.min_v_mem).max())
+        reasons.append(f"min_v_mem {lowest:g} of membranes that are read, which no engine computes.")
     alpha, gain, kept, computed = _state(module, reasons)
     if reasons:
         return Refused(where, "\n".join(reasons))
@@ -102,9 +120,6 @@ def _reset(module: Any) -> tuple[str, list[str]]:
 
 def _state(module: Any, reasons: list[str]) -> tuple[Array, Array, Array | None, str]:
     """Return decay, gain, the current's decay and how they came about; add to ``reasons`` what no engine computes."""
-    if module.min_v_mem is not None:
-        lowest = float(array_of(module.min_v_mem))
-        reasons.append(f"a membrane clamped at {lowest:g} after the reset, which no engine computes.")
     alpha = _decay(module, "mem", reasons)
     kept = _decay(module, "syn", reasons)
     alpha = np.ones(1) if alpha is None else alpha

@@ -33,7 +33,7 @@ def footprint_bytes(program: Program) -> dict[str, int]:
 
     Returns:
         ``weights`` (weight bits), ``parameters`` (15-bit multiplier and 6-bit shift per channel, bias and threshold at the membrane's width
-        per channel, or per neuron where they differ within one, decays and the steps of delays that differ, starts other than 0), ``state`` (one membrane, the bits of
+        per channel, or per neuron where they differ within one, decays and the steps of delays that differ, starts other than 0, floors), ``state`` (one membrane, the bits of
         its spikes in a step and, where there is one, one synaptic current per neuron, a delay's values that wait, the readout's
         spike counters or largest membranes), and ``total``. Pools hold nothing; a layer's bits are rounded up to whole bytes.
     """
@@ -48,6 +48,7 @@ def footprint_bytes(program: Program) -> dict[str, int]:
         weights += _bytes(sum(array.size for array in layer.weight_arrays) * layer.weight_bits)
         parameters += _bytes((layer.lif.bias.size + layer.lif.threshold.size) * width + channels * (15 + 6))
         parameters += _bytes(width * sum(start.size for start in layer.lif.starts().values()))
+        parameters += _bytes(width * sum(floor.size for floor in layer.lif.floors().values()))
         parameters += _bytes(
             sum(decay.size * int(decay.max()).bit_length() for decay in layer.lif.decays().values())
         )

@@ -39,9 +39,10 @@ def lif_function_name(lif: Lif) -> str:
     current = "" if lif.current is None else f"_current_{lif.current.rounding.value}"
     decays = "".join(f"_own_{name}" for name in lif.decays())
     several = "_several" if lif.max_spikes > 1 else ""
+    floor = "" if lif.floor is None else "_floor"
     each = "".join(f"_each_{name}" for name in lif.per_neuron())
     neuron = f"{lif.leak_rounding.value}_{lif.overflow.value}_{test}_{lif.reset}_{delay}"
-    return f"Lif_{neuron}{current}{decays}{several}{each}"
+    return f"Lif_{neuron}{current}{decays}{several}{floor}{each}"
 
 
 def lif_function(name: str, lif: Lif, sign_node: bool = False) -> FunctionProto:
@@ -99,6 +100,8 @@ def lif_function(name: str, lif: Lif, sign_node: bool = False) -> FunctionProto:
         w = add("Sub", w, add("Mul", threshold, add.cast(sent, "INT64")))
     elif not lif.reset_delay and lif.reset == "zero":
         w = add("Where", fired, add.constant(0), w)
+    if lif.floor is not None:
+        w = add("Max", w, add.cast(along_map("floor"), "INT64"))
     add.cast(w, "INT32", out="u_next")
     add.cast(sent, "UINT8", out="s_next")
     neurons = add.constant([1, 2, 3])
@@ -125,7 +128,7 @@ def lif_function(name: str, lif: Lif, sign_node: bool = False) -> FunctionProto:
     return helper.make_function(
         DOMAIN,
         name,
-        ["acc", "u", "s", *["i"] * more, *PER_CHANNEL, *lif.decays()],
+        ["acc", "u", "s", *["i"] * more, *PER_CHANNEL, *lif.decays(), *lif.floors()],
         ["u_next", "s_next", "overflow_low", "overflow_high", *["i_next"] * more],
         add.nodes,
         [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, FUNCTION_OPSET)],

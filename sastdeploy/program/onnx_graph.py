@@ -180,7 +180,7 @@ def _step_graph(program: Program) -> GraphProto:
             )
             acc = add("Add", acc, more)
         decays = layer.lif.decays()
-        parameters = [f"{name}/{field}" for field in (*PER_CHANNEL, *decays)]
+        parameters = [f"{name}/{field}" for field in (*PER_CHANNEL, *decays, *layer.lif.floors())]
         u, x, low, high = (f"{name}/{part}" for part in ("u_now", "s_now", "low_now", "high_now"))
         own = _states(layer.lif)
         add.multiple(

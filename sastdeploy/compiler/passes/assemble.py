@@ -78,4 +78,5 @@ def _neurons(stage: Stage | None, profile: HardwareProfile) -> p.Lif | None:
         current=current,
         max_spikes=lif.max_spikes,
         start=lif.start_q,
+        floor=lif.floor_q,
     )

@@ -113,6 +113,12 @@ def lacking(graph: Graph, profile: HardwareProfile) -> list[str]:
         and any(getattr(stage.lif, name) is not None for name in STARTS)
         and not profile.starts
     ]
+    reasons += [
+        f"{stage.lif.name}: a lower end of its membranes; {profile.name} states none (neuron.floor). speck, spinnaker2 and cortex_m do; or "
+        "state it in a profile of your own."
+        for stage in stages(graph)
+        if stage.lif is not None and stage.lif.floor is not None and not profile.floor
+    ]
     reasons += [_waits_too_long(node, profile) for node in graph.nodes if node.waits > profile.delays]
     return reasons + [
         f"{stage.lif.name}: decays that differ between its channels; {profile.name} states one a layer (leak.per_channel). xylo_a2, "

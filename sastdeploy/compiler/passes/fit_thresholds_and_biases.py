@@ -1,4 +1,4 @@
-"""Round thresholds, biases and starts to the membrane's format; refuse what does not fit."""
+"""Round thresholds, biases, starts and floors to the membrane's format; refuse what does not fit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def fit_thresholds_and_biases(graph: Graph, profile: HardwareProfile) -> Graph:
     rounded half to even.
 
     The readout's bias has the membrane's fraction but 32 bits. A start that would pass its threshold by rounding alone, where a reset comes
-    a step after its spike, ends below it.
+    a step after its spike, ends below it. A floor (``floor_q``) below the format, where no membrane lies, is the format's lower end, or none where all are.
 
     Raises:
         CompileError: a threshold that rounds to 0 or does not fit, a bias or start that does not fit: layer, neuron, value, format,
@@ -50,8 +50,15 @@ def _fit_threshold(node: Lif, q: QFormat) -> Lif:
         start = np.minimum(along_map(start), highest).astype(np.int32)
     return replace(
         node, threshold_q=shortest(codes.astype(np.int32)), start_q=_unless_zero(start),
-        current_start_q=_unless_zero(_fit_start(node, "current_start", q)),
+        current_start_q=_unless_zero(_fit_start(node, "current_start", q)), floor_q=_fit_floor(node, q),
     )  # fmt: skip
+
+
+def _fit_floor(node: Lif, q: QFormat) -> NDArray[np.int32] | None:
+    if node.floor is None:
+        return None
+    codes = np.maximum(to_integer(node.floor, q.fraction_bits), q.q_min).astype(np.int32)
+    return shortest(codes) if (codes > q.q_min).any() else None
 
 
 def _fit_start(node: Lif, name: str, q: QFormat) -> NDArray[np.int32] | None:

@@ -367,9 +367,12 @@ def _neurons(
     elif not lif.reset_delay and lif.reset != "none":
         change = f"v -= {taken};" if lif.reset == "subtract" else "v = 0;"
         at_once = f"\nif (spike) {{\n    {change}\n}}"
+    floors, floor = per_channel(f"floor{number}", lif.floor) if lif.floor is not None else ([], "")
+    if lif.floor is not None:
+        at_once += f"\nif (v < {floor}) {{\n    v = {floor};\n}}"
     run = filled(
         "neurons.c", send=send, name=name, NAME=name.upper(), channels=len(lif.multiplier), places=places,
         sums=sums.path, membrane=state.path, type=state.type, current=own, threshold=threshold, leak=leak,
         update=update, spikes=spikes, at_once=at_once, **limits,
     )  # fmt: skip
-    return [*gains, *biases, *thresholds, *leaks, *decays], run
+    return [*gains, *biases, *thresholds, *leaks, *decays, *floors], run

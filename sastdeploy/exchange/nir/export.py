@@ -151,6 +151,10 @@ def _rules(program: Program) -> dict[str, Any]:
                 f"layer {name}: its membranes start elsewhere than at 0 and are not reset to 0; a NIR file says no start. Export it with "
                 "--to c."
             )
+        if lif.floor is not None:
+            raise InputError(
+                f"layer {name}: its membranes have a lower end (floor), which no NIR node says. Export it with --to c."
+            )
     first_name, first = neurons[0]
     for name, lif in neurons:
         for field in _SEMANTICS:

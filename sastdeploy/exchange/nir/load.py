@@ -45,6 +45,7 @@ def from_nir(
     reset_delay: int | None = None,
     spikes_per_step: str | int | None = None,
     gain: str | None = None,
+    clamp: float | None = None,
     readout: str | None = None,
     weights: Path | str | None = None,
     framing: Framing | None = None,
@@ -57,6 +58,7 @@ def from_nir(
             one that the file shows, where it leaves no doubt.
         dt: seconds of a step, of all neurons. reset, reset_delay, spikes_per_step, gain: where a network was not built
             with its framework's defaults (`sastdeploy.exchange.dialects.Dialect`).
+        clamp: the lower end, after the reset, of all membranes that spike, in the file's unit: sinabs' ``min_v_mem``, which no file holds.
         readout: of a network that ends in neurons without spikes (I, LI, CubaLI): ``last``, by default, their membranes at
             the last step are the scores; or ``max``, the largest of each over time.
         weights: an ONNX file of the same network, QONNX or QCDQ as brevitas exports them: its integers and scales take the
@@ -77,7 +79,7 @@ def from_nir(
         raise InputError(f"readout '{readout}': unknown. Allowed: last, max.")
     content = read_nir(path)
     rules = _rules(content, str(shown(path)), dialect, dt, {
-        "reset": reset, "reset_delay": reset_delay, "spikes_per_step": spikes_per_step, "gain": gain,
+        "reset": reset, "reset_delay": reset_delay, "spikes_per_step": spikes_per_step, "gain": gain, "clamp": clamp,
     })  # fmt: skip
     try:
         order = order_of(content)

@@ -263,6 +263,8 @@ def _lif_line(layer: Any, names: tuple[str, ...]) -> str:
     when = "in the next step" if lif.reset_delay else "in the step of the spike"
     if lif.reset == "refractory":
         when += ": v is 0 there, whatever arrives"
+    if lif.floor is not None:
+        when += f"; after the step, u is at least {_numbers(lif.floor)}"
     return (
         f"- {_plain(layer.name)}:{''.join(starts)}{current} leak is u * {_factor(lif.leak_multiplier)} / 2^{lif.leak_shift}, rounded {lif.leak_rounding.value}; membrane {lif.membrane}, "
         f"{lif.overflow.value}; {fired}; reset {lif.reset}, {when}."

@@ -95,6 +95,10 @@ def layer_core(layer: ProgramLayer, shape: Shape, largest: int) -> LayerCore:
         raise InputError(
             f"layer {name}: its neurons start elsewhere than at 0; the core's start there. Export it with --to c."
         )
+    if lif.floor is not None:
+        raise InputError(
+            f"layer {name}: its membranes have a lower end (floor); the core's have none but their format's. Export it with --to c."
+        )
     _check_known(name, lif, _NEURONS)
     if lif.reset not in _RESETS:
         raise InputError(

@@ -59,6 +59,7 @@ class Lif:
     membrane u that is tested, ``floor(u / threshold)`` (for ``>``: ``ceil(u / threshold) - 1``), at least 0.
     With a synaptic current, ``i[t]`` stands where ``I + bias`` does (`SynapticCurrent`). Reset ``refractory`` exists with
     ``reset_delay = 1`` only: a refractory period of one step, which drops what arrives in it, and leaves the current alone.
+    With a floor, the membrane after the reset, and after a delayed reset's test, is ``max(u[t], floor)``: no overflow, and counted as none.
 
     Args:
         multiplier, shift: int32 [C]; ``0 < multiplier < 2^15``, ``0 <= shift <= 46``.
@@ -69,6 +70,7 @@ class Lif:
         max_spikes: the most spikes of a neuron in a step, 1 to 127.
         start: int32 [C] or [C, H, W], in membrane LSBs, inside its range; None where all are 0. With ``reset_delay = 1`` and a reset, none
             passes its threshold: a membrane that does has spiked in the step before, and none has before the first one.
+        floor: int32 [C] or [C, H, W], in membrane LSBs, from the lower end of its range to 0; None where there is none. A start may lie below.
     """
 
     multiplier: NDArray[np.int32]
@@ -86,6 +88,7 @@ class Lif:
     current: SynapticCurrent | None = None
     max_spikes: int = 1
     start: NDArray[np.int32] | None = None
+    floor: NDArray[np.int32] | None = None
 
     def check(self, where: str, shape: Shape, sums: Array) -> None:
         """Accept neurons ``shape`` whose every number is in range, for weighted sums up to ``sums`` ``[C]`` of either sign.
@@ -123,6 +126,8 @@ class Lif:
             self.current.check(where, shape, self.membrane)
         check_start(where, "start", self.start, shape, self.membrane)
         self._check_not_spiked(where, shape)
+        if self.floor is not None:
+            check_each(where, "floor", self.floor, shape, low, 0)
         prove_int32(where, "the weighted sum", sums)
         prove_int32(where, "the membrane update", self.worst_updates(sums))
 
@@ -168,7 +173,7 @@ class Lif:
 
     def per_neuron(self) -> dict[str, NDArray[np.int32]]:
         """Return what differs within a channel, int32 ``[C, H, W]``, by its name in files; starts aside."""
-        each = {"bias": self.bias, "threshold": self.threshold, **self.decays()}
+        each = {"bias": self.bias, "threshold": self.threshold, **self.decays(), **self.floors()}
         return {name: values for name, values in each.items() if values.ndim == 3}
 
     def starts(self) -> dict[str, NDArray[np.int32]]:
@@ -176,16 +181,16 @@ class Lif:
         starts = (self.start, None if self.current is None else self.current.start)
         return {name: start for name, start in zip(STARTS, starts) if start is not None}
 
+    def floors(self) -> dict[str, NDArray[np.int32]]:
+        """Return the membranes' lower end by its name in files; empty where there is none."""
+        return {} if self.floor is None else {"floor": self.floor}
+
     def record(self) -> dict[str, Any]:
         """Return every field that is no array as plain values, for a file's manifest."""
-        shapes, starts = (
-            {name: list(values.shape) for name, values in each.items()}
-            for each in (self.per_neuron(), self.starts())
-        )
-        leak, current = (
-            self.leak_multiplier,
-            {} if self.current is None else {"current": self.current.record()},
-        )
+        shapes = {name: list(values.shape) for name, values in (self.per_neuron() | self.floors()).items()}
+        starts = {name: list(values.shape) for name, values in self.starts().items()}
+        leak = self.leak_multiplier
+        current = {} if self.current is None else {"current": self.current.record()}
         return {
             **({} if isinstance(leak, np.ndarray) else {"leak_multiplier": leak}),
             "leak_shift": self.leak_shift,
@@ -206,9 +211,7 @@ class Lif:
         """Return the neurons of a manifest's record and of the arrays by field; not yet checked."""
         return cls(
             **{field: arrays[field] for field in PER_CHANNEL},
-            leak_multiplier=record["leak_multiplier"]
-            if "leak_multiplier" in record
-            else arrays["leak_multiplier"],
+            leak_multiplier={**arrays, **record}["leak_multiplier"],
             leak_shift=record["leak_shift"],
             leak_rounding=Rounding(record["leak_rounding"]),
             membrane=QFormat.parse(record["membrane"]),
@@ -219,6 +222,7 @@ class Lif:
             current=SynapticCurrent.from_record(record["current"], arrays) if "current" in record else None,
             max_spikes=record.get("max_spikes", 1),
             start=arrays.get("start"),
+            floor=arrays.get("floor"),
         )
 
 
@@ -235,7 +239,8 @@ class LifLayer:
 
     @property
     def since_format(self) -> int:
-        if self.lif.per_neuron() or self.lif.starts() or self.lif.reset == "refractory":
+        lif = self.lif
+        if lif.per_neuron() or lif.starts() or lif.floors() or lif.reset == "refractory":
             return 7
         if self.lif.max_spikes > 1 or self.source is not None:
             return 6
@@ -291,7 +296,8 @@ class LifLayer:
 
     def arrays(self) -> Stored:
         stored = stored_arrays(self.weight, self.weight_bits, PER_CHANNEL, self.lif)
-        own: Stored = {name: (each, 32) for name, each in (self.lif.decays() | self.lif.starts()).items()}
+        lif = self.lif
+        own: Stored = {k: (v, 32) for k, v in (lif.decays() | lif.starts() | lif.floors()).items()}
         return {**stored, **own, **further_arrays(self.further, self.weight_bits)}
 
     def inputs_record(self) -> dict[str, Any]:
@@ -342,7 +348,7 @@ def lif_step(lif: Lif, driven: Array, u: Array, s: Array) -> tuple[Array, Array,
         else:
             v = leak + driven
         u, low, high = overflowed(v, lif.membrane, lif.overflow)
-        return u, spikes(lif, u), low, high
+        return _floored(lif, u), spikes(lif, u), low, high
     w, low, high = overflowed(leak + driven, lif.membrane, lif.overflow)
     s = spikes(lif, w)
     if lif.reset == "subtract":
@@ -350,7 +356,11 @@ def lif_step(lif: Lif, driven: Array, u: Array, s: Array) -> tuple[Array, Array,
         w = w - threshold * s
     elif lif.reset == "zero":
         w = np.where(s > 0, 0, w)
-    return w, s, low, high
+    return _floored(lif, w), s, low, high
+
+
+def _floored(lif: Lif, u: Array) -> Array:
+    return u if lif.floor is None else np.maximum(u, along_map(lif.floor))
 
 
 def _factor(decay: Decay) -> Array | int:

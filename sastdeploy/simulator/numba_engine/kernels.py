@@ -270,6 +270,10 @@ def lif_step(
             elif not step.delayed:
                 v = v & ~(now & spread(now, np.int32(step.zero_after)))
                 v = v - (load(subtract_after, own, eighths) & now)
+            if len(step.floored) > 0:
+                lowest = load(step.floor, each, eighths)
+                beneath_it = below(v, lowest)
+                v = (v & ~beneath_it) + (lowest & beneath_it)
             put(v, membrane, place)
     first[row, stop] = end - start
     return end, low, high

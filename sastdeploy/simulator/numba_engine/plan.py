@@ -303,10 +303,8 @@ def _step(lif: Lif, worst: int, shape: Shape) -> Step:
     # A membrane is stored after its reset, so it can lie a threshold below the format's lower end.
     farthest = -lif.membrane.q_min + int(np.abs(threshold).max(initial=0))
     leak = _decay(_largest(lif.leak_multiplier), lif.leak_shift, lif.leak_rounding, farthest)
-    own, none_kept = lif.current, (0, 0, 0, 0, False)
-    kept = (
-        _decay(_largest(own.multiplier), own.shift, own.rounding, -lif.membrane.q_min) if own else none_kept
-    )
+    own, idle = lif.current, (0, 0, 0, 0, False)
+    kept = _decay(_largest(own.multiplier), own.shift, own.rounding, -lif.membrane.q_min) if own else idle
 
     halves = np.left_shift(1, shift) >> 1
     fits = (
@@ -382,6 +380,8 @@ def _step(lif: Lif, worst: int, shape: Shape) -> Step:
         beyond=int(lif.spike_test == ">"),
         start=everywhere(starts["start"]) if "start" in starts else nothing,
         current_start=everywhere(starts["current_start"]) if "current_start" in starts else nothing,
+        floored=() if lif.floor is None else (0,),
+        floor=nothing if lif.floor is None else each(lif.floor),
     )
 
 

@@ -84,6 +84,7 @@ class Step(NamedTuple):
             decays have N numbers for each position, one position behind the other; the gain stays per channel.
         several: one zero where neurons can send several spikes in a step, else none: known when kernels are compiled. most: how many.
             divisor: the thresholds, 1 in the padding. beyond: 1 where the test is ``>``, else 0.
+        floored: one zero where membranes have a lower end after the reset, else none: known when kernels are compiled. floor: that end.
         start, current_start: membranes and currents before the first step, N numbers for each position; one zero where all start at 0.
     """
 
@@ -125,6 +126,8 @@ class Step(NamedTuple):
     beyond: int
     start: NDArray[np.int32]
     current_start: NDArray[np.int32]
+    floored: tuple[int, ...]
+    floor: NDArray[np.int32]
 
 
 class Scratch(NamedTuple):

@@ -50,6 +50,8 @@ class Lif:
             takes a threshold: ``floor(u_t / theta)``, of ``>`` ``ceil(u_t / theta) - 1``, from 0 to ``max_spikes``.
         start, current_start: membranes and currents before the first step, float64 ``[C]`` or ``[C, H, W]``; None where all are 0. start_q,
             current_start_q: in units of 2^-n. Whatever the start, no spike comes before the first step.
+        floor: the membrane's lower end after the step's reset, 0 or below, in the form of thresholds; None where there is none. floor_q: in
+            units of 2^-n. A start may lie below it, as it acts after every step only.
         threshold_step: 1 where integers test ``>=`` one step above the threshold, which is ``>`` at it; -1 the other way round.
             The node still means the test at the threshold.
     """
@@ -76,6 +78,8 @@ class Lif:
     current_start: Floats | None = None
     start_q: NDArray[np.int32] | None = None
     current_start_q: NDArray[np.int32] | None = None
+    floor: Floats | None = None
+    floor_q: NDArray[np.int32] | None = None
 
     @property
     def meant_test(self) -> str:
@@ -93,7 +97,9 @@ class Lif:
         decays = any(
             isinstance(decay, np.ndarray) and decay.ndim == 3 for decay in (self.alpha, self.current_alpha)
         )
-        return (*(("thresholds",) if self.threshold.ndim == 3 else ()), *(("decays",) if decays else ()))
+        floors = self.floor is not None and self.floor.ndim == 3
+        differ = {"thresholds": self.threshold.ndim == 3, "floors": floors, "decays": decays}
+        return tuple(name for name, own in differ.items() if own)
 
     def output_shape(self, before: Shape) -> Shape:
         return before
@@ -134,6 +140,7 @@ class Lif:
             fits = decay is not None and k is not None and _are_factors(kept, k, after)
             require(fits, self, f"current {kept} / 2^{k} is no factor from 0 to 1 of a synaptic current")
         self._check_starts(after)
+        self._check_floor(after)
 
     def _check_starts(self, shape: Shape) -> None:
         for name in STARTS:
@@ -147,6 +154,15 @@ class Lif:
             require(bool(start.any()), self, f"{name} is 0 everywhere")
         alone = self.current_start is not None and self.current_alpha is None
         require(not alone, self, "current_start without a synaptic current")
+
+    def _check_floor(self, shape: Shape) -> None:
+        check_codes(self, "floor_q", self.floor_q, shape, -(1 << 23), 0)
+        if self.floor is None:
+            require(self.floor_q is None, self, "floor_q without floor")
+            return
+        require_form(self, "floor", self.floor, shape, "float64")
+        within = np.isfinite(self.floor) & (self.floor <= 0)
+        require(bool(within.all()), self, "floors must be finite, and at most 0")
 
     def meaning(self, x: NDArray[Any], feedback: Feedback = no_feedback) -> tuple[Floats, Floats]:
         """Return spikes and membranes; ``feedback``: of the weighted node before it (`Synapses.feedback`)."""
@@ -188,6 +204,7 @@ class Integrator(Lif):
         super().check(after)
         spikes = self.reset != "none" or self.spike_test != ">" or self.max_spikes != 1
         require(not spikes, self, "has neither spikes nor a reset")
+        require(self.floor is None, self, "has no floor")
 
     def meaning(  # type: ignore[override]  # no spikes, so no trace of them
         self, x: NDArray[Any], feedback: Feedback = no_feedback
@@ -247,6 +264,8 @@ def run_lif(
             u = u - theta * s
         if node.reset_delay == 0 and node.reset == "zero":
             u = np.where(s > 0, 0.0, u)
+        if node.floor is not None:
+            u = np.maximum(u, along_map(node.floor))
         spikes[:, t], membranes[:, t] = s, u
     return spikes, membranes
 
