@@ -62,6 +62,11 @@ def two_layers(conv, dense, outputs=3):
     return tiny_program([first, second], tiny_readout(outputs), (1, 5, 6), time_bins=6)
 
 
+def codes(*values):
+    """Return numbers of neurons as programs hold them."""
+    return np.array(values, np.int32)
+
+
 def assert_every_engine_agrees(program, folder, version, spikes=0, overflows=-1):
     """Compare all engines on a program; return what was compared, and the program read from its file, which is the same.
 

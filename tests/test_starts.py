@@ -34,15 +34,11 @@ from tests.neuron_checks import (
     assert_graph_and_program_agree,
     assert_neurons_refused,
     assert_program_refused,
+    codes,
     network,
     profile,
     two_layers,
 )
-
-
-def codes(*values):
-    return np.array(values, np.int32)
-
 
 HALF = SynapticCurrent(1, 1, Rounding.FLOOR, codes(6))
 

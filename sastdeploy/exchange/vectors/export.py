@@ -202,7 +202,8 @@ def _readme(program: Program, recordings: int, recorded: list[Signal]) -> str:
         *(_lif_line(layer, names) for layer in program.layers if layer.lif is not None),
     ]  # fmt: skip
     readout = program.readout
-    read = f"scores from the spikes of all steps, {'summed over positions, ' if readout.global_sum_pool else ''}with weights of {readout.weight_bits} bits{_beside(readout.further, names)}."
+    beside = f"; of {_beside(readout.further, names)} too" if readout.further else ""
+    read = f"scores from the spikes of all steps, {'summed over positions, ' if readout.global_sum_pool else ''}with weights of {readout.weight_bits} bits{beside}."
     if readout.reads != "counts":
         when = "at the last step" if readout.reads == "last" else "at their largest over time"
         read = f"the scores are the membranes of {_plain(program.layers[-1].name)} {when}."
@@ -242,14 +243,14 @@ Multipliers, shifts, biases, thresholds and weights are in the program's ONNX fi
 
 
 def _beside(further: Sequence[Further], names: tuple[str, ...]) -> str:
-    """Return what is summed beside a part's own input."""
-    return f"; of {', '.join(_plain(names[each.source]) for each in further)} too" if further else ""
+    """Return the names of what is summed beside a part's own input."""
+    return ", ".join(_plain(names[each.source]) for each in further)
 
 
 def _lif_line(layer: Any, names: tuple[str, ...]) -> str:
     lif, current = layer.lif, ""
     if layer.further:
-        current = f" sums are of {', '.join(_plain(names[each.source]) for each in layer.further)} too, in the same step;"
+        current = f" sums are of {_beside(layer.further, names)} too, in the same step;"
     if layer.own_weights:
         current += " sums are of its own spikes s[t - 1] too, times the recurrent weights;"
     if lif.current is not None:
