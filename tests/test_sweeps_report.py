@@ -101,6 +101,19 @@ def test_the_report_tells_what_its_tables_are_made_of(file, tmp_path):
     assert not [word for word in ("paper", "benchmarks", "Figure", "Table", "Reduced") if word in text]
 
 
+def test_published_figures_of_no_stated_scale_are_levels_of_the_figure_over_scales(file, tmp_path):
+    """matplotlib writes text as comments of the glyphs, so the legend can be read in the file."""
+    file.write_text(
+        FILE + 'published: {"method sast, rho 0.3": [97, 94.7, 2.3], "method baseline": [96]}\n', "utf-8"
+    )
+    experiment = load_experiment(file)
+    results = aggregate(experiment, written(experiment, tmp_path / "r", plain), tmp_path / "r")
+    draw(results, tmp_path / "figures")
+    text = (tmp_path / "figures" / "small-scale.svg").read_text("utf-8")
+    assert text.count("published, sast, rho 0.3") == 1 and "published, baseline" not in text
+    assert text.count("published, surrogate spikes") == 2 and text.count("published, hard spikes") == 1
+
+
 def test_the_older_name_of_published_figures_is_read(file):
     file.write_text(FILE + 'paper: {"method baseline": [96, 65.7, 30.3]}\n', "utf-8")
     assert load_experiment(file).published == {"method baseline": [96, 65.7, 30.3]}

@@ -98,7 +98,8 @@ def _experiment(experiment: Experiment, results: Results | None) -> dict[str, An
         for name, sample in within_fewest_gradients(results).items():
             points[name]["figures"]["best validation hard within the fewest gradients"] = sample.to_dict()
     for name, figures in experiment.published.items():
-        points[name]["published"] = figures
+        if name in points:
+            points[name]["published"] = figures
     return {**facts, "settings": settings(experiment.trials), "points": points}
 
 

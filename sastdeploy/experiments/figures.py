@@ -12,7 +12,7 @@ from sastdeploy.experiments.results import Point, Results, ends
 from sastdeploy.experiments.spec import label, varied
 from sastdeploy.report.curve_figures import Learning, learning_curves
 from sastdeploy.report.figures import BASELINE, SAST, Bar, accuracy_bars, margin_histograms
-from sastdeploy.report.sample_figures import Curve, Panel, Row, curves, dots, grid
+from sastdeploy.report.sample_figures import Curve, Level, Panel, Row, curves, dots, grid
 from sastdeploy.statistics import Sample
 
 METHODS = {"baseline": BASELINE, "sast": SAST, "asam": "#009e73", "random": "#cc79a7"}
@@ -87,17 +87,27 @@ def _scale(results: Results, path: Path) -> str:
         return ""
     profiles = results.experiment.trials[0].profiles
     nets = {"surrogate spikes": "surrogate", "hard spikes": "hard", **{p: f"{p} accuracy" for p in profiles}}
+    published = {
+        name: figures for name in lines if (figures := results.experiment.published.get(f"method {name}"))
+    }
     panels = [
         Panel(name, "test accuracy (%)", tuple(
             curve for (text, key), colour in zip(nets.items(), NETS)
             if (curve := _curve(points, text, key, colour, "-" if key in ("surrogate", "hard") else "--"))
-        ))
+        ), tuple(Level(f"published, {text}", colour, value) for text, colour, value in zip(nets, NETS, published.get(name, ())[:2])))
         for name, points in lines.items()
     ]  # fmt: skip
     gaps = [
         _curve(points, name, "gap", METHODS[points[0].trial.method], "-") for name, points in lines.items()
     ]
-    panels.append(Panel("gap: surrogate less hard", "gap (points)", tuple(curve for curve in gaps if curve)))
+    levels = tuple(
+        Level(f"published, {name}", METHODS[lines[name][0].trial.method], figures[2])
+        for name, figures in published.items()
+        if len(figures) > 2
+    )
+    panels.append(
+        Panel("gap: surrogate less hard", "gap (points)", tuple(curve for curve in gaps if curve), levels)
+    )
     drawn = [point for points in lines.values() for point in points]
     ticks = {
         p.trial.divisor_factor: f"1/{p.trial.divisor_factor:g}" if p.trial.divisor_factor != 1 else "1"

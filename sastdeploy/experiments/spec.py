@@ -163,7 +163,8 @@ class Experiment:
     ``select_by``: settings for whose every value one point is chosen by validation before any test recording is
     read; None where each trial is tested. ``compare_within``: a point is compared with the first point that has the same
     values of these settings; with none, with the first point of all. ``published``: somebody else's figures by the
-    group's label (surrogate and hard accuracy in percent, gap in points), shown beside; ``notes``: sentences for the report.
+    group's label (surrogate and hard accuracy in percent, gap in points), shown beside, or by the label without
+    ``divisor_factor``, drawn as a level in the figure over the input's scale; ``notes``: sentences for the report.
     """
 
     name: str
@@ -247,6 +248,15 @@ def load_experiment(path: Path | str) -> Experiment:
             f"{path}: two points of the grid would both be called '{repeated[0]}'. Give network files names of their own, and values "
             "that differ in their first six digits."
         )
+    labels = dict.fromkeys(
+        label(point, names) for names in (differing, _without_scale(differing)) for point in points
+    )
+    for name in experiment.published:
+        if name not in labels:
+            raise InputError(
+                f"{path}: key 'published': {brief(name)} is no point of the grid.{did_you_mean(name, tuple(labels))} "
+                f"Allowed: {'; '.join(labels)}."
+            )
     for name in experiment.compare_within:
         if name not in varied(experiment):
             raise InputError(
@@ -350,6 +360,10 @@ def label(trial: Trial, varied: tuple[str, ...]) -> str:
         if value != default[name] or name == "method"
     ]
     return ", ".join(parts) or f"{trial.method}, as described"
+
+
+def _without_scale(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in names if name != "divisor_factor")
 
 
 def varied(experiment: Experiment) -> tuple[str, ...]:

@@ -24,16 +24,27 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Level:
+    """A figure that belongs to no place on the x axis: a line from edge to edge."""
+
+    name: str
+    colour: str
+    value: float
+
+
+@dataclass(frozen=True)
 class Panel:
-    """Curves that share a frame; panels with the same y have the same limits."""
+    """Curves and levels that share a frame; panels with the same y have the same limits."""
 
     title: str
     y: str
     curves: tuple[Curve, ...]
+    levels: tuple[Level, ...] = ()
 
     @property
     def values(self) -> list[float]:
-        return [value for curve in self.curves for sample in curve.samples for value in sample.values]
+        sampled = [value for curve in self.curves for sample in curve.samples for value in sample.values]
+        return sampled + [level.value for level in self.levels]
 
 
 @dataclass(frozen=True)
@@ -88,6 +99,8 @@ def curves(panels: Sequence[Panel], path: Path, title: str, x: str, ticks: dict[
                 if sample.interval:
                     low, high = sample.interval
                     axes.plot([place, place], [low, high], color=curve.colour, linewidth=2, alpha=0.35)
+        for level in panel.levels:
+            axes.axhline(level.value, color=level.colour, linestyle=":", linewidth=1.2, label=level.name)
         seen = [value for other in panels if other.y == panel.y for value in other.values]
         edge = 0.06 * max(max(seen) - min(seen), 1.0)
         axes.set(
