@@ -20,6 +20,8 @@ NETS = ("#cc79a7", "black", "#d55e00", "#009e73")
 """Surrogate spikes, hard spikes, integer programs."""
 RADII = ("#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Of SAST's radii in one figure, ascending."""
+LONGER = ("#d55e00", "#f0e442")
+"""Of trainings without a radius in one figure, those of more epochs, ascending."""
 OTHER = "#d55e00"
 """Of points that change something else than the method."""
 SCALES = 3
@@ -243,9 +245,10 @@ def _robustness(results: Results, path: Path) -> str:
 
 
 def _learning(results: Results, path: Path) -> str:
-    if not set(varied(results.experiment)) <= {"method", "rho"}:
+    if not set(varied(results.experiment)) <= {"method", "rho", "epochs"}:
         return ""
     radii = sorted({point.trial.rho for point in results.points if point.trial.rho})
+    lengths = sorted({point.trial.epochs for point in results.points if not point.trial.rho})
     lines = []
     for point in results.points:
         having = [record for record in point.raw if "curve" in record]
@@ -259,7 +262,7 @@ def _learning(results: Results, path: Path) -> str:
         shade = (
             RADII[radii.index(point.trial.rho) % len(RADII)]
             if point.trial.rho
-            else METHODS[point.trial.method]
+            else (METHODS[point.trial.method], *LONGER)[lengths.index(point.trial.epochs) % (1 + len(LONGER))]
         )
         lines.append(Learning(
             point.label.removeprefix("method "), shade, tuple(total * (e + 1) // epochs for e in range(epochs)), **part
