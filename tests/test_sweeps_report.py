@@ -14,7 +14,7 @@ from sastdeploy.experiments.report import report
 from sastdeploy.experiments.results import aggregate
 from sastdeploy.experiments.selection import choose
 from sastdeploy.experiments.spec import load_experiment
-from sastdeploy.experiments.tables import csv_text, tables
+from sastdeploy.experiments.tables import csv_text, signed, tables
 from sastdeploy.statistics import Sample, interval, rank_correlation
 
 FILE = """
@@ -99,6 +99,10 @@ def test_the_report_tells_what_its_tables_are_made_of(file, tmp_path):
     assert table(results, "Accuracy")["method baseline"]["published"] == "96, 65.7, 30.3"
     # Nobody's repository and nobody's paper.
     assert not [word for word in ("paper", "benchmarks", "Figure", "Table", "Reduced") if word in text]
+
+
+def test_what_rounds_to_zero_has_a_plus():
+    assert signed(-0.004, (-1.005, 0.0), 2) == "+0.00 (-1.00 to +0.00)"
 
 
 def test_published_figures_of_no_stated_scale_are_levels_of_the_figure_over_scales(file, tmp_path):

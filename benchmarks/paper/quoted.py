@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from sastdeploy import InputError
 from sastdeploy._files import atomic
 from sastdeploy._files.strict_yaml import load_strict_yaml
+from sastdeploy.experiments.tables import signed
 
 HERE = Path(__file__).resolve().parent
 NONE = "-"
@@ -132,9 +133,7 @@ def _shown(node: dict[str, Any], name: str, form: str, at: str) -> str:
     if kind in ("less", "well", "own"):
         if figure["interval"] is None:
             return NONE
-        low, high = figure["interval"]
-        form = f"+.{digits or 2}f"
-        return f"{figure['mean']:{form}} ({low:{form}} to {high:{form}})"
+        return signed(figure["mean"], figure["interval"], int(digits or 2))
     middle = f"{figure['mean']:,.{digits or 2}f}"
     return (
         middle

@@ -49,8 +49,13 @@ def difference(sample: Sample | None, digits: int = 2) -> str:
     """Return ``mean (low to high)`` of paired differences, 95 %; ``-`` with fewer than two pairs."""
     if sample is None or sample.interval is None:
         return NONE
-    low, high = sample.interval
-    return f"{sample.mean:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
+    return signed(sample.mean, sample.interval, digits)
+
+
+def signed(mean: float, interval: tuple[float, float], digits: int = 2) -> str:
+    """Return ``mean (low to high)``, each with its sign; what rounds to 0 has a plus."""
+    middle, low, high = (f"{round(value, digits) + 0.0:+.{digits}f}" for value in (mean, *interval))
+    return f"{middle} ({low} to {high})"
 
 
 def tables(results: Results) -> list[Table]:
