@@ -150,7 +150,7 @@ seeds: [0]
 grid:
   - {method: baseline, epochs: 2}
   - {method: baseline, epochs: 120}
-  - {method: sast, epochs: 120}
+  - {method: sast, rho: 0.3, epochs: 120}
 profiles: [loihi_int8]
 """
 

@@ -108,6 +108,7 @@ def test_the_earlier_word_for_surrogate_names_the_same_trial():
     ("seeds: [0, 1]", "seeds: [99999999999999999999999]", "has 23 digits; a whole number may have at most 18."),
     ("profiles:", "paper: {a: [.nan]}\nprofiles:", "key 'paper.a.0': must be a finite number"),
     ("profiles:", "paper: {a: [1]}\npublished: {a: [1]}\nprofiles:", "'paper' is the older name of 'published'. Keep one of the two."),
+    (", rho: [0.1, 0.3]", "", "key 'grid': method sast has no rho, and with none it would be the baseline."),
     ("profiles:", "published: {method sasd: [1]}\nprofiles:", "key 'published': 'method sasd' is no point of the grid."),
     ("profiles:", "measures: [activty]\nprofiles:", "'activty' is no measure. Did you mean 'activity'? Allowed: activity, margins"),
     ("profiles:", "select_by: [rhoo]\nprofiles:", "'rhoo' is no setting of a trial."),

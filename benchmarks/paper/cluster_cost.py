@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def of_records(folder: Path) -> dict[str, Any]:
-    """Return the means by method: seconds of training and of the rest, a record's bytes, the largest memory.
+    """Return the means by kind of training: processor seconds of training, seconds of the rest, a record's bytes, memory.
 
     The rest comes from trials that ran in one process; of others the record does not tell it.
     """
@@ -54,17 +54,22 @@ def of_records(folder: Path) -> dict[str, Any]:
     for path in sorted(path for path in folder.glob("*.json") if "." not in path.stem):
         record = json.loads(path.read_text("utf-8"))
         settings = record["trial"]
-        key = f"{settings['method']}, {settings['arch']}, {settings['epochs']} epochs"
+        key = (
+            f"{settings['dataset']}, {settings['method']}, {settings['arch']}, {settings['epochs']} epochs of {settings['limit'] or 'all'}, "
+            f"1/{settings.get('divisor_factor', 1):g}"
+        )
+        if "training_cpu" not in record["seconds"]:  # of an early version
+            continue
         rest = record["seconds"]["last_process"] - record["seconds"]["training"]
         by_method.setdefault(key, []).append(
             (
-                record["seconds"]["training"],
+                record["seconds"]["training_cpu"],
                 rest if rest > 0 else np.nan,
                 path.stat().st_size,
                 record["peak_bytes"],
             )
         )
-    columns = ("training_seconds", "other_seconds", "record_bytes", "peak_bytes")
+    columns = ("training_cpu_seconds", "other_seconds", "record_bytes", "peak_bytes")
     return {
         key: {"trials": len(rows), **dict(zip(columns, np.nanmean(rows, axis=0).round(1).tolist()))}
         for key, rows in by_method.items()

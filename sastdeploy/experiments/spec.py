@@ -233,6 +233,11 @@ def load_experiment(path: Path | str) -> Experiment:
         for chosen in product(*values):
             settings = {**record.fixed, **dict(zip(names, chosen))}
             groups.append(tuple(_trial(path, {**common, **settings, "seed": seed}) for seed in record.seeds))
+            if groups[-1][0].method != "baseline" and "rho" not in settings:
+                raise InputError(
+                    f"{path}: key 'grid': method {groups[-1][0].method} has no rho, and with none it would be the baseline. State it "
+                    "(0.3 is the default of train)."
+                )
     points = [group[0] for group in groups]
     _check(path, record.seeds, points)
     # By address: two files of the same content are one network.
