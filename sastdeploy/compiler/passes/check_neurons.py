@@ -82,14 +82,14 @@ def _listed(words: Sequence[str]) -> str:
 def lacking(graph: Graph, profile: HardwareProfile) -> list[str]:
     """Return why the hardware cannot hold the network's neurons, whatever spikes are accepted; empty where it can."""
     recurrent = [
-        f"{stage.node.name}: recurrent; {profile.name} states no recurrent layers (neuron.recurrent). loihi1, loihi2, xylo_a2, "
-        "spinnaker2 and cortex_m do; or state it in a profile of your own."
+        f"{stage.node.name}: recurrent; {profile.name} states no recurrent layers (neuron.recurrent). loihi1, loihi2, xylo_a2, xylo_a3, "
+        "xylo_imu, spinnaker2 and cortex_m do; or state it in a profile of your own."
         for stage in stages(graph)
         if stage.node.own_fan_out and not profile.recurrent
     ]
     reasons = recurrent + [
-        f"{stage.lif.name}: a synaptic current; {profile.name} states none (neuron.synaptic_current). loihi1, loihi2, xylo_a2, "
-        "spinnaker2 and cortex_m do; or state it in a profile of your own."
+        f"{stage.lif.name}: a synaptic current; {profile.name} states none (neuron.synaptic_current). loihi1, loihi2, xylo_a2, xylo_a3, "
+        "xylo_imu, spinnaker2 and cortex_m do; or state it in a profile of your own."
         for stage in stages(graph)
         if stage.lif is not None and stage.lif.current_alpha is not None and not profile.synaptic_current
     ]
@@ -121,8 +121,8 @@ def lacking(graph: Graph, profile: HardwareProfile) -> list[str]:
     ]
     reasons += [_waits_too_long(node, profile) for node in graph.nodes if node.waits > profile.delays]
     return reasons + [
-        f"{stage.lif.name}: decays that differ between its channels; {profile.name} states one a layer (leak.per_channel). xylo_a2, "
-        "spinnaker2 and cortex_m have one for each; or state it in a profile of your own."
+        f"{stage.lif.name}: decays that differ between its channels; {profile.name} states one a layer (leak.per_channel). xylo_a2, xylo_a3, "
+        "xylo_imu, spinnaker2 and cortex_m have one for each; or state it in a profile of your own."
         for stage in stages(graph)
         if stage.lif is not None and stage.lif.own_decays and not profile.leak_per_channel
     ]
