@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,6 +85,8 @@ def binning_options(command: F) -> F:
 
 def window_us(window: float | None) -> int | None:
     """Return a window of ``--window`` in us."""
+    if window is not None and math.isnan(window):  # which click's range lets through
+        raise click.BadParameter("nan is not in the range 0.001<=x<=86400000.0.", param_hint="'--window'")
     return None if window is None else round(window * 1000)
 
 

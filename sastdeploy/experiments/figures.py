@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sastdeploy.experiments.results import Point, Results, ends
-from sastdeploy.experiments.spec import label, varied
+from sastdeploy.experiments.spec import LINE, label, varied
 from sastdeploy.report.curve_figures import Learning, learning_curves
 from sastdeploy.report.figures import BASELINE, SAST, Bar, accuracy_bars, margin_histograms
 from sastdeploy.report.sample_figures import Curve, Level, Panel, Row, curves, dots, grid
@@ -68,8 +68,7 @@ def over_scale(results: Results) -> dict[str, list[Point]]:
     lines: dict[str, list[Point]] = {}
     for point in results.points:
         if "gap" in point.samples:
-            others = ("method", "rho")
-            lines.setdefault(label(point.trial, others).removeprefix("method "), []).append(point)
+            lines.setdefault(label(point.trial, LINE).removeprefix("method "), []).append(point)
     return {
         name: sorted(points, key=lambda point: point.trial.divisor_factor)
         for name, points in lines.items() if len({p.trial.divisor_factor for p in points}) >= SCALES

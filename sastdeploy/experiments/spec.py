@@ -135,6 +135,8 @@ GRID = tuple(
     if name not in ("dataset", "seed", "profiles", "measures", "select")
 )
 """What a grid may vary."""
+LINE = ("method", "rho")
+"""What names a line of the figure over the input's scale."""
 
 
 class _File(BaseModel):
@@ -253,9 +255,8 @@ def load_experiment(path: Path | str) -> Experiment:
             f"{path}: two points of the grid would both be called '{repeated[0]}'. Give network files names of their own, and values "
             "that differ in their first six digits."
         )
-    labels = dict.fromkeys(
-        label(point, names) for names in (differing, _without_scale(differing)) for point in points
-    )
+    named = (differing, LINE) if "divisor_factor" in differing else (differing,)
+    labels = dict.fromkeys(label(point, names) for names in named for point in points)
     for name in experiment.published:
         if name not in labels:
             raise InputError(
@@ -365,10 +366,6 @@ def label(trial: Trial, varied: tuple[str, ...]) -> str:
         if value != default[name] or name == "method"
     ]
     return ", ".join(parts) or f"{trial.method}, as described"
-
-
-def _without_scale(names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(name for name in names if name != "divisor_factor")
 
 
 def varied(experiment: Experiment) -> tuple[str, ...]:
