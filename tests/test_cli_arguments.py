@@ -5,9 +5,11 @@ import re
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 
 from sastdeploy.cli import main as main_module
+from sastdeploy.cli.options import window_us
 from sastdeploy.errors import InputError
 from sastdeploy.networks.checkpoint import save_checkpoint
 from tests.command_line import run
@@ -143,3 +145,9 @@ def test_a_folder_of_records_that_cannot_be_made_is_told_before_a_trial_runs(her
         err,
     )
     assert os.listdir() == ["e.yaml"]
+
+
+def test_a_window_that_is_no_number_is_out_of_range():
+    """click's range lets nan through."""
+    with pytest.raises(click.BadParameter, match="nan is not in the range"):
+        window_us(float("nan"))

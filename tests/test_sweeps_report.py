@@ -371,3 +371,14 @@ def test_bounds_by_hand(file, tmp_path):
         "20.00 ± 0.00",
         *("-",) * 7,
     )
+
+
+def test_published_figures_of_an_experiment_of_one_method_are_named_by_it(file, tmp_path):
+    lines = [line for line in FILE.splitlines() if "sast" not in line]
+    file.write_text("\n".join(lines) + '\npublished: {"method baseline": [96, 65.7, 30.3]}\n', "utf-8")
+    experiment = load_experiment(file)
+    draw(
+        aggregate(experiment, written(experiment, tmp_path / "r", plain), tmp_path / "r"),
+        tmp_path / "figures",
+    )
+    assert "published, baseline" in (tmp_path / "figures" / "small-scale.svg").read_text("utf-8")
