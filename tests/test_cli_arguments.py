@@ -9,7 +9,7 @@ import click
 import pytest
 
 from sastdeploy.cli import main as main_module
-from sastdeploy.cli.options import window_us
+from sastdeploy.cli.options import window_option
 from sastdeploy.errors import InputError
 from sastdeploy.networks.checkpoint import save_checkpoint
 from tests.command_line import run
@@ -150,4 +150,6 @@ def test_a_folder_of_records_that_cannot_be_made_is_told_before_a_trial_runs(her
 def test_a_window_that_is_no_number_is_out_of_range():
     """click's range lets nan through."""
     with pytest.raises(click.BadParameter, match="nan is not in the range"):
-        window_us(float("nan"))
+        window_option("")(click.command()(lambda window: None)).main(
+            ["--window", "nan"], standalone_mode=False
+        )

@@ -50,7 +50,7 @@ def of_records(folder: Path) -> dict[str, Any]:
 
     The rest comes from trials that ran in one process; of others the record does not tell it.
     """
-    by_method: dict[str, list[tuple[float, ...]]] = {}
+    by_kind: dict[str, list[tuple[float, ...]]] = {}
     for path in sorted(path for path in folder.glob("*.json") if "." not in path.stem):
         record = json.loads(path.read_text("utf-8"))
         settings = record["trial"]
@@ -61,7 +61,7 @@ def of_records(folder: Path) -> dict[str, Any]:
         if "training_cpu" not in record["seconds"]:  # of an early version
             continue
         rest = record["seconds"]["last_process"] - record["seconds"]["training"]
-        by_method.setdefault(key, []).append(
+        by_kind.setdefault(key, []).append(
             (
                 record["seconds"]["training_cpu"],
                 rest if rest > 0 else np.nan,
@@ -72,7 +72,7 @@ def of_records(folder: Path) -> dict[str, Any]:
     columns = ("training_cpu_seconds", "other_seconds", "record_bytes", "peak_bytes")
     return {
         key: {"trials": len(rows), **dict(zip(columns, np.nanmean(rows, axis=0).round(1).tolist()))}
-        for key, rows in by_method.items()
+        for key, rows in by_kind.items()
     }
 
 

@@ -54,11 +54,21 @@ BEGIN = click.option(
 )
 
 
+class _Range(click.FloatRange):
+    """A range that nan lies outside of; click's own lets it through."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{number} is not in the range {self.min}<=x<={self.max}.", param, ctx)
+        return number
+
+
 def window_option(default: str) -> Callable[[F], F]:
     """Return the option ``--window``; `window_us` turns its value into microseconds."""
     return click.option(
         "--window",
-        type=click.FloatRange(min=0.001, max=86_400_000.0),
+        type=_Range(min=0.001, max=86_400_000.0),
         default=None,
         help="Leave out of a recording what comes this many ms or more after its start; the bins end with the last event "
         f"kept.  [default: {default}]",
@@ -85,8 +95,6 @@ def binning_options(command: F) -> F:
 
 def window_us(window: float | None) -> int | None:
     """Return a window of ``--window`` in us."""
-    if window is not None and math.isnan(window):  # which click's range lets through
-        raise click.BadParameter("nan is not in the range 0.001<=x<=86400000.0.", param_hint="'--window'")
     return None if window is None else round(window * 1000)
 
 
