@@ -94,7 +94,7 @@ GIVE = "Give the dt that the network was trained with (--dt), or write the delay
         (delay(1.7e308, 0.0), f"n0: delay[0] is 1.7e+308 s / dt 0.0001 s = inf steps, no number. {GIVE}"),
         (delay(0.1001, 0.0), "n0: a delay of 1001 steps (delay / dt 0.0001 s); at most 1,000 are allowed."),
         (delay(1e300, 0.0), "n0: a delay of 1e+304 steps (delay / dt 0.0001 s); at most 1,000 are allowed."),
-        (delay(0.0, 0.0, 0.0), "n0: delays of shape (3,) for values (1, 1, 2)."),
+        (delay(0.0, 0.0, 0.0), "n0: delays of shape (3,) for 1 channels of 1 x 2; allowed are one value, one per channel (1, 1, 1), or one per position (1, 1, 2)."),
         ({"type": "Delay"}, "n0: a Delay without 'delay'."),
         ({"type": "Delay", "delay": "long"}, "n0: a Delay that is not whole (could not convert string to float: 'long')."),
     ],
@@ -229,7 +229,7 @@ def test_of_two_ways_one_may_be_delayed(tmp_path, name):
         name: delay(1e-4),
         "w": {"type": "Linear", "weight": np.ones((1, 1))},
         "n": lif(),
-        "b": ENDS["b"],
+        "b": {"type": "Output", "shape": [1]},
     }
     network = read(tmp_path, nodes, [("a", name), (name, "n"), ("a", "w"), ("w", "n"), ("n", "b")])
     # u += (x[t - 1] + x[t] - u) / 2: 1 | 0.5 + 1, a spike | 0
@@ -253,7 +253,11 @@ def test_a_delay_in_a_loop_is_refused_by_name(tmp_path):
 
 def test_a_pool_of_the_delayed_input_is_one_of_the_input(tmp_path):
     pool = {"type": "SumPool2d", "kernel_size": 2, "stride": 2, "padding": 0}
-    nodes = {**chain(delay(1e-4), pool, lif()), "a": {"type": "Input", "shape": [1, 4, 4]}}
+    nodes = {
+        **chain(delay(1e-4), pool, lif()),
+        "a": {"type": "Input", "shape": [1, 4, 4]},
+        "b": {"type": "Output", "shape": [1, 2, 2]},
+    }
     network = read(tmp_path, nodes)
     assert [node.kind for node in network.graph.nodes] == ["input", "delay", "conv2d", "lif", "counts"]
 
@@ -265,7 +269,7 @@ def test_factors_pools_and_nested_graphs_around_delays(tmp_path):
         "dilation": 1, "groups": 1,
     }  # fmt: skip
     inner = {
-        "nodes": {"in": {"type": "Input", "shape": [2, 2, 2]}, "late": delay(1e-4, 2e-4), "out": {"type": "Output", "shape": [2, 2, 2]}},
+        "nodes": {"in": {"type": "Input", "shape": [2, 2, 2]}, "late": delay(1e-4, 2e-4, shape=(2, 1, 1)), "out": {"type": "Output", "shape": [2, 2, 2]}},
     }  # fmt: skip
     weights = {"type": "Linear", "weight": np.ones((2, 8))}
     nodes = {

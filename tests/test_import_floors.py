@@ -72,6 +72,40 @@ def test_a_clamp_above_the_reset_is_refused(tmp_path):
     )
 
 
+def test_a_clamp_above_0_without_a_reset_is_refused(tmp_path):
+    with pytest.raises(CompileError) as error:
+        from_nir(one_neuron(tmp_path / "one.nir", lif()), dialect="nir", reset="none", clamp=0.5)
+    assert str(error.value).endswith("n: a membrane clamped at 0.5, above 0; no engine computes that.")
+
+
+def test_a_clamp_that_no_neuron_can_have_is_refused(tmp_path):
+    path = one_neuron(tmp_path / "one.nir", {"type": "Threshold", "threshold": f32(1.0)})
+    from_nir(path, dialect="nir")
+    with pytest.raises(InputError) as error:
+        from_nir(path, dialect="nir", clamp=-0.5)
+    assert str(error.value) == f"{path}: clamp -0.5: no neurons here have a lower end. Leave it out."
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"reset": "half"}, "reset 'half': unknown. Allowed: subtract, zero, none, refractory."),
+    ({"reset_delay": 2}, "reset delay 2: unknown. Allowed: 0, 1."), ({"gain": "r"}, "gain 'r': unknown. Allowed: file, one, leak."),
+])  # fmt: skip
+def test_what_a_dialect_cannot_be_is_refused(changes, message, tmp_path):
+    with pytest.raises(InputError) as error:
+        from_nir(one_neuron(tmp_path / "one.nir", lif()), dialect="nir", **changes)
+    assert str(error.value) == message
+
+
+def test_the_own_dialect_is_for_own_files(tmp_path):
+    path = one_neuron(tmp_path / "one.nir", lif())
+    with pytest.raises(InputError) as error:
+        from_nir(path, dialect="sastdeploy")
+    assert str(error.value) == (
+        f"{path}: its metadata do not say that 'sastdeploy export --to nir' wrote it. Name the dialect of the framework that did "
+        "(--dialect): snntorch, spikingjelly, norse, sinabs, rockpool, lava, nir."
+    )
+
+
 def test_floors_that_differ_within_a_channel(tmp_path):
     """Two neurons of one channel, one of half the gain: that one's unit is half as large, so its floor is twice as low."""
     nodes = {

@@ -247,7 +247,7 @@ def test_a_factor_within_a_channel_of_one_of_several_inputs_is_refused(own, othe
      "Use one gain per channel."),
     (Neurons("n", np.ones(1), np.array([[[1.0, 0.0]]]), np.zeros(1), np.ones(1), ">", "zero", 0),
      "n: an input gain of 0, so that nothing reaches its neurons."),
-    (Neurons("n", np.ones(1), np.array([[[1.0, 1e-310]]]), np.zeros(1), np.ones(1), ">", "zero", 0),
+    (Neurons("n", np.ones(1), np.array([[[1e290, 1e-30]]]), np.zeros(1), np.ones(1), ">", "zero", 0),
      "n: an input gain that differs within channel 0 by more than any float holds."),
 ])  # fmt: skip
 def test_gains_within_a_channel_that_no_unit_can_be_are_refused(part, words):

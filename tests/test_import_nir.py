@@ -152,7 +152,7 @@ def test_convolutions_are_torchs(tmp_path, shape, padding, dilation, groups, siz
     }  # fmt: skip
     nodes = {
         "i": {"type": "Input", "shape": shape}, "c": conv, "n": lif(tau=f32(1e30), r=f32(1e34), v_threshold=f32(1e9)),
-        "o": {"type": "Output", "shape": [1]},
+        "o": {"type": "Output"},
     }  # fmt: skip
     network = from_nir(write(tmp_path / "c.nir", nodes), dialect="nir", framing=Framing(time_bins=1))
     counts = rng.integers(0, 4, (1, 1, 2, 5, 5))

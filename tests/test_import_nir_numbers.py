@@ -72,3 +72,52 @@ def test_a_framework_is_recognised_without_a_warning_of_a_tau_of_0(tmp_path):
     with warnings.catch_warnings(), pytest.raises(InputError, match="does not say which framework wrote it"):
         warnings.simplefilter("error")
         from_nir(path)
+
+
+def test_a_layer_of_no_outputs_and_empty_numbers_are_refused(tmp_path):
+    nothing, flat = np.zeros((0, 2), np.float32), {"type": "Input", "shape": np.array([2])}
+    linear = {"type": "Linear", "weight": nothing}
+    assert "n.nir: w: a Linear that is not whole ('weight' is empty)." in refused(
+        tmp_path, input=flat, w=linear, n=lif(), output=OUTPUT
+    )
+    empty = CONV | {"weight": np.zeros((0, 1, 3, 3), np.float32), "bias": np.zeros(0, np.float32)}
+    assert "conv: a Conv2d that is not whole ('weight' is empty)." in refused(
+        tmp_path, input=INPUT, conv=empty, n=lif(), output=OUTPUT
+    )
+    assert "n: a LIF that is not whole ('tau' is empty)." in refused(
+        tmp_path, input=INPUT, conv=CONV, n=lif(tau=f32()), output=OUTPUT
+    )
+
+
+def test_stated_shapes_are_those_of_the_weights(tmp_path):
+    linear = {"type": "Linear", "weight": np.ones((3, 2), np.float32)}
+    ends = {"type": "Input", "shape": np.array([5])}, {"type": "Output", "shape": np.array([4])}
+    right = {"type": "Input", "shape": np.array([1, 2])}, {"type": "Output", "shape": np.array([1, 7, 3])}
+    assert refused(tmp_path, input=ends[0], w=linear, n=lif(), output=right[1]) == (
+        f"{tmp_path}/n.nir: the input's shape [5]: w takes 2 values a step. Write the shape of one step."
+    )
+    assert refused(tmp_path, input=right[0], w=linear, n=lif(), output=ends[1]) == (
+        f"{tmp_path}/n.nir: output: the output's shape [4]: the network has 3 outputs."
+    )
+    assert "output: the output's shape 'wide'" in refused(
+        tmp_path, input=right[0], w=linear, n=lif(), output={"type": "Output", "shape": "wide"}
+    )
+    path = write(tmp_path / "n.nir", {"input": right[0], "w": linear, "n": lif(), "output": right[1]})
+    assert len(from_nir(path, dialect="nir").classes) == 3
+
+
+def test_a_node_that_no_edge_connects_is_named(tmp_path):
+    nodes = {"input": INPUT, "conv": CONV, "n": lif(), "output": OUTPUT, "lost": lif()}
+    path = write(tmp_path / "n.nir", nodes, [("input", "conv"), ("conv", "n"), ("n", "output")])
+    with pytest.raises(CompileError) as error:
+        from_nir(path, dialect="nir")
+    assert str(error.value) == f"{path}: lost: no edge connects it to the network."
+
+
+def test_names_are_printed_escaped(tmp_path):
+    nodes = {"input": INPUT, "conv": CONV, "n\x1b[31m": {"type": "Wave\n"}, "output": OUTPUT}
+    message = refused(tmp_path, **nodes)
+    assert "n\\x1b[31m: a node of kind Wave\\n, which no engine computes." in message
+    twice = {"input": INPUT, "conv": CONV, "n\n": lif(), "n\\n": lif(), "output": OUTPUT}
+    with pytest.raises(InputError, match="two nodes are named"):
+        from_nir(write(tmp_path / "n.nir", twice), dialect="nir")

@@ -35,13 +35,7 @@ def per_neuron(values: Array, shape: Shape, part: Any, what: str) -> Array:
     Raises:
         CompileError: values of another shape, or that are not finite.
     """
-    values = squeezed(np.asarray(values, np.float64), shape)
-    try:
-        full = np.broadcast_to(values, shape)
-    except ValueError:
-        raise CompileError(
-            f"{part.name}: {what} of shape {values.shape} for {shape[0]} channels of {shape[1]} x {shape[2]}."
-        ) from None
+    full = at_each(np.asarray(values, np.float64), shape, part.name, what)
     if not np.isfinite(full).all():
         raise CompileError(f"{part.name}: {what} is not finite.")
     return shortest(full.copy())
@@ -69,8 +63,9 @@ def neuron_values(
         if not np.isfinite(values["gain"]).all():
             reasons.append(f"{part.name}: an input gain that is not finite with the factors before it.")
             return values
-    if (values["gain"] == 0).any():
-        reasons.append(f"{part.name}: an input gain of 0, so that nothing reaches its neurons.")
+    if (np.abs(values["gain"]) < np.finfo(np.float32).tiny).any():
+        least = np.abs(values["gain"]).min()
+        reasons.append(f"{part.name}: an input gain of {least:g}, so that nothing reaches its neurons.")
         return values
     try:
         return _with_shared_gains(values, part)
@@ -112,15 +107,50 @@ def _with_shared_gains(values: dict[str, Array], part: Neurons | Integrators) ->
     return {"gain": largest, **measured}
 
 
-def squeezed(values: Array, shape: Shape) -> Array:
-    """Return values that broadcast to ``[C, H, W]``: a batch of one is dropped, one per channel stands along C."""
+def at_each(values: Array, shape: Shape, name: str, what: str) -> Array:
+    """Return values, read by their shape, as one per position ``[C, H, W]``.
+
+    One for all, and what broadcasts to ``[C, H, W]``, as in the frameworks; or one per channel ``[C]``, or all in one row. Leading axes of
+    length 1 are batches and dropped; where the map has axes of length 1, the values may leave them out.
+
+    Raises:
+        CompileError: another shape, or one that says two things, such as ``[C]`` where a row of the map has C positions, too.
+    """
     if values.size == 1:
-        return values.reshape(1, 1, 1)
-    if values.size == prod(shape):
-        return values.reshape(shape)
-    if values.size == shape[0]:
-        return values.reshape(-1, 1, 1)
-    return values
+        return np.broadcast_to(values.reshape(1, 1, 1), shape)
+    readings = _readings(values, shape)
+    if not readings:
+        raise CompileError(
+            f"{name}: {what} of shape {values.shape} for {shape[0]} channels of {shape[1]} x {shape[2]}; allowed are one value, one per "
+            f"channel ({shape[0]}, 1, 1), or one per position {shape}."
+        )
+    if any((other != readings[0]).any() for other in readings[1:]):
+        raise CompileError(
+            f"{name}: {what} of shape {values.shape} can be one per channel or one per column of {shape[0]} channels of {shape[1]} x {shape[2]}; "
+            f"write ({shape[0]}, 1, 1) for channels, or all of {shape}."
+        )
+    return readings[0]
+
+
+def _readings(values: Array, shape: Shape) -> list[Array]:
+    """Return the arrays ``[C, H, W]`` that values of this shape can mean."""
+    if shape[1:] == (1, 1):  # neurons in a row, in whatever direction the file has it
+        fits = values.size == shape[0] == max(values.shape)
+        return [values.reshape(shape)] if fits else []
+    while values.ndim > 1 and len(values) == 1 and values.ndim != 3:
+        values = values[0]
+    short = (shape[0], *(length for length in shape[1:] if length > 1))
+    readings: list[Array] = []
+    for form in dict.fromkeys((shape, short)):
+        try:
+            readings.append(np.broadcast_to(values, form).reshape(shape))
+        except ValueError:
+            continue
+    if values.shape == (shape[0],):
+        readings.append(np.broadcast_to(values.reshape(-1, 1, 1), shape))
+    if values.shape == (prod(shape),):
+        readings.append(values.reshape(shape))
+    return readings
 
 
 def is_one_value(values: Array) -> bool:

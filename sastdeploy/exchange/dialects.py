@@ -8,6 +8,7 @@ from typing import Any
 
 from sastdeploy.errors import InputError, did_you_mean, short
 from sastdeploy.program.limits import MAX_SPIKES, is_int
+from sastdeploy.program.records import RESETS, SPIKE_TESTS
 
 
 @dataclass(frozen=True)
@@ -77,17 +78,28 @@ DIALECTS: dict[str, Dialect] = {
 """Every dialect by its name. ``nir`` is the text of NIR itself, in Euler steps; of files that `sastdeploy.export_nir` wrote, spike test and reset stand in the file."""
 
 
+_ALLOWED: dict[str, tuple[Any, ...]] = {
+    "spike_test": SPIKE_TESTS, "reset": RESETS, "reset_delay": (0, 1), "gain": ("file", "one", "leak"),
+}  # fmt: skip
+
+
 def dialect(name: str, **changes: Any) -> Dialect:
     """Return a dialect by its name, with fields in other forms where a network was built so.
 
     Raises:
-        InputError: an unknown name, with the likely spelling, or spikes per step, a moment of reset or a clamp that no engine computes.
+        InputError: an unknown name, with the likely spelling, or a field that no engine computes.
     """
     if name not in DIALECTS:
         raise InputError(
             f"dialect '{name}': unknown.{did_you_mean(name, DIALECTS)} Known: {', '.join(DIALECTS)}."
         )
     rules = replace(DIALECTS[name], **{key: value for key, value in changes.items() if value is not None})
+    for key, allowed in _ALLOWED.items():
+        value: Any = getattr(rules, key)
+        if type(value) is not type(allowed[0]) or value not in allowed:
+            raise InputError(
+                f"{key.replace('_', ' ')} {short(value)}: unknown. Allowed: {', '.join(map(str, allowed))}."
+            )
     spikes = rules.spikes_per_step
     if spikes not in ("one", "many") and not is_int(spikes, 1, MAX_SPIKES):
         raise InputError(f"spikes per step {short(spikes)}: unknown. Allowed: one, many, 1 to {MAX_SPIKES}.")

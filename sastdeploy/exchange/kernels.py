@@ -21,7 +21,13 @@ def one_kernel(part: Convolution, channels: int) -> tuple[Array, Pair]:
         CompileError: the weight does not fit the input's channels or its groups.
     """
     weight, groups = part.weight, part.groups
-    if weight.ndim != 4 or groups < 1 or weight.shape[1] * groups != channels or len(weight) % groups:
+    if (
+        weight.ndim != 4
+        or groups < 1
+        or weight.shape[1] * groups != channels
+        or len(weight) % groups
+        or 0 in weight.shape
+    ):
         raise CompileError(
             f"{part.name}: weight {weight.shape} in {groups} groups for {channels} input channels."
         )

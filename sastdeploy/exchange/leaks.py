@@ -15,6 +15,21 @@ _SINGLE = 2.0**-22
 """Four units in the last place of a float32 near 1: what a division and its reversal in float32 lose."""
 
 
+def _check_shapes(name: str, **fields: Array) -> None:
+    """Refuse numbers of one node that would meet across their axes.
+
+    Raises:
+        CompileError: a row of values beside values of three axes or more, where the row can be meant for channels or for columns.
+    """
+    shapes = {field: values.shape for field, values in fields.items() if values.size > 1}
+    axes = [len(shape) for shape in shapes.values()]
+    if axes and min(axes) == 1 and max(axes) > 2:
+        told = ", ".join(f"{field} {shape}" for field, shape in shapes.items())
+        raise CompileError(
+            f"{name}: {told}: give all of them the same axes, [C, 1, 1] or [C, H, W], or one value."
+        )
+
+
 def _quiet() -> np.errstate:
     """Let time constants at the end of all numbers give what is then refused by its value."""
     return np.errstate(over="ignore", invalid="ignore", divide="ignore")
@@ -32,6 +47,7 @@ def leaky(
     Raises:
         CompileError: a decay outside (0, 1], with how it was computed, or a threshold that is not above 0.
     """
+    _check_shapes(name, tau=tau, r=r, v_leak=v_leak, v_threshold=v_threshold, v_reset=v_reset)
     alpha, formula = _decay(name, rules, tau, "tau")
     if rules.gain == "one":
         gain = np.ones(1)
@@ -56,6 +72,16 @@ def leaky_with_current(
     Raises:
         CompileError: as `leaky`; or snnTorch's reset to zero.
     """
+    _check_shapes(
+        name,
+        tau_syn=tau_syn,
+        w_in=w_in,
+        tau_mem=tau_mem,
+        r=r,
+        v_leak=v_leak,
+        v_threshold=v_threshold,
+        v_reset=v_reset,
+    )
     kept, formula = _decay(name, rules, tau_syn, "tau_syn")
     neurons = leaky(name, rules, tau=tau_mem, r=r, v_leak=v_leak, v_threshold=v_threshold, v_reset=v_reset)
     if rules.current_gain == "one":
@@ -100,7 +126,7 @@ def _decay(name: str, rules: Dialect, tau: Array, what: str) -> tuple[Array, str
     if not np.isfinite(tau).all() or (tau <= 0).any():
         raise CompileError(f"{name}: {what} {_first(tau, ~(tau > 0))} must be positive and finite.")
     if rules.decay == "exponential":
-        alpha = np.exp(-rules.dt / snapped(tau))
+        alpha = np.exp(-rules.dt / _near(tau))
         formula = f"exp(-dt / {what})"
     else:
         alpha = snapped(1.0 - _share(rules.dt / tau))
@@ -136,6 +162,7 @@ def integrating(name: str, rules: Dialect, *, r: Array, v_threshold: Array, v_re
     Raises:
         CompileError: as `leaky`.
     """
+    _check_shapes(name, r=r, v_threshold=v_threshold, v_reset=v_reset)
     gain = _share(r * rules.dt_if)
     one, zero = np.ones(1), np.zeros(1)
     return _neurons(
@@ -157,9 +184,10 @@ def _neurons(
             f"{name}: a threshold of {_first(threshold, ~(threshold > 0)):g}{where}; it must be positive."
         )
     floor = None if rules.clamp is None else rules.clamp - rest
+    resets = ", where it is reset to" if rules.reset in ("zero", "refractory") else ""
     if floor is not None and (floor > 0).any():
         reasons.append(
-            f"{name}: a membrane clamped at {rules.clamp:g}, above {_first(rest, floor > 0):g}, where it is reset to; no engine computes that."
+            f"{name}: a membrane clamped at {rules.clamp:g}, above {_first(rest, floor > 0):g}{resets}; no engine computes that."
         )
     if reasons:
         raise CompileError(*reasons)
@@ -175,23 +203,31 @@ def _neurons(
 
 
 def snapped(values: Array) -> Array:
-    """Return each value, or the decimal of at most four places from which float32 made it."""
+    """Return each decay, or the decimal of at most four places from which float32 made it, perhaps as ``1 - x``."""
+    return _decimals(values, _SINGLE * np.maximum(np.abs(values), 0.25))
+
+
+def _near(values: Array) -> Array:
+    """Return each time constant or gain, or the decimal of at most four places within a millionth of it."""
+    size = np.abs(values)
+    return _decimals(values, _SINGLE * np.minimum(np.maximum(size, 0.25), 4 * size))
+
+
+def _decimals(values: Array, tolerance: Array) -> Array:
     result = floats(values).copy()
     # Numbers at float64's end round to infinity, which is near nothing.
     with np.errstate(over="ignore", invalid="ignore"):
         for places in range(4, 0, -1):
             decimal = np.round(values, places)
-            result = np.where(
-                np.abs(decimal - values) <= _SINGLE * np.maximum(np.abs(values), 0.25), decimal, result
-            )
+            result = np.where(np.abs(decimal - values) <= tolerance, decimal, result)
     return result
 
 
 def _share(values: Array) -> Array:
     """Return shares such as ``dt / tau``: a decimal, or one over a decimal, where float32 made them from such."""
-    decimal = snapped(values)
+    decimal = _near(values)
     inverse = np.divide(1.0, values, out=np.zeros_like(values), where=values != 0)
-    whole = snapped(inverse)
+    whole = _near(inverse)
     near = (decimal == values) & (whole != inverse)
     return np.where(near, np.divide(1.0, whole, out=np.zeros_like(whole), where=whole != 0), decimal)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sastdeploy.errors import CompileError
-from sastdeploy.exchange.channels import squeezed
+from sastdeploy.exchange.channels import at_each
 from sastdeploy.exchange.parts import Array, Delaying
 from sastdeploy.program.layers.delay import MAX_DELAY, Steps, smallest_steps
 from sastdeploy.windows import Shape
@@ -44,10 +44,7 @@ def steps_of(part: Delaying, shape: Shape) -> Steps:
     Raises:
         CompileError: another shape, or a number outside 0 to `MAX_DELAY`.
     """
-    try:
-        each = np.broadcast_to(squeezed(part.steps, shape), shape)
-    except ValueError:
-        raise CompileError(f"{part.name}: delays of shape {part.steps.shape} for values {shape}.") from None
+    each = at_each(part.steps, shape, part.name, "delays")
     most = float(each.max())
     if most > MAX_DELAY:
         raise CompileError(

@@ -13,7 +13,7 @@ import numpy as np
 
 from sastdeploy.compiler.ir.nodes import AvgPool, Conv2d, Delay, Dense, SumPool, Synapses
 from sastdeploy.exchange import parts as p
-from sastdeploy.exchange.channels import is_one_value, per_channel, per_neuron, squeezed
+from sastdeploy.exchange.channels import at_each, is_one_value, per_channel, per_neuron
 from sastdeploy.exchange.ending import MAX_CLASSES
 from sastdeploy.exchange.growing import Chain
 from sastdeploy.exchange.kernels import MAX_WEIGHTS, one_kernel
@@ -23,7 +23,7 @@ from sastdeploy.exchange.steps import steps_of
 
 def linear(chain: Chain, part: p.Linear) -> None:
     sources = prod(chain.shape)
-    if part.weight.ndim != 2 or part.weight.shape[1] != sources:
+    if part.weight.ndim != 2 or part.weight.shape[1] != sources or not len(part.weight):
         raise chain.refuse(part, f"weight {part.weight.shape} for {sources} values.")
     targets = len(part.weight)
     bias = np.zeros(targets) if part.bias is None else per_channel(part.bias, (targets, 1, 1), part, "bias")
@@ -71,10 +71,7 @@ def convolution(chain: Chain, part: p.Convolution) -> None:
 
 
 def scale(chain: Chain, part: p.Scale) -> None:
-    try:
-        factor = np.broadcast_to(squeezed(part.factor, chain.shape), chain.shape)
-    except ValueError:
-        raise chain.refuse(part, f"a factor of shape {part.factor.shape} for values {chain.shape}.") from None
+    factor = at_each(part.factor, chain.shape, part.name, "a factor")
     if chain.waiting is None:
         chain.factor = factor if chain.factor is None else chain.factor * factor
         return

@@ -157,6 +157,8 @@ def _delays(name: str, layer: Fields) -> list[Part]:
         raise CompileError(
             "axonal delays that are no whole numbers from 0; lava-dl writes them rounded down."
         )
+    # A row of them is one per channel.
+    steps = steps.reshape(-1, 1, 1) if steps.ndim == 1 else steps
     return [p.Delaying(f"{name}.delay", steps)] if steps.any() else []
 
 

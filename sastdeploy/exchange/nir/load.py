@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def from_nir(
         framing: data set, time bins, clip, classes; by default counts as they are, in 10 bins.
 
     Raises:
-        InputError: a file cannot be read, or does not say which dialect it is.
+        InputError: a file cannot be read, or does not say which dialect it is; or ``clamp`` where no neurons can have one.
         CompileError: it holds what no engine computes: every reason, each with the node's name. Or ``weights`` are of
             another network.
 
@@ -88,6 +89,11 @@ def from_nir(
             parts = with_trained_weights(parts, read_trained_weights(weights), str(shown(weights)))
         shape = _input_shape(order.shape, parts)
         network = network_of(Path(path).stem, parts, shape, framing or Framing(), readout)
+        if clamp is not None and all(getattr(part, "floor", None) is None for part in parts):
+            raise InputError(
+                f"{shown(path)}: clamp {clamp:g}: no neurons here have a lower end. Leave it out."
+            )
+        _check_output(order.output, content.nodes[order.output].get("shape"), len(network.classes))
     except CompileError as error:
         raise CompileError(*(f"{shown(path)}: {reason}" for reason in error.reasons)) from error
     semantics = {"dialect": rules.to_dict(), **network.semantics}
@@ -104,6 +110,11 @@ def _rules(
         name, changes = (
             OWN_KEY,
             {**_stated(content.own, where), **{k: v for k, v in changes.items() if v is not None}},
+        )
+    elif name == OWN_KEY:
+        raise InputError(
+            f"{where}: its metadata do not say that 'sastdeploy export --to nir' wrote it. Name the dialect of the framework that did "
+            f"(--dialect): {', '.join(each for each in DIALECTS if each != OWN_KEY)}."
         )
     name = name or recognised(content.nodes)
     if name is None:
@@ -196,6 +207,20 @@ def _without_bias(part: Part, known: bool) -> Part:
     return replace(part, bias=None) if known and isinstance(part, (Linear, Convolution)) else part
 
 
+def _check_output(name: str, declared: Any, outputs: int) -> None:
+    """Refuse an output whose stated shape, batch and time left out, has another number of values.
+
+    Raises:
+        CompileError: it has.
+    """
+    try:
+        shape = whole_numbers(declared) if declared is not None else []
+    except (ValueError, TypeError) as error:
+        raise CompileError(f"{name}: the output's shape {short(declared)} {error}.") from error
+    if shape and all(prod(shape[axis:]) != outputs for axis in range(len(shape))):
+        raise CompileError(f"{name}: the output's shape {shape}: the network has {outputs:,} outputs.")
+
+
 def _input_shape(declared: Any, parts: list[Part]) -> tuple[int, ...]:
     """Return the shape of one step's input without the batch: ``(N,)``, ``(C, L)`` or ``(C, H, W)``."""
     try:
@@ -218,8 +243,12 @@ def _input_shape(declared: Any, parts: list[Part]) -> tuple[int, ...]:
             shape = shape[1:]
         if len(shape) > 3 and shape[0] == 1:
             shape = shape[1:]
-        if int(np.prod(shape or [0])) != sources and parts[0] is first:
+        if not shape and parts[0] is first:
             shape = [sources]
+        if int(np.prod(shape or [0])) != sources and parts[0] is first:
+            raise CompileError(
+                f"the input's shape {whole_numbers(declared)}: {first.name} takes {sources:,} values a step. Write the shape of one step."
+            )
     if not shape or min(shape) < 1 or len(shape) > 3:
         raise CompileError(
             f"the input's shape {shape or 'is missing'}: needs one to three axes beside the batch."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,7 +69,8 @@ def order_of(content: NirFile) -> Order:
     if reasons:
         raise CompileError(*reasons)
     (start,), (end,) = ends
-    edges = _between(edges, start, end)
+    apart = [each for back in loops.values() for each in back]
+    edges = _between(nodes, edges, start, end, apart)
     paths = _paths(content, edges, start, end)
     paths, order = _layers(paths, start, end)
     names: list[str] = []
@@ -104,11 +105,15 @@ def _inner(content: NirFile, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in names if content.nodes[name]["type"] not in _ENDS)
 
 
-def _between(edges: Sequence[Edge], start: str, end: str) -> list[Edge]:
+def _between(
+    names: Iterable[str], edges: Sequence[Edge], start: str, end: str, apart: Iterable[str]
+) -> list[Edge]:
     """Return the edges behind the input, all of which lead to the output.
 
+    apart: nodes of loops, whose edges are taken out.
+
     Raises:
-        CompileError: some do not, or the output hears from nodes that the input does not reach.
+        CompileError: some do not, the output hears from nodes that the input does not reach, or a node has no edges.
     """
     forward, backward = _reached(edges, start), _reached([(b, a) for a, b in edges], end)
     leading = {source for source, _ in edges}
@@ -123,6 +128,8 @@ def _between(edges: Sequence[Edge], start: str, end: str) -> list[Edge]:
         for name in backward
         if name not in forward and name not in hearing and end in forward
     ]
+    known = {*forward, *backward, *apart}
+    reasons += [f"{name}: no edge connects it to the network." for name in names if name not in known]
     if reasons:
         raise CompileError(*reasons)
     return [(a, b) for a, b in edges if a in forward]

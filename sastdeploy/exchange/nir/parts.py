@@ -39,20 +39,20 @@ def part_of(name: str, node: Fields, rules: Dialect) -> p.Part:
 
 
 def _linear(name: str, node: Fields, rules: Dialect) -> p.Part:
-    bias = floats(node["bias"]) if "bias" in node else None
-    return p.Linear(name, floats(node["weight"]), bias)
+    bias = _numbers(node, "bias") if "bias" in node else None
+    return p.Linear(name, _numbers(node, "weight"), bias)
 
 
 def _scale(name: str, node: Fields, rules: Dialect) -> p.Part:
-    return p.Scale(name, floats(node["scale"]))
+    return p.Scale(name, _numbers(node, "scale"))
 
 
 def _conv2d(name: str, node: Fields, rules: Dialect) -> p.Part:
     padding = node.get("padding", 0)
     return p.Convolution(
         name,
-        floats(node["weight"]),
-        floats(node["bias"]) if "bias" in node else None,
+        _numbers(node, "weight"),
+        _numbers(node, "bias") if "bias" in node else None,
         _pair(node.get("stride", 1)),
         padding if isinstance(padding, str) else _pair(padding),
         _pair(node.get("dilation", 1)),
@@ -61,13 +61,13 @@ def _conv2d(name: str, node: Fields, rules: Dialect) -> p.Part:
 
 
 def _conv1d(name: str, node: Fields, rules: Dialect) -> p.Part:
-    weight, padding = floats(node["weight"]), node.get("padding", 0)
+    weight, padding = _numbers(node, "weight"), node.get("padding", 0)
     if weight.ndim != 3:
         raise ValueError(f"weight of {weight.ndim} axes, not 3")
     return p.Convolution(
         name,
         weight[:, :, None, :],
-        floats(node["bias"]) if "bias" in node else None,
+        _numbers(node, "bias") if "bias" in node else None,
         (1, _whole(node.get("stride", 1))),
         padding if isinstance(padding, str) else (0, _whole(padding)),
         (1, _whole(node.get("dilation", 1))),
@@ -84,7 +84,7 @@ def _pool(mean: bool) -> Callable[[str, Fields, Dialect], p.Part]:
 
 
 def _delay(name: str, node: Fields, rules: Dialect) -> p.Part:
-    return delaying(name, floats(node["delay"]), rules.dt)
+    return delaying(name, _numbers(node, "delay"), rules.dt)
 
 
 def _flatten(name: str, node: Fields, rules: Dialect) -> p.Part:
@@ -95,11 +95,11 @@ def _flatten(name: str, node: Fields, rules: Dialect) -> p.Part:
 
 
 def _if(name: str, node: Fields, rules: Dialect) -> p.Part:
-    return integrating(name, rules, r=floats(node["r"]), **_spiking(node))
+    return integrating(name, rules, r=_numbers(node, "r"), **_spiking(node))
 
 
 def _threshold(name: str, node: Fields, rules: Dialect) -> p.Part:
-    return memoryless(name, rules, threshold=floats(node["threshold"]))
+    return memoryless(name, rules, threshold=_numbers(node, "threshold"))
 
 
 def _lif(name: str, node: Fields, rules: Dialect) -> p.Part:
@@ -111,7 +111,7 @@ def _cuba_lif(name: str, node: Fields, rules: Dialect) -> p.Part:
 
 
 def _i(name: str, node: Fields, rules: Dialect) -> p.Part:
-    return integrators(integrating(name, unread(rules), r=floats(node["r"]), **SILENT))
+    return integrators(integrating(name, unread(rules), r=_numbers(node, "r"), **SILENT))
 
 
 def _li(name: str, node: Fields, rules: Dialect) -> p.Part:
@@ -123,22 +123,29 @@ def _cuba_li(name: str, node: Fields, rules: Dialect) -> p.Part:
 
 
 def _leak(node: Fields) -> dict[str, p.Array]:
-    return {"tau": floats(node["tau"]), "r": _optional(node, "r", 1.0), "v_leak": _optional(node, "v_leak")}
+    return {"tau": _numbers(node, "tau"), "r": _optional(node, "r", 1.0), "v_leak": _optional(node, "v_leak")}
 
 
 def _leak_and_current(node: Fields) -> dict[str, p.Array]:
     return {
-        "tau_syn": floats(node["tau_syn"]), "w_in": _optional(node, "w_in", 1.0), "tau_mem": floats(node["tau_mem"]),
+        "tau_syn": _numbers(node, "tau_syn"), "w_in": _optional(node, "w_in", 1.0), "tau_mem": _numbers(node, "tau_mem"),
         "r": _optional(node, "r", 1.0), "v_leak": _optional(node, "v_leak"),
     }  # fmt: skip
 
 
 def _spiking(node: Fields) -> dict[str, p.Array]:
-    return {"v_threshold": floats(node["v_threshold"]), "v_reset": _optional(node, "v_reset")}
+    return {"v_threshold": _numbers(node, "v_threshold"), "v_reset": _optional(node, "v_reset")}
 
 
 def _optional(node: Fields, key: str, default: float = 0.0) -> p.Array:
-    return floats(node.get(key, default))
+    return _numbers(node, key) if key in node else floats(default)
+
+
+def _numbers(node: Fields, key: str) -> p.Array:
+    values = floats(node[key])
+    if values.size == 0:
+        raise ValueError(f"'{key}' is empty")
+    return values
 
 
 def _whole(value: Any) -> int:

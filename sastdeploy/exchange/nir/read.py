@@ -27,7 +27,8 @@ class NirFile:
     """What a file holds.
 
     Args:
-        nodes: type and fields of every node by its name; names of nested graphs come before those of their nodes, with a dot.
+        nodes: type and fields of every node by its name, control characters escaped; names of nested graphs come before those of their
+            nodes, with a dot.
         edges: from, to. version: of the library that wrote it. own: what `export_nir` wrote of a program; nothing in other files.
     """
 
@@ -80,17 +81,19 @@ class _Reader(Values):
         ends: dict[str, tuple[str, str]] = {}
         for name in group["nodes"]:
             node = self.child(group["nodes"], name)
-            kind, full = self.kind(node), prefix + name
+            kind, full = self.kind(node), prefix + shown(name)
             if kind == "NIRGraph":
                 self.graph(node, f"{full}.", depth + 1)
-                ends[name] = self.ends(node, f"{full}.")
+                ends[shown(name)] = self.ends(node, f"{full}.")
                 continue
             fields = {key: self.value(self.child(node, key)) for key in node if self.is_field(node, key)}
+            if full in self.file.nodes:
+                raise ValueError(f"two nodes are named '{full}'")
             self.file.nodes[full] = {**fields, "type": kind, "inner": depth > 0}
             if len(self.file.nodes) > MAX_NODES:
                 raise ValueError(f"more than {MAX_NODES:,} nodes")
         for source, target in self.value(group["edges"]).reshape(-1, 2) if "edges" in group else ():
-            source, target = text_of(source), text_of(target)
+            source, target = shown(text_of(source)), shown(text_of(target))
             self.file.edges.append(
                 (ends.get(source, ("", prefix + source))[1], ends.get(target, (prefix + target, ""))[0])
             )
@@ -104,10 +107,10 @@ class _Reader(Values):
             raise ValueError(
                 f"the nested graph {prefix[:-1]} has {len(inputs)} inputs and {len(outputs)} outputs, not one each"
             )
-        return prefix + inputs[0], prefix + outputs[0]
+        return prefix + shown(inputs[0]), prefix + shown(outputs[0])
 
     def kind(self, group: Any) -> str:
-        return str(self.value(group["type"]))
+        return shown(str(self.value(group["type"])))
 
     def is_field(self, node: Any, key: str) -> bool:
         return key not in ("type", "metadata") and self.is_value(node, key)
