@@ -100,7 +100,7 @@ def test_a_profile_may_offer_several_resets(tmp_path):
     chip = tmp_path / "chip.yaml"
     chip.write_text(text.replace("[subtract, zero, none, refractory]", "[zero, subtract]"))
     read = load_profile(chip)
-    assert read.resets == ("zero", "subtract")
+    assert read.offered("reset") == ("zero", "subtract")
     with pytest.raises(CompileError) as error:
         compile(refractory_network(current_alpha=None), read)
     assert "reset 'refractory'; cortex_m does 'zero', 'subtract' (neuron.reset)." in str(error.value)
@@ -110,7 +110,7 @@ def test_a_profile_may_offer_several_resets(tmp_path):
         chip.write_text(text.replace("[subtract, zero, none, refractory]", reset))
         with pytest.raises(InputError, match=message):
             load_profile(chip)
-    chip.write_text(text.replace("reset_delay: {value: 1", "reset_delay: {value: 0"))
+    chip.write_text(text.replace("reset_delay: {value: [1, 0]", "reset_delay: {value: 0"))
     with pytest.raises(
         InputError, match="reset 'refractory' acts in the step after a spike; give reset_delay 1"
     ):

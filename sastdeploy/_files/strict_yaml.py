@@ -221,6 +221,8 @@ def _sentence(model: Any, error: Any) -> str:
         name: int(value) if isinstance(value, float) and value.is_integer() else value
         for name, value in context.items()
     }
+    if kind == "value_error" and isinstance(error["input"], dict):
+        return f"key '{place}': {error['msg'].removeprefix('Value error, ')}."
     demand = _TYPES[kind].format(**limits) if kind in _TYPES else error["msg"].removeprefix("Value error, ")
     return f"key '{place}': {demand}, found {_shown(error['input'])}."
 

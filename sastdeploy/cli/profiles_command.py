@@ -31,7 +31,7 @@ def list_(as_json: bool) -> None:
         return
     rows = [
         (p.name, p.title, f"INT{p.weight_bits} {p.granularity}", f"{p.membrane} {p.overflow.value}",
-         f"/2^{p.leak_shift} {p.leak_rounding.value}", p.accumulator_bits, f"{'/'.join(p.resets)}, delay {p.reset_delay}")
+         f"/2^{p.leak_shift} {p.leak_rounding.value}", p.accumulator_bits, f"{'/'.join(p.offered('reset'))}, delay {'/'.join(map(str, p.offered('reset_delay')))}")
         for p in known
     ]  # fmt: skip
     print_table(("name", "title", "weights", "membrane", "leak", "accumulator", "reset"), rows)

@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
 
 from sastdeploy._files.strict_yaml import load_strict_yaml, validate
 from sastdeploy.errors import InputError, did_you_mean
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
 from sastdeploy.program.layers.delay import MAX_DELAY
-from sastdeploy.program.limits import MAX_SPIKES
+from sastdeploy.program.limits import MAX_SPIKES, is_int
+from sastdeploy.program.records import RESETS, SPIKE_TESTS
 
 Value = TypeVar("Value")
+_NEURON = ("spike_test", "reset", "reset_delay")
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class HardwareProfile:
         per_neuron: whether thresholds, biases and decays can differ between the neurons of a convolution's channel.
         starts: whether membranes, and synaptic currents, can start elsewhere than at 0.
         floor: whether membranes can have a lower end of their own, 0 or below, after each step's reset.
-        other_resets: what its neurons can do beside ``reset``, each as a program chooses.
+        other_spike_tests, other_resets, other_reset_delays: what its neurons can do beside these, each as a program chooses.
         differs: what the chip does otherwise than any profile can say, in sentences.
         record: the whole file as plain data, sources included.
     """
@@ -92,19 +94,31 @@ class HardwareProfile:
     starts: bool = False
     floor: bool = False
     other_resets: tuple[str, ...] = ()
+    other_spike_tests: tuple[str, ...] = ()
+    other_reset_delays: tuple[int, ...] = ()
 
-    @property
-    def resets(self) -> tuple[str, ...]:
-        """All resets that its neurons can do, first the one that takes the place of any other."""
-        return self.reset, *self.other_resets
-
-    def reset_for(self, wanted: str) -> str:
-        """Return the reset that stands in a network's place: its own where the hardware has it.
+    def offered(self, key: str) -> tuple[Any, ...]:
+        """Return all that its neurons can do, first what takes the place of any other.
 
         Args:
-            wanted: the network's reset.
+            key: ``spike_test``, ``reset`` or ``reset_delay``.
         """
-        return wanted if wanted in self.resets else self.reset
+        return getattr(self, key), *getattr(self, f"other_{key}s")
+
+    def neuron_for(self, spike_test: str, reset: str, reset_delay: int) -> tuple[str, str, int]:
+        """Return spike test, reset and its delay that stand in a network's place: its own where the hardware has them.
+
+        Args:
+            spike_test, reset, reset_delay: the network's, as in `sastdeploy.program.records.Lif`.
+        """
+        test, does, delay = (
+            self._does(key, wanted) for key, wanted in zip(_NEURON, (spike_test, reset, reset_delay))
+        )
+        return test, does, 1 if does == "refractory" else delay
+
+    def _does(self, key: str, wanted: Any) -> Any:
+        offered = self.offered(key)
+        return wanted if wanted in offered else offered[0]
 
 
 class _Strict(BaseModel):
@@ -129,10 +143,14 @@ def _real(value: Any) -> Any:
     return float(value) if type(value) is int else value
 
 
+MAX_ENERGY_PJ = 1e12
+"""Of one operation: a joule."""
 _LEFT_OUT: Any = None
 """Default of an entry that a file may leave out, but not give without value and source."""
 _Limit = _Sourced[Annotated[int, Field(ge=1)] | None]
-_Energy = _Sourced[Annotated[float, BeforeValidator(_real), Field(ge=0, allow_inf_nan=False)] | None]
+_Energy = _Sourced[
+    Annotated[float, BeforeValidator(_real), Field(ge=0, le=MAX_ENERGY_PJ, allow_inf_nan=False)] | None
+]
 
 
 class _Weights(_Strict):
@@ -157,14 +175,23 @@ class _Accumulator(_Strict):
     bits: _Sourced[Annotated[int, Field(ge=8, le=32)]]
 
 
-_Reset = Literal["subtract", "zero", "none", "refractory"]
-_Resets = Annotated[list[_Reset], Field(min_length=1)]
+def _some_of(allowed: tuple[Any, ...]) -> Any:
+    """Return the type of one of the allowed values, or of a list of some."""
+
+    def check(value: Any) -> Any:
+        many = value if isinstance(value, list) else [value]
+        known = all(type(each) is type(allowed[0]) and each in allowed for each in many)
+        if not many or not known or len(set(many)) < len(many):
+            raise ValueError(f"must be one of {', '.join(map(str, allowed))}, or a list of some, each once")
+        return value
+
+    return Annotated[Any, PlainValidator(check)]
 
 
 class _Neuron(_Strict):
-    spike_test: _Sourced[Literal[">=", ">"]]
-    reset: _Sourced[_Reset | _Resets]
-    reset_delay: _Sourced[Annotated[int, Field(ge=0, le=1)]]
+    spike_test: _Sourced[_some_of(SPIKE_TESTS)]  # type: ignore[valid-type]
+    reset: _Sourced[_some_of(RESETS)]  # type: ignore[valid-type]
+    reset_delay: _Sourced[_some_of((1, 0))]  # type: ignore[valid-type]
     synaptic_current: _Sourced[bool] = _LEFT_OUT
     recurrent: _Sourced[bool] = _LEFT_OUT
     delays: _Sourced[Annotated[int, Field(ge=0, le=MAX_DELAY)]] = _LEFT_OUT
@@ -173,13 +200,13 @@ class _Neuron(_Strict):
     starts: _Sourced[bool] = _LEFT_OUT
     floor: _Sourced[bool] = _LEFT_OUT
 
-    @property
-    def resets(self) -> tuple[str, ...]:
-        return (self.reset.value,) if isinstance(self.reset.value, str) else tuple(self.reset.value)
+    def offered(self, key: str) -> tuple[Any, ...]:
+        value = getattr(self, key).value
+        return tuple(value) if isinstance(value, list) else (value,)
 
     @model_validator(mode="after")
     def _refractory_later(self) -> _Neuron:
-        if "refractory" in self.resets and self.reset_delay.value != 1:
+        if "refractory" in self.offered("reset") and 1 not in self.offered("reset_delay"):
             raise ValueError("reset 'refractory' acts in the step after a spike; give reset_delay 1")
         return self
 
@@ -196,8 +223,14 @@ class _Limits(_Strict):
     count: _Limit = _LEFT_OUT
 
 
-_Count = Annotated[int, Field(ge=1)]
-_EachCore = _Sourced[_Count | list[_Count] | None]
+def _each_core(value: Any) -> Any:
+    many = value if isinstance(value, list) else [] if value is None else [value]
+    if value == [] or not all(is_int(each, 1, 2**63 - 1) for each in many):
+        raise ValueError("must be null, a whole number of at least 1, or a list of such numbers")
+    return value
+
+
+_EachCore = _Sourced[Annotated[Any, PlainValidator(_each_core)]]
 
 
 class _Cores(_Strict):
@@ -296,6 +329,7 @@ def load_profile(name: Path | str) -> HardwareProfile:
         membrane = QFormat.parse(read.membrane.format.value)
     except InputError as error:
         raise InputError(f"{path}: key 'membrane.format.value': {error}") from error
+    tests, resets, delays = (read.neuron.offered(key) for key in _NEURON)
     return HardwareProfile(
         name=read.name,
         title=read.title,
@@ -307,9 +341,9 @@ def load_profile(name: Path | str) -> HardwareProfile:
         leak_shift=read.leak.shift.value,
         leak_rounding=Rounding(read.leak.rounding.value),
         accumulator_bits=read.accumulator.bits.value,
-        spike_test=read.neuron.spike_test.value,
-        reset=read.neuron.resets[0],
-        reset_delay=read.neuron.reset_delay.value,
+        spike_test=tests[0],
+        reset=resets[0],
+        reset_delay=delays[0],
         limits={key: entry["value"] for key, entry in read.limits.model_dump(exclude_unset=True).items()},
         # What a file leaves out stays out: profiles of earlier versions give the same programs.
         record=read.model_dump(exclude_unset=True),
@@ -322,9 +356,11 @@ def load_profile(name: Path | str) -> HardwareProfile:
         spikes_per_step=read.neuron.spikes_per_step.value if read.neuron.spikes_per_step else 1,
         starts=bool(read.neuron.starts and read.neuron.starts.value),
         floor=bool(read.neuron.floor and read.neuron.floor.value),
+        other_spike_tests=tests[1:],
+        other_resets=resets[1:],
+        other_reset_delays=delays[1:],
         leak_per_channel=bool(read.leak.per_channel and read.leak.per_channel.value),
         per_neuron=bool(read.neuron.per_neuron and read.neuron.per_neuron.value),
-        other_resets=read.neuron.resets[1:],
     )
 
 

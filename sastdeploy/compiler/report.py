@@ -195,12 +195,16 @@ def _leak_error(lif: Lif) -> float:
 
 def _warnings(start: Graph, steps: tuple[Stage, ...], profile: HardwareProfile) -> list[str]:
     trained = [step.spiking for step in stages(start) if step.spiking]
+    followed = {
+        (place, value, does)
+        for neuron in {(each.spike_test, each.reset, each.reset_delay) for each in trained}
+        for place, (value, does) in enumerate(zip(neuron, profile.neuron_for(*neuron)))
+        if value != does
+    }
     warnings = [
-        f"{what.replace('_', ' ')}: trained with '{value}', {profile.name} does '{does}'. The program follows the hardware; "
-        "expect other spikes than in training."
-        for what in ("spike_test", "reset", "reset_delay")
-        for value in sorted({getattr(neurons, what) for neurons in trained}, key=str)
-        if value != (does := profile.reset_for(value) if what == "reset" else getattr(profile, what))
+        f"{('spike test', 'reset', 'reset delay')[place]}: trained with '{value}', {profile.name} does '{does}'. The program follows the "
+        "hardware; expect other spikes than in training."
+        for place, value, does in sorted(followed, key=str)
     ]
     most = max((step.most_spikes for step in stages(start)), default=1)
     if most > profile.spikes_per_step:

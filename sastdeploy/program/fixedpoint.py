@@ -51,7 +51,7 @@ class QFormat:
         Raises:
             InputError: the text is not of that form, or the width is not 2 to 24 bits.
         """
-        match = re.fullmatch(r"Q(\d{1,2})\.(\d{1,2})", text)
+        match = re.fullmatch(r"Q([0-9]{1,2})\.([0-9]{1,2})", text)
         if match is None:
             raise InputError(
                 f"'{text}': not a fixed-point format. Write Qm.n, m integer bits with the sign, as in Q8.8."

@@ -22,7 +22,7 @@ def check_neurons(graph: Graph, profile: HardwareProfile) -> Graph:
     """
     reasons = lacking(graph, profile)
     for key in ("spike_test", "reset", "reset_delay"):
-        offered = profile.resets if key == "reset" else (getattr(profile, key),)
+        offered = profile.offered(key)
         wanted = {getattr(stage.spiking, key) for stage in stages(graph) if stage.spiking} - set(offered)
         does = ", ".join(f"'{each}'" for each in offered)
         reasons += [
@@ -48,8 +48,13 @@ def with_its_spike_test(graph: Graph, profile: HardwareProfile) -> Graph:
     """
 
     def match(node: Lif) -> Lif:
-        same = node.spike_test == profile.spike_test
-        if same or node.max_spikes > 1 or node.reset == "subtract" or node.reset not in profile.resets:
+        same = node.spike_test in profile.offered("spike_test")
+        if (
+            same
+            or node.max_spikes > 1
+            or node.reset == "subtract"
+            or node.reset not in profile.offered("reset")
+        ):
             return node
         step = 1 if profile.spike_test == ">=" else -1
         return replace(node, spike_test=profile.spike_test, threshold_step=step)

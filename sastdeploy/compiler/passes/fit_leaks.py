@@ -42,11 +42,12 @@ def fit_leaks(graph: Graph, profile: HardwareProfile) -> Graph:
         )
 
     def fit(node: Lif) -> Lif:
+        spike_test, reset, reset_delay = profile.neuron_for(node.spike_test, node.reset, node.reset_delay)
         return replace(
             decays(node),
-            spike_test=profile.spike_test,
-            reset=profile.reset_for(node.reset),
-            reset_delay=profile.reset_delay,
+            spike_test=spike_test,
+            reset=reset,
+            reset_delay=reset_delay,
             max_spikes=min(node.max_spikes, profile.spikes_per_step),
         )
 
