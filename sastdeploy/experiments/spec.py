@@ -139,6 +139,12 @@ LINE = ("method", "rho")
 """What names a line of the figure over the input's scale."""
 
 
+_Published = Annotated[
+    list[Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]], Field(min_length=1, max_length=3)
+]
+"""Surrogate and hard accuracy in percent, and the gap in points."""
+
+
 class _File(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -152,8 +158,8 @@ class _File(BaseModel):
     measures: list[str] = []
     select_by: list[str] | None = None
     compare_within: list[str] = []
-    published: dict[str, list[Annotated[float, Field(allow_inf_nan=False)]]] = {}
-    paper: dict[str, list[Annotated[float, Field(allow_inf_nan=False)]]] = {}
+    published: dict[str, _Published] = {}
+    paper: dict[str, _Published] = {}
     """The older name of ``published``."""
     notes: list[str] = []
 
@@ -314,6 +320,8 @@ def training_of(trial: Trial) -> tuple[Architecture, TrainingSettings]:
         raise InputError(
             f"window {trial.window:g}: must be 0.001 to {MAX_LENGTH_US // 1000} ms (one day), or null for all events."
         )
+    if trial.window is not None and abs(trial.window * 1000 - round(trial.window * 1000)) > 1e-6:
+        raise InputError(f"window {trial.window!r}: must be whole microseconds, so at most three decimals.")
     frames = Preprocessing(facts.sensor_size, facts.frame_size, **trial.bins)
     if trial.limit is not None and trial.limit < 1:
         raise InputError(f"limit {trial.limit}: must be at least 1, or null for all recordings.")
