@@ -25,7 +25,7 @@ PAPER_EPOCHS = {"baseline": 100, "SAST": 48}
 """Of the paper's Table 3, digits."""
 BOUNDS = ("corruption", "corruption-gestures")
 """The experiments whose networks have bounds."""
-FULL = ("table1-small-values", "table1-full", "table3-small-values")
+FULL = ("table1-small-values", "table1-full", "table3-small-values", "map-full")
 """The experiments on digits that have the paper's full schedule."""
 
 
