@@ -13,7 +13,7 @@ from sastdeploy.training.derivatives import initial_checkpoint
 from sastdeploy.training.inference import SpikeCounts, frame_values, network_inputs
 from sastdeploy.training.initial import ALIVE_RATE, alive_factors
 from sastdeploy.training.networks import SpikingNetwork
-from sastdeploy.training.settings import TrainingSettings
+from sastdeploy.training.settings import METHODS, TrainingSettings
 from tests.small_networks import CONV, DENSE, POOL, checkpoint_of, labelled
 from tests.small_trainings import PRE, fit
 
@@ -100,3 +100,8 @@ def test_the_default_is_the_papers_and_adds_nothing_to_a_checkpoint(tmp_path):
     assert TrainingSettings().init == "paper" and "init" not in TrainingSettings().to_dict()
     assert "init_factors" not in fit(tmp_path / "a.pt", TrainingSettings(epochs=1, batch_size=16)).training
     assert Neuron() == DENSE.neuron and checkpoint_of().architecture == DENSE
+
+
+def test_rho_is_the_papers_where_a_method_has_one():
+    assert [TrainingSettings(method).rho for method in METHODS] == [0.0, 0.3, 0.3, 0.3]
+    assert TrainingSettings("sast", 0.0).rho == 0.0 and "rho" in TrainingSettings("sast").to_dict()

@@ -229,7 +229,7 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
     facts = dataset_facts(dataset)
     packable = quantize_bits == 0 and os.environ.get("WORLD_SIZE", "1") == "1"
     settings = _settings(
-        method=method, rho=(0.3 if rho is None else rho) if method != "baseline" else rho or 0.0, delta=delta, epochs=epochs,
+        method=method, rho=rho, delta=delta, epochs=epochs,
         batch_size=batch_size, learning_rate=lr, seed=seed, kernels=kernels_for(device, kernels, packable), forward=forward, slope_end=slope_end,
         weight_decay=weight_decay, init_scale=init_scale, init=init, quantize_bits=quantize_bits, quantize_epochs=quantize_epochs,
     )  # fmt: skip

@@ -21,6 +21,8 @@ RANGES = {
     "init_scale": (1e-6, 1e6),
 }
 """What float32 holds with room for what a step computes from it, as rho / delta."""
+RHO = 0.3
+"""The paper's on N-MNIST."""
 MAX_BATCH = 1_000_000
 KERNELS = ("fused", "torch", "packed")
 
@@ -63,7 +65,8 @@ class TrainingSettings:
     Args:
         method: ``baseline``; ``sast`` (two passes per step); ``asam``, the same with a step in proportion to each
             weight; ``random``, one pass at a randomly moved point (SAST's control).
-        rho: length of the step of ``sast``, ``asam`` and ``random``, 0 to 1e6; the paper: 0.30 (N-MNIST), 0.40 (DVS Gesture).
+        rho: length of the step of ``sast``, ``asam`` and ``random``, 0 to 1e6; the paper: 0.30 (N-MNIST), 0.40 (DVS Gesture). None:
+            0.3, and 0 of ``baseline``, which has none.
         delta: added to the gradient's norm, 1e-30 to 1e6.
         epochs, batch_size: 1 to 1,000,000. learning_rate: at the first epoch, 1e-12 to 1e3.
         seed: of initial weights, of both streams of minibatches, and of random steps.
@@ -85,7 +88,7 @@ class TrainingSettings:
     """
 
     method: str = "baseline"
-    rho: float = 0.0
+    rho: float = None  # type: ignore[assignment]  # a number once it is made
     delta: float = 1e-12
     epochs: int = 30
     batch_size: int = 128
@@ -102,6 +105,8 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "forward", forward_of(self.forward))
+        if self.rho is None:
+            object.__setattr__(self, "rho", 0.0 if self.method == "baseline" else RHO)
         for name, allowed in (
             ("method", METHODS),
             ("kernels", KERNELS),
