@@ -146,6 +146,13 @@ def test_text_and_files_hold_delays(tmp_path):
     assert parse_graph(text, tensors) == own.graph
     save_network(tmp_path / "net.pt", own)
     assert load_network(tmp_path / "net.pt").graph == own.graph
+    with pytest.raises(InputError) as error:
+        replace(
+            own, graph=own.graph.map_spiking(lambda node: replace(node, leak_multiplier=128, leak_shift=8))
+        )
+    assert str(error.value) == (
+        "network wait: 0.lif: leak_multiplier is what compile finds; no network holds it. Import the network again."
+    )
     with pytest.raises(InputError, match=r"delay 0\.delay: steps is -1; allowed: a whole number, 0 to 1000"):
         parse_graph(text.replace('{"steps": 1}', '{"steps": -1}'), tensors)
 

@@ -94,6 +94,7 @@ BAD_TEXT = {
     "text for number": ('"alpha": 0.5', '"alpha": "x"', "g: a value has the wrong type"),
     "no factor": ('"alpha": 0.5', '"alpha": null', "graph: lif fc.lif: alpha is missing."),
     "a huge divisor": ('"divisor": 4.0', '"divisor": 1' + "0" * 400, "graph: input input: divisor " + "1".ljust(77, "0") + "...; allowed"),
+    "a field twice": ('"alpha": 0.5', '"alpha": 0.5, "alpha": 0.25', "g: line 4: not a node ('alpha' stands twice)."),
     "meaningless": ('"alpha": 0.5', '"alpha": 1.5', "graph: lif fc.lif: alpha 1.5 outside [0, 1]."),
 }  # fmt: skip
 

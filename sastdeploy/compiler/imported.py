@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy._files.reading import brief, is_printable
 from sastdeploy.compiler.ir.graph import Graph, check_graph
+from sastdeploy.compiler.ir.nodes import NODES, Node
 from sastdeploy.compiler.ir.text import parse_graph, print_graph
 from sastdeploy.errors import InputError
 from sastdeploy.networks.checkpoint import MAX_BYTES, Checkpoint, checkpoint_of, is_plain
@@ -58,6 +60,8 @@ class ImportedNetwork:
                 f"{where}: frames {frames.frame_shape} in {frames.time_bins} bins, clipped at {frames.c_clip}, do not fit its input "
                 f"{start.shape} in {start.time_bins}, clipped at {start.c_clip}."
             )
+        for node in self.graph.nodes:
+            _check_trained(node, where)
         outputs = len(self.graph.nodes[-1].weight)  # type: ignore[union-attr]  # `check_graph` has seen a readout there
         if len(self.classes) != outputs or len(set(self.classes)) != outputs:
             raise InputError(
@@ -147,6 +151,30 @@ def load_network(path: Path | str) -> Checkpoint | ImportedNetwork:
         raise InputError(f"{path}: {error}") from error
     except (AttributeError, TypeError) as error:
         raise damaged from error
+
+
+_INTEGERS = (
+    "leak_multiplier", "leak_shift", "threshold_q", "current_multiplier", "threshold_step", "start_q", "current_start_q", "floor_q",
+    "weight_bits", "weight_q", "weight_scale", "fraction_bits", "multiplier", "shift", "bias_q", "accumulator_bits", "recurrent_q",
+)  # fmt: skip
+"""What the compiler's passes find; a network has none of it."""
+
+
+def _check_trained(node: Node, where: str) -> None:
+    """Refuse a node that holds what only passes add.
+
+    Raises:
+        InputError: it does.
+    """
+    for entry in fields(node):
+        value = getattr(node, entry.name)
+        if entry.name in _INTEGERS and (isinstance(value, np.ndarray) or value != entry.default):
+            raise InputError(
+                f"{where}: {node.name}: {entry.name} is what compile finds; no network holds it. Import the network again."
+            )
+        for inner in value if isinstance(value, tuple) else (value,):
+            if type(inner) in NODES.values():
+                _check_trained(inner, where)
 
 
 def network_hash(network: ImportedNetwork) -> str:

@@ -84,8 +84,19 @@ def _parse_node(line: str, tensors: dict[str, NDArray[Any]]) -> Node:
     kind, values = rest.split(" ", 1)
     if kind not in NODES:
         raise ValueError(f"unknown kind '{kind}'; allowed: {', '.join(NODES)}")
-    read = {key: _parse_value(value, tensors) for key, value in json.loads(values).items()}
+    read = {
+        key: _parse_value(value, tensors)
+        for key, value in json.loads(values, object_pairs_hook=_once).items()
+    }
     return NODES[kind](name=name, **read)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"'{name}' stands twice")
+    return dict(pairs)
 
 
 def _parse_value(value: Any, tensors: dict[str, NDArray[Any]]) -> Any:
