@@ -63,6 +63,16 @@ def test_trials_run_once_and_the_report_is_made_of_their_records(file, root, tmp
     )
 
 
+def test_a_clip_is_the_trainings(file, root, tmp_path):
+    text = FILE.replace("seeds: [0, 1]", "seeds: [0]").replace("epochs: 2", "epochs: 1, divisor_factor: 2.0")
+    file.write_text(text.replace("method: sast, rho: [0.1, 0.3]", "method: baseline, clip: 3"), "utf-8")
+    made = {}
+    for address, trial in addresses(load_experiment(file), root).items():
+        run_trial(trial, address, root, tmp_path / "work", tmp_path / "records")
+        made[trial.clip] = load_checkpoint(tmp_path / "work" / address / "ckpt.pt").preprocessing
+    assert (made[3].c_clip, made[3].divisor) == (3, 6.0) and made[None].divisor == 2 * made[None].c_clip
+
+
 def test_a_window_leaves_late_events_out_of_every_split_and_is_recorded(file, root, tmp_path):
     file.write_text(
         FILE.replace("seeds: [0, 1]", "seeds: [0]").replace("epochs: 2", "epochs: 1, window: null")

@@ -36,7 +36,7 @@ def test_an_address_covers_every_setting_and_the_data():
     changes = [
         {"dataset": "nmnist"}, {"arch": "conv_0p42m"}, {"method": "sast"}, {"rho": 0.1}, {"epochs": 3}, {"batch_size": 4},
         {"learning_rate": 0.1}, {"seed": 1}, {"alpha": 0.25}, {"threshold": 0.5}, {"slope": 5.0}, {"time_bins": 4},
-        {"limit": 5}, {"divisor_factor": 2.0}, {"profiles": ("loihi_int8",)}, {"forward": "hard"}, {"slope_end": 100.0},
+        {"limit": 5}, {"clip": 5}, {"divisor_factor": 2.0}, {"profiles": ("loihi_int8",)}, {"forward": "hard"}, {"slope_end": 100.0},
         {"weight_decay": 0.01}, {"init_scale": 2.0}, {"quantize_bits": 4}, {"quantize_epochs": 3}, {"kernels": "torch"},
         {"select": "table3"}, {"init": "alive"}, {"window": 100.0},
         {"binning": "window"}, {"events_per_bin": 9},
@@ -75,6 +75,8 @@ def test_the_earlier_word_for_surrogate_names_the_same_trial():
     ("limit: 60", "limit: sixty", "limit is 'sixty', expected a whole number or null."),
     ("rho: [0.1, 0.3]", "rho: [0.1, 0.1]", "two points of the grid are the same."),
     ("rho: [0.1, 0.3]", "rho: [0.1234567, 0.1234568]", "two points of the grid would both be called 'method sast, rho 0.123457'."),
+    ("epochs: 2", "epochs: 2, clip: 128", "clip 128: must be 1 to 127, or null for 99 % of the counts."),
+    ("epochs: 2", "epochs: 2, clip: 2.0", "clip is 2.0, expected a whole number or null."),
     ("epochs: 2", "epochs: 2, divisor_factor: 0.5", "divisor_factor 0.5: must be a finite number of at least 1,"),
     ("epochs: 2", "epochs: 2, divisor_factor: .nan", "divisor_factor nan: must be a finite number of at least 1,"),
     ("epochs: 2", "epochs: 2, divisor_factor: .inf", "divisor_factor inf: must be a finite number of at least 1,"),

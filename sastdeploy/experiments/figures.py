@@ -160,6 +160,7 @@ def _colour(point: Point, results: Results) -> str:
         "window",
         "binning",
         "events_per_bin",
+        "clip",
         "kernels",
         "arch",
     )

@@ -51,6 +51,7 @@ class Trial:
         alpha, threshold, slope: the neuron. time_bins: T. limit: training recordings, None for all.
         window: ms; events that come later after a recording's start are left out of all splits. None keeps all.
         binning, events_per_bin: `sastdeploy.Preprocessing`.
+        clip: c_clip, 1 to 127; None: the smallest that covers 99 % of the training recordings' counts above 0.
         divisor_factor: frame values are ``min(count, c_clip) / (divisor_factor * c_clip)``, at least 1.
         profiles: hardware profiles whose integer programs are simulated on the test recordings.
         measures: names of `sastdeploy.experiments.measures.MEASURES` to take of the trained network.
@@ -86,6 +87,7 @@ class Trial:
     window: float | None = None
     binning: str = "duration"
     events_per_bin: int | None = None
+    clip: int | None = None
 
     def __post_init__(self) -> None:
         # Records and experiment files of earlier versions say smooth; it is the same trial, at the same address.
@@ -120,7 +122,7 @@ class Trial:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-OPTIONAL: dict[str, type] = {"limit": int, "window": float, "events_per_bin": int}
+OPTIONAL: dict[str, type] = {"limit": int, "window": float, "events_per_bin": int, "clip": int}
 """Settings that may be null, and their types."""
 _KINDS = {str: "text", int: "a whole number", float: "a number"}
 
@@ -325,6 +327,8 @@ def training_of(trial: Trial) -> tuple[Architecture, TrainingSettings]:
     frames = Preprocessing(facts.sensor_size, facts.frame_size, **trial.bins)
     if trial.limit is not None and trial.limit < 1:
         raise InputError(f"limit {trial.limit}: must be at least 1, or null for all recordings.")
+    if trial.clip is not None and not 1 <= trial.clip <= MAX_CLIP:
+        raise InputError(f"clip {trial.clip}: must be 1 to {MAX_CLIP}, or null for 99 % of the counts.")
     if not (1 <= trial.divisor_factor <= MAX_DIVISOR / MAX_CLIP):
         raise InputError(
             f"divisor_factor {trial.divisor_factor:g}: must be a finite number of at least 1, so that values do not exceed 1, and at most {MAX_DIVISOR / MAX_CLIP:.0f}."

@@ -193,7 +193,7 @@ def run_of(trial: Trial, address: str, parts: Parts, out: Path) -> TrainingRun:
 
     architecture, settings = training_of(trial)
     training, validation = parts.of(trial, "train"), parts.of(trial, "validation")
-    scale = find_preprocessing(training)
+    scale = find_preprocessing(training, clip=trial.clip)
     return TrainingRun(
         training, validation, architecture, replace(scale, divisor=scale.c_clip * trial.divisor_factor), settings, out,
         f"sastdeploy sweep, trial {address}",
