@@ -36,7 +36,10 @@ def check_neurons(graph: Graph, profile: HardwareProfile) -> Graph:
         if stage.spiking and stage.most_spikes > profile.spikes_per_step
     ]
     if reasons:
-        advice = "Use a profile with the network's neuron, or follow the hardware and its other spikes (--neuron profile)."
+        advice = (
+            "Use a profile with the network's neuron (spinnaker2 and cortex_m are software and have each), or follow the hardware and its other "
+            "spikes (--neuron profile)."
+        )
         raise CompileError(*reasons, advice)
     return graph
 
