@@ -224,8 +224,7 @@ def _bars(results: Results, path: Path) -> str:
 
 
 def _robustness(results: Results, path: Path) -> str:
-    pair = ends(results)
-    points = [point for point in pair or results.points[:1] if "clean, hard" in point.samples]
+    points = [point for point in ends(results) or results.points if "clean, hard" in point.samples]
     if not points:
         return ""
     grids = [

@@ -279,12 +279,12 @@ def slopes(results: Results) -> Table | None:
 
 
 def robustness(results: Results) -> list[Table]:
-    """Return a grid of corruption and precision for each point that `ends` names, or the first point where it names none.
+    """Return a grid of corruption and precision for each point that `ends` names, or every point where it names none.
 
     One row per corruption; for a point with a reference also the difference of hard spikes to it.
     """
     grids = []
-    for point in ends(results) or results.points[:1]:
+    for point in ends(results) or results.points:
         rows = tuple(name.removesuffix(", hard") for name in point.samples if _corrupted(name))
         nets = [n for n in ("surrogate", "hard", *point.trial.profiles) if f"clean, {n}" in point.samples]
         if not rows:

@@ -170,6 +170,10 @@ def scatter(clouds: Sequence[Cloud], path: Path, title: str, x: str, y: str) -> 
     save(figure, path)
 
 
+_ACROSS = 4
+"""Panels of a grid side by side."""
+
+
 def grid(
     rows: Sequence[str], panels: Sequence[str], columns: Sequence[str], samples: Sequence[Sequence[Sequence[Sample | None]]],
     path: Path, title: str, unit: str,
@@ -177,12 +181,17 @@ def grid(
     """Write one table of coloured cells per panel: ``samples[panel][row][column]``, mean and deviation in every cell."""
     from matplotlib.figure import Figure
 
+    across = min(len(panels), _ACROSS)
+    down = -(-len(panels) // across)
     figure = Figure(
-        figsize=(1.5 + 0.95 * len(columns) * len(panels), 1.5 + 0.27 * len(rows)), layout="constrained"
+        figsize=(1.5 + 0.95 * len(columns) * across, 0.6 + down * (0.9 + 0.27 * len(rows))),
+        layout="constrained",
     )
     means = [s.mean for panel in samples for row in panel for s in row if s is not None]
     low, high = min(means), max(max(means), min(means) + 1e-9)
-    all_axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
+    all_axes = figure.subplots(down, across, sharey=True, squeeze=False).reshape(-1)
+    for axes in all_axes[len(panels) :]:
+        axes.set_axis_off()
     for axes, name, panel in zip(all_axes, panels, samples):
         values = np.array([[np.nan if s is None else s.mean for s in row] for row in panel])
         image = axes.imshow(values, cmap="cividis", vmin=low, vmax=high, aspect="auto")
@@ -198,7 +207,8 @@ def grid(
                     )
         axes.set_xticks(range(len(columns)), columns, fontsize=8)
         axes.set_title(name, fontsize=9)
-    all_axes[0].set_yticks(range(len(rows)), rows, fontsize=8)
+    for axes in all_axes[::across]:
+        axes.set_yticks(range(len(rows)), rows, fontsize=8)
     figure.colorbar(image, ax=all_axes, label=unit, fraction=0.03, pad=0.01)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(title if across > 1 else title.replace(": ", ":\n"), fontsize=10)
     save(figure, path)
