@@ -121,3 +121,11 @@ def test_names_are_printed_escaped(tmp_path):
     twice = {"input": INPUT, "conv": CONV, "n\n": lif(), "n\\n": lif(), "output": OUTPUT}
     with pytest.raises(InputError, match="two nodes are named"):
         from_nir(write(tmp_path / "n.nir", twice), dialect="nir")
+
+
+def test_a_weight_that_is_not_finite_is_named_with_its_file(tmp_path):
+    flat, linear = {"type": "Input", "shape": np.array([1])}, {"type": "Linear", "weight": f32([np.inf])}
+    path = write(tmp_path / "n.nir", {"input": flat, "w": linear, "n": lif(), "output": {"type": "Output"}})
+    with pytest.raises(InputError) as error:
+        from_nir(path, dialect="nir")
+    assert str(error.value) == f"{path}: dense w: a weight is not finite."

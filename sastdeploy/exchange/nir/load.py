@@ -96,6 +96,10 @@ def from_nir(
         _check_output(order.output, content.nodes[order.output].get("shape"), len(network.classes))
     except CompileError as error:
         raise CompileError(*(f"{shown(path)}: {reason}" for reason in error.reasons)) from error
+    except InputError as error:
+        if not str(error).startswith("graph: "):
+            raise
+        raise InputError(f"{shown(path)}: {str(error).removeprefix('graph: ')}") from error
     semantics = {"dialect": rules.to_dict(), **network.semantics}
     provenance = {"format": "NIR", "nir_version": content.version, "versions": versions("numpy", "h5py")}
     return ImportedNetwork(
