@@ -144,7 +144,7 @@ SPEED = {
         "| INT8, fc_0p40m, against ",
         "| INT8, share of the C run's speed ",
     ),
-    "| the same layers in XyloSim": ("| XyloSim, layers of fc_0p40m ",),
+    "| the same layers, beside XyloSim": ("| XyloSim, layers of fc_0p40m ",),
     "| simulating `conv_0p42m`": ("| INT8, conv_0p42m at 5 % activity ",),
     "| a training step": (
         "| fused baseline ",
