@@ -12,7 +12,7 @@ from sastdeploy._files.strict_yaml import load_strict_yaml, validate
 from sastdeploy.errors import InputError, did_you_mean
 from sastdeploy.program.fixedpoint import Overflow, QFormat, Rounding
 from sastdeploy.program.layers.delay import MAX_DELAY
-from sastdeploy.program.limits import MAX_SPIKES, is_int
+from sastdeploy.program.limits import MAX_SPIKES, is_int, is_one_of
 from sastdeploy.program.records import RESETS, SPIKE_TESTS
 
 Value = TypeVar("Value")
@@ -180,7 +180,7 @@ def _some_of(allowed: tuple[Any, ...]) -> Any:
 
     def check(value: Any) -> Any:
         many = value if isinstance(value, list) else [value]
-        known = all(type(each) is type(allowed[0]) and each in allowed for each in many)
+        known = all(is_one_of(each, allowed) for each in many)
         if not many or not known or len(set(many)) < len(many):
             raise ValueError(f"must be one of {', '.join(map(str, allowed))}, or a list of some, each once")
         return value

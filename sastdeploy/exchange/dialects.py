@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any
 
 from sastdeploy.errors import InputError, did_you_mean, short
-from sastdeploy.program.limits import MAX_SPIKES, is_int
+from sastdeploy.program.limits import MAX_SPIKES, is_int, is_one_of
 from sastdeploy.program.records import RESETS, SPIKE_TESTS
 
 
@@ -78,9 +78,8 @@ DIALECTS: dict[str, Dialect] = {
 """Every dialect by its name. ``nir`` is the text of NIR itself, in Euler steps; of files that `sastdeploy.export_nir` wrote, spike test and reset stand in the file."""
 
 
-_ALLOWED: dict[str, tuple[Any, ...]] = {
-    "spike_test": SPIKE_TESTS, "reset": RESETS, "reset_delay": (0, 1), "gain": ("file", "one", "leak"),
-}  # fmt: skip
+NEURON: dict[str, tuple[Any, ...]] = {"spike_test": SPIKE_TESTS, "reset": RESETS, "reset_delay": (0, 1)}
+"""What a neuron's spike test, reset and its delay can be."""
 
 
 def dialect(name: str, **changes: Any) -> Dialect:
@@ -94,9 +93,9 @@ def dialect(name: str, **changes: Any) -> Dialect:
             f"dialect '{name}': unknown.{did_you_mean(name, DIALECTS)} Known: {', '.join(DIALECTS)}."
         )
     rules = replace(DIALECTS[name], **{key: value for key, value in changes.items() if value is not None})
-    for key, allowed in _ALLOWED.items():
+    for key, allowed in {**NEURON, "gain": ("file", "one", "leak")}.items():
         value: Any = getattr(rules, key)
-        if type(value) is not type(allowed[0]) or value not in allowed:
+        if not is_one_of(value, allowed):
             raise InputError(
                 f"{key.replace('_', ' ')} {short(value)}: unknown. Allowed: {', '.join(map(str, allowed))}."
             )

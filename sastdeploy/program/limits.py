@@ -110,3 +110,8 @@ def check_output(where: str, output: Shape) -> None:
     count = output[0] * output[1] * output[2]
     if count > MAX_VALUES:
         refuse(where, f"an output of {by(output)} has {count} values", f"at most {MAX_VALUES}")
+
+
+def is_one_of(value: Any, allowed: tuple[Any, ...]) -> bool:
+    """Return whether a value is an allowed one and of its type: true is not 1."""
+    return type(value) is type(allowed[0]) and value in allowed

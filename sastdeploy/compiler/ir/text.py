@@ -92,11 +92,12 @@ def _parse_node(line: str, tensors: dict[str, NDArray[Any]]) -> Node:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    for name in names:
-        if names.count(name) > 1:
+    once: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in once:
             raise ValueError(f"'{name}' stands twice")
-    return dict(pairs)
+        once[name] = value
+    return once
 
 
 def _parse_value(value: Any, tensors: dict[str, NDArray[Any]]) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from sastdeploy._files.reading import brief, shown
 from sastdeploy.compiler.imported import ImportedNetwork
 from sastdeploy.errors import CompileError, InputError, short
-from sastdeploy.exchange.dialects import DIALECTS, Dialect, dialect
+from sastdeploy.exchange.dialects import DIALECTS, NEURON, Dialect, dialect
 from sastdeploy.exchange.framing import Framing, network_of
 from sastdeploy.exchange.nir.loops import recurrent
 from sastdeploy.exchange.nir.order import Order, Skip, order_of
@@ -32,8 +32,7 @@ from sastdeploy.exchange.parts import (
     whole_numbers,
 )
 from sastdeploy.exchange.recognition import recognised
-from sastdeploy.program.limits import MAX_SPIKES, is_int
-from sastdeploy.program.records import RESETS, SPIKE_TESTS
+from sastdeploy.program.limits import MAX_SPIKES, is_int, is_one_of
 from sastdeploy.provenance import versions
 
 
@@ -135,14 +134,9 @@ def _rules(
 
 def _stated(own: dict[str, Any], where: str) -> dict[str, Any]:
     """Return spike test, reset, its delay and the spikes of a step as a file of our own says them."""
-    allowed: dict[str, tuple[Any, ...]] = {
-        "spike_test": SPIKE_TESTS,
-        "reset": RESETS,
-        "reset_delay": (0, 1),
-    }
-    for key, values in allowed.items():
+    for key, values in NEURON.items():
         value = own.get(key)
-        if type(value) is not type(values[0]) or value not in values:
+        if not is_one_of(value, values):
             raise InputError(
                 f"{where}: its metadata say {key} = {brief(value)}. Allowed: {', '.join(map(str, values))}. Write it again with "
                 "'sastdeploy export --to nir', or name its dialect (--dialect)."
@@ -153,7 +147,7 @@ def _stated(own: dict[str, Any], where: str) -> dict[str, Any]:
             f"{where}: its metadata say spikes_per_step = {brief(spikes)}. Allowed: 1 to {MAX_SPIKES}. Write it again with "
             "'sastdeploy export --to nir', or name its dialect (--dialect)."
         )
-    return {**{key: own[key] for key in allowed}, **({"spikes_per_step": spikes} if spikes > 1 else {})}
+    return {**{key: own[key] for key in NEURON}, **({"spikes_per_step": spikes} if spikes > 1 else {})}
 
 
 def _parts(content: NirFile, order: Order, rules: Dialect) -> list[Part]:
