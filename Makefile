@@ -8,9 +8,11 @@ OLDEST_TESTS := tests/test_frames_record.py tests/test_checkpoint.py tests/test_
 	tests/test_program_damaged_file.py tests/test_simulator_equality.py tests/test_training_loop.py \
 	tests/test_training_sharpness.py tests/test_cli_road.py
 
-FRAMEWORK_TESTS := tests/test_compatibility.py tests/test_export_nir_package.py tests/test_import_delays.py tests/test_import_modules.py \
-	tests/test_import_neuron_parameters.py tests/test_import_norse_sinabs.py tests/test_import_recurrent.py tests/test_import_recurrent_modules.py \
-	tests/test_import_rockpool.py tests/test_import_several_spikes.py tests/test_neurobench.py tests/test_own_decays.py tests/test_trained_codes.py
+FRAMEWORK_TESTS := tests/test_compatibility.py tests/test_export_nir_package.py tests/test_import_delays.py tests/test_import_floors.py \
+	tests/test_import_modules.py tests/test_import_neuron_parameters.py tests/test_import_norse_sinabs.py tests/test_import_recurrent.py \
+	tests/test_import_recurrent_modules.py tests/test_import_refractory.py tests/test_import_rockpool.py \
+	tests/test_import_several_spikes.py tests/test_import_starts.py tests/test_neurobench.py tests/test_own_decays.py \
+	tests/test_trained_codes.py
 
 .PHONY: quickstart test test-oldest test-frameworks lint bench bench-peers results clean help
 .DEFAULT_GOAL := help

@@ -91,15 +91,15 @@ def _brevitas() -> nn.Module:
     return nn.Sequential(conv, first, nn.AvgPool2d(2), nn.Flatten(), last, second)
 
 
-def _norse(first: str, second: str) -> nn.Module:
+def _norse(first: str, second: str, **changes: float) -> nn.Module:
     import norse.torch
 
     cells = [getattr(norse.torch, kind) for kind in (first, second)]
-    threshold = torch.tensor(0.2)
+    own = {name: torch.tensor(value) for name, value in {"v_th": 0.2, **changes}.items()}
     parameters = {
-        "IAFCell": norse.torch.IAFParameters(v_th=threshold),
-        "LIFBoxCell": norse.torch.LIFBoxParameters(v_th=threshold),
-        "LIFCell": norse.torch.LIFParameters(v_th=threshold),
+        "IAFCell": norse.torch.IAFParameters(v_th=own["v_th"]),
+        "LIFBoxCell": norse.torch.LIFBoxParameters(**own),
+        "LIFCell": norse.torch.LIFParameters(**own),
     }
     made = [cell(parameters[cell.__name__]) if cell.__name__ in parameters else cell() for cell in cells]
     return norse.torch.SequentialState(*body(*made))
@@ -172,6 +172,10 @@ LIVE: tuple[tuple[str, str, str, Callable[[], nn.Module]], ...] = (
     ("brevitas", "brevitas", "snnTorch's `Leaky` behind `QuantConv2d`, `QuantLinear` of 4 bits", _brevitas),
     ("Norse", "norse", "`LIFBoxCell`, `IAFCell`", lambda: _norse("LIFBoxCell", "IAFCell")),
     ("Norse", "norse", "`LIFCell`", lambda: _norse("LIFCell", "LIFCell")),
+    (
+        "Norse", "norse", "`LIFBoxCell`, `LIFCell`, `v_leak` and `v_reset` of their own",
+        lambda: _norse("LIFBoxCell", "LIFCell", v_leak=0.05, v_reset=-0.1),
+    ),
     ("Norse", "norse", "`LIFCell`, `LICell` read", lambda: _norse("LIFCell", "LICell")),
     ("Norse", "norse", "`LIFBoxCell`, `LIBoxCell` read", lambda: _norse("LIFBoxCell", "LIBoxCell")),
     ("sinabs", "sinabs", "`LIF`, `IAF` (`SingleSpike`)", lambda: _sinabs("IAFSqueeze")),

@@ -1,4 +1,4 @@
-"""Lower ends of membranes, for layers that were drawn without: chosen by their numbers, so that a seed draws the rest as before."""
+"""Floors of membranes, for layers that were drawn without: chosen by their numbers, so that a seed draws the rest as before."""
 
 import zlib
 from dataclasses import replace
@@ -9,7 +9,7 @@ from sastdeploy.program.layers.each import shortest
 
 
 def with_floors(layer, shape):
-    """Return one of three layers of neurons ``shape`` with a lower end of its membranes, per channel or per neuron."""
+    """Return one of three layers of neurons ``shape`` with a floor of its membranes, per channel or per neuron."""
     if layer.lif is None:
         return layer
     lif = layer.lif

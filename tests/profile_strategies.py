@@ -66,7 +66,7 @@ def checkpoints(draw: st.DrawFn) -> Checkpoint:
 
 @st.composite
 def networks(draw: st.DrawFn) -> Checkpoint | ImportedNetwork:
-    """Draw a network as `checkpoints` does, half of them with neurons that send several spikes in a step, with delays behind its input, layers of neurons and pools, with membranes that start elsewhere than at 0 or have a lower end, or with a layer beside one."""
+    """Draw a network as `checkpoints` does, half of them with neurons that send several spikes in a step, with delays behind its input, layers of neurons and pools, with membranes that start elsewhere than at 0 or have a floor, or with a layer beside one."""
     checkpoint = draw(checkpoints())
     if draw(st.booleans()):
         return checkpoint

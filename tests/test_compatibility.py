@@ -1,10 +1,14 @@
 """What docs/import.md says of every framework, where it is installed."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
 import pytest
+
+from sastdeploy import from_nir
+from tests.pages import PAGES, blocks
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -32,6 +36,19 @@ def test_the_record_is_what_the_installed_frameworks_do(frameworks):
         assert {**row, "version": ""} == {**kept, "version": ""}
 
 
+@pytest.mark.filterwarnings("ignore")  # the frameworks' own
+def test_the_page_shows_how_a_framework_writes_a_file(tmp_path, monkeypatch):
+    for package in ("nir", "snntorch"):
+        pytest.importorskip(package, reason="no framework is installed")
+    monkeypatch.chdir(tmp_path)
+    (writes,) = (
+        content for _, _, content in blocks(PAGES["docs/import.md"]) if 'nir.write("trained.nir"' in content
+    )
+    exec(compile(writes, "docs/import.md", "exec"), {})
+    network = from_nir("trained.nir", dialect="snntorch")
+    assert network.graph.nodes[0].shape == (2, 34, 34) and len(network.classes) == 10
+
+
 def test_live_modules_lose_no_spike_and_every_framework_has_both_directions(frameworks):
     record = json.loads(frameworks.RECORD.read_text("utf-8"))
     live = [row for row in record if row["direction"] == "in, live module"]
@@ -47,3 +64,16 @@ def test_exported_programs_arrive_whole_where_the_framework_has_the_neuron(frame
     differing = {row["framework"]: row["differences"] for row in record if row["direction"].startswith("out")}
     assert (differing["snnTorch"], differing["SpikingJelly"]) == (0, 0)
     assert differing["Norse"] > 0 and differing["sinabs"] > 0
+
+
+def test_make_runs_every_file_of_tests_that_skip_without_a_framework():
+    names = "snntorch|spikingjelly|norse|sinabs|rockpool|brevitas|nir|neurobench"
+    skips = re.compile(rf'importorskip\(\s*"(?:{names})[."]')
+    files = {
+        path.name for path in Path(__file__).parent.glob("test_*.py") if skips.search(path.read_text("utf-8"))
+    }
+    makefile = (DOCS.parent / "Makefile").read_text("utf-8")
+    listed = set(
+        re.findall(r"tests/(test_\w+\.py)", makefile.split("FRAMEWORK_TESTS :=")[1].split("\n\n")[0])
+    )
+    assert listed == files | {Path(__file__).name}

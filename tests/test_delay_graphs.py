@@ -103,12 +103,16 @@ def test_a_profile_says_how_long_values_wait():
     own = network(waits=(70, 3))
     reasons = {
         0: [
-            f"{name}: a delay of {steps} steps; loihi_int8 states none (neuron.delays). loihi1 and cortex_m do; or state it in a profile "
+            f"{name}: a delay of {steps} steps; loihi_int8 states none (neuron.delays). {who}; or state it in a profile "
             "of your own."
-            for name, steps in (("input.delay", 70), ("0.delay", 3))
+            for name, steps, who in (
+                ("input.delay", 70, "cortex_m does"),
+                ("0.delay", 3, "cortex_m and loihi1 do"),
+            )
         ],
         62: [
-            "input.delay: a delay of 70 steps; loihi_int8 delays by at most 62 (neuron.delays). Use a profile that delays longer."
+            "input.delay: a delay of 70 steps; loihi_int8 delays by at most 62 (neuron.delays). cortex_m does; or state it in a profile of "
+            "your own."
         ],
     }
     for delays, wanted in reasons.items():

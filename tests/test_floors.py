@@ -1,4 +1,4 @@
-"""Lower ends of membranes: by hand, in files, in every engine, in what is exported, and from the graph to the program."""
+"""Floors of membranes: by hand, in files, in every engine, in what is exported, and from the graph to the program."""
 
 from dataclasses import replace
 
@@ -140,12 +140,12 @@ def test_exports_say_it_or_refuse_by_name(tmp_path):
     with pytest.raises(InputError) as error:
         write_verilog(program, "net")
     assert str(error.value) == (
-        "layer fc: its membranes have a lower end (floor); the core's have none but their format's. Export it with --to c."
+        "layer fc: its membranes have a floor; the core's have none but their format's lower end. Export it with --to c."
     )
     with pytest.raises(InputError) as error:
         export_nir(program, tmp_path / "p.nir")
     assert str(error.value) == (
-        "layer fc: its membranes have a lower end (floor), which no NIR node says. Export it with --to c."
+        "layer fc: its membranes have a floor, which no NIR node says. Export it with --to c."
     )
 
 
@@ -189,7 +189,7 @@ def test_hardware_that_states_none_is_refused():
         with pytest.raises(CompileError) as error:
             compile(own, "loihi_int8", neuron=neuron)
         assert error.value.reasons[0].startswith(
-            "0.lif: a lower end of its membranes; loihi_int8 states none (neuron.floor). speck, spinnaker2 and cortex_m do; or "
+            "0.lif: a floor of its membranes; loihi_int8 states none (neuron.floor). cortex_m, speck and spinnaker2 do; or "
             "state it in a profile of your own."
         )
     assert compile(own, "cortex_m").program.layers[0].lif.floor.max() < 0

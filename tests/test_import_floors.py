@@ -1,4 +1,4 @@
-"""Lower ends of membranes from NIR files (clamp) and sinabs' ``min_v_mem``, to programs."""
+"""Floors of membranes from NIR files (``floor``) and sinabs' ``min_v_mem``, to programs."""
 
 import json
 from dataclasses import replace
@@ -17,7 +17,7 @@ from tests.neuron_checks import profile
 
 SINABS = lif(tau=1.0 / np.log(2) * np.ones(1), v_leak=f32(-1))
 
-# Dialect, neuron, clamp, spikes, and v at the end of every step, of values 0, 0, 4, 0; every decay is 1/2.
+# Dialect, neuron, floor, spikes, and v at the end of every step, of values 0, 0, 4, 0; every decay is 1/2.
 GOLDEN = {
     # -0.5 | -0.625 | -0.125 + 1.5 = 1.375 * | -0.5
     "reset to 0": ("nir", lif(v_leak=f32(-1)), -0.25, (0, 0, 1, 0), (-0.25, -0.25, 0, -0.25)),
@@ -32,9 +32,9 @@ GOLDEN = {
 
 @pytest.mark.parametrize("case", GOLDEN)
 def test_one_neuron_of_a_file_by_hand(tmp_path, case):
-    name, neuron, clamp, spikes, membranes = GOLDEN[case]
+    name, neuron, floor, spikes, membranes = GOLDEN[case]
     path = one_neuron(tmp_path / "one.nir", neuron)
-    network = from_nir(path, dialect=name, clamp=clamp, framing=Framing(time_bins=4, clip=4))
+    network = from_nir(path, dialect=name, floor=floor, framing=Framing(time_bins=4, clip=4))
     values, rest = (0, 0, 4, 0), float(neuron["v_reset"][0])
     sent, found = run(network, values)
     assert sent == list(spikes)
@@ -51,39 +51,37 @@ def test_one_neuron_of_a_file_by_hand(tmp_path, case):
 
 def test_the_command_takes_and_prints_it(tmp_path):
     path, out = one_neuron(tmp_path / "one.nir", SINABS), str(tmp_path / "n.pt")
-    call = ["import", str(path), "-o", out, "--dialect", "sinabs", "--clamp"]
+    call = ["import", str(path), "-o", out, "--dialect", "sinabs", "--floor"]
     done = CliRunner().invoke(cli, [*call, "-0.25"], catch_exceptions=False)
     assert done.exit_code == 0 and "gain = 0.5, floor = -0.25" in done.output
     done = CliRunner().invoke(cli, ["inspect", out, "--json"], catch_exceptions=False)
     assert json.loads(done.output)["nodes"][2]["floor"] == [-0.25]
     done = CliRunner().invoke(cli, [*call, "nan", "--force"])
     assert type(done.exception) is InputError
-    assert (
-        str(done.exception) == "clamp nan: no finite number. Leave it out where membranes have no lower end."
-    )
+    assert str(done.exception) == "floor nan: no finite number. Leave it out where membranes have none."
 
 
-def test_a_clamp_above_the_reset_is_refused(tmp_path):
+def test_a_floor_above_the_reset_is_refused(tmp_path):
     path = one_neuron(tmp_path / "one.nir", lif(v_reset=f32(-0.5)))
     with pytest.raises(CompileError) as error:
-        from_nir(path, dialect="nir", clamp=-0.25)
+        from_nir(path, dialect="nir", floor=-0.25)
     assert str(error.value).endswith(
-        "n: a membrane clamped at -0.25, above -0.5, where it is reset to; no engine computes that."
+        "n: a floor of -0.25, above -0.5, where it is reset to; no engine computes that."
     )
 
 
-def test_a_clamp_above_0_without_a_reset_is_refused(tmp_path):
+def test_a_floor_above_0_without_a_reset_is_refused(tmp_path):
     with pytest.raises(CompileError) as error:
-        from_nir(one_neuron(tmp_path / "one.nir", lif()), dialect="nir", reset="none", clamp=0.5)
-    assert str(error.value).endswith("n: a membrane clamped at 0.5, above 0; no engine computes that.")
+        from_nir(one_neuron(tmp_path / "one.nir", lif()), dialect="nir", reset="none", floor=0.5)
+    assert str(error.value).endswith("n: a floor of 0.5, above 0; no engine computes that.")
 
 
-def test_a_clamp_that_no_neuron_can_have_is_refused(tmp_path):
+def test_a_floor_that_no_neuron_can_have_is_refused(tmp_path):
     path = one_neuron(tmp_path / "one.nir", {"type": "Threshold", "threshold": f32(1.0)})
     from_nir(path, dialect="nir")
     with pytest.raises(InputError) as error:
-        from_nir(path, dialect="nir", clamp=-0.5)
-    assert str(error.value) == f"{path}: clamp -0.5: no neurons here have a lower end. Leave it out."
+        from_nir(path, dialect="nir", floor=-0.5)
+    assert str(error.value) == f"{path}: floor -0.5: no neurons here can have one. Leave it out."
 
 
 @pytest.mark.parametrize(("changes", "message"), [
@@ -114,7 +112,7 @@ def test_floors_that_differ_within_a_channel(tmp_path):
         "n": lif(r=np.array([[[1.0, 0.5]]], np.float32)),
         "o": {"type": "Output", "shape": np.array([1, 1, 2])},
     }  # fmt: skip
-    network = from_nir(write(tmp_path / "n.nir", nodes), dialect="nir", clamp=-0.25)
+    network = from_nir(write(tmp_path / "n.nir", nodes), dialect="nir", floor=-0.25)
     assert network.graph.nodes[2].floor.tolist() == [[[-0.25, -0.5]]]
     chip = profile(floor=True, spike_test=">", reset="zero", reset_delay=0)
     with pytest.raises(CompileError, match="thresholds and floors that differ within a channel"):

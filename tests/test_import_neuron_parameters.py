@@ -74,7 +74,7 @@ def test_numbers_that_round_to_one_in_each_channel_are_one():
 
 
 def test_hardware_with_one_number_a_channel_is_refused():
-    more = "spinnaker2 and cortex_m have one for each neuron; or state it in a profile of your own."
+    more = "cortex_m and spinnaker2 do; or state it in a profile of your own."
     with pytest.raises(CompileError) as error:
         compile(network(current_alpha=None), "loihi_int8", neuron="profile")
     assert error.value.reasons[0].startswith(

@@ -167,7 +167,7 @@ def test_what_no_engine_computes_of_sinabs_is_refused_by_name(sinabs):
     with pytest.raises(CompileError) as error:
         from_module(net, torch.zeros(1, 3))
     assert str(error.value).splitlines() == [
-        "1: min_v_mem 1; engines compute lower ends of at most 0.",
+        "1: min_v_mem 1; engines compute floors of at most 0.",
         "3: MembraneReset(0.5), which sinabs adds in every step, spike or not; engines reset to 0.",
         "5: a reset that subtracts 0.5, not the threshold, which no engine computes.",
         "6: min_v_mem -1 of membranes that are read, which no engine computes.",

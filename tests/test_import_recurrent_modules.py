@@ -216,7 +216,7 @@ def test_what_no_engine_computes_of_sinabs_recurrent_layers_is_refused_by_name(s
         "0: a rec_connect of Conv1d; engines compute one Linear there.",
         "1: a rec_connect of Linear, ReLU; engines compute one Linear there.",
         "2: MembraneReset(0.5), which sinabs adds in every step, spike or not; engines reset to 0.",
-        "min_v_mem 1; engines compute lower ends of at most 0.",
+        "min_v_mem 1; engines compute floors of at most 0.",
         "a rec_connect of nothing; engines compute one Linear there.",
         "3: a module sinabs.ALIFRecurrent, which is not read. Networks of other frameworks come in as NIR files.",
     ]

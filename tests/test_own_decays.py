@@ -137,7 +137,7 @@ def test_decays_that_round_to_one_number_are_one(tmp_path):
 
 
 def test_hardware_with_one_decay_a_layer_is_refused():
-    more = "xylo_a2, xylo_a3, xylo_imu, spinnaker2 and cortex_m have one for each; or state it in a profile of your own."
+    more = "cortex_m, spinnaker2, xylo_a2, xylo_a3 and xylo_imu do; or state it in a profile of your own."
     for neuron in ("network", "profile"):
         with pytest.raises(CompileError) as error:
             compile(network(), "loihi_int8", neuron=neuron)

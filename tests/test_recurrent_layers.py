@@ -292,8 +292,8 @@ def test_hardware_without_recurrent_layers_is_refused():
     with pytest.raises(CompileError) as error:
         compile(network(), "loihi_int8")
     assert error.value.reasons[0] == (
-        "0: recurrent; loihi_int8 states no recurrent layers (neuron.recurrent). loihi1, loihi2, xylo_a2, xylo_a3, "
-        "xylo_imu, spinnaker2 and cortex_m do; or state it in a profile of your own."
+        "0: recurrent; loihi_int8 states no recurrent layers (neuron.recurrent). cortex_m, loihi1, loihi2, spinnaker2, "
+        "xylo_a2, xylo_a3 and xylo_imu do; or state it in a profile of your own."
     )
     with pytest.raises(CompileError, match="1: recurrent; speck states no recurrent layers"):
         compile(network(), "speck", neuron="profile")

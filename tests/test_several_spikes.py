@@ -345,8 +345,7 @@ def test_hardware_of_fewer_spikes_is_refused_or_followed():
     assert list(error.value.reasons) == [
         "0.lif: up to 127 spikes in a step; loihi_int8 does 31 (neuron.spikes_per_step).",
         "1.lif: up to 127 spikes in a step; loihi_int8 does 31 (neuron.spikes_per_step).",
-        "Use a profile with the network's neuron (spinnaker2 and cortex_m are software and have each), or follow the hardware and its other "
-        "spikes (--neuron profile).",
+        "Use a profile with the network's neuron (cortex_m and spinnaker2), or follow the hardware and its other spikes (--neuron profile).",
     ]
     followed = compile(several(network(None)), chip, neuron="profile")
     assert [layer.lif.max_spikes for layer in followed.program.layers] == [31, 31]

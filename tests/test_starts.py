@@ -224,8 +224,8 @@ def test_hardware_that_states_no_starts_is_refused():
         with pytest.raises(CompileError) as error:
             compile(own, "loihi_int8", neuron=neuron)
         assert error.value.reasons[0].startswith(
-            "0.lif: starts elsewhere than at 0; loihi_int8 states no such starts (neuron.starts). loihi1, loihi2, speck, xylo_a2, "
-            "spinnaker2 and cortex_m do; or state it in a profile of your own."
+            "0.lif: starts elsewhere than at 0; loihi_int8 states no such starts (neuron.starts). cortex_m, loihi1, loihi2, "
+            "speck, spinnaker2 and xylo_a2 do; or state it in a profile of your own."
         )
     assert compile(own, "cortex_m").program.layers[0].lif.start.any()
     assert [name for name in builtin_profiles() if load_profile(name).starts] == [

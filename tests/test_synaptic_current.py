@@ -119,7 +119,7 @@ def test_a_graph_means_what_its_program_computes():
 def test_hardware_without_currents_is_refused():
     with pytest.raises(CompileError) as error:
         compile(network(), "loihi_int8")
-    more = "loihi1, loihi2, xylo_a2, xylo_a3, xylo_imu, spinnaker2 and cortex_m do; or state it in a profile of your own."
+    more = "cortex_m, loihi1, loihi2, spinnaker2, xylo_a2, xylo_a3 and xylo_imu do; or state it in a profile of your own."
     assert error.value.reasons[0] == (
         f"0.lif: a synaptic current; loihi_int8 states none (neuron.synaptic_current). {more}"
     )

@@ -53,8 +53,8 @@ def _number_or_word(context: click.Context, option: click.Parameter, value: str 
     help="What a leaky neuron's input is multiplied by: r dt/tau of the file, 1, or 1 - alpha (leak).  [default: the dialect's]",
 )  # fmt: skip
 @click.option(
-    "--clamp", metavar="V", type=float, default=None,
-    help="Lower end of membranes after the reset, in FILE's unit, as sinabs' min_v_mem.  [default: none]",
+    "--floor", metavar="V", type=float, default=None,
+    help="Lowest value of membranes after the reset, in FILE's unit, as sinabs' min_v_mem.  [default: none]",
 )  # fmt: skip
 @click.option(
     "--readout", type=click.Choice(["last", "max"]), default=None,
@@ -92,7 +92,7 @@ def _number_or_word(context: click.Context, option: click.Parameter, value: str 
 @JSON
 def command(
     file: str, out: str, dialect: str | None, dt: float | None, reset: str | None, reset_delay: int | None,
-    spikes_per_step: str | int | None, gain: str | None, clamp: float | None, readout: str | None, weights: str | None, dataset: str | None, time_bins: int,
+    spikes_per_step: str | int | None, gain: str | None, floor: float | None, readout: str | None, weights: str | None, dataset: str | None, time_bins: int,
     window: float | None, binning: str, events_per_bin: int | None, clip: int, divisor: float, recorded: str | None, force: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Turn FILE, a network of another framework in NIR, or of lava-dl (.net), into one that compile takes.
@@ -113,7 +113,7 @@ def command(
         dataset, time_bins, window_us(window), clip, divisor, binning=binning, events_per_bin=events_per_bin
     )  # fmt: skip
     rules = {
-        "dialect": dialect, "dt": dt, "reset": reset, "reset_delay": reset_delay, "spikes_per_step": spikes_per_step, "gain": gain, "clamp": clamp,
+        "dialect": dialect, "dt": dt, "reset": reset, "reset_delay": reset_delay, "spikes_per_step": spikes_per_step, "gain": gain, "floor": floor,
         "readout": readout, "weights": weights,
     }  # fmt: skip
     if Path(file).suffix == ".net":

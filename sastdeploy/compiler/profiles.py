@@ -61,7 +61,7 @@ class HardwareProfile:
         leak_per_channel: whether the channels of a layer, the neurons of a dense one, can decay differently.
         per_neuron: whether thresholds, biases and decays can differ between the neurons of a convolution's channel.
         starts: whether membranes, and synaptic currents, can start elsewhere than at 0.
-        floor: whether membranes can have a lower end of their own, 0 or below, after each step's reset.
+        floor: whether membranes can have a floor: a lowest value of their own, 0 or below, after each step's reset.
         other_spike_tests, other_resets, other_reset_delays: what its neurons can do beside these, each as a program chooses.
         differs: what the chip does otherwise than any profile can say, in sentences.
         record: the whole file as plain data, sources included.

@@ -24,7 +24,7 @@ class Dialect:
         current_gain: of a synaptic current's input: ``file``, ``w_in dt/tau_syn``; ``one``; or ``decay``, the current's own.
         initial: the membrane's start: ``zero``, ``v_reset`` or ``v_leak``.
         spikes_per_step: ``one``; ``many``, as many as thresholds fit, which engines compute up to 127; or the most of them.
-        clamp: the lower end, after the reset, of membranes that spike; None where there is none.
+        floor: the lowest value, after the reset, of membranes that spike; None where there is none.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Dialect:
     gain: str = "file"
     initial: str = "zero"
     spikes_per_step: str | int = "one"
-    clamp: float | None = None
+    floor: float | None = None
     current_gain: str = "file"
 
     @property
@@ -102,10 +102,8 @@ def dialect(name: str, **changes: Any) -> Dialect:
     spikes = rules.spikes_per_step
     if spikes not in ("one", "many") and not is_int(spikes, 1, MAX_SPIKES):
         raise InputError(f"spikes per step {short(spikes)}: unknown. Allowed: one, many, 1 to {MAX_SPIKES}.")
-    if rules.clamp is not None and not isfinite(rules.clamp):
-        raise InputError(
-            f"clamp {rules.clamp}: no finite number. Leave it out where membranes have no lower end."
-        )
+    if rules.floor is not None and not isfinite(rules.floor):
+        raise InputError(f"floor {rules.floor}: no finite number. Leave it out where membranes have none.")
     if rules.reset == "refractory" and rules.reset_delay != 1:
         raise InputError(
             "reset 'refractory' with reset delay 0: it acts in the step after a spike. Give it the delay 1 (--reset-delay 1)."

@@ -110,7 +110,7 @@ SILENT = {"v_threshold": np.full(1, np.inf), "v_reset": np.zeros(1)}
 
 def unread(rules: Dialect) -> Dialect:
     """Return a dialect for neurons that neither spike nor are reset."""
-    return replace(rules, reset="none", spikes_per_step="one", clamp=None)
+    return replace(rules, reset="none", spikes_per_step="one", floor=None)
 
 
 def integrators(neurons: Neurons) -> Integrators:
@@ -151,7 +151,7 @@ def memoryless(name: str, rules: Dialect, *, threshold: Array) -> Neurons:
         CompileError: a threshold that is not above 0.
     """
     one, zero = np.ones(1), np.zeros(1)
-    once = replace(rules, reset="zero", spikes_per_step="one", clamp=None, initial="zero")
+    once = replace(rules, reset="zero", spikes_per_step="one", floor=None, initial="zero")
     return _neurons(name, once, zero, one, zero, zero, threshold, zero, "alpha = 0, gain = 1")
 
 
@@ -183,11 +183,11 @@ def _neurons(
         reasons.append(
             f"{name}: a threshold of {_first(threshold, ~(threshold > 0)):g}{where}; it must be positive."
         )
-    floor = None if rules.clamp is None else rules.clamp - rest
+    floor = None if rules.floor is None else rules.floor - rest
     resets = ", where it is reset to" if rules.reset in ("zero", "refractory") else ""
     if floor is not None and (floor > 0).any():
         reasons.append(
-            f"{name}: a membrane clamped at {rules.clamp:g}, above {_first(rest, floor > 0):g}{resets}; no engine computes that."
+            f"{name}: a floor of {rules.floor:g}, above {_first(rest, floor > 0):g}{resets}; no engine computes that."
         )
     if reasons:
         raise CompileError(*reasons)

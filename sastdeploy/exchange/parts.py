@@ -119,7 +119,7 @@ class Neurons:
             all, where each hears itself alone; its bias is added in every step. None where nothing comes back.
         branches: what else is added to x.
         start, current_start: as alpha; None for 0.
-        floor: the membrane's lower end after the reset, at most 0, as threshold; None where there is none.
+        floor: the membrane's lowest value after the reset, at most 0, as threshold; None where there is none.
         computed: how its numbers came about, for the message where one is refused.
     """
 

@@ -28,7 +28,7 @@ def _lif(where: str, module: Any) -> Part:
         reasons.append(f"a threshold of {threshold.min():g}; it must be positive.")
     floor = None if module.min_v_mem is None else array_of(module.min_v_mem)
     if floor is not None and not (np.isfinite(floor) & (floor <= 0)).all():
-        reasons.append(f"min_v_mem {floor.max():g}; engines compute lower ends of at most 0.")
+        reasons.append(f"min_v_mem {floor.max():g}; engines compute floors of at most 0.")
     alpha, gain, kept, computed = _state(module, reasons)
     if reasons:
         return Refused(where, "\n".join(reasons))

@@ -78,7 +78,7 @@ File (format versions 1 to 7)
 
     And it adds the value ``refractory`` of ``reset``, with ``reset_delay`` 1.
 
-    And it adds a lower end of membranes: the array ``floor``, [C] or [C, H, W], whose shape stands in ``shapes`` in either form; it follows
+    And it adds a floor of membranes: the array ``floor``, [C] or [C, H, W], whose shape stands in ``shapes`` in either form; it follows
     the layer's decays and starts, and the name of the local function, whose last input it is, has ``_floor`` before ``_each_NAME``.
 
     A program is written in the oldest version that holds it.

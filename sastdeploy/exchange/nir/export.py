@@ -153,7 +153,7 @@ def _rules(program: Program) -> dict[str, Any]:
             )
         if lif.floor is not None:
             raise InputError(
-                f"layer {name}: its membranes have a lower end (floor), which no NIR node says. Export it with --to c."
+                f"layer {name}: its membranes have a floor, which no NIR node says. Export it with --to c."
             )
     first_name, first = neurons[0]
     for name, lif in neurons:

@@ -45,7 +45,7 @@ def from_nir(
     reset_delay: int | None = None,
     spikes_per_step: str | int | None = None,
     gain: str | None = None,
-    clamp: float | None = None,
+    floor: float | None = None,
     readout: str | None = None,
     weights: Path | str | None = None,
     framing: Framing | None = None,
@@ -58,7 +58,7 @@ def from_nir(
             one that the file shows, where it leaves no doubt.
         dt: seconds of a step, of all neurons. reset, reset_delay, spikes_per_step, gain: where a network was not built
             with its framework's defaults (`sastdeploy.exchange.dialects.Dialect`).
-        clamp: the lower end, after the reset, of all membranes that spike, in the file's unit: sinabs' ``min_v_mem``, which no file holds.
+        floor: the lowest value, after the reset, of all membranes that spike, in the file's unit: sinabs' ``min_v_mem``, which no file holds.
         readout: of a network that ends in neurons without spikes (I, LI, CubaLI): ``last``, by default, their membranes at
             the last step are the scores; or ``max``, the largest of each over time.
         weights: an ONNX file of the same network, QONNX or QCDQ as brevitas exports them: its integers and scales take the
@@ -66,7 +66,7 @@ def from_nir(
         framing: data set, time bins, clip, classes; by default counts as they are, in 10 bins.
 
     Raises:
-        InputError: a file cannot be read, or does not say which dialect it is; or ``clamp`` where no neurons can have one.
+        InputError: a file cannot be read, or does not say which dialect it is; or ``floor`` where no neurons can have one.
         CompileError: it holds what no engine computes: every reason, each with the node's name. Or ``weights`` are of
             another network.
 
@@ -79,7 +79,7 @@ def from_nir(
         raise InputError(f"readout '{readout}': unknown. Allowed: last, max.")
     content = read_nir(path)
     rules = _rules(content, str(shown(path)), dialect, dt, {
-        "reset": reset, "reset_delay": reset_delay, "spikes_per_step": spikes_per_step, "gain": gain, "clamp": clamp,
+        "reset": reset, "reset_delay": reset_delay, "spikes_per_step": spikes_per_step, "gain": gain, "floor": floor,
     })  # fmt: skip
     try:
         order = order_of(content)
@@ -88,10 +88,8 @@ def from_nir(
             parts = with_trained_weights(parts, read_trained_weights(weights), str(shown(weights)))
         shape = _input_shape(order.shape, parts)
         network = network_of(Path(path).stem, parts, shape, framing or Framing(), readout)
-        if clamp is not None and all(getattr(part, "floor", None) is None for part in parts):
-            raise InputError(
-                f"{shown(path)}: clamp {clamp:g}: no neurons here have a lower end. Leave it out."
-            )
+        if floor is not None and all(getattr(part, "floor", None) is None for part in parts):
+            raise InputError(f"{shown(path)}: floor {floor:g}: no neurons here can have one. Leave it out.")
         _check_output(order.output, content.nodes[order.output].get("shape"), len(network.classes))
     except CompileError as error:
         raise CompileError(*(f"{shown(path)}: {reason}" for reason in error.reasons)) from error

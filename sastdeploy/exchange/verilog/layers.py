@@ -97,7 +97,7 @@ def layer_core(layer: ProgramLayer, shape: Shape, largest: int) -> LayerCore:
         )
     if lif.floor is not None:
         raise InputError(
-            f"layer {name}: its membranes have a lower end (floor); the core's have none but their format's. Export it with --to c."
+            f"layer {name}: its membranes have a floor; the core's have none but their format's lower end. Export it with --to c."
         )
     _check_known(name, lif, _NEURONS)
     if lif.reset not in _RESETS:

@@ -182,7 +182,7 @@ class Lif:
         return {name: start for name, start in zip(STARTS, starts) if start is not None}
 
     def floors(self) -> dict[str, NDArray[np.int32]]:
-        """Return the membranes' lower end by its name in files; empty where there is none."""
+        """Return the membranes' floor by its name in files; empty where there is none."""
         return {} if self.floor is None else {"floor": self.floor}
 
     def record(self) -> dict[str, Any]:

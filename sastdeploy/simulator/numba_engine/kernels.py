@@ -152,7 +152,7 @@ def leaked_each(
 def limited(v: Lanes, q_min: Lanes, q_max: Lanes, wrap: bool) -> Lanes:
     """Return ``v`` brought into the membrane's range, by wrapping or by saturation."""
     if wrap:
-        # In 64 bits: the difference to the lower end can leave 32.
+        # In 64 bits: the difference to the floor can leave 32.
         long = wide(v) - wide(q_min)
         return narrow((long & (wide(q_max) - wide(q_min))) + wide(q_min))
     under, over = below(v, q_min), below(q_max, v)

@@ -84,7 +84,7 @@ class Step(NamedTuple):
             decays have N numbers for each position, one position behind the other; the gain stays per channel.
         several: one zero where neurons can send several spikes in a step, else none: known when kernels are compiled. most: how many.
             divisor: the thresholds, 1 in the padding. beyond: 1 where the test is ``>``, else 0.
-        floored: one zero where membranes have a lower end after the reset, else none: known when kernels are compiled. floor: that end.
+        floored: one zero where membranes have a floor, else none: known when kernels are compiled. floor: its values.
         start, current_start: membranes and currents before the first step, N numbers for each position; one zero where all start at 0.
     """
 

@@ -50,7 +50,7 @@ class Lif:
             takes a threshold: ``floor(u_t / theta)``, of ``>`` ``ceil(u_t / theta) - 1``, from 0 to ``max_spikes``.
         start, current_start: membranes and currents before the first step, float64 ``[C]`` or ``[C, H, W]``; None where all are 0. start_q,
             current_start_q: in units of 2^-n. Whatever the start, no spike comes before the first step.
-        floor: the membrane's lower end after the step's reset, 0 or below, in the form of thresholds; None where there is none. floor_q: in
+        floor: the membrane's lowest value after the step's reset, 0 or below, in the form of thresholds; None where there is none. floor_q: in
             units of 2^-n. A start may lie below it, as it acts after every step only.
         threshold_step: 1 where integers test ``>=`` one step above the threshold, which is ``>`` at it; -1 the other way round.
             The node still means the test at the threshold.
