@@ -1,7 +1,9 @@
 """A pack of networks against single runs: the same minibatches, records and checkpoints, values within float32 rounding."""
 
 import json
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from sastdeploy.training.fit import fit_all
 from sastdeploy.training.inference import frame_values
 from sastdeploy.training.packed.data import PackedData, packed_data, padded_batches
 from sastdeploy.training.packed.loop import Pack, train_pack
+from sastdeploy.training.packed.step import Captured, adam_step, ascended, batch_gradients, compiled
 from sastdeploy.training.run import TrainingRun, begin
 from sastdeploy.training.settings import TrainingSettings
 from tests.small_networks import CONV, DENSE, POOL, checkpoint_of, labelled
@@ -156,8 +159,8 @@ def test_a_network_that_turns_non_finite_does_not_stop_its_neighbours(tmp_path, 
         )
 
 
-def pack_of(tmp_path, **settings):
-    runs = [run_of(tmp_path / f"{i}.pt", seed=i, **settings) for i in range(2)]
+def pack_of(tmp_path, architecture=DENSE, **settings):
+    runs = [run_of(tmp_path / f"{i}.pt", architecture, seed=i, **settings) for i in range(2)]
     pack = Pack([begin(run, False, ALONE, CPU) for run in runs], CPU, lambda text: None)
     pack._fill(0, [25.0, 25.0], [1e-3, 1e-3])
     return pack
@@ -169,6 +172,7 @@ def test_nothing_of_a_step_leaves_the_device(tmp_path, method):
     pack = pack_of(tmp_path, method=method, rho=0.0 if method == "baseline" else 0.3)
     with FakeTensorMode(allow_non_fake_inputs=True):
         pack._step()
+        pack.validation._step()
     real = type(pack)._gradient
 
     def leaking(which, parameters):
@@ -179,6 +183,79 @@ def test_nothing_of_a_step_leaves_the_device(tmp_path, method):
     pack._gradient = leaking
     with FakeTensorMode(allow_non_fake_inputs=True), pytest.raises(DataDependentOutputException):
         pack._step()
+
+
+@pytest.mark.parametrize("architecture", [DENSE, CONV])
+@pytest.mark.parametrize("forward", ["surrogate", "hard"])
+def test_the_compiler_takes_each_part_of_a_step_as_one_graph(tmp_path, monkeypatch, architecture, forward):
+    spiking = replace(architecture, neuron=replace(architecture.neuron, threshold=0.05))
+    settings = {"forward": forward, "method": "sast", "rho": 0.3}
+    plain, traced = pack_of(tmp_path, spiking, **settings), pack_of(tmp_path, spiking, **settings)
+    before = {name: value.clone() for name, value in plain.stack.parameters.items()}
+    compile = partial(torch.compile, backend="aot_eager", fullgraph=True)
+    monkeypatch.setattr(torch, "compile", compile)
+    traced._gradients, traced._ascended, traced._adam_step = compiled([batch_gradients, ascended, adam_step])
+    for pack in (plain, traced):
+        pack._step()
+        pack._step()
+    assert torch.allclose(traced.buffers.losses, plain.buffers.losses)
+    for name, value in plain.stack.parameters.items():
+        assert (value - before[name]).abs().max() > 1e-4, name
+        assert torch.allclose(traced.stack.parameters[name], value, rtol=1e-5, atol=1e-7), name
+
+
+class Graphs:
+    """In place of CUDA's streams and graphs: says on which device a graph is captured, and replays what it holds."""
+
+    def __init__(self, monkeypatch):
+        self.on, self.captured, self.replays = None, [], 0
+        for name in ("Stream", "stream", "current_stream", "CUDAGraph", "graph", "device"):
+            monkeypatch.setattr(torch.cuda, name, getattr(self, name))
+
+    @contextmanager
+    def device(self, device):
+        before, self.on = self.on, device
+        yield
+        self.on = before
+
+    @contextmanager
+    def stream(self, stream):
+        yield
+
+    @contextmanager
+    def graph(self, graph):
+        self.captured.append(self.on)
+        yield
+
+    def Stream(self, device):
+        return self
+
+    current_stream = Stream
+
+    def wait_stream(self, other):
+        pass
+
+    def CUDAGraph(self):
+        return self
+
+    def replay(self):
+        self.replays += 1
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_step_is_rehearsed_and_captured_on_its_device_and_undone(monkeypatch, steps):
+    graphs, device = Graphs(monkeypatch), torch.device("cuda", 1)
+    number, seen = torch.zeros(1, dtype=torch.int64), []
+
+    def step():
+        # As a table of an epoch's few steps is read: beyond its end a GPU stops the process.
+        seen.append((int(torch.arange(steps).index_select(0, number)), graphs.on))
+        number.add_(1)
+
+    captured = Captured(step, [number], device)
+    assert seen == [(0, device)] * 4 and number.item() == 0 and graphs.captured == [device]
+    captured.run()
+    assert graphs.replays == 1
 
 
 def test_frames_that_stay_with_the_host_give_the_same_bits(tmp_path, monkeypatch):
@@ -222,6 +299,7 @@ def test_what_a_pack_refuses(tmp_path):
 def test_the_gpu_script_measures_and_compares():
     """On the CPU and in small: what it prints has the right parts."""
     line = gpu.milliseconds("fc_0p40m", "sast", 2, ALONE, 1, 16)
-    assert (line["networks"], line["steps"]) == (2, 1) and line["ms_per_step"] > 0
+    assert (line["networks"], line["steps"]) == (2, 1)
+    assert line["ms_per_step"] > 0 and line["ms_per_validation_batch"] > 0
     equal = gpu.equality("fc_0p40m", "sast", ALONE, 20)
     assert equal["same_bits"] and 0 <= equal["largest_difference"] < 1e-5

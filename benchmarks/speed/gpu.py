@@ -68,10 +68,12 @@ def run_of(
     )  # fmt: skip
 
 
+# As in training.
+@torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 def milliseconds(
     arch: str, method: str, networks: int, group: Group, steps: int, count: int
 ) -> dict[str, Any]:
-    """Return the time of one step of a pack, its epochs' validation left out."""
+    """Return the time of one step of a pack, and beside it of one minibatch of its epochs' validation."""
     parts = recordings(count, 0), recordings(256, 1)
     with TemporaryDirectory() as folder:
         runs = [run_of(Path(folder), arch, parts, m, "packed", 1, **METHODS[method]) for m in range(networks)]
@@ -89,9 +91,13 @@ def milliseconds(
         _wait(group.device)
         seconds += time.perf_counter() - began
         done += min(pack.steps, steps - done)
+    began = time.perf_counter()
+    pack.validation.records()
+    validation = time.perf_counter() - began
     return {
         "arch": arch, "method": method, "networks": networks, "steps": steps, "prepared_s": round(prepared, 2),
         "ms_per_step": round(1000 * seconds / steps, 4), "ms_per_network": round(1000 * seconds / steps / networks, 4),
+        "ms_per_validation_batch": round(1000 * validation, 4),
     }  # fmt: skip
 
 

@@ -25,7 +25,6 @@ from sastdeploy.provenance import git_commit
 from sastdeploy.training.devices import CPU
 from sastdeploy.training.distributed import ALONE, Group
 from sastdeploy.training.epoch import DIRECTION, FIRST, SECOND
-from sastdeploy.training.inference import lif_layer_sizes
 from sastdeploy.training.outputs import alone, check_out
 from sastdeploy.training.packed.data import packed_data, padded_batches
 from sastdeploy.training.packed.step import (
@@ -36,12 +35,12 @@ from sastdeploy.training.packed.step import (
     adam_step,
     along,
     ascended,
-    gradients,
-    scores_of,
-    spikes_and_scores,
+    batch_gradients,
+    compiled,
     stacked,
     two_gradients,
 )
+from sastdeploy.training.packed.validation import Validation
 from sastdeploy.training.run import Say, Standing, TrainingRun, begin, check_run
 from sastdeploy.training.settings import kernels_for
 
@@ -49,7 +48,6 @@ PackReport = Callable[[int, dict[str, Any]], None]
 
 _BETWEEN_STATES = 10.0
 """Seconds of work that an interrupted pack loses at most, and an epoch; writing every network's state takes time too."""
-_VALIDATION_BATCH = 256
 
 
 def pack_key(run: TrainingRun) -> tuple[Any, ...]:
@@ -164,14 +162,17 @@ class Pack:
         self.stack = _stack_of(standings, device)
         preprocessings = [run.preprocessing for run in self.runs]
         self.training = packed_data([run.training for run in self.runs], preprocessings, device, say)
-        self.validation = packed_data([run.validation for run in self.runs], preprocessings, device, say)
+        self.validation = Validation(self.runs, self.stack, device, say)
         self.two = two_gradients(self.settings[0])
         self.hard = self.settings[0].forward == "hard"
         self.random = [s.method == "random" for s in self.settings]
         self.generators = [torch.Generator(device) for _ in self.settings] if any(self.random) else []
         self.buffers = self._buffers()
         changed = [*self.stack.tensors(), self.buffers.step, self.buffers.losses, self.buffers.norms]
-        self._gradients = torch.compile(gradients) if device.type == "cuda" else gradients
+        functions: list[Callable[..., Any]] = [batch_gradients, ascended, adam_step]
+        self._gradients, self._ascended, self._adam_step = (
+            compiled(functions) if device.type == "cuda" else functions
+        )
         self._captured = Captured(self._step, changed, device, self.generators)
 
     def _buffers(self) -> _Buffers:
@@ -196,11 +197,10 @@ class Pack:
         """Return the gradient on the step's minibatch B (0) or B' (1), and the loss."""
         buffers, data = self.buffers, self.training
         chosen = buffers.chosen[which].index_select(0, buffers.step)[0]
-        counts = buffers.counts[which] if buffers.counts else data.take(chosen)
+        counts = buffers.counts[which] if buffers.counts else None
         weights = buffers.weights.index_select(0, buffers.step)[0]
-        x = data.values(counts, chosen)
         result: tuple[Tensors, Tensor] = self._gradients(
-            self.stack, parameters, x, data.labels_of(chosen), weights, self.hard
+            self.stack, parameters, data, counts, chosen, weights, self.hard
         )
         return result
 
@@ -212,14 +212,14 @@ class Pack:
             else:
                 gradient, loss = self._gradient(0, stack.parameters)
             if self.two:
-                gradient, _ = self._gradient(1, ascended(stack, gradient))
+                gradient, _ = self._gradient(1, self._ascended(stack, gradient))
             weights = buffers.weights.index_select(0, buffers.step)[0]
             buffers.losses.add_(loss * (weights > 0).sum(1))
             rate, scale = (
                 buffers.rate.index_select(0, buffers.step)[0],
                 buffers.scale.index_select(0, buffers.step)[0],
             )
-            buffers.norms.add_(adam_step(stack, gradient, rate, scale))
+            buffers.norms.add_(self._adam_step(stack, gradient, rate, scale))
             buffers.step.add_(1)
 
     def _directions(self) -> Tensors:
@@ -259,7 +259,7 @@ class Pack:
         losses = self.buffers.losses.tolist()
         norms = self.buffers.norms.tolist()
         seconds, cpu = time.perf_counter() - began, time.process_time() - busy
-        records = self._validated()
+        records = self.validation.records()
         return [
             {
                 "epoch": epoch,
@@ -304,39 +304,6 @@ class Pack:
         order = np.random.default_rng((settings.seed, stream, epoch)).permutation(count)
         chosen, weights = padded_batches(order, settings.batch_size)
         return chosen + int(self.training.first[m]), weights
-
-    def _validated(self) -> list[dict[str, Any]]:
-        """Return every network's accuracies, gap and spike rates on its validation recordings."""
-        data, stack, networks = self.validation, self.stack, len(self.runs)
-        count = len(self.runs[0].validation)
-        chosen, weights = padded_batches(np.arange(count), min(_VALIDATION_BATCH, count))
-        sizes = lif_layer_sizes(self.runs[0].architecture)
-        correct = torch.zeros(2, networks, dtype=torch.int64, device=self.device)
-        sent = torch.zeros(networks, len(sizes), dtype=torch.int64, device=self.device)
-        with torch.no_grad():
-            for part, weight in zip(chosen, weights):
-                numbers = torch.from_numpy(part).to(self.device) + data.first[:, None]
-                counted = torch.from_numpy(weight > 0).to(self.device).expand(networks, -1)
-                x, labels = data.values(data.take(numbers).to(self.device), numbers), data.labels_of(numbers)
-                surrogate = scores_of(stack, stack.parameters, x, False)
-                hard, fired = spikes_and_scores(stack, x, counted)
-                sent += fired
-                for row, scores in enumerate((surrogate, hard)):
-                    correct[row] += ((scores.argmax(-1) == labels) & counted).sum(1)
-        states = count * self.runs[0].preprocessing.time_bins
-        accuracies, spikes = (correct.cpu().numpy() / count).tolist(), sent.tolist()
-        return [
-            {
-                "surrogate_accuracy": accuracies[0][m],
-                "hard_accuracy": accuracies[1][m],
-                "gap": accuracies[0][m] - accuracies[1][m],
-                "spike_rates": {
-                    name: fired / (states * neurons)
-                    for (name, neurons), fired in zip(sizes.items(), spikes[m])
-                },
-            }
-            for m in range(networks)
-        ]
 
     def problem(self, m: int, record: dict[str, Any]) -> str | None:
         """Return why network m cannot go on after an epoch, or None."""

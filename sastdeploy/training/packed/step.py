@@ -19,6 +19,7 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.optimiser import BETA_1, BETA_2, EPSILON
+from sastdeploy.training.packed.data import PackedData
 from sastdeploy.training.settings import TrainingSettings
 
 Tensors = dict[str, Tensor]
@@ -134,6 +135,27 @@ def gradients(
     return result
 
 
+def batch_gradients(
+    stack: Stack,
+    parameters: Tensors,
+    data: PackedData,
+    counts: Tensor | None,
+    chosen: Tensor,
+    weights: Tensor,
+    hard: bool,
+) -> tuple[Tensors, Tensor]:
+    """Return `gradients` on the recordings ``chosen [M, B]``; ``counts`` are theirs where the frames stay with the host."""
+    x = data.values(data.take(chosen) if counts is None else counts, chosen)
+    return gradients(stack, parameters, x, data.labels_of(chosen), weights, hard)
+
+
+def compiled(functions: Sequence[Callable[..., Any]]) -> list[Callable[..., Any]]:
+    """Return functions of a pack, each compiled for the shapes of its first call."""
+    # What was compiled for earlier packs counts towards torch's limit, beyond which functions run as they are.
+    torch.compiler.reset()
+    return [torch.compile(function, dynamic=False) for function in functions]
+
+
 def norms(tensors: Tensors) -> Tensor:
     """Return each network's Euclidean norm ``[M]`` over all tensors together."""
     parts = [tensor.flatten(1).norm(dim=1) for tensor in tensors.values()]
@@ -204,17 +226,25 @@ class Captured:
         if device.type != "cuda":
             return
         before = [tensor.clone() for tensor in changed]
-        aside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch does not annotate it
-        aside.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(aside):
-            for _ in range(3):
+
+        def undo() -> None:
+            for tensor, value in zip(changed, before):
+                tensor.copy_(value)
+
+        # A graph is captured on the current device, whatever device its tensors are on.
+        with torch.cuda.device(device):
+            aside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch does not annotate it
+            aside.wait_stream(torch.cuda.current_stream(device))
+            with torch.cuda.stream(aside):
+                for _ in range(3):
+                    step()
+                    # Each time: a step counter that went on would leave an epoch of fewer steps.
+                    undo()
+            torch.cuda.current_stream(device).wait_stream(aside)
+            graph = torch.cuda.CUDAGraph()
+            for generator in generators:
+                graph.register_generator_state(generator)
+            with torch.cuda.graph(graph):
                 step()
-        torch.cuda.current_stream(device).wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        for generator in generators:
-            graph.register_generator_state(generator)
-        with torch.cuda.graph(graph):
-            step()
-        for tensor, value in zip(changed, before):
-            tensor.copy_(value)
+            undo()
         self.run = graph.replay
