@@ -15,6 +15,7 @@ from sastdeploy.experiments.results import aggregate
 from sastdeploy.experiments.selection import choose
 from sastdeploy.experiments.spec import load_experiment
 from sastdeploy.experiments.tables import csv_text, signed, tables
+from sastdeploy.report.sample_figures import Curve, Panel, curves
 from sastdeploy.statistics import Sample, interval, rank_correlation
 
 FILE = """
@@ -116,6 +117,15 @@ def test_published_figures_of_no_stated_scale_are_levels_of_the_figure_over_scal
     text = (tmp_path / "figures" / "small-scale.svg").read_text("utf-8")
     assert text.count("published, sast, rho 0.3") == 1 and "published, baseline" not in text
     assert text.count("published, surrogate spikes") == 2 and text.count("published, hard spikes") == 1
+
+
+def test_texts_of_scales_that_lie_close_are_turned(tmp_path):
+    for name, scales in (("apart", (1, 15, 33, 100)), ("close", (1, 33, 42.5, 100))):
+        samples = tuple(Sample((0, 1), (0.5, 0.7)) for _ in scales)
+        panels = [Panel("a", "b", (Curve("c", "black", "-", scales, samples),))]
+        curves(panels, tmp_path / f"{name}.svg", "title", "x", {scale: f"1/{scale:g}" for scale in scales})
+    turned = ["rotate(-45)" in (tmp_path / f"{name}.svg").read_text("utf-8") for name in ("apart", "close")]
+    assert turned == [False, True]
 
 
 def test_the_older_name_of_published_figures_is_read(file):

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from torch._dynamo.exc import InternalTorchDynamoError
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from benchmarks.speed import gpu
@@ -19,7 +20,7 @@ from sastdeploy.training.fit import fit_all
 from sastdeploy.training.inference import frame_values
 from sastdeploy.training.packed.data import PackedData, packed_data, padded_batches
 from sastdeploy.training.packed.loop import Pack, train_pack
-from sastdeploy.training.packed.step import Captured, adam_step, ascended, batch_gradients, compiled
+from sastdeploy.training.packed.step import Captured
 from sastdeploy.training.run import TrainingRun, begin
 from sastdeploy.training.settings import TrainingSettings
 from tests.small_networks import CONV, DENSE, POOL, checkpoint_of, labelled
@@ -193,8 +194,12 @@ def test_the_compiler_takes_each_part_of_a_step_as_one_graph(tmp_path, monkeypat
     plain, traced = pack_of(tmp_path, spiking, **settings), pack_of(tmp_path, spiking, **settings)
     before = {name: value.clone() for name, value in plain.stack.parameters.items()}
     compile = partial(torch.compile, backend="aot_eager", fullgraph=True)
-    monkeypatch.setattr(torch, "compile", compile)
-    traced._gradients, traced._ascended, traced._adam_step = compiled([batch_gradients, ascended, adam_step])
+    monkeypatch.setattr(
+        torch, "compile", lambda function, dynamic, options: compile(function, dynamic=dynamic)
+    )
+    said = []
+    traced._compile(changed_by(traced), said.append)
+    assert said == [] and traced.buffers.step.item() == 0
     for pack in (plain, traced):
         pack._step()
         pack._step()
@@ -202,6 +207,30 @@ def test_the_compiler_takes_each_part_of_a_step_as_one_graph(tmp_path, monkeypat
     for name, value in plain.stack.parameters.items():
         assert (value - before[name]).abs().max() > 1e-4, name
         assert torch.allclose(traced.stack.parameters[name], value, rtol=1e-5, atol=1e-7), name
+
+
+def changed_by(pack):
+    return [*pack.stack.tensors(), pack.buffers.step, pack.buffers.losses, pack.buffers.norms]
+
+
+def test_a_step_that_does_not_compile_runs_as_it_is_and_says_so(tmp_path, monkeypatch):
+    pack, said = pack_of(tmp_path), []
+    functions, before = pack._functions, [tensor.clone() for tensor in changed_by(pack)]
+
+    def fails(function, dynamic, options):
+        def run(*arguments):
+            pack.buffers.norms.add_(1)
+            raise InternalTorchDynamoError("No C compiler.\n\nMore.")
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", fails)
+    pack._compile(changed_by(pack), said.append)
+    assert said == [
+        "torch.compile fails here, so steps run uncompiled, which is slower: InternalTorchDynamoError: No C compiler."
+    ]
+    assert pack._functions is functions
+    assert all(torch.equal(tensor, value) for tensor, value in zip(changed_by(pack), before))
 
 
 class Graphs:
@@ -223,7 +252,7 @@ class Graphs:
         yield
 
     @contextmanager
-    def graph(self, graph):
+    def graph(self, graph, pool):
         self.captured.append(self.on)
         yield
 

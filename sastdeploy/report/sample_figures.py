@@ -110,13 +110,20 @@ def curves(panels: Sequence[Panel], path: Path, title: str, x: str, ticks: dict[
             ylabel=panel.y,
             ylim=(min(seen) - edge, max(seen) + edge),
         )
-        axes.set_xticks(list(ticks), list(ticks.values()), fontsize=8)
+        turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if _close(list(ticks)) else {}
+        axes.set_xticks(list(ticks), list(ticks.values()), fontsize=8, **turned)
         axes.minorticks_off()
         axes.grid(alpha=0.25)
         axes.legend(frameon=False, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=10)
     save(figure, path)  # fmt: skip
+
+
+def _close(places: Sequence[float]) -> bool:
+    """Return whether two neighbours on a logarithmic axis leave no room for their text: less than a twelfth of it."""
+    logs = np.sort(np.log(places))
+    return len(logs) > 2 and bool(np.diff(logs).min() < (logs[-1] - logs[0]) / 12)
 
 
 def dots(rows: Sequence[Row], columns: Sequence[str], path: Path, title: str) -> None:

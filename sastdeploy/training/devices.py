@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
 from sastdeploy.errors import InputError
 
 CPU = torch.device("cpu")
+
+
+@contextmanager
+def exact_products() -> Iterator[None]:
+    """Compute products and convolutions on a GPU in float32, with the same bits from run to run; else they may round to TF32."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def device_of(asked: str, local_rank: int | None = None) -> torch.device:

@@ -106,6 +106,9 @@ class Group:
     def _exchange(self, operation: Callable[..., Any], *arguments: Any) -> None:
         try:
             operation(*arguments)
+            if self.device.type == "cuda":
+                # Those of nccl return at once; what went wrong shows to whoever waits.
+                torch.cuda.current_stream(self.device).synchronize()
         except RuntimeError as error:
             raise SastdeployError(
                 "lost the other processes of this training: one of them has ended and says why, or is stuck. "

@@ -6,13 +6,12 @@ import json
 from contextlib import nullcontext
 from typing import Any
 
-import torch
-
 from sastdeploy.errors import InputError, SastdeployError
 from sastdeploy.networks.checkpoint import Checkpoint
 from sastdeploy.provenance import git_commit
 from sastdeploy.recordings.frames import LabelledFrames
 from sastdeploy.recordings.preprocessing import Preprocessing
+from sastdeploy.training.devices import exact_products
 from sastdeploy.training.distributed import ALONE, Group
 from sastdeploy.training.epoch import run_epoch, weights_in_use
 from sastdeploy.training.inference import SpikeCounts, lif_layer_sizes, predict
@@ -23,8 +22,7 @@ from sastdeploy.training.run import Report, Say, TrainingRun, begin, check_run, 
 from sastdeploy.training.settings import kernels_for
 
 
-# Only convolutions on a GPU read these. By default they may round to TF32, and differ in bits from run to run.
-@torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+@exact_products()
 def train(
     run: TrainingRun,
     *,

@@ -50,7 +50,8 @@ def run_lif(
     u = torch.zeros_like(current[0])
     s = torch.zeros_like(current[0])
     spikes, membranes = [], []
-    for drive in current:
+    # Taken apart at once: compiled, one part after another would each have a gradient of the whole's size.
+    for drive in current.unbind(0):
         u = alpha * u + drive - threshold * s
         s = _spike(u - threshold, slope, hard)
         spikes.append(s)

@@ -35,12 +35,12 @@ class PackedData:
     """What M networks draw from: each data set once, however many networks share it.
 
     Args:
-        counts: uint8 ``[recordings, T * J]`` of all data sets one after the other; on the device, or pinned on the host.
-        labels: int64 ``[recordings]``. kinds: int64 ``[recordings]``, the recording's largest count less one.
+        counts: uint8 ``[recordings, T * J]`` of all data sets one after the other; on the device, or with the host.
+        labels: int64 ``[recordings]``. kinds: int64 ``[recordings]``, the recording's largest count less one; 0 where no table has kinds.
         first: int64 ``[M]``, where each network's data set begins.
         worth: float32, the tables of `worth_table` one after the other, flat.
         table: int64 ``[M]``, where each network's table begins. by_kind: int64 ``[M]``, 1 where its kinds matter, else 0.
-        shape: ``(T, P, H, W)``. All but a pinned ``counts`` lie on ``device``.
+        shape: ``(T, P, H, W)``. All but ``counts`` with the host lie on ``device``.
     """
 
     counts: Tensor
@@ -56,7 +56,7 @@ class PackedData:
     @property
     def resident(self) -> bool:
         """Whether the counts lie on the device."""
-        return self.counts.device == self.device
+        return self.counts.device.type == self.device.type
 
     def take(self, chosen: Tensor) -> Tensor:
         """Return the counts, uint8 ``[M, B, T * J]``, of recordings ``chosen [M, B]``, numbered in all data sets."""
@@ -93,20 +93,21 @@ def packed_data(
     starts = np.cumsum([0, *(len(part) for part in unique)])
     begins = {id(part): int(start) for part, start in zip(unique, starts)}
     size = int(starts[-1]) * width
-    fits = device.type != "cuda" or size <= _SHARE * torch.cuda.mem_get_info(device)[0]
+    fits = device.type != "cuda" or size <= _SHARE * _free(device)
     if not fits:
         say(
             f"the frames take {size / 2**30:.1f} GiB, more than {_SHARE:.0%} of the device's free memory: they stay with the "
             f"host and are copied batch by batch, which is slower."
         )
     counts = torch.empty((int(starts[-1]), width), dtype=torch.uint8, device=device if fits else "cpu")
-    if not fits:
-        counts = counts.pin_memory()
     for part, start in zip(unique, starts):
         _fill(counts, int(start), part.frames)
     tables = [worth_table(preprocessing) for preprocessing in preprocessings]
     table = np.cumsum([0, *(t.size for t in tables[:-1])])
-    largest = np.concatenate([_largest_counts(part.frames) for part in unique])
+    if any(len(t) > 1 for t in tables):
+        largest = np.concatenate([_largest_counts(part.frames) for part in unique])
+    else:
+        largest = np.zeros(int(starts[-1]), np.int64)
     return PackedData(
         counts,
         _on(np.concatenate([part.labels for part in unique]).astype(np.int64), device),
@@ -118,6 +119,38 @@ def packed_data(
         (frames.time_bins, *frames.shape),
         device,
     )
+
+
+def _free(device: torch.device) -> int:
+    """Return the bytes of a GPU that are free, those that torch keeps of earlier packs among them."""
+    torch.cuda.empty_cache()
+    return torch.cuda.mem_get_info(device)[0]
+
+
+class Staging:
+    """Minibatches on their way from the host to a fixed place on the device: two pinned blocks in turn, so that one fills while the other is copied.
+
+    Args:
+        shape: of a minibatch of counts, ``[M, B, T * J]``.
+    """
+
+    def __init__(self, shape: Sequence[int], device: torch.device) -> None:
+        self._cuda = device.type == "cuda"
+        self._blocks = [torch.empty(shape, dtype=torch.uint8, pin_memory=self._cuda) for _ in range(2)]
+        self._copied: list[torch.cuda.Event | None] = [None, None]
+        self._next = 0
+        self.target = torch.zeros(shape, dtype=torch.uint8, device=device)
+
+    def bring(self, data: PackedData, chosen: Tensor) -> None:
+        """Put the counts of recordings ``chosen [M, B]`` into ``target``, after what was queued before."""
+        which, self._next = self._next, 1 - self._next
+        block, copied = self._blocks[which], self._copied[which]
+        if copied is not None:
+            copied.synchronize()
+        torch.index_select(data.counts, 0, chosen.reshape(-1), out=block.view(-1, block.shape[-1]))
+        self.target.copy_(block, non_blocking=True)
+        if self._cuda:
+            self._copied[which] = torch.cuda.current_stream(self.target.device).record_event()
 
 
 def _on(values: NDArray[np.generic], device: torch.device) -> Tensor:
@@ -134,9 +167,10 @@ def _fill(counts: Tensor, start: int, frames: Frames) -> None:
 def _largest_counts(frames: Frames) -> NDArray[np.int64]:
     """Return every recording's largest count, 0 where it has none."""
     largest = np.zeros(len(frames), np.int64)
-    np.maximum.at(
-        largest, np.repeat(np.arange(len(frames)), np.diff(frames.indptr[:: frames.time_bins])), frames.count
-    )
+    begins = frames.indptr[:: frames.time_bins]
+    filled = np.flatnonzero(np.diff(begins))
+    if len(filled):
+        largest[filled] = np.maximum.reduceat(frames.count, begins[filled])
     return largest
 
 

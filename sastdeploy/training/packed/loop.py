@@ -22,23 +22,23 @@ from sastdeploy.errors import InputError
 from sastdeploy.networks.architecture import Architecture
 from sastdeploy.networks.checkpoint import Checkpoint
 from sastdeploy.provenance import git_commit
-from sastdeploy.training.devices import CPU
+from sastdeploy.training.devices import CPU, exact_products
 from sastdeploy.training.distributed import ALONE, Group
 from sastdeploy.training.epoch import DIRECTION, FIRST, SECOND
 from sastdeploy.training.outputs import alone, check_out
-from sastdeploy.training.packed.data import packed_data, padded_batches
+from sastdeploy.training.packed.data import Staging, packed_data, padded_batches
 from sastdeploy.training.packed.step import (
     Captured,
     Stack,
     Tensors,
     adam_rates,
-    adam_step,
     along,
     ascended,
     batch_gradients,
     compiled,
     stacked,
     two_gradients,
+    update,
 )
 from sastdeploy.training.packed.validation import Validation
 from sastdeploy.training.run import Say, Standing, TrainingRun, begin, check_run
@@ -61,8 +61,7 @@ def pack_key(run: TrainingRun) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-# As in `sastdeploy.training.loop.train`.
-@torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+@exact_products()
 def train_pack(
     runs: Sequence[TrainingRun],
     group: Group = ALONE,
@@ -122,7 +121,7 @@ class _Buffers:
     scale: Tensor  # float32 [S]
     losses: Tensor  # float32 [M], each step's loss times its recordings, summed over the epoch
     norms: Tensor  # float32 [M]
-    counts: tuple[Tensor, ...]  # uint8 [M, B, T * J] where the frames stay with the host, else empty
+    counts: tuple[Staging, ...]  # where the frames stay with the host, one per gradient of a step, else empty
 
 
 def _train_group(
@@ -162,18 +161,36 @@ class Pack:
         self.stack = _stack_of(standings, device)
         preprocessings = [run.preprocessing for run in self.runs]
         self.training = packed_data([run.training for run in self.runs], preprocessings, device, say)
-        self.validation = Validation(self.runs, self.stack, device, say)
         self.two = two_gradients(self.settings[0])
         self.hard = self.settings[0].forward == "hard"
         self.random = [s.method == "random" for s in self.settings]
         self.generators = [torch.Generator(device) for _ in self.settings] if any(self.random) else []
         self.buffers = self._buffers()
         changed = [*self.stack.tensors(), self.buffers.step, self.buffers.losses, self.buffers.norms]
-        functions: list[Callable[..., Any]] = [batch_gradients, ascended, adam_step]
-        self._gradients, self._ascended, self._adam_step = (
-            compiled(functions) if device.type == "cuda" else functions
-        )
-        self._captured = Captured(self._step, changed, device, self.generators)
+        pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
+        self._functions: list[Callable[..., Any]] = [batch_gradients, ascended, update]
+        if device.type == "cuda":
+            self._compile(changed, say)
+        self._captured = Captured(self._step, changed, device, self.generators, pool)
+        self.validation = Validation(self.runs, self.stack, device, say, pool)
+
+    def _compile(self, changed: Sequence[Tensor], say: Say) -> None:
+        """Compile the step's functions, or say why they run as they are."""
+        # Reading it takes a second or two.
+        from torch._dynamo.exc import TorchDynamoException
+
+        before = [tensor.clone() for tensor in changed]
+        plain, self._functions = self._functions, compiled(self._functions)
+        try:
+            self._step()
+        except TorchDynamoException as error:
+            cause = str(error).strip().splitlines()[0]
+            say(
+                f"torch.compile fails here, so steps run uncompiled, which is slower: {type(error).__name__}: {cause}"
+            )
+            self._functions = plain
+        for tensor, value in zip(changed, before):
+            tensor.copy_(value)
 
     def _buffers(self) -> _Buffers:
         networks, size = len(self.runs), self.settings[0].batch_size
@@ -190,37 +207,38 @@ class Pack:
             tuple(empty(torch.int64, steps, networks, size) for _ in range(gradients_per_step)),
             empty(torch.float32, steps, networks, size), empty(torch.float32, steps, networks),
             empty(torch.float32, steps), empty(torch.float32, networks), empty(torch.float32, networks),
-            tuple(empty(torch.uint8, networks, size, width) for _ in range(hosted)),
+            tuple(Staging((networks, size, width), self.device) for _ in range(hosted)),
         )  # fmt: skip
 
     def _gradient(self, which: int, parameters: Tensors) -> tuple[Tensors, Tensor]:
         """Return the gradient on the step's minibatch B (0) or B' (1), and the loss."""
-        buffers, data = self.buffers, self.training
-        chosen = buffers.chosen[which].index_select(0, buffers.step)[0]
-        counts = buffers.counts[which] if buffers.counts else None
-        weights = buffers.weights.index_select(0, buffers.step)[0]
-        result: tuple[Tensors, Tensor] = self._gradients(
-            self.stack, parameters, data, counts, chosen, weights, self.hard
+        buffers = self.buffers
+        counts = buffers.counts[which].target if buffers.counts else None
+        result: tuple[Tensors, Tensor] = self._functions[0](
+            self.stack,
+            parameters,
+            self.training,
+            counts,
+            buffers.chosen[which],
+            buffers.weights,
+            buffers.step,
+            self.hard,
         )
         return result
 
     def _step(self) -> None:
         stack, buffers = self.stack, self.buffers
+        _, ascended, update = self._functions
         with torch.no_grad():
             if self.generators:
                 gradient, loss = self._gradient(0, along(stack, self._directions()))
             else:
                 gradient, loss = self._gradient(0, stack.parameters)
             if self.two:
-                gradient, _ = self._gradient(1, self._ascended(stack, gradient))
-            weights = buffers.weights.index_select(0, buffers.step)[0]
-            buffers.losses.add_(loss * (weights > 0).sum(1))
-            rate, scale = (
-                buffers.rate.index_select(0, buffers.step)[0],
-                buffers.scale.index_select(0, buffers.step)[0],
-            )
-            buffers.norms.add_(self._adam_step(stack, gradient, rate, scale))
-            buffers.step.add_(1)
+                gradient, _ = self._gradient(1, ascended(stack, gradient))
+            update(
+                stack, gradient, loss, buffers.weights, buffers.rate, buffers.scale, buffers.step, buffers.losses, buffers.norms
+            )  # fmt: skip
 
     def _directions(self) -> Tensors:
         """Return a normal draw in the shape of the parameters, from each network's own generator."""
@@ -244,8 +262,8 @@ class Pack:
 
     def step(self) -> None:
         """Take the epoch's next step, of every network."""
-        for buffer, chosen in zip(self.buffers.counts, self._host):
-            buffer.copy_(self.training.take(chosen[self._taken]), non_blocking=True)
+        for staging, chosen in zip(self.buffers.counts, self._host):
+            staging.bring(self.training, chosen[self._taken])
         self._captured.run()
         self._taken += 1
 

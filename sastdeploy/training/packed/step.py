@@ -142,18 +142,29 @@ def batch_gradients(
     counts: Tensor | None,
     chosen: Tensor,
     weights: Tensor,
+    step: Tensor,
     hard: bool,
 ) -> tuple[Tensors, Tensor]:
-    """Return `gradients` on the recordings ``chosen [M, B]``; ``counts`` are theirs where the frames stay with the host."""
-    x = data.values(data.take(chosen) if counts is None else counts, chosen)
-    return gradients(stack, parameters, x, data.labels_of(chosen), weights, hard)
+    """Return `gradients` on the minibatches of a step of the epoch.
+
+    Args:
+        counts: of those minibatches, where the frames stay with the host. chosen: int64 ``[S, M, B]``, of S steps. weights: float32
+            ``[S, M, B]``. step: int64 ``[1]``.
+    """
+    recordings = chosen.index_select(0, step)[0]
+    x = data.values(data.take(recordings) if counts is None else counts, recordings)
+    return gradients(stack, parameters, x, data.labels_of(recordings), weights.index_select(0, step)[0], hard)
 
 
 def compiled(functions: Sequence[Callable[..., Any]]) -> list[Callable[..., Any]]:
     """Return functions of a pack, each compiled for the shapes of its first call."""
     # What was compiled for earlier packs counts towards torch's limit, beyond which functions run as they are.
     torch.compiler.reset()
-    return [torch.compile(function, dynamic=False) for function in functions]
+    # Else the fastest order of a sum would be found by timing, and the bits depend on it.
+    options: dict[str, Any] = (
+        {"deterministic": True} if "deterministic" in torch._inductor.list_options() else {}
+    )
+    return [torch.compile(function, dynamic=False, options=options) for function in functions]
 
 
 def norms(tensors: Tensors) -> Tensor:
@@ -200,6 +211,28 @@ def adam_step(stack: Stack, gradient: Tensors, rate: Tensor, scale: Tensor) -> T
     return norms(gradient)
 
 
+def update(
+    stack: Stack,
+    gradient: Tensors,
+    loss: Tensor,
+    weights: Tensor,
+    rates: Tensor,
+    scales: Tensor,
+    step: Tensor,
+    losses: Tensor,
+    sizes: Tensor,
+) -> None:
+    """Take a step's `adam_step`, add each network's loss times its recordings to ``losses`` and its gradient's norm to ``sizes``, both ``[M]``, and count the step.
+
+    Args:
+        weights: ``[S, M, B]``, of S steps. rates: ``[S, M]``. scales: ``[S]``. step: int64 ``[1]``.
+    """
+    rate, scale = rates.index_select(0, step)[0], scales.index_select(0, step)[0]
+    losses.add_(loss * (weights.index_select(0, step)[0] > 0).sum(1))
+    sizes.add_(adam_step(stack, gradient, rate, scale))
+    step.add_(1)
+
+
 def adam_rates(first: int, steps: int, rate: Sequence[float]) -> tuple[list[list[float]], list[float]]:
     """Return ``rate [steps, M]`` and ``scale [steps]`` of steps ``first + 1`` to ``first + steps``, as `adam_step` takes them."""
     numbers = range(first + 1, first + steps + 1)
@@ -216,11 +249,12 @@ class Captured:
         step: reads and writes the same tensors at every call, and nothing leaves the device.
         changed: all tensors that it changes; the rehearsal before the capture is undone.
         generators: random generators of the device that it draws from.
+        pool: of memory, which graphs share that never run at the same time.
     """
 
     def __init__(
         self, step: Callable[[], Any], changed: Sequence[Tensor], device: torch.device,
-        generators: Sequence[torch.Generator] = (),
+        generators: Sequence[torch.Generator] = (), pool: Any = None,
     ) -> None:  # fmt: skip
         self.run: Callable[[], Any] = step
         if device.type != "cuda":
@@ -244,7 +278,7 @@ class Captured:
             graph = torch.cuda.CUDAGraph()
             for generator in generators:
                 graph.register_generator_state(generator)
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph, pool=pool):
                 step()
             undo()
         self.run = graph.replay

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from sastdeploy.training.inference import lif_layer_sizes
-from sastdeploy.training.packed.data import packed_data, padded_batches
+from sastdeploy.training.packed.data import Staging, packed_data, padded_batches
 from sastdeploy.training.packed.step import Captured, Stack, scores_of, spikes_and_scores
 from sastdeploy.training.run import TrainingRun
 
 _BATCH = 256
+_MAX_FLOATS = 2**28
+"""Floats that a layer's membranes of one minibatch may take, of all networks and steps: beyond it the minibatch has fewer recordings."""
 
 
 class Validation:
@@ -26,6 +28,7 @@ class Validation:
         stack: Stack,
         device: torch.device,
         say: Callable[[str], None] = lambda text: None,
+        pool: Any = None,
     ) -> None:
         networks, self.count = len(runs), len(runs[0].validation)
         self.stack = stack
@@ -34,7 +37,11 @@ class Validation:
         )
         self.sizes = lif_layer_sizes(runs[0].architecture)
         self.states = self.count * runs[0].preprocessing.time_bins
-        chosen, weights = padded_batches(np.arange(self.count), min(_BATCH, self.count))
+        neurons = max(self.sizes.values(), default=1)
+        batch = max(
+            1, min(_BATCH, self.count, _MAX_FLOATS // (networks * runs[0].preprocessing.time_bins * neurons))
+        )
+        chosen, weights = padded_batches(np.arange(self.count), batch)
         self._host = torch.from_numpy(chosen)[:, None] + self.data.first.cpu()[:, None]
         self._chosen, self._counted = self._host.to(device), torch.from_numpy(weights > 0).to(device)
 
@@ -47,16 +54,16 @@ class Validation:
             zeros(torch.int64, networks, len(self.sizes)),
         )
         width = self.data.counts.shape[1]
-        self._counts = None if self.data.resident else zeros(torch.uint8, networks, chosen.shape[1], width)
+        self._staging = None if self.data.resident else Staging((networks, batch, width), device)
         self._summed = [self._step_number, self._correct, self._sent]
-        self._captured = Captured(self._step, self._summed, device)
+        self._captured = Captured(self._step, self._summed, device, pool=pool)
 
     def _step(self) -> None:
         data, stack = self.data, self.stack
         with torch.no_grad():
             chosen = self._chosen.index_select(0, self._step_number)[0]
             counted = self._counted.index_select(0, self._step_number).expand(len(stack), -1)
-            counts = data.take(chosen) if self._counts is None else self._counts
+            counts = data.take(chosen) if self._staging is None else self._staging.target
             x, labels = data.values(counts, chosen), data.labels_of(chosen)
             surrogate = scores_of(stack, stack.parameters, x, False)
             hard, fired = spikes_and_scores(stack, x, counted)
@@ -70,8 +77,8 @@ class Validation:
         for tensor in self._summed:
             tensor.zero_()
         for chosen in self._host:
-            if self._counts is not None:
-                self._counts.copy_(self.data.take(chosen), non_blocking=True)
+            if self._staging is not None:
+                self._staging.bring(self.data, chosen)
             self._captured.run()
         accuracies, sent = (self._correct.cpu().numpy() / self.count).tolist(), self._sent.tolist()
         return [
