@@ -101,11 +101,17 @@ def test_the_distance_to_the_paper_is_one_that_the_points_share(tmp_path, surrog
 
 
 def test_networks_with_the_highest_gamma_are_counted_if_all_are(tmp_path):
-    measured = {"address": "x", "measures": {"contraction": contraction()}}
-    other = {"address": "y", "measures": {"contraction": contraction()}}
+    neuron = {"threshold": 1.0, "slope": 25.0}
+    measured = {"address": "x", "trial": neuron, "measures": {"contraction": contraction()}}
+    other = {"address": "y", "trial": neuron, "measures": {"contraction": contraction()}}
     # The same training stands in another experiment, which does not ask for the measure.
     made = [results("table1", point([measured, other])), results("map-scale", point([{"address": "x"}]))]
     assert claimed(tmp_path, *made)["gamma"] == {"networks": 2, "band": 0.154}
+    # Another neuron's gamma has another highest value.
+    lower = {**measured, "address": "z", "trial": {**neuron, "threshold": 0.25}}
+    steeper = {**measured, "address": "w", "trial": {**neuron, "slope_end": 400.0}}
+    made.append(results("map-rivals-full", point([lower, steeper])))
+    assert claimed(tmp_path, *made)["gamma"]["networks"] == 2
     other["measures"]["contraction"] = contraction(gamma_hat=8.456)
     assert claimed(tmp_path, *made)["gamma"]["networks"] is None
 

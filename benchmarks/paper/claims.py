@@ -25,7 +25,7 @@ PAPER_EPOCHS = {"baseline": 100, "SAST": 48}
 """Of the paper's Table 3, digits."""
 BOUNDS = ("corruption", "corruption-gestures")
 """The experiments whose networks have bounds."""
-FULL = ("table1-small-values", "table1-full", "table3-small-values", "map-full")
+FULL = ("table1-small-values", "table1-full", "table3-small-values", "map-full", "map-rivals-full")
 """The experiments on digits that have the paper's full schedule."""
 
 
@@ -149,14 +149,14 @@ def _below_published(results: Results | None) -> dict[str, Any]:
 
 
 def _gamma(all_results: Sequence[Results]) -> dict[str, Any]:
-    """Return the networks whose gamma-hat is the highest possible to three decimals, if all measured are such; and the band.
+    """Return the networks of the paper's neuron whose gamma-hat is the highest possible to three decimals, if all measured are such; and the band.
 
     The band is the distance to a threshold within which one state puts gamma above 1.
     """
     by_address = {  # experiments that share a training need not ask for the same measures of it
         record["address"]: record["measures"]["contraction"]
         for results in all_results for point in results.points for record in point.raw
-        if "contraction" in record.get("measures", {})
+        if "contraction" in record.get("measures", {}) and _papers_neuron(record["trial"])
     }  # fmt: skip
     measures = list(by_address.values())
     highest = all(f"{one['gamma_hat']:.3f}" == f"{one['gamma_global']:.3f}" for one in measures)
@@ -165,6 +165,10 @@ def _gamma(all_results: Sequence[Results]) -> dict[str, Any]:
         "networks": len(measures) if measures and highest else None,
         "band": bands.pop() if len(bands) == 1 else None,
     }
+
+
+def _papers_neuron(trial: dict[str, Any]) -> bool:
+    return (trial["threshold"], trial["slope"]) == (1.0, 25.0) and not trial.get("slope_end")
 
 
 def _bounds(all_results: Sequence[Results]) -> dict[str, Any]:
