@@ -99,7 +99,7 @@ def milliseconds(
     return {
         "arch": arch, "method": method, "networks": networks, "steps": steps, "prepared_s": round(prepared, 2),
         "ms_per_step": round(1000 * seconds / steps, 4), "ms_per_network": round(1000 * seconds / steps / networks, 4),
-        "ms_per_validation_batch": round(1000 * validation, 4),
+        "ms_per_validation_batch": round(1000 * validation / pack.validation.steps, 4),
     }  # fmt: skip
 
 

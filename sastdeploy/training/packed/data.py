@@ -59,8 +59,8 @@ class PackedData:
         return self.counts.device.type == self.device.type
 
     def take(self, chosen: Tensor) -> Tensor:
-        """Return the counts, uint8 ``[M, B, T * J]``, of recordings ``chosen [M, B]``, numbered in all data sets."""
-        picked = self.counts.index_select(0, chosen.to(self.counts.device).reshape(-1))
+        """Return the counts, uint8 ``[M, B, T * J]``, of recordings ``chosen [M, B]``, numbered in all data sets, where they lie on one device."""
+        picked = self.counts.index_select(0, chosen.reshape(-1))
         return picked.view(*chosen.shape, -1)
 
     def values(self, counts: Tensor, chosen: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,13 +32,14 @@ from sastdeploy.training.packed.step import (
     Stack,
     Tensors,
     adam_rates,
+    adam_step,
     along,
     ascended,
     batch_gradients,
     compiled,
     stacked,
     two_gradients,
-    update,
+    undone,
 )
 from sastdeploy.training.packed.validation import Validation
 from sastdeploy.training.run import Say, Standing, TrainingRun, begin, check_run
@@ -124,6 +125,23 @@ class _Buffers:
     counts: tuple[Staging, ...]  # where the frames stay with the host, one per gradient of a step, else empty
 
 
+class _Functions(NamedTuple):
+    """What a step calls, as it is or compiled."""
+
+    gradients: Callable[..., Any]
+    ascended: Callable[..., Any]
+    update: Callable[..., Any]
+
+
+def _update(stack: Stack, buffers: _Buffers, gradient: Tensors, loss: Tensor) -> None:
+    """Take the step's `adam_step`, add up its losses and norms, and count it."""
+    step = buffers.step
+    rate, scale = buffers.rate.index_select(0, step)[0], buffers.scale.index_select(0, step)[0]
+    buffers.losses.add_(loss * (buffers.weights.index_select(0, step)[0] > 0).sum(1))
+    buffers.norms.add_(adam_step(stack, gradient, rate, scale))
+    step.add_(1)
+
+
 def _train_group(
     standings: list[Standing], members: list[int], device: torch.device, report: PackReport, say: Say
 ) -> dict[int, str]:
@@ -168,7 +186,7 @@ class Pack:
         self.buffers = self._buffers()
         changed = [*self.stack.tensors(), self.buffers.step, self.buffers.losses, self.buffers.norms]
         pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
-        self._functions: list[Callable[..., Any]] = [batch_gradients, ascended, update]
+        self._functions = _Functions(batch_gradients, ascended, _update)
         if device.type == "cuda":
             self._compile(changed, say)
         self._captured = Captured(self._step, changed, device, self.generators, pool)
@@ -179,18 +197,16 @@ class Pack:
         # Reading it takes a second or two.
         from torch._dynamo.exc import TorchDynamoException
 
-        before = [tensor.clone() for tensor in changed]
-        plain, self._functions = self._functions, compiled(self._functions)
-        try:
-            self._step()
-        except TorchDynamoException as error:
-            cause = str(error).strip().splitlines()[0]
-            say(
-                f"torch.compile fails here, so steps run uncompiled, which is slower: {type(error).__name__}: {cause}"
-            )
-            self._functions = plain
-        for tensor, value in zip(changed, before):
-            tensor.copy_(value)
+        plain, self._functions = self._functions, _Functions(*compiled(self._functions))
+        with undone(changed):
+            try:
+                self._step()
+            except TorchDynamoException as error:
+                cause = str(error).strip().splitlines()[0]
+                say(
+                    f"torch.compile fails here, so steps run uncompiled, which is slower: {type(error).__name__}: {cause}"
+                )
+                self._functions = plain
 
     def _buffers(self) -> _Buffers:
         networks, size = len(self.runs), self.settings[0].batch_size
@@ -214,7 +230,7 @@ class Pack:
         """Return the gradient on the step's minibatch B (0) or B' (1), and the loss."""
         buffers = self.buffers
         counts = buffers.counts[which].target if buffers.counts else None
-        result: tuple[Tensors, Tensor] = self._functions[0](
+        result: tuple[Tensors, Tensor] = self._functions.gradients(
             self.stack,
             parameters,
             self.training,
@@ -228,17 +244,14 @@ class Pack:
 
     def _step(self) -> None:
         stack, buffers = self.stack, self.buffers
-        _, ascended, update = self._functions
         with torch.no_grad():
             if self.generators:
                 gradient, loss = self._gradient(0, along(stack, self._directions()))
             else:
                 gradient, loss = self._gradient(0, stack.parameters)
             if self.two:
-                gradient, _ = self._gradient(1, ascended(stack, gradient))
-            update(
-                stack, gradient, loss, buffers.weights, buffers.rate, buffers.scale, buffers.step, buffers.losses, buffers.norms
-            )  # fmt: skip
+                gradient, _ = self._gradient(1, self._functions.ascended(stack, gradient))
+            self._functions.update(stack, buffers, gradient, loss)
 
     def _directions(self) -> Tensors:
         """Return a normal draw in the shape of the parameters, from each network's own generator."""

@@ -8,7 +8,8 @@ and ``torch.func.vmap`` runs the same `SpikingNetwork` over it. Equal within flo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -211,28 +212,6 @@ def adam_step(stack: Stack, gradient: Tensors, rate: Tensor, scale: Tensor) -> T
     return norms(gradient)
 
 
-def update(
-    stack: Stack,
-    gradient: Tensors,
-    loss: Tensor,
-    weights: Tensor,
-    rates: Tensor,
-    scales: Tensor,
-    step: Tensor,
-    losses: Tensor,
-    sizes: Tensor,
-) -> None:
-    """Take a step's `adam_step`, add each network's loss times its recordings to ``losses`` and its gradient's norm to ``sizes``, both ``[M]``, and count the step.
-
-    Args:
-        weights: ``[S, M, B]``, of S steps. rates: ``[S, M]``. scales: ``[S]``. step: int64 ``[1]``.
-    """
-    rate, scale = rates.index_select(0, step)[0], scales.index_select(0, step)[0]
-    losses.add_(loss * (weights.index_select(0, step)[0] > 0).sum(1))
-    sizes.add_(adam_step(stack, gradient, rate, scale))
-    step.add_(1)
-
-
 def adam_rates(first: int, steps: int, rate: Sequence[float]) -> tuple[list[list[float]], list[float]]:
     """Return ``rate [steps, M]`` and ``scale [steps]`` of steps ``first + 1`` to ``first + steps``, as `adam_step` takes them."""
     numbers = range(first + 1, first + steps + 1)
@@ -240,6 +219,15 @@ def adam_rates(first: int, steps: int, rate: Sequence[float]) -> tuple[list[list
         [[r / (1 - BETA_1**n) for r in rate] for n in numbers],
         [1 / math.sqrt(1 - BETA_2**n) for n in numbers],
     )
+
+
+@contextmanager
+def undone(changed: Sequence[Tensor]) -> Iterator[None]:
+    """Give tensors back the values that they had before the body."""
+    before = [tensor.clone() for tensor in changed]
+    yield
+    for tensor, value in zip(changed, before):
+        tensor.copy_(value)
 
 
 class Captured:
@@ -259,26 +247,19 @@ class Captured:
         self.run: Callable[[], Any] = step
         if device.type != "cuda":
             return
-        before = [tensor.clone() for tensor in changed]
-
-        def undo() -> None:
-            for tensor, value in zip(changed, before):
-                tensor.copy_(value)
-
         # A graph is captured on the current device, whatever device its tensors are on.
         with torch.cuda.device(device):
             aside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch does not annotate it
             aside.wait_stream(torch.cuda.current_stream(device))
             with torch.cuda.stream(aside):
                 for _ in range(3):
-                    step()
-                    # Each time: a step counter that went on would leave an epoch of fewer steps.
-                    undo()
+                    # Each by itself: a step counter that went on would leave an epoch of fewer steps.
+                    with undone(changed):
+                        step()
             torch.cuda.current_stream(device).wait_stream(aside)
             graph = torch.cuda.CUDAGraph()
             for generator in generators:
                 graph.register_generator_state(generator)
-            with torch.cuda.graph(graph, pool=pool):
+            with undone(changed), torch.cuda.graph(graph, pool=pool):
                 step()
-            undo()
         self.run = graph.replay

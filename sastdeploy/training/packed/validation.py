@@ -23,13 +23,8 @@ class Validation:
     """The validation recordings of a pack, and the captured step that evaluates a minibatch of each network."""
 
     def __init__(
-        self,
-        runs: Sequence[TrainingRun],
-        stack: Stack,
-        device: torch.device,
-        say: Callable[[str], None] = lambda text: None,
-        pool: Any = None,
-    ) -> None:
+        self, runs: Sequence[TrainingRun], stack: Stack, device: torch.device, say: Callable[[str], None], pool: Any
+    ) -> None:  # fmt: skip
         networks, self.count = len(runs), len(runs[0].validation)
         self.stack = stack
         self.data = packed_data(
@@ -37,10 +32,8 @@ class Validation:
         )
         self.sizes = lif_layer_sizes(runs[0].architecture)
         self.states = self.count * runs[0].preprocessing.time_bins
-        neurons = max(self.sizes.values(), default=1)
-        batch = max(
-            1, min(_BATCH, self.count, _MAX_FLOATS // (networks * runs[0].preprocessing.time_bins * neurons))
-        )
+        floats = networks * runs[0].preprocessing.time_bins * max(self.sizes.values(), default=1)
+        batch = max(1, min(_BATCH, self.count, _MAX_FLOATS // floats))
         chosen, weights = padded_batches(np.arange(self.count), batch)
         self._host = torch.from_numpy(chosen)[:, None] + self.data.first.cpu()[:, None]
         self._chosen, self._counted = self._host.to(device), torch.from_numpy(weights > 0).to(device)
@@ -57,6 +50,11 @@ class Validation:
         self._staging = None if self.data.resident else Staging((networks, batch, width), device)
         self._summed = [self._step_number, self._correct, self._sent]
         self._captured = Captured(self._step, self._summed, device, pool=pool)
+
+    @property
+    def steps(self) -> int:
+        """Minibatches of an evaluation."""
+        return len(self._host)
 
     def _step(self) -> None:
         data, stack = self.data, self.stack
