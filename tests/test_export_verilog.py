@@ -30,7 +30,7 @@ from sastdeploy.verification.simulated_verilog import SimulatedVerilog
 from sastdeploy.verification.verify import first_difference
 
 ICARUS = simulated_verilog.simulator()
-PROGRAMS = max(5, int(os.environ.get("SASTDEPLOY_PROGRAMS", "250")) // 8)
+PROGRAMS = max(31, int(os.environ.get("SASTDEPLOY_PROGRAMS", "250")) // 8)
 needs_icarus = pytest.mark.skipif(ICARUS is None, reason="not installed: iverilog, vvp")
 needs_verilator = pytest.mark.skipif(shutil.which("verilator") is None, reason="not installed: verilator")
 needs_yosys = pytest.mark.skipif(shutil.which("yosys") is None, reason="not installed: yosys")
