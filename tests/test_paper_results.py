@@ -94,6 +94,23 @@ def test_results_by_hand(folder, tmp_path):
     assert files == assembled(folder, tmp_path / "other")
 
 
+def test_differences_from_the_baseline_of_an_experiment_whose_reference_is_another_method(folder, tmp_path):
+    path = folder / "map-scale.yaml"
+    lines = MAP.splitlines(keepends=True)
+    lines[6], lines[7] = lines[7], lines[6]  # SAST first
+    path.write_text("".join(line for line in lines if not line.startswith("compare_within")), "utf-8")
+    results = json.loads(assembled(folder, tmp_path / "canvas")["results.json"])
+    points = results["experiments"]["map-scale"]["points"]
+    # The first baseline has 90 % of hard spikes, SAST at 1/15 88 and 88.5: differences -2 and -1.5.
+    point = points["method sast, rho 0.3, divisor_factor 15"]
+    assert point["less_baseline"]["hard"]["by_seed"] == {"0": -2.0, "1": -1.5}
+    assert (
+        quoted._shown(point, "hard", "base", "here") == "-1.75 (-4.93 to +1.43)"
+    )  # 12.706 * 0.35355 / sqrt(2)
+    assert points["method baseline"]["less_baseline"] == {}
+    assert quoted._shown(points["method baseline"], "hard", "base", "here") == "-"
+
+
 def test_the_check_names_what_differs_and_what_nothing_gives(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(assemble, "HERE", folder)
     for name in ("TRAINING_MEMORY.json", "results"):

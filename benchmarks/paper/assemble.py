@@ -24,7 +24,7 @@ from benchmarks.paper.other_records import confirmation, cost, totals
 from sastdeploy import InputError
 from sastdeploy._files import atomic
 from sastdeploy.experiments.figures import draw
-from sastdeploy.experiments.results import Results, aggregate
+from sastdeploy.experiments.results import Point, Results, aggregate
 from sastdeploy.experiments.runner import data_hash
 from sastdeploy.experiments.spec import Experiment, Trial, label, load_experiment, varied
 from sastdeploy.experiments.tables import csv_text
@@ -33,6 +33,9 @@ from sastdeploy.statistics import Sample
 HERE = Path(__file__).resolve().parent
 DIGITS = 7
 """Significant digits of results.json: more than any page prints, fewer than differ between processors."""
+ACCURACIES = ("surrogate", "hard", "gap", "loihi_int8 accuracy", "aggressive_int4 accuracy")
+WELL_SCALED = {"hard": "hard", "gap": "gap", "surrogate": "surrogate", "calibrated": "hard"}
+"""What a point has that is compared with the point at a largest frame value of 1, and with which of its figures."""
 
 
 def experiments(folder: Path) -> list[Experiment]:
@@ -91,7 +94,8 @@ def _experiment(experiment: Experiment, results: Results | None) -> dict[str, An
         facts = results.to_dict()
         for point, made in zip(results.points, facts.pop("points")):
             points[point.label] |= made | {
-                "less_well_scaled": _difference_from_well_scaled(results, point.label)
+                "less_well_scaled": _difference_from_well_scaled(results, point.label),
+                "less_baseline": _difference_from_baseline(results, point.label),
             }
             if (gradients := best_epoch(point)) is not None:
                 points[point.label]["figures"]["gradients to the best epoch"] = gradients.to_dict()
@@ -133,11 +137,24 @@ def _difference_from_well_scaled(results: Results, name: str) -> dict[str, Any]:
     point = results.point(name)
     if "divisor_factor" not in results.experiment.compare_within or well is None or point is None:
         return {}
-    pairs = {"hard": "hard", "gap": "gap", "surrogate": "surrogate", "calibrated": "hard"}
-    differences: dict[str, Sample | None] = {
-        mine: point.samples[mine].paired_difference(well.samples[theirs])
+    return _differences(point, well, WELL_SCALED)
+
+
+def _difference_from_baseline(results: Results, name: str) -> dict[str, Any]:
+    """Return, of an experiment whose reference has another method, a point's figures less those of its first baseline."""
+    baseline = next((p for p in results.points if p.trial.method == "baseline" and p.samples), None)
+    point = results.point(name)
+    if results.points[0].trial.method == "baseline" or baseline is None or point in (None, baseline):
+        return {}
+    return _differences(point, baseline, {name: name for name in point.samples if name in ACCURACIES})
+
+
+def _differences(point: Point, other: Point, pairs: dict[str, str]) -> dict[str, Any]:
+    """Return by a figure of the point its difference, paired by seed, to the other's figure that ``pairs`` names."""
+    differences = {
+        mine: point.samples[mine].paired_difference(other.samples[theirs])
         for mine, theirs in pairs.items()
-        if mine in point.samples
+        if mine in point.samples and theirs in other.samples
     }
     return {mine: sample.to_dict() for mine, sample in differences.items() if sample is not None}
 

@@ -7,7 +7,7 @@ A page has ``quotes``: fragments as they stand in the page with a figure's name 
 results.json (``at``, keys joined by `` / ``; of several nodes, ``{2:name}`` is of the second). ``rows`` is short for
 fragments that begin differently and end alike, one per point of an experiment. A figure is ``{name}`` for mean ±
 standard deviation, or ``{name | form}``: ``mean`` without the deviation, ``less`` for the paired difference to the
-reference with its interval, ``well`` for the same to the point with a largest frame value of 1, ``own`` for the
+reference with its interval, ``well`` for the same to the point with a largest frame value of 1, ``base`` to the first baseline, ``own`` for the
 interval of a figure that is a difference itself, ``ratio`` to the reference, ``saved`` for the percent by which it is below
 the reference, ``seeds`` for the number of seeds, ``by seed``; a digit after the form sets the decimals. Without a record
 it is ``-``.
@@ -113,6 +113,7 @@ def _shown(node: dict[str, Any], name: str, form: str, at: str) -> str:
     places = {
         "less": "less_reference",
         "well": "less_well_scaled",
+        "base": "less_baseline",
         "ratio": "over_reference",
         "saved": "over_reference",
     }
@@ -130,7 +131,7 @@ def _shown(node: dict[str, Any], name: str, form: str, at: str) -> str:
         return str(len(figure["by_seed"]))
     if kind == "by seed":
         return "; ".join(f"{value:.{digits or 1}f}" for value in figure["by_seed"].values())
-    if kind in ("less", "well", "own"):
+    if kind in ("less", "well", "base", "own"):
         if figure["interval"] is None:
             return NONE
         return signed(figure["mean"], figure["interval"], int(digits or 2))
