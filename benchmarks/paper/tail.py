@@ -65,7 +65,7 @@ def _correlation(of: Sequence[Training]) -> dict[str, Any]:
 def draw(of: Sequence[Training], path: Path) -> None:
     """Write the figure: tail against gap, a colour and mark per input scale."""
     learnt = [training for training in of if training.learnt]
-    looks = zip(cycle(COLOURS[1:]), cycle("osD^vP<"))
+    looks = zip(cycle((*COLOURS[1:], "#e69f00", "#56b4e9", "black")), cycle("osD^vP<"))
     clouds = [
         Cloud(f"largest frame value {'1' if factor == 1 else f'1/{factor:g}'}", *look,
               tuple((t.tail, t.gap) for t in learnt if t.factor == factor))

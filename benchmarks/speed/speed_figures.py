@@ -73,7 +73,7 @@ def _roofline(by_question: dict[str, Any], axes: NDArray[np.object_]) -> None:
     operations = facts["loihi_int8"]["synops"]
     top = loads * operations / facts["row_bytes"]
     left.axhline(top, color="0.4", lw=1)
-    left.text(1e-3, top, f"loading rows at {loads:.0f} GB/s: {top:.0f} GSynOp/s", va="top")
+    left.text(1e-3, top * 0.99, f"loading rows at {loads:.0f} GB/s: {top:.0f} GSynOp/s", va="top")
     points = by_question["growth"]["curves"]["activity"]["points"]
     rates = [p["synops"] / p["seconds"] / 1e9 for p in points]
     left.semilogx([p["activity"] for p in points], rates, "o-", label="engine, whole net, binary frames")
@@ -87,7 +87,7 @@ def _roofline(by_question: dict[str, Any], axes: NDArray[np.object_]) -> None:
         title="whole runs",
         ylim=(0, 1.1 * top),
     )
-    left.legend(loc="lower right")
+    left.legend(loc="upper left", bbox_to_anchor=(0, 0.85))
 
     engine = facts["loihi_int8"]
     hidden = engine["spikes"][0] * 64

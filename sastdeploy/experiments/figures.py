@@ -24,6 +24,8 @@ LONGER = ("#d55e00", "#f0e442")
 """Of trainings without a radius in one figure, those of more epochs, ascending."""
 OTHER = "#d55e00"
 """Of points that change something else than the method."""
+PANELS = 4
+"""Points of one figure of corruption, beyond which it shows hard spikes alone."""
 SCALES = 3
 """Input scales from which on a line is drawn over them."""
 
@@ -134,7 +136,7 @@ def _points(results: Results, path: Path) -> str:
     within = results.experiment.compare_within
     tested.sort(key=lambda p: ([getattr(p.trial, name) for name in within], -p.samples["hard"].mean))
     rows = [
-        Row(p.label.removeprefix("method "), _colour(p, results), (p.samples["hard"], p.samples["gap"]))
+        Row(_name(p, results), _colour(p, results), (p.samples["hard"], p.samples["gap"]))
         for p in tested
     ]  # fmt: skip
     title = f"{results.experiment.title}\n{seeds(tested)} seeds (dots), circles: means, bars: 95 % intervals"
@@ -145,7 +147,7 @@ def _points(results: Results, path: Path) -> str:
 
 
 def _colour(point: Point, results: Results) -> str:
-    first = results.points[0].trial
+    first = next(p for p in results.points if p.trial.method == point.trial.method).trial
     same = (
         "forward",
         "slope",
@@ -164,10 +166,15 @@ def _colour(point: Point, results: Results) -> str:
         "kernels",
         "arch",
     )
-    changed = point.trial.method == first.method and any(
-        getattr(point.trial, n) != getattr(first, n) for n in same
-    )
-    return OTHER if changed else METHODS[point.trial.method]  # fmt: skip
+    changed = any(getattr(point.trial, name) != getattr(first, name) for name in same)
+    return OTHER if changed else METHODS[point.trial.method]
+
+
+def _name(point: Point, results: Results) -> str:
+    """Return a point's label; a divisor_factor of 1 is said where other points have a larger one."""
+    name = point.label.removeprefix("method ")
+    others = any(p.trial.divisor_factor != 1 for p in results.points)
+    return f"{name}, divisor_factor 1" if others and point.trial.divisor_factor == 1 else name
 
 
 def _margins(results: Results, path: Path) -> str:
@@ -233,12 +240,27 @@ def _robustness(results: Results, path: Path) -> str:
         if "robustness" in record.get("measures", {})
     ]
     rows = [row["corruption"] for row in grids[0]]
+    cells: list[list[list[Sample | None]]]
+    counted = f"{seeds(points, 'clean, hard')} seeds: mean ± standard deviation"
+    if len(points) > PANELS:
+        within = results.experiment.compare_within
+        points.sort(key=lambda point: [getattr(point.trial, name) for name in within])
+        cells = [[[point.samples.get(f"{row}, hard") for point in points] for row in rows]]
+        headers = [_name(point, results).replace(", ", "\n").replace("_", "\n") for point in points]
+        grid(
+            rows,
+            [""],
+            headers,
+            cells,
+            path,
+            f"Hard-spike accuracy under corruption, {counted}",
+            "accuracy (%)",
+        )
+        return "Hard-spike accuracy of every point on corrupted test recordings."
     nets = ("surrogate", "hard", *points[0].trial.profiles)
-    cells: list[list[list[Sample | None]]] = [
-        [[point.samples.get(f"{row}, {net}") for net in nets] for row in rows] for point in points
-    ]
+    cells = [[[point.samples.get(f"{row}, {net}") for net in nets] for row in rows] for point in points]
     headers = [net.replace("_", "\n") for net in nets]
-    title = f"Accuracy under corruption and precision, {seeds(points, 'clean, hard')} seeds: mean ± standard deviation"
+    title = f"Accuracy under corruption and precision, {counted}"
     grid(rows, [p.label.removeprefix("method ") for p in points], headers, cells, path, title, "accuracy (%)")
     return "Corruption x precision: the float network and its integer programs on corrupted test recordings."
 

@@ -86,6 +86,7 @@ def margin_histograms(panels: Mapping[str, Mapping[str, dict[str, Any]]], path: 
         _margins(axes, records)
         if name:
             axes.set_title(name, fontsize=10)
+    figure.draw_without_rendering()  # the layout has room for legends below the panels from its second pass on
     save(figure, path)
 
 

@@ -74,7 +74,7 @@ def curves(panels: Sequence[Panel], path: Path, title: str, x: str, ticks: dict[
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(3.9 * len(panels), 3.9), layout="constrained")
+    figure = Figure(figsize=(3.9 * len(panels), 4.5), layout="constrained")
     for axes, panel in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels):
         for number, curve in enumerate(panel.curves):
             aside = 1.08 ** (number - (len(panel.curves) - 1) / 2)
@@ -110,14 +110,22 @@ def curves(panels: Sequence[Panel], path: Path, title: str, x: str, ticks: dict[
             ylabel=panel.y,
             ylim=(min(seen) - edge, max(seen) + edge),
         )
-        turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if _close(list(ticks)) else {}
-        axes.set_xticks(list(ticks), list(ticks.values()), fontsize=8, **turned)
+        axes.set_xticks(
+            list(ticks), list(ticks.values()), fontsize=8, rotation=90 if _close(list(ticks)) else 0
+        )
         axes.minorticks_off()
         axes.grid(alpha=0.25)
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(
+            frameon=False,
+            fontsize=8,
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.24),
+            ncols=2,
+            columnspacing=1,
+        )
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=10)
-    save(figure, path)  # fmt: skip
+    save(figure, path)
 
 
 def _close(places: Sequence[float]) -> bool:
@@ -127,7 +135,7 @@ def _close(places: Sequence[float]) -> bool:
 
 
 def dots(rows: Sequence[Row], columns: Sequence[str], path: Path, title: str) -> None:
-    """Write one line per row and one panel per column; an interval that leaves the panel is cut at its edge."""
+    """Write one line per row and one panel per column; an interval that leaves the panel is cut at its edge, where a mark says so."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(3.2 + 3.1 * len(columns), 1.3 + 0.27 * len(rows)), layout="constrained")
@@ -145,7 +153,14 @@ def dots(rows: Sequence[Row], columns: Sequence[str], path: Path, title: str) ->
             axes.plot([sample.mean], [height], "o", color=row.colour, markersize=7, markerfacecolor="none")
         if seen:
             edge = 0.06 * max(max(seen) - min(seen), 0.5)
-            axes.set_xlim(min(seen) - edge, max(seen) + edge)
+            low, high = min(seen) - edge, max(seen) + edge
+            axes.set_xlim(low, high)
+            for height, row in enumerate(reversed(rows)):
+                sample = row.samples[number]
+                begin, end = (low, high) if sample is None else sample.interval or (low, high)
+                for place, mark, cut in ((low, "<", begin < low), (high, ">", end > high)):
+                    if cut:
+                        axes.plot([place], [height], mark, color=row.colour, markersize=6, clip_on=False)
         axes.locator_params(axis="x", nbins=6)
         axes.set_xlabel(column)
         axes.set_ylim(-0.7, len(rows) - 0.3)
