@@ -118,6 +118,7 @@ def test_a_users_file(tmp_path):
     (("kernel: 2}", "kernel: 30}"), "layer 1 (avg_pool): kernel 30 does not fit its 17 x 17 input"),
     (("  - {kind: dense, neurons: 20}\n", ""), "the first and the last hidden layer must be dense or conv, found conv and avg_pool."),
     (("  - {kind: sum_pool, kernel: 2}\n", "  - {kind: dense, neurons: 3}\n  - {kind: conv, channels: 1}\n"), "layer 2 (conv) follows a dense layer; only dense may."),
+    (("name: mine\n", "name: mine\nreadout: {global_average_pool: true}\n"), "mine: readout.global_average_pool: averages over positions, and the last hidden layer (dense) has none. Leave it out, or end in a conv layer."),
     (("stride: 2", "stride: 2, stride: 3"), "line 4: key 'stride' stands twice. Keep one of them."),
 ])  # fmt: skip
 def test_a_users_file_is_refused(tmp_path, change, message):

@@ -146,6 +146,11 @@ def _checked(architecture: Architecture) -> Architecture:
             raise InputError(
                 f"{name}: layer {number} ({after.kind}) follows a {before.kind} layer; only {allowed} may."
             )
+    if architecture.readout.global_average_pool and not layers[-1].has_positions:
+        raise InputError(
+            f"{name}: readout.global_average_pool: averages over positions, and the last hidden layer ({layers[-1].kind}) "
+            "has none. Leave it out, or end in a conv layer."
+        )
     _check_size(architecture)
     return architecture
 
