@@ -1,5 +1,7 @@
 """The public API on NumPy arrays: simulating, compiling, training, binning events."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from small_networks import CONV, DENSE, checkpoint_of, labelled
@@ -24,6 +26,7 @@ from sastdeploy import (
     simulate,
     summarise,
 )
+from sastdeploy.networks.architecture import Neuron
 from sastdeploy.simulator.result import differences
 
 
@@ -158,6 +161,22 @@ def test_fit_all_gives_each_seed_the_network_that_fit_gives(tmp_path):
         fit_all(runs)
     again = fit_all(runs, resume=True, skip_finished=True, report=lambda which, record: epochs.append(which))
     assert [checkpoint_hash(checkpoint) for checkpoint in again] == hashes and len(epochs) == 2
+    for change, message in (
+        ({"settings": TrainingSettings(epochs=2, seed=3)}, "settings.epochs was 1 and is now 2"),
+        ({"settings": TrainingSettings(epochs=1, seed=3, slope_end=50.0)}, "settings.slope_end was 0.0 and is now 50.0"),
+        ({"settings": settings[0]}, "settings.seed was 3 and is now 0"),
+        ({"architecture": replace(DENSE, neuron=Neuron(slope=20.0))}, "architecture.neuron was"),
+        ({"preprocessing": replace(preprocessing, divisor=90.0)}, "preprocessing.divisor was 5.0 and is now 90.0"),
+        ({"training": arrays(48, 0)}, "data was "),
+    ):  # fmt: skip
+        with pytest.raises(InputError) as caught:
+            fit_all([replace(runs[1], **change)], resume=True, skip_finished=True)
+        assert f"s3.pt: is finished and of another run, {message}" in str(caught.value)
+    (longer,) = fit_all(
+        [replace(runs[1], settings=TrainingSettings(epochs=2, seed=3))],
+        resume=True, skip_finished=True, force=True,
+    )  # fmt: skip
+    assert longer.training["epochs"] == 2
     with pytest.raises(InputError, match="two runs write the same checkpoint"):
         fit_all([runs[0], runs[0]], force=True)
 

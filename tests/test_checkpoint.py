@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -206,6 +207,19 @@ def test_a_flipped_bit_in_a_weight_is_named(tmp_path):
         load_checkpoint(tmp_path / "a.pt")
     assert str(caught.value).startswith(f"{tmp_path}/a.pt: is damaged (")
     assert str(caught.value).endswith(" does not match its sum). Copy or train it again.")
+
+
+def test_weights_that_are_marked_as_a_folder_are_refused(tmp_path):
+    """torch reads such a member as nothing, and the weights come from memory that nobody wrote."""
+    save_checkpoint(tmp_path / "a.pt", checkpoint_of())
+    content = bytearray((tmp_path / "a.pt").read_bytes())
+    name = next(n for n in zipfile.ZipFile(tmp_path / "a.pt").namelist() if n.endswith("/data/0"))
+    content[content.rindex(name.encode()) - 8] ^= 0x10  # external attributes, in the zip's directory
+    (tmp_path / "a.pt").write_bytes(content)
+    assert zipfile.ZipFile(tmp_path / "a.pt").testzip() is None
+    with pytest.raises(InputError) as caught:
+        load_checkpoint(tmp_path / "a.pt")
+    assert str(caught.value).endswith(f"is damaged ({name} is marked as a folder). Copy or train it again.")
 
 
 def test_saving_never_half_overwrites(tmp_path, monkeypatch):

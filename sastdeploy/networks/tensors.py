@@ -45,6 +45,10 @@ def save_tensors(path: Path | str, content: dict[str, Any], *, force: bool = Fal
             raise OSError(str(error).splitlines()[0]) from error
 
 
+_FOLDER = 0x10
+"""The bit of a zip member's attributes that marks a folder (MS-DOS)."""
+
+
 def load_tensors(path: Path | str, *, limit: int) -> dict[str, Any]:
     """Return the dict of tensors and plain values in a PyTorch file; code in it is refused, never run.
 
@@ -95,6 +99,7 @@ def _check_archive(opened: BinaryIO, path: Path | str) -> None:
         with zipfile.ZipFile(opened) as archive:
             members = archive.infolist()
             packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+            folders = [member.filename for member in members if member.external_attr & _FOLDER]
             larger = packed or sum(member.file_size for member in members) > size
             damaged = None if larger else archive.testzip()
         opened.seek(0)
@@ -104,5 +109,7 @@ def _check_archive(opened: BinaryIO, path: Path | str) -> None:
         raise InputError(
             f"{path}: would unpack to more than its own size, which no checkpoint does. Copy or train it again."
         )
+    if folders:  # torch takes such a member for a folder, and its tensor from memory that nobody wrote
+        raise InputError(f"{path}: is damaged ({folders[0]} is marked as a folder). Copy or train it again.")
     if damaged:
         raise InputError(f"{path}: is damaged ({damaged} does not match its sum). Copy or train it again.")

@@ -17,7 +17,7 @@ from sastdeploy.recordings.frames import LabelledFrames
 from sastdeploy.recordings.preprocessing import MAX_DIVISOR, Preprocessing
 from sastdeploy.training.distributed import ALONE, Group
 from sastdeploy.training.loop import train
-from sastdeploy.training.run import Report, TrainingRun
+from sastdeploy.training.run import Report, TrainingRun, other_run
 from sastdeploy.training.settings import TrainingSettings
 
 
@@ -95,13 +95,13 @@ def fit_all(
     Args:
         runs: what each network is trained on and with, and its file; no two write the same file.
         resume: go on from ``<out>.state`` where there is one. skip_finished: with ``resume``, take the checkpoint of a run
-            that is finished from its file. force: replace existing checkpoints.
+            that is finished from its file, if it is of the same run. force: replace existing checkpoints.
         report: called after each epoch with a run's place in ``runs`` and its record, as `fit` describes it.
         say: called with what the user should know: a class without recordings, layers that never spike.
         group: the processes that train together (`sastdeploy.training.distributed.processes`).
 
     Raises:
-        InputError: as `fit`; or two runs write the same file.
+        InputError: as `fit`; two runs write the same file; or a finished checkpoint is of another run.
 
     Example::
 
@@ -118,11 +118,17 @@ def fit_all(
     if len({run.path.resolve() for run in runs}) < len(runs):
         raise InputError("two runs write the same checkpoint. Give each a file of its own.")
     keep = resume and skip_finished
-    done: dict[int, Checkpoint] = {
-        which: load_checkpoint(run.path)
-        for which, run in enumerate(runs)
-        if keep and run.path.exists() and not run.state_path.exists()
-    }
+    done: dict[int, Checkpoint] = {}
+    for which, run in enumerate(runs):
+        if keep and run.path.exists() and not run.state_path.exists():
+            finished = load_checkpoint(run.path)
+            other = other_run(run, group, finished)
+            if not other:
+                done[which] = finished
+            elif not force:
+                raise InputError(
+                    f"{run.path}: is finished and of another run, {other}. Repeat the first call's options, or train it anew with --force."
+                )
     packed = [
         which for which, run in enumerate(runs) if which not in done and run.settings.kernels == "packed"
     ]

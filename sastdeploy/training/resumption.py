@@ -87,7 +87,7 @@ def load_state(
         before = recorded.get(part)
         if before != now:
             raise InputError(
-                f"{path}: cannot be resumed, {_difference(part, before, now)}. Repeat the first call's options."
+                f"{path}: cannot be resumed, {difference(part, before, now)}. Repeat the first call's options."
             )
     try:
         best = _arrays(content["best"], network.parameters_as_arrays(), "the best epoch's parameters")
@@ -141,7 +141,8 @@ def _is_finite(value: Any) -> bool:
     return type(value) in (int, float) and is_plain(value)
 
 
-def _difference(part: str, before: Any, now: Any) -> str:
+def difference(part: str, before: Any, now: Any) -> str:
+    """Return in words what a part of a run was and is now, by its first key that differs."""
     if isinstance(before, dict) and isinstance(now, dict):
         for key in sorted({*before, *now}):
             if before.get(key) != now.get(key):

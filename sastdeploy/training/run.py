@@ -25,7 +25,7 @@ from sastdeploy.training.inference import check_fit, network_inputs
 from sastdeploy.training.initial import ALIVE_RATE, alive_factors
 from sastdeploy.training.networks import SpikingNetwork
 from sastdeploy.training.optimiser import FusedAdam, adam
-from sastdeploy.training.resumption import Optimiser, Progress, load_state, save_state
+from sastdeploy.training.resumption import Optimiser, Progress, difference, load_state, save_state
 from sastdeploy.training.settings import TrainingSettings
 
 Report = Callable[[dict[str, Any]], None]
@@ -158,6 +158,27 @@ def identity(run: TrainingRun, group: Group) -> dict[str, Any]:
         "data": [run.training.dataset, run.training.data_hash, len(run.training), len(run.validation)],
         "processes": group.size,
     }
+
+
+def other_run(run: TrainingRun, group: Group, checkpoint: Checkpoint) -> str:
+    """Return in what a finished checkpoint is of another run than this one, the first difference; empty if in nothing."""
+    stored, own = checkpoint.training, checkpoint.architecture
+    if run.settings.slope_end:  # holds the slope of its epoch, not the first
+        own = replace(own, neuron=replace(own.neuron, slope=run.architecture.neuron.slope))
+    facts = checkpoint.provenance
+    data = [checkpoint.dataset, facts.get("data_hash"), facts.get("training_recordings"), len(run.validation)]
+    made = {
+        "device": facts.get("device", "cpu"),
+        "settings": {name: stored[name] for name in stored if name not in ("selected", "init_factors")},
+        "architecture": architecture_to_dict(own),
+        "preprocessing": checkpoint.preprocessing.to_dict(),
+        "data": data,
+        "processes": facts.get("processes", 1),
+    }
+    asked = identity(run, group)
+    return next(
+        (difference(part, made[part], asked[part]) for part in asked if made[part] != asked[part]), ""
+    )
 
 
 def check_run(run: TrainingRun, say: Say) -> None:
