@@ -71,6 +71,7 @@ def test_the_earlier_word_for_surrogate_names_the_same_trial():
 
 
 @pytest.mark.parametrize(("old", "new", "text"), [
+    ("name: small", f"name: {'a' * 65}", "key 'name': must be 1 to 64 lower-case letters, digits, _ or -, found"),
     ("epochs: 2", "epoch: 2", "'epoch' is no setting of a trial. Allowed: arch, method, rho"),
     ("limit: 60", "limit: sixty", "limit is 'sixty', expected a whole number or null."),
     ("rho: [0.1, 0.3]", "rho: [0.1, 0.1]", "two points of the grid are the same."),

@@ -179,7 +179,7 @@ _TYPES = {
 _PATTERNS = {
     r"\S": "must not be empty",
     "^[A-Za-z0-9_-]{1,64}$": "must be 1 to 64 letters, digits, _ or -",
-    "^[a-z0-9_-]+$": "must be lower-case letters, digits, _ or -",
+    "^[a-z0-9_-]{1,64}$": "must be 1 to 64 lower-case letters, digits, _ or -",
 }
 """The schemas' patterns in words."""
 

@@ -150,7 +150,7 @@ _Published = Annotated[
 class _File(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    name: str = Field(pattern=r"^[a-z0-9_-]+$")
+    name: str = Field(pattern=r"^[a-z0-9_-]{1,64}$")
     title: str
     dataset: str
     seeds: list[int] = Field(min_length=1)
