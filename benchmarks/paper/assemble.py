@@ -146,7 +146,7 @@ def _difference_from_baseline(results: Results, name: str) -> dict[str, Any]:
     point = results.point(name)
     if results.points[0].trial.method == "baseline" or baseline is None or point in (None, baseline):
         return {}
-    return _differences(point, baseline, {name: name for name in point.samples if name in ACCURACIES})
+    return _differences(point, baseline, {name: name for name in ACCURACIES})
 
 
 def _differences(point: Point, other: Point, pairs: dict[str, str]) -> dict[str, Any]:

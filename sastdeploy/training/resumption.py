@@ -83,12 +83,8 @@ def load_state(
     ):
         raise InputError(f"{path}: is no training state of this version. {remedy}")
     recorded = {"device": "cpu", **content["identity"]}  # earlier states name none, and are all of the CPU
-    for part, now in identity.items():
-        before = recorded.get(part)
-        if before != now:
-            raise InputError(
-                f"{path}: cannot be resumed, {difference(part, before, now)}. Repeat the first call's options."
-            )
+    if other := difference(recorded, identity):
+        raise InputError(f"{path}: cannot be resumed, {other}. Repeat the first call's options.")
     try:
         best = _arrays(content["best"], network.parameters_as_arrays(), "the best epoch's parameters")
         progress = Progress(content["epoch"], content["records"], content["best_epoch"], best)
@@ -141,8 +137,15 @@ def _is_finite(value: Any) -> bool:
     return type(value) in (int, float) and is_plain(value)
 
 
-def difference(part: str, before: Any, now: Any) -> str:
-    """Return in words what a part of a run was and is now, by its first key that differs."""
+def difference(recorded: dict[str, Any], identity: dict[str, Any]) -> str:
+    """Return in words the first part in which a recorded run is not of ``identity``, by its first key that differs; empty if in none."""
+    for part, now in identity.items():
+        if (before := recorded.get(part)) != now:
+            return _difference(part, before, now)
+    return ""
+
+
+def _difference(part: str, before: Any, now: Any) -> str:
     if isinstance(before, dict) and isinstance(now, dict):
         for key in sorted({*before, *now}):
             if before.get(key) != now.get(key):

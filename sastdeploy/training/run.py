@@ -175,10 +175,7 @@ def other_run(run: TrainingRun, group: Group, checkpoint: Checkpoint) -> str:
         "data": data,
         "processes": facts.get("processes", 1),
     }
-    asked = identity(run, group)
-    return next(
-        (difference(part, made[part], asked[part]) for part in asked if made[part] != asked[part]), ""
-    )
+    return difference(made, identity(run, group))
 
 
 def check_run(run: TrainingRun, say: Say) -> None:
