@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pickle
+import resource
 import zipfile
 
 import numpy as np
@@ -220,6 +221,18 @@ def test_weights_that_are_marked_as_a_folder_are_refused(tmp_path):
     with pytest.raises(InputError) as caught:
         load_checkpoint(tmp_path / "a.pt")
     assert str(caught.value).endswith(f"is damaged ({name} is marked as a folder). Copy or train it again.")
+
+
+def test_a_disk_that_takes_no_more_is_named(tmp_path):
+    """A process's limit on the size of its files fails in the same place as a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(InputError, match=r"a\.pt: cannot be written \(File too large\)\. .*make room"):
+            save_checkpoint(tmp_path / "a.pt", checkpoint_of(DENSE))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
 
 
 def test_saving_never_half_overwrites(tmp_path, monkeypatch):

@@ -11,7 +11,8 @@ import pytest
 
 from sastdeploy.cli.options import load_data_for_program
 from sastdeploy.errors import InputError
-from sastdeploy.program.file import save_program
+from sastdeploy.program.file import load_program, save_program
+from sastdeploy.program.records import NOT_STATED
 from sastdeploy.recordings.preprocessing import Preprocessing
 from sastdeploy.recordings.splits import load_dataset
 from sastdeploy.simulator import engine
@@ -135,6 +136,20 @@ def test_a_program_of_other_frames_is_refused(here, capsys):
         "128x128x2 sensors in 48x48 frames and 11 classes. Use a program compiled for dvsgesture-sim, "
         "or --dataset nmnist-sim.\n"
     )
+
+
+def test_a_program_that_states_no_recordings_wants_a_data_set(here, capsys):
+    save_program("own.onnx", replace(load_program("net.onnx"), dataset=NOT_STATED))
+    code, out, err = simulate(capsys, "own.onnx")
+    assert (code, out) == (2, "")
+    assert (
+        "own.onnx does not state its recordings. Name a data set with --dataset, or an event file with --recording."
+        in err
+    )
+    code, _, err = simulate(capsys, "own.onnx", "--dataset", "dvsgesture-sim")
+    assert code == 3 and err.endswith("Use a program compiled for dvsgesture-sim.\n")
+    code, _, err = simulate(capsys, "own.onnx", "--dataset", "nmnist-sim")
+    assert code == 0 and NOT_STATED not in err
 
 
 def test_a_missing_data_set_is_exit_3_with_three_ways(here, capsys, tmp_path):

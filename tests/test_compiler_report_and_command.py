@@ -271,6 +271,9 @@ def test_nothing_but_the_same_program_and_dump_is_replaced_without_force(ckpt, t
     assert str(run(ckpt, "--out", tmp_path / "n.onnx", "--dump-passes", notes).exception) == (
         f"{notes}: is no folder. Name one with --dump-passes."
     )
+    both = run(ckpt, "--out", tmp_path / "n", "--dump-passes", tmp_path / "n")
+    assert both.exit_code == 2 and f"the program would both be {tmp_path / 'n'}." in both.output
+    assert not (tmp_path / "n").exists()
 
 
 def test_an_input_is_not_replaced_by_force_either(ckpt, tmp_path):

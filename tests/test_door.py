@@ -40,7 +40,7 @@ INSIDE = {
         HASHES: ("networks.checkpoint", "program.file", "compiler.imported"),
         DRAWING: ("report.figures", "report.recording_figures", "report.robustness_figures"),
         MAKING: ("synthesis.dvsgesture_sim", "synthesis.nmnist_sim", "synthesis.store"),
-        PARTS: ("networks.architecture", "networks.builtin", "compiler.ir.graph"),
+        PARTS: ("networks.architecture", "networks.builtin", "compiler.ir.graph", "program.records"),
         ANALYSES: (
             "analysis.activity", "analysis.bounds", "analysis.contraction", "analysis.margins", "analysis.profile_fits",
             "analysis.robustness", "recordings.corrupted_frames", "recordings.corruption",

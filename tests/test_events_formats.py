@@ -99,7 +99,7 @@ def test_aedat31_time_overflow_counts_2_to_the_31_us():
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    (b"", "f.bin: holds no event. A recording needs at least one; leave this file out (--skip-bad)."),
+    (b"", "f.bin: holds no event. A recording needs at least one."),
     (bytes(7), "f.bin: offset 5: truncated, 2 of 5 bytes of an event."),
     (bytes([34, 0, 0, 0, 1]), "f.bin: offset 0: pixel (34, 0) lies outside the 34 x 34 sensor."),
     (bytes([0, 0, 0, 0, 1, 0, 99, 0, 0, 2]), "f.bin: offset 5: pixel (0, 99) lies outside the 34 x 34 sensor."),

@@ -73,7 +73,7 @@ def test_a_table_without_header_needs_its_columns():
     ("name", "content", "message"),
     [
         ("a.csv", "t,x,y\n1,2,3\n", "a.csv: line 1: no column is called p; found 't,x,y'. Name the columns x, y, t and p."),
-        ("a.csv", "t,x,y,p\n", "a.csv: holds no event. A recording needs at least one; leave this file out (--skip-bad)."),
+        ("a.csv", "t,x,y,p\n", "a.csv: holds no event. A recording needs at least one."),
         ("a.txt", "t x y p\n1 2 3 1\n1 2 q 1\n", "a.txt: is no valid table of numbers (could not convert string 'q' to float64"),
         ("a.csv", "t,x,y,p\n1\n2\n", "a.csv: is no valid table of numbers (rows of 1 numbers below a first line of 4 cells). Get the file again."),
         ("a.npz", "junk", "a.npz: is no valid .npz archive of plain numbers (File is not a zip file). Get the file again."),

@@ -194,11 +194,28 @@ def test_a_made_set_is_compared_with_its_own_manifest(tmp_path, capsys):
         "--processes",
         1,
     )
-    assert cli(capsys, "data", "check", "nmnist-sim", "--data", tmp_path)[0] == 0
-    next((tmp_path / "nmnist-sim" / "Test" / "4").iterdir()).unlink()
-    code, out, _ = cli(capsys, "data", "check", "nmnist-sim", "--data", tmp_path)
+    check = ("data", "check", "nmnist-sim", "--data", tmp_path)
+    assert cli(capsys, *check)[0] == 0
+    four = next((tmp_path / "nmnist-sim" / "Test" / "4").iterdir())
+    whole = four.read_bytes()
+    four.unlink()
+    code, out, _ = cli(capsys, *check)
     assert code == 3 and "20 training and 9 test recordings are good; made are 20 and 10." in out
     assert "No test recording of class 4." in out
+    # What is missing is made again, with the same bytes.
+    manifest = (tmp_path / "nmnist-sim" / "simulated.json").read_bytes()
+    make = ("data", "make", "nmnist-sim", "--data", tmp_path, "--train", 20, "--test", 10, "--processes", 1)
+    assert cli(capsys, *make)[0] == 0 and four.read_bytes() == whole
+    assert (tmp_path / "nmnist-sim" / "simulated.json").read_bytes() == manifest
+    # A recording that lost whole events can be read, and is not the one that was made.
+    four.write_bytes(whole[:-5])
+    code, out, err = cli(capsys, *check)
+    assert code == 3 and "0 bad files" in out
+    assert "Its recordings are not those that were made: their SHA-256 is another. Remove " in out
+    next((tmp_path / "nmnist-sim" / "Test" / "3").iterdir()).unlink()
+    code, _, err = cli(capsys, *make)
+    assert code == 3 and "its recordings are not those that were made (their SHA-256 is another)." in err
+    assert (tmp_path / "nmnist-sim" / "simulated.json").read_bytes() == manifest
 
 
 def test_a_recording_far_above_the_median_is_pointed_out(tmp_path):

@@ -4,6 +4,7 @@ import json
 import shlex
 import shutil
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -17,7 +18,7 @@ from sastdeploy.experiments.results import aggregate, without_measures
 from sastdeploy.experiments.runner import addresses, run_all
 from sastdeploy.experiments.spec import load_experiment, varied
 from sastdeploy.experiments.trial import TAKEN, run_trial
-from sastdeploy.networks.checkpoint import load_checkpoint
+from sastdeploy.networks.checkpoint import load_checkpoint, save_checkpoint
 from tests.digits import small_digits
 from tests.experiment_files import FILE, small_experiment
 
@@ -117,7 +118,9 @@ def test_bins_of_equal_numbers_of_events_are_those_of_the_trained_network(file, 
     own = load_checkpoint(work / address / "ckpt.pt").preprocessing
     assert (own.binning, own.events_per_bin) == ("events", 40) == (trial.binning, trial.events_per_bin)
     assert record["trial"]["events_per_bin"] == 40
-    assert "\n- bins: 40 events\n" in report(aggregate(experiment, trials, records))
+    results = aggregate(experiment, trials, records)
+    assert "\n- bins: 40 events\n" in report(results)
+    assert "trials, commits not known\n" in report(replace(results, commits=()))
 
 
 def test_a_measure_asked_for_later_is_taken_of_the_kept_checkpoint(file, root, tmp_path, capsys):
@@ -273,7 +276,8 @@ def test_a_damaged_log_or_state_of_a_trial_is_named(file, root, tmp_path):
     run_all(trials, root, work, records, 1)
     (records / f"{address}.json").unlink()
     log, checkpoint = work / address / "ckpt.pt.jsonl", work / address / "ckpt.pt"
-    first = log.read_text("utf-8").splitlines(keepends=True)[0]
+    whole = log.read_text("utf-8").splitlines(keepends=True)
+    first = whole[0]
     for content, text in (
         (first, "has 1 of 2 epochs. Remove its folder to train the trial anew."),
         (
@@ -284,6 +288,21 @@ def test_a_damaged_log_or_state_of_a_trial_is_named(file, root, tmp_path):
         log.write_text(content, "utf-8")
         with pytest.raises(InputError, match=rf"ckpt\.pt\.jsonl: {text}"):
             run_all(trials, root, work, records, 1)
+    log.write_text("".join(whole), "utf-8")
+    kept = load_checkpoint(checkpoint)
+    foreign = replace(kept, provenance={**kept.provenance, "command": "sastdeploy train"})
+    save_checkpoint(checkpoint, foreign, force=True)
+    with pytest.raises(
+        InputError, match=rf"ckpt\.pt: is no checkpoint of trial {address}\. Remove its folder"
+    ):
+        run_all(trials, root, work, records, 1)
+    # Evaluated by another version than trained it: the record says which did what.
+    older = replace(kept, provenance={**kept.provenance, "commit": "0" * 40})
+    save_checkpoint(checkpoint, older, force=True)
+    run_all(trials, root, work, records, 1)
+    record = load_record(records / f"{address}.json", trials[address])
+    assert record["commit"] == "0" * 40 and record["test_commit"] == kept.provenance["commit"]
+    (records / f"{address}.json").unlink()
     checkpoint.rename(work / address / "ckpt.pt.state")
     with pytest.raises(
         InputError, match=r"ckpt\.pt\.state: is no training state of this version\. Remove it, or"

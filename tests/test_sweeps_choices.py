@@ -44,6 +44,11 @@ def test_test_recordings_wait_for_the_choice_and_are_read_once(file, root, tmp_p
     assert len(list(records.glob("*.test.json"))) == 2
     assert read_tests(experiment, trials, root, work, records) == chosen
     assert times == {a: (records / f"{a}.test.json").stat().st_mtime_ns for a in chosen}
+    good = (records / f"{chosen[0]}.test.json").read_bytes()
+    (records / f"{chosen[0]}.test.json").write_bytes(good[:100])
+    with pytest.raises(InputError, match=rf"{chosen[0]}\.test\.json: .*Remove the file"):
+        read_tests(experiment, trials, root, work, records)
+    (records / f"{chosen[0]}.test.json").write_bytes(good)
     with pytest.raises(InputError, match="are read only once"):
         read_test_of(trials[chosen[0]], chosen[0], root, work, records)
     # A figure that changed after the choice: refused.
@@ -81,6 +86,7 @@ def test_a_lost_choice_is_not_made_again(file, root, tmp_path):
     experiment = load_experiment(file)
     trials, work, records = addresses(experiment, root), tmp_path / "work", tmp_path / "records"
     run_all(trials, root, work, records, 2)
+    (records / "notes.json").write_text("someone else's", "utf-8")  # passed over
     read_tests(experiment, trials, root, work, records)
     (records / "small.selection.json").unlink()
     with pytest.raises(InputError, match=r"test recordings were read, but small.selection.json is gone"):

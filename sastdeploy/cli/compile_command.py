@@ -72,8 +72,8 @@ def command(
     from sastdeploy import compile, load_network, load_profile, save_program
     from sastdeploy._files import atomic
     from sastdeploy.cli.terminal import print_table
-    from sastdeploy.compiler.imported import NOT_STATED
     from sastdeploy.program.file import meaning_hash, program_hash
+    from sastdeploy.program.records import NOT_STATED
 
     if all_profiles:
         if out or dump_passes:
@@ -88,8 +88,8 @@ def command(
     trained = load_network(checkpoint)
     path = Path(out) if out else Path(f"{checkpoint.removesuffix('.pt')}.{hardware.name}.onnx")
     atomic.check_writable(path, inputs=(checkpoint, profile))
-    if dump_passes:
-        folder(dump_passes, "--dump-passes")
+    if dump_passes and folder(dump_passes, "--dump-passes").resolve() == path.resolve():
+        raise click.UsageError(f"--dump-passes and the program would both be {path}. Name another folder.")
     compilation = compile(trained, hardware, neuron=neuron, dump=dump_passes, force=force)
     program, report = compilation.program, compilation.report
     was_there = path.is_file()

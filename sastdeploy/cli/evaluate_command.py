@@ -33,8 +33,8 @@ def command(checkpoint: str, dataset: str | None, split: str, limit: int | None,
     from sastdeploy import ImportedNetwork, load_network
     from sastdeploy.cli.options import load_data_for
     from sastdeploy.cli.terminal import print_table
-    from sastdeploy.compiler.imported import NOT_STATED
     from sastdeploy.networks.checkpoint import checkpoint_hash, silence
+    from sastdeploy.program.records import NOT_STATED
 
     trained = load_network(checkpoint)
     if isinstance(trained, ImportedNetwork) and dataset is None and trained.dataset == NOT_STATED:

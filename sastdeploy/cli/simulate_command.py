@@ -109,6 +109,7 @@ def command(
     """
     from sastdeploy._files.atomic import check_writable
     from sastdeploy.program.file import program_hash
+    from sastdeploy.program.records import NOT_STATED
     from sastdeploy.simulator.result_folder import check_folder
 
     if recording and stated("split", "limit", "skip_bad"):
@@ -137,6 +138,10 @@ def command(
     dataset = dataset_facts(dataset).name if dataset else None
     loaded = _program(program, dataset, recording)
     if not dataset and not recording:
+        if loaded.dataset == NOT_STATED:
+            raise click.UsageError(
+                f"{program or loaded.name} does not state its recordings. Name a data set with --dataset, or an event file with --recording."
+            )
         dataset = dataset_facts(loaded.dataset).name
     if folder and not force:
         over = {"dataset": dataset or loaded.dataset, "split": split, "limit": limit, "recording": None}

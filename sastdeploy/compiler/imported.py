@@ -18,11 +18,10 @@ from sastdeploy.compiler.ir.text import parse_graph, print_graph
 from sastdeploy.errors import InputError
 from sastdeploy.networks.checkpoint import MAX_BYTES, Checkpoint, checkpoint_of, is_plain
 from sastdeploy.networks.tensors import load_tensors, save_arrays
+from sastdeploy.program.records import NOT_STATED
 from sastdeploy.recordings.preprocessing import Preprocessing
 
 FORMAT, FORMAT_VERSION = "sastdeploy.network", 1
-NOT_STATED = "not stated"
-"""The data set of a network of which none is known."""
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from sastdeploy.compiler.imported import NOT_STATED, ImportedNetwork
+from sastdeploy.compiler.imported import ImportedNetwork
 from sastdeploy.compiler.ir.nodes import Input
 from sastdeploy.errors import InputError
 from sastdeploy.exchange.chain import graph_of
 from sastdeploy.exchange.parts import Integrators, Neurons, Part
+from sastdeploy.program.records import NOT_STATED
 from sastdeploy.recordings.preprocessing import MAX_CLIP, Preprocessing
 from sastdeploy.windows import Shape
 

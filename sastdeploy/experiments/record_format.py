@@ -211,6 +211,7 @@ class Record(_Part):
     curve: _Curve = ABSENT
     peak_bytes: Some = ABSENT
     commit: str | None = None
+    test_commit: str | None = None
 
 
 class _Candidate(_Part):

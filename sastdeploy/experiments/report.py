@@ -26,7 +26,7 @@ def _facts(results: Results) -> list[str]:
     epochs = sorted({trial.epochs for trial in trials})
     limits = sorted({trial.limit for trial in trials}, key=str)
     facts = [
-        f"experiment: `{experiment.name}`, {results.done} of {len(trials)} trials, commits {', '.join(results.commits)}",
+        f"experiment: `{experiment.name}`, {results.done} of {len(trials)} trials, commits {', '.join(results.commits) or 'not known'}",
         f"data: `{trials[0].dataset}`, {' or '.join('all' if n is None else f'{n:,}' for n in limits)} training recordings, "
         f"{' or '.join(map(str, epochs))} epochs",
     ]

@@ -168,7 +168,7 @@ def aggregate(experiment: Experiment, trials: dict[str, Trial], records: Path) -
         for record in records_by_trial.values()
         for commit in record.get("measure_commits", {}).values()
     }
-    commits = tuple(sorted(str(commit)[:12] for commit in named))
+    commits = tuple(sorted(commit[:12] for commit in named if commit))
     again = [name for record in whole.values() for name in record.get("measures", {}) if name in NEED_TEST]
     added = [name for record in whole.values() for name in record.get("measure_commits", {})]
     counts = ({name: names.count(name) for name in sorted(set(names))} for names in (again, added))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from sastdeploy import InputError
 from sastdeploy._files import atomic
 from sastdeploy._files.locks import held
 from sastdeploy.experiments.progress import finished
-from sastdeploy.experiments.record import load_any, load_choice, load_record
+from sastdeploy.experiments.record import load_any, load_choice, load_record, load_tested
 from sastdeploy.experiments.spec import Experiment, Trial, label, varied
 from sastdeploy.experiments.trial import read_test_of
 from sastdeploy.provenance import git_commit
@@ -82,8 +83,8 @@ def read_before(trials: dict[str, Trial], records: Path) -> list[str]:
     own = {_training(asdict(trial)) for trial in trials.values()}
     tested = []
     for address in sorted(finished(records) - set(trials)):
-        if "." in address:
-            continue  # a choice, or what a chosen trial read
+        if not re.fullmatch("[0-9a-f]{16}", address):
+            continue  # a choice, what a chosen trial read, or a file that is none of ours
         record = load_any(records / f"{address}.json")
         read = "test" in record or (records / f"{address}.test.json").exists()
         if read and _training(record["trial"]) in own:
@@ -107,6 +108,8 @@ def read_tests(
         choice = choose(experiment, trials, records)
         chosen = [a for c in choice["candidates"] if c["point"] in choice["chosen"] for a in c["addresses"]]
         for address in chosen:
-            if not (records / f"{address}.test.json").exists():
+            if (tested := records / f"{address}.test.json").exists():
+                load_tested(tested, trials[address])
+            else:
                 read_test_of(trials[address], address, root, work, records)
     return chosen

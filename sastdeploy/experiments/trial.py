@@ -50,6 +50,10 @@ def run_trial(trial: Trial, address: str, root: Path | None, work: Path, records
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.exists():
         checkpoint = load_checkpoint(out)
+        if checkpoint.provenance.get("command") != command_of(address):
+            raise InputError(
+                f"{out}: is no checkpoint of trial {address}. Remove its folder to train the trial anew."
+            )
     else:
         from sastdeploy import fit_all
 
@@ -67,14 +71,15 @@ def run_trial(trial: Trial, address: str, root: Path | None, work: Path, records
         "checkpoint_hash": checkpoint_hash(checkpoint), "device": checkpoint.provenance.get("device", "cpu"),
         "curve": {name: [round(line[key], 6) for line in log] for name, key in _CURVE.items()},
     }  # fmt: skip
+    commit, trained = git_commit(), checkpoint.provenance.get("commit")
     test = None
     if not trial.select:
         test = _part(trial, "test", root)
-        record |= tested(trial, checkpoint, test)
+        record |= tested(trial, checkpoint, test) | ({} if commit == trained else {"test_commit": commit})
     if trial.measures:
         record["measures"] = _measures(trial, trial.measures, checkpoint, record, test, root)
     record["seconds"]["last_process"] = time.perf_counter() - began
-    record |= {"peak_bytes": _peak(), "commit": git_commit(), "versions": versions("torch", "numpy", "numba")}
+    record |= {"peak_bytes": _peak(), "commit": trained, "versions": versions("torch", "numpy", "numba")}
     records.mkdir(parents=True, exist_ok=True)
     atomic.write_text(target, json.dumps(record, indent=1) + "\n")
     return record
@@ -196,8 +201,13 @@ def run_of(trial: Trial, address: str, parts: Parts, out: Path) -> TrainingRun:
     scale = find_preprocessing(training, clip=trial.clip)
     return TrainingRun(
         training, validation, architecture, replace(scale, divisor=scale.c_clip * trial.divisor_factor), settings, out,
-        f"sastdeploy sweep, trial {address}",
+        command_of(address),
     )  # fmt: skip
+
+
+def command_of(address: str) -> str:
+    """Return what a trial's checkpoint names as its command."""
+    return f"sastdeploy sweep, trial {address}"
 
 
 def _program(checkpoint: Checkpoint, profile: str, test: LabelledFrames) -> dict[str, Any]:

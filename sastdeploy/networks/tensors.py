@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -37,12 +38,10 @@ def save_tensors(path: Path | str, content: dict[str, Any], *, force: bool = Fal
     import torch
 
     with atomic.replacing(path, force=force) as temporary:
-        try:
-            # Given a path, torch would write the temporary file's name into the file.
-            with temporary.open("wb") as stream:
-                torch.save(content, stream)
-        except RuntimeError as error:  # What torch makes of a full disk.
-            raise OSError(str(error).splitlines()[0]) from error
+        # Given a path, torch would write the temporary file's name into the file, and hide why a disk takes no more.
+        packed = io.BytesIO()
+        torch.save(content, packed)
+        temporary.write_bytes(packed.getbuffer())
 
 
 _FOLDER = 0x10

@@ -118,6 +118,8 @@ __all__ = [
     "FurtherDense", "Lif", "Program", "ProgramLayer", "Readout", "RecurrentLif", "SumPool", "SynapticCurrent",
 ]  # fmt: skip
 
+NOT_STATED = "not stated"
+"""The data set of a network of which none is known."""
 FORMAT_VERSION = 7
 """The newest format. A program is written in the oldest one that can hold it."""
 
@@ -132,7 +134,7 @@ class Program:
         layers: first to last; SumPool never first, neither it nor Delay last. Each hears the one before it, or its ``source``.
         readout: the classifier.
         classes: class names in score order.
-        dataset: name of the training data set.
+        dataset: name of the training data set, or `NOT_STATED`.
         profile: the hardware profile as plain data (with its sources), for reports; engines never read it.
         provenance: checkpoint hash, versions, command, seed.
         costs: compile-time per-layer figures for reports (memory bytes, scales, signal-to-noise, ...).
@@ -213,7 +215,8 @@ def require_frames(program: Program, frames: Frames) -> None:
         InputError: another shape or number of time bins.
     """
     own = program.preprocessing
+    trained = "" if program.dataset == NOT_STATED else f" it was trained on ({program.dataset})"
     require_fit(
         frames, own.frame_shape, own.time_bins, f"program {program.name}",
-        f"Use the data set it was trained on ({program.dataset}), or compile a program for this one.",
+        f"Use the data set{trained or ' it is for'}, or compile a program for this one.",
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from sastdeploy._files.reading import exists, read_json
+from sastdeploy._files.reading import exists, read_json, shown
 from sastdeploy.recordings.catalog import Dataset
 from sastdeploy.recordings.datasets import dataset
 from sastdeploy.recordings.events import Segment
+from sastdeploy.recordings.nmnist import file_content
 from sastdeploy.recordings.reading import Source, list_sources, read_split
 from sastdeploy.recordings.splits import missing_classes
 
@@ -65,8 +67,10 @@ def check_dataset(
     incomplete: list[str] = []
     events, lengths, counts = 0, [], []
     repacked = False
+    files: list[Source] = []
     for split in facts.parts:
         sources = list_sources(facts, root, split)
+        files += sources
         repacked = repacked or any(source.path.suffix == ".npy" for source in sources)
         labels = []
         for number, source in enumerate(sources):
@@ -81,6 +85,8 @@ def check_dataset(
             incomplete.append(f"No {kind} recording of class {', '.join(absent)}.")
     if facts.own is None:
         incomplete = [*_missing(facts, root, (counts[0], counts[1]), repacked), *incomplete]
+        if not incomplete and not bad:
+            incomplete = _changed(root / facts.name, files, progress)
     remarks, seconds = [], None
     if lengths:
         seconds = (min(lengths), float(np.median(lengths)), max(lengths))
@@ -110,6 +116,24 @@ def _missing(facts: Dataset, root: Path, counts: tuple[int, int], repacked: bool
         return []
     published = facts.repacked if repacked and facts.repacked else facts.recordings
     return _compared("published", published, counts)
+
+
+def _changed(folder: Path, files: list[Source], progress: Callable[[str, int, int], None]) -> list[str]:
+    """Say whether the files of a simulated set are others than those that its manifest was made of."""
+    if not exists(folder / "simulated.json") or any(source.member for source in files):
+        return []
+    made = read_json(folder / "simulated.json").get("sha256")
+    by_name = {source.path.relative_to(folder).as_posix(): source.path for source in files}
+    found = hashlib.sha256()
+    for number, name in enumerate(sorted(by_name)):
+        digest = hashlib.sha256(file_content(by_name[name], "")).hexdigest()
+        found.update(f"{digest}  {name}\n".encode())
+        progress("SHA-256", number + 1, len(by_name))
+    if found.hexdigest() == made:
+        return []
+    return [
+        f"Its recordings are not those that were made: their SHA-256 is another. Remove {shown(folder)} first."
+    ]
 
 
 def _compared(kind: str, expected: tuple[int, int], counts: tuple[int, int]) -> list[str]:

@@ -59,7 +59,7 @@ class Segment:
         if len(kept) == 0:
             raise InputError(
                 f"{self.name}: holds no event in the window of {window_us / 1000:g} ms after its start. "
-                "Choose a longer window, or leave this file out (--skip-bad)."
+                "Choose a longer window."
             )
         stop = self.start_us + window_us if fixed else int(kept["t"][-1]) + 1
         return replace(self, stop_us=stop, events=kept)
@@ -117,9 +117,7 @@ def check_events(
         InputError: no event, an event outside the sensor, time running backwards, a time of `LATEST_US` or more, or a length above `MAX_LENGTH_US`.
     """
     if len(events) == 0:
-        raise InputError(
-            f"{where}: holds no event. A recording needs at least one; leave this file out (--skip-bad)."
-        )
+        raise InputError(f"{where}: holds no event. A recording needs at least one.")
     width, height, _ = sensor_size
     outside = (events["x"] >= width) | (events["y"] >= height)
     if outside.any():

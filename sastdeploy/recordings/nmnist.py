@@ -41,7 +41,7 @@ def parse_nmnist(content: bytes, where: str, sensor_size: tuple[int, int, int] =
     if len(content) % 5:
         raise InputError(
             f"{where}: offset {len(content) - len(content) % 5}: truncated, {len(content) % 5} of 5 bytes of an event. "
-            f"The file is damaged; get it again or leave it out (--skip-bad)."
+            f"The file is damaged; get it again."
         )
     raw = np.frombuffer(content, np.uint8).reshape(-1, 5)
     events = np.empty(len(raw), EVENT_DTYPE)
@@ -124,7 +124,7 @@ def file_content(path: Path, member: str) -> bytes:
 
 def _member_content(archive: Path, member: str) -> bytes:
     name = shown(f"{archive}:{member}")
-    with parsing(name, "recording in a zip file", "Download it again, or leave it out (--skip-bad)."):
+    with parsing(name, "recording in a zip file", "Download it again."):
         opened = _opened(archive, archive.stat().st_mtime_ns)
         size = opened.getinfo(member).file_size
         if size > MAX_RECORDING:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
-from sastdeploy.program.records import Program
+from sastdeploy.program.records import NOT_STATED, Program
 from sastdeploy.recordings.frames import Frames, LabelledFrames, frames_of
 from sastdeploy.simulator.durations import DATA_SET_ADVICE, duration_remarks
 from sastdeploy.simulator.result import RunResult
@@ -164,21 +164,24 @@ def check_fit(program: Program, dataset: str) -> list[str]:
     from sastdeploy.recordings.datasets import dataset as facts_of
 
     facts, own = facts_of(dataset), program.preprocessing
+    stated = program.dataset != NOT_STATED
+    advice = (
+        f"Use a program compiled for {facts.name}{f', or --dataset {program.dataset}' if stated else ''}."
+    )
     if facts.own:
         from sastdeploy.recordings.own.folder import differences
 
         if parts := differences(facts, own.sensor_size, own.frame_size, program.classes):
             raise InputError(
-                f"program {program.name}: was trained on {program.dataset}; {facts.name} has {'; '.join(parts)}. Use a program compiled "
-                f"for {facts.name}, or --dataset {program.dataset}."
+                f"program {program.name}: {f'was trained on {program.dataset}' if stated else 'does not fit'}; {facts.name} has "
+                f"{'; '.join(parts)}. {advice}"
             )
     dataset = facts.name
     taken = (own.sensor_size, own.frame_size, len(program.classes))
     wanted = (facts.sensor_size, facts.frame_size, len(facts.classes))
     if taken != wanted:
         raise InputError(
-            f"program {program.name}: takes {_sizes(*taken)}, but {dataset} has {_sizes(*wanted)}. "
-            f"Use a program compiled for {dataset}, or --dataset {program.dataset}."
+            f"program {program.name}: takes {_sizes(*taken)}, but {dataset} has {_sizes(*wanted)}. {advice}"
         )
     if program.dataset == dataset:
         return []
@@ -190,7 +193,7 @@ def check_fit(program: Program, dataset: str) -> list[str]:
     ]
     if trained is None:
         kinds.insert(0, f"'{program.dataset}'")
-    remarks = [f"trained on {kinds[0]}, simulated on {kinds[1]}"]
+    remarks = [f"trained on {kinds[0]}, simulated on {kinds[1]}"] if stated else []
     if facts.classes != program.classes:
         remarks.append("class names differ between program and data set; numbers decide")
     return remarks

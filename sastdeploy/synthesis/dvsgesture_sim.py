@@ -83,7 +83,7 @@ def make_dvsgesture_sim(
             lines = [_name(number, light) for _, _, number, light, _ in chunks if number in numbers]
             write_text(folder / name, "\n".join(lines) + "\n")
 
-    return make_set(folder, parameters, _make_file, chunks, len(chunks),
+    return make_set(folder, parameters, _make_file, chunks, len(chunks), suffix=".aedat",
                     processes=processes, progress=progress, force=force, finish=trial_lists)  # fmt: skip
 
 

@@ -85,6 +85,7 @@ def make_nmnist_sim(
         _make_digits,
         chunks,
         train + test,
+        suffix=".bin",
         processes=processes,
         progress=progress,
         force=force,

@@ -39,23 +39,26 @@ def make_set(
     chunks: Iterable[Chunk],
     total: int,
     *,
+    suffix: str,
     processes: int | None,
     progress: Progress | None,
     force: bool,
     finish: Callable[[], None] | None = None,
 ) -> Path:
-    """Fill ``folder`` by ``work`` over ``chunks`` and return it; nothing is done where it is complete already.
+    """Fill ``folder`` by ``work`` over ``chunks`` and return it; nothing is done where no recording is missing.
 
     Args:
         parameters: everything that the recordings depend on, JSON-ready.
         work: a module-level function (chunk) -> [(file name, its SHA-256, events)], which skips existing
             files.
+        suffix: of every recording, and of no other file.
         processes: number of processes; None takes every core. The bytes do not depend on it.
         progress: called with (recordings done, recordings in all).
         finish: writes what belongs to the set beside the recordings, before the manifest.
 
     Raises:
-        InputError: the folder holds a set of other parameters (``force`` replaces it), or cannot be written.
+        InputError: the folder holds a set of other parameters (``force`` replaces it), or cannot be written; or recordings of
+            a set that was complete are not those that were made.
     """
     if processes is not None and (type(processes) is not int or not 1 <= processes <= 1024):
         raise InputError(
@@ -72,7 +75,8 @@ def make_set(
             f"{folder}: holds a simulated set of other parameters ({', '.join(different)} differ). "
             f"Choose another folder, or force it to be replaced."
         )
-    if exists(folder / MANIFEST):
+    before = read_manifest(folder) if exists(folder / MANIFEST) else None
+    if before is not None and _recordings(folder, suffix) == before["recordings"]:
         # Left by a process that was killed between the two, it would say that the set is not finished.
         (folder / _PARTIAL).unlink(missing_ok=True)
         return folder
@@ -90,6 +94,12 @@ def make_set(
         finish()
     rows.sort()
     content = hashlib.sha256("".join(f"{digest}  {name}\n" for name, digest, _ in rows).encode()).hexdigest()
+    if before is not None and content != before["sha256"]:
+        (folder / _PARTIAL).unlink()
+        raise InputError(
+            f"{shown(folder)}: its recordings are not those that were made (their SHA-256 is another). Remove the folder and make the set "
+            "again."
+        )
     manifest = {
         "format": FORMAT,
         "simulated": True,
@@ -110,6 +120,10 @@ def is_made(path: Path) -> bool:
         return path.stat().st_size > 0
     except OSError:
         return False
+
+
+def _recordings(folder: Path, suffix: str) -> int:
+    return sum(name.endswith(suffix) for _, _, names in os.walk(folder) for name in names)
 
 
 def _is_free(folder: Path) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sastdeploy.errors import InputError, SimulationError
 from sastdeploy.program.check import check_program
 from sastdeploy.program.file import program_hash
-from sastdeploy.program.records import Program
+from sastdeploy.program.records import NOT_STATED, Program
 from sastdeploy.recordings.frames import Frames, LabelledFrames, frames_of, require_fit
 from sastdeploy.simulator.result import RunResult
 from sastdeploy.verification.engines import Engine, all_engines, reference
@@ -153,9 +153,10 @@ def verify(
 def _fitting(program: Program, name: str, recordings: Any) -> Frames:
     frames = frames_of(recordings)
     own = program.preprocessing
+    trained = "" if program.dataset == NOT_STATED else f" ({program.dataset})"
     require_fit(
         frames, own.frame_shape, own.time_bins, f"program {program.name}",
-        f"Use recordings of {program.dataset} for '{name}', which it was trained on.",
+        f"Give '{name}' recordings of its own data set{trained}.",
     )  # fmt: skip
     return frames
 
