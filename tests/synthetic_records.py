@@ -105,6 +105,12 @@ def calibration(surrogate, hard, gained=0.0, factor=1.0):
     }  # fmt: skip
 
 
+def overflows(low, profiles=()):
+    """Return overflows of 1,000 recordings: ``low`` below the format and three times as many above it, of 80,000 updates."""
+    part = {"low": low, "high": 3 * low, "updates": 80_000}
+    return {"recordings": 1000, "programs": dict.fromkeys(profiles, part)}
+
+
 def robustness(hard, profiles=()):
     """Return the measure of clean recordings and one corruption, which costs ten points."""
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from sastdeploy.cli import main as main_module
+from sastdeploy.compiler.compile import compile
 from sastdeploy.errors import InputError
 from sastdeploy.experiments import runner as local
 from sastdeploy.experiments.progress import Watch
@@ -19,6 +20,7 @@ from sastdeploy.experiments.runner import addresses, run_all
 from sastdeploy.experiments.spec import load_experiment, varied
 from sastdeploy.experiments.trial import TAKEN, run_trial
 from sastdeploy.networks.checkpoint import load_checkpoint, save_checkpoint
+from sastdeploy.simulator.simulate import simulate_dataset
 from tests.digits import small_digits
 from tests.experiment_files import FILE, small_experiment
 
@@ -128,13 +130,23 @@ def test_a_measure_asked_for_later_is_taken_of_the_kept_checkpoint(file, root, t
     work, records = tmp_path / "work", tmp_path / "records"
     run_all(addresses(load_experiment(file), root), root, work, records, 2)
     before = {path.name: json.loads(path.read_text("utf-8")) for path in records.iterdir()}
-    file.write_text(file.read_text("utf-8") + "measures: [activity, calibration]\n", "utf-8")
+    file.write_text(file.read_text("utf-8") + "measures: [activity, calibration, overflows]\n", "utf-8")
     trials = addresses(load_experiment(file), root)
     first, second = trials
     shutil.move(work / second / "ckpt.pt", tmp_path)
     run_all(trials, root, work, records, 2)
     after = {path.name: json.loads(path.read_text("utf-8")) for path in records.iterdir()}
-    assert set(after[f"{first}.json"].pop("measures")) == {"activity", "calibration"}
+    measures = after[f"{first}.json"].pop("measures")
+    assert set(measures) == {"activity", "calibration", "overflows"}
+    compiled = compile(load_checkpoint(work / first / "ckpt.pt"), "loihi_int8").program
+    run = simulate_dataset(compiled, "nmnist-sim", root=root)
+    low, high = int(run.result.overflow_low.sum()), int(run.result.overflow_high.sum())
+    updates = 30 * 10 * sum(map(len, run.result.neuron_spikes))
+    assert measures["overflows"] == {
+        "recordings": 30, "programs": {"loihi_int8": {"low": low, "high": high, "updates": updates}},
+    }  # fmt: skip
+    text = report(aggregate(load_experiment(file), trials, records))
+    assert f" | {100 * (low + high) / updates:.4f} |" in text
     after[f"{first}.json"].pop("measure_commits")
     assert after == before
     assert without_measures(trials, records) == [second]

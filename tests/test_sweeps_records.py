@@ -12,6 +12,7 @@ import synthetic_records as synthetic
 from sastdeploy.cli import main as main_module
 from sastdeploy.errors import InputError
 from sastdeploy.experiments.progress import Watch
+from sastdeploy.experiments.readings import readings
 from sastdeploy.experiments.record import load_choice, load_record, load_tested
 from sastdeploy.experiments.results import aggregate, without_measures
 from sastdeploy.experiments.selection import choose
@@ -28,6 +29,7 @@ def whole():
     return {"address": ADDRESS} | synthetic.record(TRIAL, 0.9, 0.8, {
         "activity": synthetic.activity(), "margins": synthetic.margins(), "contraction": synthetic.contraction(),
         "bounds": synthetic.bounds(), "calibration": synthetic.calibration(0.9, 0.8), "robustness": synthetic.robustness(0.8),
+        "overflows": synthetic.overflows(2, ("loihi_int8",)),
     })  # fmt: skip
 
 
@@ -48,6 +50,7 @@ def changed(place, value):
 def test_a_whole_record_is_returned_as_it_is(tmp_path):
     synthetic.write(tmp_path, ADDRESS, whole())
     assert load_record(tmp_path / f"{ADDRESS}.json", TRIAL) == json.loads(json.dumps(whole()))
+    assert readings(whole())["loihi_int8 overflows"] == pytest.approx(0.01)  # 2 below and 6 above of 80,000
 
 
 @pytest.mark.parametrize(("place", "value", "text"), [
@@ -83,6 +86,7 @@ def test_a_whole_record_is_returned_as_it_is(tmp_path):
     ("measures/contraction/quantiles/half", 1.0, "key 'measures.contraction.quantiles.half"),
     ("measures/bounds/lipschitz/local/log10_bound", "x", "key 'measures.bounds.lipschitz.local.log10_bound': must be a"),
     ("measures/calibration/input/test_hard", 2, "key 'measures.calibration.input.test_hard': must be at most"),
+    ("measures/overflows/programs/loihi_int8/low", -1, "key 'measures.overflows.programs.loihi_int8.low': must be at least 0"),
     ("measures/robustness/0/hard/value", 2, "key 'measures.robustness.0.hard.value': must be at most"),
 ])  # fmt: skip
 def test_a_record_that_cannot_be_is_refused(tmp_path, place, value, text):

@@ -27,10 +27,10 @@ grid:
   - {method: baseline, divisor_factor: [1.0, 7.0, 33.0]}
   - {method: sast, rho: 0.3, divisor_factor: [1.0, 7.0, 33.0]}
 profiles: [loihi_int8]
-measures: [activity, margins, contraction, bounds, calibration, robustness]
+measures: [activity, margins, contraction, bounds, calibration, robustness, overflows]
 compare_within: [divisor_factor]
 """
-MEASURES = "measures: [activity, margins, contraction, bounds, calibration, robustness]\n"
+MEASURES = "measures: [activity, margins, contraction, bounds, calibration, robustness, overflows]\n"
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def all_measures(trial):
         return synthetic.record(trial, surrogate, hard)
     return synthetic.record(trial, surrogate, hard, {
         "activity": synthetic.activity(trial.divisor_factor), "margins": synthetic.margins(), "contraction": synthetic.contraction(),
-        "calibration": synthetic.calibration(surrogate, hard, 0.002, 0.5), "robustness": synthetic.robustness(hard, trial.profiles),
+        "calibration": synthetic.calibration(surrogate, hard, 0.002, 0.5), "overflows": synthetic.overflows(2, trial.profiles), "robustness": synthetic.robustness(hard, trial.profiles),
     })  # fmt: skip
 
 
@@ -241,7 +241,7 @@ def test_measures_where_there_are_any(file, tmp_path):
         len(results.points[1].samples["tail"].values) == 1
         and len(results.points[1].samples["gap"].values) == 2
     )
-    assert results.recordings() == {name: [500] for name in ("activity", "margins", "contraction", "robustness")} | {"test": [1000]}  # fmt: skip
+    assert results.recordings() == {name: [500] for name in ("activity", "margins", "contraction", "robustness")} | {"test": [1000], "overflows": [1000]}  # fmt: skip
 
 
 def test_the_same_records_give_the_same_bytes(file, tmp_path):

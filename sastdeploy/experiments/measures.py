@@ -80,13 +80,29 @@ def _robustness(subject: Subject) -> Any:
     )
 
 
+def _overflows(subject: Subject) -> Any:
+    from sastdeploy import compile, simulate, summarise
+
+    test = _test(subject)
+    programs = {}
+    for profile in subject.profiles:
+        program = compile(subject.checkpoint, profile).program
+        layers = summarise(program, simulate(program, test, threads=1), test.labels)["layers"]
+        steps = program.preprocessing.time_bins * len(test)
+        updates = sum(row["outputs"] * steps for row in layers if row["overflow_share"] is not None)
+        low, high = (sum(row[f"overflow_{end}"] for row in layers) for end in ("low", "high"))
+        programs[profile] = {"low": low, "high": high, "updates": updates}
+    return {"recordings": len(test), "programs": programs}
+
+
 MEASURES: dict[str, Callable[[Subject], Any]] = {
     "activity": _activity, "margins": _margins, "contraction": _contraction, "bounds": _bounds,
-    "calibration": _calibration, "robustness": _robustness,
+    "calibration": _calibration, "robustness": _robustness, "overflows": _overflows,
 }  # fmt: skip
 """By name: spike rates and the surrogate's tail; margins; gamma-hat; the theory's bounds; what
-thresholds and input scale can still mend at deployment; corrupted recordings. All on validation recordings but the last two.
+thresholds and input scale can still mend at deployment; corrupted recordings; membrane updates of the integer programs outside
+their format. All on validation recordings but the last three.
 """
 
-NEED_TEST = ("calibration", "robustness")
+NEED_TEST = ("calibration", "robustness", "overflows")
 """Measures that read test recordings."""

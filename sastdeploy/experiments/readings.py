@@ -34,6 +34,8 @@ def readings(record: dict[str, Any]) -> dict[str, float]:
     - from ``calibration``, with hard spikes on test recordings: ``calibrated KIND``, ``factor KIND``; ``calibrated``: the KIND, or none,
       with the highest validation accuracy, the first on ties; ``recovered``: the points it adds; ``left``: what is left of the gap;
       ``slope K``: surrogate spikes at slope K on validation recordings;
+    - from ``overflows``: ``P overflows``, membrane updates of the program outside its format, which it saturates or wraps, in percent
+      of all updates on the test recordings;
     - from ``robustness``, by corruption C (``clean``, ``drop:0.1``, ...): ``C, surrogate``, ``C, hard``, ``C, P``.
     """
     numbers = {
@@ -65,6 +67,9 @@ def readings(record: dict[str, Any]) -> dict[str, float]:
             numbers |= read(measures[name])
     if "calibration" in measures and "test" in record:
         numbers |= _calibration(measures["calibration"], record)
+    if "overflows" in measures:
+        for profile, part in measures["overflows"]["programs"].items():
+            numbers[f"{profile} overflows"] = 100 * (part["low"] + part["high"]) / part["updates"]
     if "robustness" in measures:
         numbers |= _robustness(measures["robustness"])
     return numbers

@@ -182,6 +182,17 @@ class _Corrupted(_Part):
     programs: dict[str, _Answer]
 
 
+class _Overflow(_Part):
+    low: Count
+    high: Count
+    updates: Some
+
+
+class _Overflows(_Part):
+    recordings: Some
+    programs: dict[str, _Overflow]
+
+
 class _Measures(_Part):
     activity: _Activity = ABSENT
     margins: dict[str, _Margins] = ABSENT
@@ -189,6 +200,7 @@ class _Measures(_Part):
     bounds: _Bounds = ABSENT
     calibration: _Calibration = ABSENT
     robustness: list[_Corrupted] = ABSENT
+    overflows: _Overflows = ABSENT
 
 
 class _Curve(_Part):

@@ -180,6 +180,7 @@ def programs(results: Results) -> Table | None:
             _own(f"{profile} less hard", f"{profile} less float hard (95 %)"),
             _mean(f"{profile} kSynOps", f"{profile} kSynOps", 1), _ratio(f"{profile} kSynOps", f"{profile} r_ops", 3),
             _plain(f"{profile} maximum", f"{profile} architecture's maximum kSynOps", ",.0f"),
+            _mean(f"{profile} overflows", f"{profile} membrane updates outside the format, %", 4),
         ]  # fmt: skip
     return _table("Integer programs", results.points, columns)
 
