@@ -126,6 +126,7 @@ def test_the_sample_is_the_baseline_and_the_best_sast_by_validation(tmp_path):
 def test_a_changed_checkpoint_and_other_recordings_are_refused(tmp_path, monkeypatch, made):
     checkpoint, test, _ = made
     monkeypatch.setattr(confirm, "HERE", tmp_path)
+    monkeypatch.setattr(confirm, "SAMPLE", {"table1": {}})
     baseline, sast = confirm.chosen(results_of(tmp_path), {})
     for _, trial, record in (baseline, sast):
         whole = {

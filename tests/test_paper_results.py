@@ -88,9 +88,13 @@ def test_results_by_hand(folder, tmp_path):
     assert set(files) == {
         "results.json",
         "tables/map-scale.csv",
+        "tables/trainings.csv",
         "figures/map-scale-points.svg",
         "figures/map-tail.svg",
     }
+    head, *rows = files["tables/trainings.csv"].decode().splitlines()
+    assert head == "experiment,trainings,processor minutes,mean,longest"
+    assert rows == ["map-scale,8,8.0,1.0,1.0"]
     assert files == assembled(folder, tmp_path / "other")
 
 
@@ -259,7 +263,7 @@ def test_a_number_is_given_where_it_stands_and_in_its_section_only():
 
 
 @pytest.mark.parametrize(("old", "new"), [
-    ("(183 of `table1`", "(14 of `table1`"),
+    ("(225 of `table1`", "(14 of `table1`"),
     ("2 of the 58 settings", "40 of the 58 settings"),
     ("It makes 2 % fewer", "It makes 20 % fewer"),
     ("at most 3,992 kSynOps", "at most 9,999 kSynOps"),

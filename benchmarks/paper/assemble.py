@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.paper import tail
 from benchmarks.paper.claims import best_epoch, claims, settings
-from benchmarks.paper.other_records import confirmation, cost, totals
+from benchmarks.paper.other_records import confirmation, cost, totals, trainings_csv
 from sastdeploy import InputError
 from sastdeploy._files import atomic
 from sastdeploy.experiments.figures import draw
@@ -188,7 +188,7 @@ def _rounded(value: Any) -> Any:
 
 
 def assemble(folder: Path, records: Path, benchmarks: Path, canvas: Path) -> dict[str, bytes]:
-    """Return every file by its place below the folder: results.json, tables/NAME.csv, figures/NAME-KIND.svg.
+    """Return every file by its place below the folder: results.json, tables/NAME.csv and tables/trainings.csv, figures/NAME-KIND.svg.
 
     Args:
         benchmarks: holds the committed measurements of training's seconds and memory. canvas: an empty folder to draw in.
@@ -200,7 +200,9 @@ def assemble(folder: Path, records: Path, benchmarks: Path, canvas: Path) -> dic
         if results is not None:
             draw(results, canvas)
             files[f"tables/{experiment.name}.csv"] = csv_text(results).encode()
-    mapped = tail.trainings([r for _, r in pairs if r is not None and r.experiment.name in tail.MAP])
+    there = [results for _, results in pairs if results is not None]
+    files["tables/trainings.csv"] = trainings_csv(there).encode()
+    mapped = tail.trainings([results for results in there if results.experiment.name in tail.MAP])
     if mapped:
         tail.draw(mapped, canvas / "map-tail.svg")
     return files | {f"figures/{path.name}": path.read_bytes() for path in sorted(canvas.iterdir())}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +26,18 @@ def totals(all_results: Sequence[Results]) -> dict[str, Any]:
         "CPU hours": sum(seconds.values()) / 3600,
         "longest, CPU minutes": max(seconds.values(), default=0.0) / 60,
     }
+
+
+def trainings_csv(all_results: Sequence[Results]) -> str:
+    """Return by experiment its trainings and their processor minutes as CSV; one that experiments share counts in each."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["experiment", "trainings", "processor minutes", "mean", "longest"])
+    for results in all_results:
+        minutes = [r["seconds"]["training_cpu"] / 60 for point in results.points for r in point.raw]
+        numbers = (sum(minutes), sum(minutes) / len(minutes), max(minutes))
+        writer.writerow([results.experiment.name, len(minutes), *(f"{number:.1f}" for number in numbers)])
+    return text.getvalue()
 
 
 def cost(benchmarks: Path) -> dict[str, Any]:
