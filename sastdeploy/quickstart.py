@@ -1,4 +1,7 @@
-"""From nothing to a first result: simulated recordings, two trainings, four programs, one table of Table 4's form."""
+"""From nothing to a first result: simulated recordings, two trainings, four programs, one table of Table 4's form.
+
+And to a second one, `run_small_values`: two trainings on frames with small values, where there is a gap to close.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,15 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sastdeploy import InputError
 from sastdeploy._files import atomic
 from sastdeploy._files.reading import exists, read_text
 from sastdeploy.provenance import git_commit, versions
+
+if TYPE_CHECKING:
+    from sastdeploy import TrainingSettings
 
 SCHEMA = "sastdeploy.quickstart/1"
 DATASET = "nmnist-sim"
@@ -39,8 +45,31 @@ class QuickstartSettings:
         return replace(self, seed=seed)
 
 
+@dataclass(frozen=True)
+class SmallValuesSettings:
+    """How much of everything in the second comparison: recordings, SAST's epochs, and what counts are divided by, as 8-bit images are.
+
+    The baseline has twice as many epochs, and so as many gradients.
+    """
+
+    train: int
+    test: int
+    epochs: int
+    divisor: float = 255.0
+    rho: float = 0.3
+    batch_size: int = 128
+    arch: str = "fc_0p40m"
+    seed: int = 0
+
+    def with_seed(self, seed: int) -> SmallValuesSettings:
+        """Return the settings with another seed."""
+        return replace(self, seed=seed)
+
+
 FULL = QuickstartSettings(train=4000, test=2000, epochs=15)
 SMALL = QuickstartSettings(train=400, test=200, epochs=3)
+FULL_VALUES = SmallValuesSettings(train=12000, test=2000, epochs=200)
+SMALL_VALUES = SmallValuesSettings(train=400, test=200, epochs=2)
 
 Say = Callable[[str], None]
 Advance = Callable[[int], None]
@@ -74,12 +103,16 @@ def run(
     _claim(out, settings, force)
     seconds: dict[str, float] = {}
     root = out / "data"
-    _timed(seconds, "simulate recordings", partial(_make, root, settings, bar), say)
+    make = partial(_make, root, settings.train, settings.test, settings.seed, bar)
+    _timed(seconds, "simulate recordings", make, say)
     picture = _timed(seconds, "draw", partial(_draw_one, root, out), say)
     for method in METHODS:
-        _timed(seconds, f"train {method}", partial(_train, out, root, method, settings, bar, say), say)
+        chosen = _chosen(method, settings.rho, settings.epochs, settings.batch_size, settings.seed)
+        train = partial(_train, out / f"{method}.pt", root, settings.arch, chosen, None, bar, say)
+        _timed(seconds, f"train {method}", train, say)
     rows = _timed(seconds, "compile and simulate", partial(_programs, out, root), say)
-    accuracies = _timed(seconds, "evaluate", partial(_evaluate, out, root), say)
+    files = {method: out / f"{method}.pt" for method in METHODS}
+    accuracies = _timed(seconds, "evaluate", partial(_evaluate, files, root), say)
     summary = {
         "schema": SCHEMA,
         "dataset": DATASET,
@@ -91,13 +124,55 @@ def run(
         "seconds": seconds | {"all": time.perf_counter() - began},
         "provenance": {"versions": versions("torch", "numpy", "numba", "onnx"), "commit": git_commit()},
     }
+    return _written(out, summary)
+
+
+def run_small_values(
+    out: Path,
+    settings: SmallValuesSettings,
+    summary: dict[str, Any],
+    *,
+    force: bool = False,
+    say: Say = lambda text: None,
+    bar: Bar = no_bar,
+) -> dict[str, Any]:
+    """Train both methods on frames with small values below ``out``, with as many gradients, and return the summary with what came of it.
+
+    Finished steps are not repeated. ``summary``: of `run`, which must come first.
+
+    Raises:
+        InputError: its folder holds trainings of other settings (``force`` starts anew), or cannot be written.
+    """
+    began = time.perf_counter()
+    seconds: dict[str, float] = {}
+    folder = out / "small-values"
+    _claim(folder, settings, force)
+    root = folder / "data"
+    make = partial(_make, root, settings.train, settings.test, settings.seed, bar)
+    _timed(seconds, "simulate more recordings", make, say)
+    files = {method: folder / f"{method}.pt" for method in METHODS}
+    for method in METHODS:
+        epochs = settings.epochs * (2 if method == "baseline" else 1)
+        chosen = _chosen(method, settings.rho, epochs, settings.batch_size, settings.seed)
+        train = partial(_train, files[method], root, settings.arch, chosen, settings.divisor, bar, say)
+        _timed(seconds, f"train {method} on small values, {epochs} epochs", train, say)
+    accuracies = _timed(seconds, "evaluate", partial(_evaluate, files, root), say)
+    made = {
+        "settings": asdict(settings),
+        "float": accuracies,
+        "seconds": seconds | {"all": time.perf_counter() - began},
+    }
+    return _written(out, summary | {"small_values": made})
+
+
+def _written(out: Path, summary: dict[str, Any]) -> dict[str, Any]:
     text = json.dumps(summary, indent=2, allow_nan=False)
     atomic.write_text(out / "summary.json", text + "\n")
     written: dict[str, Any] = json.loads(text)
     return written
 
 
-def _claim(out: Path, settings: QuickstartSettings, force: bool) -> None:
+def _claim(out: Path, settings: QuickstartSettings | SmallValuesSettings, force: bool) -> None:
     """Take the folder for these settings; a folder of other settings is cleared only by force."""
     marker = out / "settings.json"
     wanted = json.dumps(asdict(settings))
@@ -120,14 +195,11 @@ def _timed(seconds: dict[str, float], name: str, work: Callable[[], Any], say: S
     return result
 
 
-def _make(root: Path, settings: QuickstartSettings, bar: Bar) -> None:
+def _make(root: Path, train: int, test: int, seed: int, bar: Bar) -> None:
     from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
 
-    with bar("simulated recordings", settings.train + settings.test) as advance:
-        make_nmnist_sim(
-            root, train=settings.train, test=settings.test, seed=settings.seed,
-            progress=lambda done, total: advance(done),
-        )  # fmt: skip
+    with bar("simulated recordings", train + test) as advance:
+        make_nmnist_sim(root, train=train, test=test, seed=seed, progress=lambda done, total: advance(done))
 
 
 def _draw_one(root: Path, out: Path) -> Path:
@@ -139,23 +211,29 @@ def _draw_one(root: Path, out: Path) -> Path:
     return draw_recording(read_events(path), (34, 34, 2), out / "recording.png", title=title, force=True)
 
 
-def _train(out: Path, root: Path, method: str, settings: QuickstartSettings, bar: Bar, say: Say) -> None:
-    from sastdeploy import TrainingSettings, fit, load_checkpoint, load_dataset
+def _chosen(method: str, rho: float, epochs: int, batch_size: int, seed: int) -> TrainingSettings:
+    from sastdeploy import TrainingSettings
 
-    path = out / f"{method}.pt"
+    return TrainingSettings(
+        method=method, rho=rho if method == "sast" else 0.0, epochs=epochs, batch_size=batch_size, seed=seed
+    )
+
+
+def _train(
+    path: Path, root: Path, arch: str, settings: TrainingSettings, divisor: float | None, bar: Bar, say: Say
+) -> None:
+    from sastdeploy import find_preprocessing, fit, load_checkpoint, load_dataset
+
     if path.exists():
         load_checkpoint(path)
         return
     training, validation = (
         load_dataset(DATASET, part, root=root, seed=settings.seed) for part in ("train", "validation")
     )
-    chosen = TrainingSettings(
-        method=method, rho=settings.rho if method == "sast" else 0.0, epochs=settings.epochs,
-        batch_size=settings.batch_size, seed=settings.seed,
-    )  # fmt: skip
-    with bar(f"training {method}", settings.epochs) as advance:
+    with bar(f"training {settings.method}", settings.epochs) as advance:
         fit(
-            training, validation, settings.arch, chosen, out=path, command="sastdeploy quickstart", resume=True,
+            training, validation, arch, settings, out=path, command="sastdeploy quickstart", resume=True,
+            preprocessing=find_preprocessing(training, divisor=divisor),
             report=lambda record: advance(record["epoch"] + 1), say=lambda text: say(f"WARNING: {text}"),
         )  # fmt: skip
 
@@ -192,14 +270,14 @@ def _programs(out: Path, root: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _evaluate(out: Path, root: Path) -> dict[str, Any]:
+def _evaluate(files: dict[str, Path], root: Path) -> dict[str, Any]:
     from sastdeploy import evaluate, load_checkpoint, load_dataset
     from sastdeploy.networks.checkpoint import checkpoint_hash
 
     test = load_dataset(DATASET, "test", root=root)
     result = {}
-    for method in METHODS:
-        checkpoint = load_checkpoint(out / f"{method}.pt")
+    for method, path in files.items():
+        checkpoint = load_checkpoint(path)
         result[method] = asdict(evaluate(checkpoint, test)) | {"checkpoint_hash": checkpoint_hash(checkpoint)}
     return result
 

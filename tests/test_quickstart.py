@@ -4,11 +4,20 @@ import json
 
 import pytest
 
-from sastdeploy.cli.quickstart_tables import print_summary
+from sastdeploy.cli.quickstart_tables import print_next, print_small_values, print_summary
 from sastdeploy.errors import InputError
-from sastdeploy.quickstart import METHODS, PROFILES, QuickstartSettings, run
+from sastdeploy.networks.checkpoint import load_checkpoint
+from sastdeploy.quickstart import (
+    METHODS,
+    PROFILES,
+    QuickstartSettings,
+    SmallValuesSettings,
+    run,
+    run_small_values,
+)
 
 TINY = QuickstartSettings(train=60, test=20, epochs=1)
+TINY_VALUES = SmallValuesSettings(train=80, test=20, epochs=2)
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +50,43 @@ def test_a_second_run_repeats_no_training_and_gives_the_same_figures(made, monke
     assert again["table_4"] == summary["table_4"] and again["float"] == summary["float"]
 
 
-def test_the_table_has_four_rows_and_three_next_commands(made, capsys):
+@pytest.fixture(scope="module")
+def second(made):
     out, summary = made
-    print_summary(summary, out)
+    return run_small_values(out, TINY_VALUES, summary)
+
+
+def test_the_second_comparison_has_small_values_and_as_many_gradients(made, second, monkeypatch):
+    out, summary = made
+    assert {key: second[key] for key in summary} == summary
+    assert json.loads((out / "summary.json").read_text()) == second
+    checkpoints = {method: load_checkpoint(out / "small-values" / f"{method}.pt") for method in METHODS}
+    for method, epochs, rho in (("baseline", 4, 0.0), ("sast", 2, 0.3)):
+        training = checkpoints[method].training
+        assert (training["method"], training["epochs"], training["rho"]) == (method, epochs, rho)
+        assert checkpoints[method].preprocessing.divisor == 255.0
+    assert set(second["small_values"]["float"]) == set(METHODS)
+    monkeypatch.setattr("sastdeploy.fit", lambda *_, **__: pytest.fail("trained again"))
+    again = run_small_values(out, TINY_VALUES, summary)
+    assert again["small_values"]["float"] == second["small_values"]["float"]
+    with pytest.raises(InputError, match=r"small-values: holds a quickstart of other settings"):
+        run_small_values(out, TINY_VALUES.with_seed(1), summary)
+
+
+def test_the_second_table_says_what_counts_are_divided_by(second, capsys):
+    print_small_values(second)
+    text = capsys.readouterr().out
+    assert (
+        "(counts divided by 255, as 8-bit images are), as many gradients: baseline 4 epochs, SAST 2"
+        in " ".join(text.split())
+    )
+    assert text.count("\n baseline ") == text.count("\n sast ") == 1
+
+
+def test_the_table_has_four_rows_and_three_next_commands(made, second, capsys):
+    out, summary = made
+    print_summary(summary)
+    print_next(second, out)
     text = capsys.readouterr().out
     assert (
         text.count("baseline") == 3 and text.count("loihi_int8") == 2 and text.count("aggressive_int4") == 2

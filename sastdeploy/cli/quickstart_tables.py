@@ -7,9 +7,11 @@ from typing import Any
 
 from sastdeploy.cli.terminal import percent, print_table, print_text
 
+FLOAT = ("method", "surrogate %", "hard %", "gap (points)", "95 % interval")
 
-def print_summary(summary: dict[str, Any], out: Path) -> None:
-    """Print Table 4's four rows, the float accuracies, the pictures, and the next three commands."""
+
+def print_summary(summary: dict[str, Any]) -> None:
+    """Print Table 4's four rows and the float accuracies."""
     test = summary["settings"]["test"]
     rows = [
         (row["profile"], row["method"], percent(row["accuracy"]["value"]),
@@ -23,18 +25,35 @@ def print_summary(summary: dict[str, Any], out: Path) -> None:
         rows,
         title,
     )
-    floats = [
-        (method, percent(f["surrogate"]), percent(f["hard"]), f"{100 * f['gap']:.2f}",
-         f"{100 * f['gap_interval'][0]:.2f} to {100 * f['gap_interval'][1]:.2f}")
-        for method, f in summary["float"].items()
-    ]  # fmt: skip
-    columns = ("method", "surrogate %", "hard %", "gap (points)", "95 % interval")
-    print_table(columns, floats, "The float networks before compiling")
+    print_table(FLOAT, _floats(summary["float"]), "The float networks before compiling")
+
+
+def print_small_values(summary: dict[str, Any]) -> None:
+    """Print both methods on small frame values, with as many gradients."""
+    made = summary["small_values"]
+    epochs = made["settings"]["epochs"]
+    title = (
+        f"Frames with small values (counts divided by {made['settings']['divisor']:g}, as 8-bit images are), as many gradients: "
+        f"baseline {2 * epochs} epochs, SAST {epochs}"
+    )
+    print_table(FLOAT, _floats(made["float"]), title)
+
+
+def print_next(summary: dict[str, Any], out: Path) -> None:
+    """Print where everything is, and the next three commands."""
     print_text(
         f"Pictures: {summary['figures']['recording']}, {summary['figures']['bars']}\n"
-        f"Everything, with provenance: {out / 'summary.json'} ({summary['seconds']['all']:.0f} s)\n\n"
+        f"Everything, with provenance: {out / 'summary.json'} ({sum(part['seconds']['all'] for part in (summary, summary['small_values'])):.0f} s)\n\n"
         f"Next:\n"
         f"  sastdeploy inspect {out / 'sast.pt'}\n"
         f"  sastdeploy profiles new mychip && sastdeploy compile {out / 'sast.pt'} --profile mychip.yaml\n"
         f"  sastdeploy data make dvsgesture-sim && sastdeploy train --dataset dvsgesture-sim"
     )
+
+
+def _floats(methods: dict[str, Any]) -> list[tuple[str, ...]]:
+    return [
+        (method, percent(f["surrogate"]), percent(f["hard"]), f"{100 * f['gap']:.2f}",
+         f"{100 * f['gap_interval'][0]:.2f} to {100 * f['gap_interval'][1]:.2f}")
+        for method, f in methods.items()
+    ]  # fmt: skip
