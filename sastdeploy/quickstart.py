@@ -1,6 +1,6 @@
 """From nothing to a first result: simulated recordings, two trainings, four programs, one table of Table 4's form.
 
-And to a second one, `run_small_values`: two trainings on frames with small values, where there is a gap to close.
+And to a second one: two trainings on frames with small values, where there is a gap to close.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sastdeploy import InputError
 from sastdeploy._files import atomic
-from sastdeploy._files.reading import exists, read_text
+from sastdeploy._files.reading import exists, read_json, read_text
 from sastdeploy.provenance import git_commit, versions
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SCHEMA = "sastdeploy.quickstart/1"
 DATASET = "nmnist-sim"
 METHODS = ("baseline", "sast")
+SMALL_VALUES_FOLDER = "small-values"
 PROFILES = ("loihi_int8", "aggressive_int4")
 
 
@@ -87,8 +88,10 @@ def no_bar(description: str, total: int) -> Iterator[Advance]:
 def run(
     out: Path,
     settings: QuickstartSettings,
+    values: SmallValuesSettings,
     *,
     force: bool = False,
+    first: Callable[[dict[str, Any]], None] = lambda summary: None,
     say: Say = lambda text: None,
     bar: Bar = no_bar,
 ) -> dict[str, Any]:
@@ -96,11 +99,25 @@ def run(
 
     Finished steps are found and not repeated, so an interrupted run goes on where it was.
 
+    Args:
+        values: of the second comparison. first: told the summary of the first, before the second begins.
+
     Raises:
         InputError: ``out`` holds a quickstart of other settings (``force`` starts anew), or cannot be written.
     """
-    began = time.perf_counter()
     _claim(out, settings, force)
+    _claim(out / SMALL_VALUES_FOLDER, values, force)
+    summary = _first(out, settings, values, say, bar)
+    first(summary)
+    return _written(
+        out, summary | {"small_values": _small_values(out / SMALL_VALUES_FOLDER, values, say, bar)}
+    )
+
+
+def _first(
+    out: Path, settings: QuickstartSettings, values: SmallValuesSettings, say: Say, bar: Bar
+) -> dict[str, Any]:
+    began = time.perf_counter()
     seconds: dict[str, float] = {}
     root = out / "data"
     make = partial(_make, root, settings.train, settings.test, settings.seed, bar)
@@ -124,29 +141,22 @@ def run(
         "seconds": seconds | {"all": time.perf_counter() - began},
         "provenance": {"versions": versions("torch", "numpy", "numba", "onnx"), "commit": git_commit()},
     }
-    return _written(out, summary)
+    return _written(out, summary | _earlier(out, values))
 
 
-def run_small_values(
-    out: Path,
-    settings: SmallValuesSettings,
-    summary: dict[str, Any],
-    *,
-    force: bool = False,
-    say: Say = lambda text: None,
-    bar: Bar = no_bar,
-) -> dict[str, Any]:
-    """Train both methods on frames with small values below ``out``, with as many gradients, and return the summary with what came of it.
+def _earlier(out: Path, values: SmallValuesSettings) -> dict[str, Any]:
+    """Return the second comparison of a run that came to its end before, for the summary that takes the place of its."""
+    try:
+        found = read_json(out / "summary.json")["small_values"]
+        return {"small_values": found} if found["settings"] == asdict(values) else {}
+    except (InputError, KeyError, TypeError):
+        return {}
 
-    Finished steps are not repeated. ``summary``: of `run`, which must come first.
 
-    Raises:
-        InputError: its folder holds trainings of other settings (``force`` starts anew), or cannot be written.
-    """
+def _small_values(folder: Path, settings: SmallValuesSettings, say: Say, bar: Bar) -> dict[str, Any]:
+    """Train both methods on frames with small values, with as many gradients, and return what came of it."""
     began = time.perf_counter()
     seconds: dict[str, float] = {}
-    folder = out / "small-values"
-    _claim(folder, settings, force)
     root = folder / "data"
     make = partial(_make, root, settings.train, settings.test, settings.seed, bar)
     _timed(seconds, "simulate more recordings", make, say)
@@ -157,12 +167,11 @@ def run_small_values(
         train = partial(_train, files[method], root, settings.arch, chosen, settings.divisor, bar, say)
         _timed(seconds, f"train {method} on small values, {epochs} epochs", train, say)
     accuracies = _timed(seconds, "evaluate", partial(_evaluate, files, root), say)
-    made = {
+    return {
         "settings": asdict(settings),
         "float": accuracies,
         "seconds": seconds | {"all": time.perf_counter() - began},
     }
-    return _written(out, summary | {"small_values": made})
 
 
 def _written(out: Path, summary: dict[str, Any]) -> dict[str, Any]:

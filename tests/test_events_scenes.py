@@ -156,6 +156,12 @@ def test_nmnist_files_do_not_depend_on_processes_and_resume(tmp_path):
     (two / "simulated.json").rename(two / "simulated.partial.json")
     make_nmnist_sim(tmp_path / "two", train=230, test=20, processes=1)
     assert contents(two) == made
+    # What else lies there is no recording; an empty file is none either.
+    (two / "Train" / "3" / "._00001.bin").write_bytes(b"x")
+    (two / victim.relative_to(two)).write_bytes(b"")
+    make_nmnist_sim(tmp_path / "two", train=230, test=20, processes=1)
+    (two / "Train" / "3" / "._00001.bin").unlink()
+    assert contents(two) == made
     # A complete set is left alone; other parameters are refused, or replace it when forced.
     before = (one / "simulated.json").stat().st_mtime_ns
     make_nmnist_sim(tmp_path / "one", train=230, test=20)
@@ -282,6 +288,11 @@ def test_gesture_files(tmp_path):
     assert labels[1:3] == ["1,200000,700000", "2,900000,1400000"]
     assert len(labels) == 12
     assert made[train[0]].startswith(b"#!AER-DAT3.1\r\n")
+    # Labels and lists belong to a complete set.
+    for name in (train[0].replace(".aedat", "_labels.csv"), "trials_to_test.txt"):
+        (one / name).unlink()
+        make_dvsgesture_sim(tmp_path / "one", performers=2, lightings=1, duration=0.5, processes=1)
+        assert contents(one) == made
 
 
 def test_aedat_bytes_by_hand():

@@ -13,21 +13,23 @@ from sastdeploy.quickstart import (
     QuickstartSettings,
     SmallValuesSettings,
     run,
-    run_small_values,
 )
+from tests.command_line import cli
 
 TINY = QuickstartSettings(train=60, test=20, epochs=1)
-TINY_VALUES = SmallValuesSettings(train=80, test=20, epochs=2)
+VALUES = SmallValuesSettings(train=80, test=20, epochs=2)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    out = tmp_path_factory.mktemp("quickstart") / "out"
-    return out, run(out, TINY)
+    """Return the folder, the summary of the first comparison, and that of both."""
+    out, first = tmp_path_factory.mktemp("quickstart") / "out", []
+    summary = run(out, TINY, VALUES, first=first.append)
+    return out, first[0], summary
 
 
 def test_it_makes_four_programs_and_says_where_everything_came_from(made):
-    out, summary = made
+    out, _, summary = made
     assert [(row["profile"], row["method"]) for row in summary["table_4"]] == [
         (p, m) for p in PROFILES for m in METHODS
     ]
@@ -43,38 +45,47 @@ def test_it_makes_four_programs_and_says_where_everything_came_from(made):
 
 
 def test_a_second_run_repeats_no_training_and_gives_the_same_figures(made, monkeypatch):
-    out, summary = made
+    out, _, summary = made
 
     monkeypatch.setattr("sastdeploy.fit", lambda *_, **__: pytest.fail("trained again"))
-    again = run(out, TINY)
+    again = run(out, TINY, VALUES)
     assert again["table_4"] == summary["table_4"] and again["float"] == summary["float"]
 
 
-@pytest.fixture(scope="module")
-def second(made):
-    out, summary = made
-    return run_small_values(out, TINY_VALUES, summary)
-
-
-def test_the_second_comparison_has_small_values_and_as_many_gradients(made, second, monkeypatch):
-    out, summary = made
-    assert {key: second[key] for key in summary} == summary
-    assert json.loads((out / "summary.json").read_text()) == second
-    checkpoints = {method: load_checkpoint(out / "small-values" / f"{method}.pt") for method in METHODS}
+def test_the_second_comparison_has_small_values_and_as_many_gradients(made):
+    out, first, summary = made
+    assert "small_values" not in first and {key: summary[key] for key in first} == first
     for method, epochs, rho in (("baseline", 4, 0.0), ("sast", 2, 0.3)):
-        training = checkpoints[method].training
+        checkpoint = load_checkpoint(out / "small-values" / f"{method}.pt")
+        training = checkpoint.training
         assert (training["method"], training["epochs"], training["rho"]) == (method, epochs, rho)
-        assert checkpoints[method].preprocessing.divisor == 255.0
-    assert set(second["small_values"]["float"]) == set(METHODS)
-    monkeypatch.setattr("sastdeploy.fit", lambda *_, **__: pytest.fail("trained again"))
-    again = run_small_values(out, TINY_VALUES, summary)
-    assert again["small_values"]["float"] == second["small_values"]["float"]
-    with pytest.raises(InputError, match=r"small-values: holds a quickstart of other settings"):
-        run_small_values(out, TINY_VALUES.with_seed(1), summary)
+        assert checkpoint.preprocessing.divisor == 255.0
+    assert set(summary["small_values"]["float"]) == set(METHODS)
 
 
-def test_the_second_table_says_what_counts_are_divided_by(second, capsys):
-    print_small_values(second)
+def test_an_interrupted_second_run_keeps_the_second_comparison(made):
+    out, _, summary = made
+    with pytest.raises(KeyboardInterrupt):
+        run(out, TINY, VALUES, first=lambda summary: (_ for _ in ()).throw(KeyboardInterrupt))
+    kept = json.loads((out / "summary.json").read_text())["small_values"]
+    assert kept["float"] == summary["small_values"]["float"]
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_the_command_prints_tables_or_one_object(made, capsys, monkeypatch, options):
+    out, _, summary = made
+    monkeypatch.setattr("sastdeploy.quickstart.SMALL", TINY)
+    monkeypatch.setattr("sastdeploy.quickstart.SMALL_VALUES", VALUES)
+    code, text, err = cli(capsys, "quickstart", "--small", "--out", out, *options)
+    assert code == 0 and "-- train baseline on small values, 4 epochs" in err
+    if options:
+        assert json.loads(text)["small_values"]["float"] == summary["small_values"]["float"]
+    else:
+        assert text.index("Table 4's form") < text.index("Frames with small values") < text.index("Next:")
+
+
+def test_the_second_table_says_what_counts_are_divided_by(made, capsys):
+    print_small_values(made[2])
     text = capsys.readouterr().out
     assert (
         "(counts divided by 255, as 8-bit images are), as many gradients: baseline 4 epochs, SAST 2"
@@ -83,10 +94,10 @@ def test_the_second_table_says_what_counts_are_divided_by(second, capsys):
     assert text.count("\n baseline ") == text.count("\n sast ") == 1
 
 
-def test_the_table_has_four_rows_and_three_next_commands(made, second, capsys):
-    out, summary = made
+def test_the_table_has_four_rows_and_three_next_commands(made, capsys):
+    out, _, summary = made
     print_summary(summary)
-    print_next(second, out)
+    print_next(summary, out)
     text = capsys.readouterr().out
     assert (
         text.count("baseline") == 3 and text.count("loihi_int8") == 2 and text.count("aggressive_int4") == 2
@@ -97,13 +108,13 @@ def test_the_table_has_four_rows_and_three_next_commands(made, second, capsys):
 
 
 def test_another_quickstart_or_other_files_are_not_touched(made, tmp_path):
-    out, _ = made
+    out, *_ = made
     with pytest.raises(InputError) as caught:
-        run(out, TINY.with_seed(1))
+        run(out, TINY.with_seed(1), VALUES)
     assert str(caught.value) == (
         f"{out}: holds a quickstart of other settings. Choose another --out, or replace it with --force."
     )
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match=r"exists and holds no quickstart. Choose another folder with --out"):
-        run(tmp_path, TINY)
+        run(tmp_path, TINY, VALUES)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]

@@ -211,11 +211,24 @@ def test_a_made_set_is_compared_with_its_own_manifest(tmp_path, capsys):
     four.write_bytes(whole[:-5])
     code, out, err = cli(capsys, *check)
     assert code == 3 and "0 bad files" in out
-    assert "Its recordings are not those that were made: their SHA-256 is another. Remove " in out
+    remedy = "and make the set again ('sastdeploy data make nmnist-sim --seed 0 --train 20 --test 10').\n"
+    assert "its recordings are not those that were made (their SHA-256 is another). Remove " in err
+    assert err.endswith(remedy)
     next((tmp_path / "nmnist-sim" / "Test" / "3").iterdir()).unlink()
-    code, _, err = cli(capsys, *make)
-    assert code == 3 and "its recordings are not those that were made (their SHA-256 is another)." in err
-    assert (tmp_path / "nmnist-sim" / "simulated.json").read_bytes() == manifest
+    for _ in range(2):  # and stays refused, by readers too
+        code, _, err = cli(capsys, *make)
+        assert code == 3 and "its recordings are not those that were made (their SHA-256 is another)." in err
+        assert (tmp_path / "nmnist-sim" / "simulated.json").read_bytes() == manifest
+        assert "is not finished" in cli(capsys, *check)[2]
+
+
+def test_a_manifest_that_is_none_is_named(tmp_path, capsys):
+    make = ("data", "make", "nmnist-sim", "--data", tmp_path, "--train", 20, "--test", 10, "--processes", 1)
+    cli(capsys, *make)
+    for content in ("[]", '{"parameters": {}}'):
+        (tmp_path / "nmnist-sim" / "simulated.json").write_text(content, "utf-8")
+        code, _, err = cli(capsys, "data", "check", "nmnist-sim", "--data", tmp_path)
+        assert code == 3 and "simulated.json: is not a manifest of a simulated set. Remove the folder" in err
 
 
 def test_a_recording_far_above_the_median_is_pointed_out(tmp_path):

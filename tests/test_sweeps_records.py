@@ -10,13 +10,17 @@ import pytest
 import synthetic_records as synthetic
 
 from sastdeploy.cli import main as main_module
+from sastdeploy.compiler.compile import compile
 from sastdeploy.errors import InputError
+from sastdeploy.experiments.measures import MEASURES, Subject
 from sastdeploy.experiments.progress import Watch
 from sastdeploy.experiments.readings import readings
 from sastdeploy.experiments.record import load_choice, load_record, load_tested
 from sastdeploy.experiments.results import aggregate, without_measures
 from sastdeploy.experiments.selection import choose
 from sastdeploy.experiments.spec import Trial, load_experiment
+from sastdeploy.simulator.simulate import simulate
+from tests.small_networks import checkpoint_of, labelled
 
 RECORDS = Path(__file__).parents[1] / "benchmarks" / "paper" / "records"
 TRIAL = Trial("nmnist-sim", arch="net.yaml", method="sast", rho=0.3, epochs=2, profiles=("loihi_int8",))
@@ -226,3 +230,31 @@ def test_an_experiment_and_its_records_are_checked_without_torch(sweep, tmp_path
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.stderr.strip() == ""
+
+
+def test_overflows_are_those_of_every_update_of_the_programs():
+    """Large weights drive membranes of Q4.4 out of their format."""
+    checkpoint = checkpoint_of()
+    for name, values in checkpoint.parameters.items():
+        if name.endswith("weight"):
+            values *= 40
+    frames = labelled()
+    subject = Subject(checkpoint, frames, frames, None, ("aggressive_int4",), 0)
+    measured = MEASURES["overflows"](subject)
+    program = compile(checkpoint, "aggressive_int4").program
+    run = simulate(program, frames, engine="reference")
+    low, high = (int(array.sum()) for array in (run.overflow_low, run.overflow_high))
+    updates = len(frames) * 6 * sum(map(len, run.neuron_spikes))
+    assert low > 0 and high > 0 and low != high
+    assert measured == {
+        "recordings": len(frames), "programs": {"aggressive_int4": {"low": low, "high": high, "updates": updates}},
+    }  # fmt: skip
+
+
+def test_overflows_want_a_profile(tmp_path):
+    path = tmp_path / "e.yaml"
+    path.write_text(
+        "name: e\ntitle: E\ndataset: nmnist-sim\nseeds: [0]\ngrid: [{}]\nmeasures: [overflows]\n", "utf-8"
+    )
+    with pytest.raises(InputError, match=r"measure overflows is of integer programs\. Name hardware profiles"):
+        load_experiment(path)

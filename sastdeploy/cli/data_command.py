@@ -224,6 +224,8 @@ def check(name: str, data: str | None, as_json: bool) -> None:
         raise InputError(
             f"data set '{name}': {len(result.bad)} bad files, listed above. Get them again, or use --skip-bad."
         )
+    if result.changed:
+        raise InputError(f"data set '{name}': {result.changed} ('{result.install_command}').")
     if result.incomplete:
         rest = f"Get the rest ('{result.install_command}')" if result.install_command else "Add recordings"
         raise InputError(

@@ -38,16 +38,18 @@ def command(out: str, small: bool, seed: int, force: bool, as_json: bool) -> Non
 
     from sastdeploy.cli.quickstart_tables import print_next, print_small_values, print_summary
     from sastdeploy.cli.terminal import bar
-    from sastdeploy.quickstart import FULL, FULL_VALUES, SMALL, SMALL_VALUES, run, run_small_values
-
-    def say(text: str) -> None:
-        click.echo(text, err=True)
+    from sastdeploy.quickstart import FULL, FULL_VALUES, SMALL, SMALL_VALUES, run
 
     settings, values = (SMALL, SMALL_VALUES) if small else (FULL, FULL_VALUES)
-    summary = run(Path(out), settings.with_seed(seed), force=force, say=say, bar=bar)
-    if not as_json:
-        print_summary(summary)
-    summary = run_small_values(Path(out), values.with_seed(seed), summary, force=force, say=say, bar=bar)
+    summary = run(
+        Path(out),
+        settings.with_seed(seed),
+        values.with_seed(seed),
+        force=force,
+        first=(lambda summary: None) if as_json else print_summary,
+        say=lambda text: click.echo(text, err=True),
+        bar=bar,
+    )
     if as_json:
         click.echo(json.dumps(summary, indent=2))
         return

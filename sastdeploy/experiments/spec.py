@@ -219,6 +219,10 @@ def load_experiment(path: Path | str) -> Experiment:
             raise InputError(
                 f"{path}: '{name}' is no measure.{did_you_mean(name, MEASURES)} Allowed: {', '.join(MEASURES)}."
             )
+    if "overflows" in record.measures and not record.profiles:
+        raise InputError(
+            f"{path}: measure overflows is of integer programs. Name hardware profiles (key 'profiles'), or leave it out."
+        )
     late = [name for name in record.measures if name in NEED_TEST]
     if record.select_by is not None and late:
         raise InputError(

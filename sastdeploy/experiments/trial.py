@@ -75,7 +75,9 @@ def run_trial(trial: Trial, address: str, root: Path | None, work: Path, records
     test = None
     if not trial.select:
         test = _part(trial, "test", root)
-        record |= tested(trial, checkpoint, test) | ({} if commit == trained else {"test_commit": commit})
+        record |= tested(trial, checkpoint, test)
+    if commit != trained:
+        record["test_commit"] = commit
     if trial.measures:
         record["measures"] = _measures(trial, trial.measures, checkpoint, record, test, root)
     record["seconds"]["last_process"] = time.perf_counter() - began

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sastdeploy._files.reading import exists, read_json, shown
+from sastdeploy.errors import InputError
 from sastdeploy.recordings.catalog import Dataset
 from sastdeploy.recordings.datasets import dataset
 from sastdeploy.recordings.events import Segment
@@ -18,6 +19,8 @@ from sastdeploy.recordings.nmnist import file_content
 from sastdeploy.recordings.reading import Source, list_sources, read_split
 from sastdeploy.recordings.splits import missing_classes
 
+SHIPPED = 12_000
+"""Training digits that come with the package; more are made from MNIST's own files."""
 LONG = 2.0
 """A recording that lasts so many times the median is pointed out."""
 
@@ -31,6 +34,7 @@ class DatasetCheck:
         incomplete: what is missing, a sentence each; empty for a complete set.
         remarks: what may be in order, and may not.
         seconds: shortest, median and longest recording; None without any.
+        changed: what makes a simulated set another than the one that was made; empty for the same.
     """
 
     name: str
@@ -41,12 +45,13 @@ class DatasetCheck:
     incomplete: tuple[str, ...]
     remarks: tuple[str, ...]
     seconds: tuple[float, float, float] | None
+    changed: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-ready values."""
         return {
             "dataset": self.name, "recordings": self.recordings, "events": self.events, "bad": list(self.bad),
-            "incomplete": list(self.incomplete), "remarks": list(self.remarks),
+            "incomplete": list(self.incomplete), "remarks": list(self.remarks), "changed": self.changed,
             "seconds": self.seconds and dict(zip(("shortest", "median", "longest"), self.seconds)),
         }  # fmt: skip
 
@@ -85,8 +90,10 @@ def check_dataset(
             incomplete.append(f"No {kind} recording of class {', '.join(absent)}.")
     if facts.own is None:
         incomplete = [*_missing(facts, root, (counts[0], counts[1]), repacked), *incomplete]
-        if not incomplete and not bad:
-            incomplete = _changed(root / facts.name, files, progress)
+    manifest = None if facts.own else _manifest(root / facts.name)
+    changed = ""
+    if manifest is not None and not incomplete and not bad:
+        changed = _changed(root / facts.name, manifest, files, progress)
     remarks, seconds = [], None
     if lengths:
         seconds = (min(lengths), float(np.median(lengths)), max(lengths))
@@ -94,8 +101,9 @@ def check_dataset(
             remarks.append(
                 f"{far:,} recordings last more than {LONG:g} times the median; --window leaves late events out."
             )
+    command = facts.install_command if manifest is None else _made_by(facts.name, manifest.parameters)
     return DatasetCheck(
-        name, facts.install_command, sum(counts), events, tuple(bad), tuple(incomplete), tuple(remarks), seconds
+        name, command, sum(counts), events, tuple(bad), tuple(incomplete), tuple(remarks), seconds, changed
     )  # fmt: skip
 
 
@@ -104,36 +112,67 @@ def _good(source: Source, bad: list[str]) -> Iterator[Segment]:
 
 
 def _missing(facts: Dataset, root: Path, counts: tuple[int, int], repacked: bool) -> list[str]:
-    manifest = root / facts.name / "simulated.json"
-    if exists(manifest):
-        content = read_json(manifest)
-        parameters = content.get("parameters") if isinstance(content, dict) else None
-        if facts.form == "digits" and isinstance(parameters, dict):
-            made: tuple[Any, Any] = parameters.get("train"), parameters.get("test")
-            return _compared("made", made, counts) if all(type(n) is int for n in made) else []
-        return []
+    if (manifest := _manifest(root / facts.name)) is not None:
+        made: tuple[Any, Any] = manifest.parameters.get("train"), manifest.parameters.get("test")
+        return _compared("made", made, counts) if all(type(n) is int for n in made) else []
     if facts.simulated:
         return []
     published = facts.repacked if repacked and facts.repacked else facts.recordings
     return _compared("published", published, counts)
 
 
-def _changed(folder: Path, files: list[Source], progress: Callable[[str, int, int], None]) -> list[str]:
-    """Say whether the files of a simulated set are others than those that its manifest was made of."""
-    if not exists(folder / "simulated.json") or any(source.member for source in files):
-        return []
-    made = read_json(folder / "simulated.json").get("sha256")
+@dataclass(frozen=True)
+class _Manifest:
+    parameters: dict[str, Any]
+    sha256: str
+
+
+def _manifest(folder: Path) -> _Manifest | None:
+    """Return what a simulated set's manifest says, where there is one.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    path = folder / "simulated.json"
+    if not exists(path):
+        return None
+    content = read_json(path)
+    parts = (
+        [content.get(key) for key in ("parameters", "sha256")] if isinstance(content, dict) else [None, None]
+    )
+    if not isinstance(parts[0], dict) or not isinstance(parts[1], str):
+        raise InputError(
+            f"{shown(path)}: is not a manifest of a simulated set. Remove the folder and make the set again."
+        )
+    return _Manifest(*parts)
+
+
+def _made_by(name: str, parameters: dict[str, Any]) -> str:
+    """Return the command that makes a simulated set of these parameters."""
+    words = ["sastdeploy", "data", "make", name]
+    for key in ("seed", "train", "test", "performers", "lightings"):
+        if key in parameters:
+            words += [f"--{key}", str(parameters[key])]
+    if "duration_us" in parameters:
+        words += ["--duration", f"{parameters['duration_us'] / 1e6:g}"]
+    return " ".join(words) + (" --images FOLDER" if parameters.get("train", 0) > SHIPPED else "")
+
+
+def _changed(
+    folder: Path, manifest: _Manifest, files: list[Source], progress: Callable[[str, int, int], None]
+) -> str:
+    """Say so where the files of a simulated set are others than those that its manifest was made of."""
+    if any(source.member for source in files):
+        return ""
     by_name = {source.path.relative_to(folder).as_posix(): source.path for source in files}
     found = hashlib.sha256()
     for number, name in enumerate(sorted(by_name)):
         digest = hashlib.sha256(file_content(by_name[name], "")).hexdigest()
         found.update(f"{digest}  {name}\n".encode())
         progress("SHA-256", number + 1, len(by_name))
-    if found.hexdigest() == made:
-        return []
-    return [
-        f"Its recordings are not those that were made: their SHA-256 is another. Remove {shown(folder)} first."
-    ]
+    if found.hexdigest() == manifest.sha256:
+        return ""
+    return f"its recordings are not those that were made (their SHA-256 is another). Remove {shown(folder)} and make the set again"
 
 
 def _compared(kind: str, expected: tuple[int, int], counts: tuple[int, int]) -> list[str]:

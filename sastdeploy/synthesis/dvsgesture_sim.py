@@ -78,12 +78,16 @@ def make_dvsgesture_sim(
         "duration_us": duration_us, "sensor": GESTURE_SENSOR.to_dict(),
     }  # fmt: skip
 
+    lists = (("trials_to_train.txt", train), ("trials_to_test.txt", test))
+
     def trial_lists() -> None:
-        for name, numbers in (("trials_to_train.txt", train), ("trials_to_test.txt", test)):
+        for name, numbers in lists:
             lines = [_name(number, light) for _, _, number, light, _ in chunks if number in numbers]
             write_text(folder / name, "\n".join(lines) + "\n")
 
-    return make_set(folder, parameters, _make_file, chunks, len(chunks), suffix=".aedat",
+    recordings = [_name(number, light) for _, _, number, light, _ in chunks]
+    files = [*recordings, *map(_labels, recordings), *(name for name, _ in lists)]
+    return make_set(folder, parameters, _make_file, chunks, len(chunks), files=files,
                     processes=processes, progress=progress, force=force, finish=trial_lists)  # fmt: skip
 
 
@@ -110,6 +114,10 @@ def _name(performer: int, lighting: int) -> str:
     return f"user{performer:02d}_{LIGHTINGS[lighting].name}.aedat"
 
 
+def _labels(recording: str) -> str:
+    return recording.removesuffix(".aedat") + "_labels.csv"
+
+
 def _make_file(chunk: tuple[str, int, int, int, int]) -> list[Made]:
     """Write one performer's eleven gestures under one lighting; return [(name, SHA-256, events)]."""
     from sastdeploy.synthesis.gestures import draw_gesture
@@ -117,7 +125,7 @@ def _make_file(chunk: tuple[str, int, int, int, int]) -> list[Made]:
     folder, seed, performer, lighting, duration_us = chunk
     name = _name(performer, lighting)
     path = Path(folder) / name
-    labels = path.with_name(path.stem + "_labels.csv")
+    labels = path.with_name(_labels(name))
     spans = [_GAP_US + g * (duration_us + _GAP_US) for g in range(len(GESTURES))]
     rows = [f"{g + 1},{start},{start + duration_us}" for g, start in enumerate(spans)]
     text = "class,startTime_usec,endTime_usec\n" + "\n".join(rows) + "\n"

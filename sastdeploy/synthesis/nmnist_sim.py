@@ -55,7 +55,9 @@ def make_nmnist_sim(
         )
     folder = Path(root) / "nmnist-sim"
     scene = SaccadeScene()
-    chunks, hashes = [], {}
+    chunks: list[_Chunk] = []
+    hashes: dict[str, str] = {}
+    files: list[str] = []
     for number, (split, count) in enumerate((("train", train), ("test", test))):
         digits = load_digits(split, images)
         hashes[split] = hashlib.sha256(digits.images.tobytes() + digits.labels.tobytes()).hexdigest()
@@ -68,6 +70,7 @@ def make_nmnist_sim(
         if count == 0:
             continue
         chosen = stratified(digits.labels, count, seed)
+        files += [_file(number, label, index) for label, index in zip(digits.labels[chosen], chosen)]
         for start in range(0, count, _CHUNK):
             part = chosen[start : start + _CHUNK]
             chunks.append((str(folder), number, seed, part, digits.images[part], digits.labels[part]))
@@ -85,11 +88,15 @@ def make_nmnist_sim(
         _make_digits,
         chunks,
         train + test,
-        suffix=".bin",
+        files=files,
         processes=processes,
         progress=progress,
         force=force,
     )
+
+
+def _file(split: int, label: int, index: int) -> str:
+    return f"{_SPLITS[split]}/{label}/{index + 1:05d}.bin"
 
 
 def _make_digits(chunk: _Chunk) -> list[Made]:
@@ -100,7 +107,7 @@ def _make_digits(chunk: _Chunk) -> list[Made]:
     scene = SaccadeScene()
     rows = []
     for index, image, label in zip(indices.tolist(), images, labels.tolist()):
-        name = f"{_SPLITS[split]}/{label}/{index + 1:05d}.bin"
+        name = _file(split, label, index)
         path = Path(folder) / name
         if is_made(path):
             content = read_bytes(path, limit=MAX_RECORDING)

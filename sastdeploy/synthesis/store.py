@@ -1,7 +1,7 @@
 """Folders of simulated recordings: made in parallel, resumed after an interruption, sealed by a manifest.
 
 ``simulated.partial.json`` states the parameters from the start; ``simulated.json``, written last, marks a complete set.
-Each recording is written whole or not at all, so an interrupted set goes on with those that are missing.
+While the first is there, readers refuse the set. Each recording is written whole or not at all, so an interrupted set goes on with those that are missing.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ def make_set(
     chunks: Iterable[Chunk],
     total: int,
     *,
-    suffix: str,
+    files: list[str],
     processes: int | None,
     progress: Progress | None,
     force: bool,
     finish: Callable[[], None] | None = None,
 ) -> Path:
-    """Fill ``folder`` by ``work`` over ``chunks`` and return it; nothing is done where no recording is missing.
+    """Fill ``folder`` by ``work`` over ``chunks`` and return it; nothing is done where no file is missing.
 
     Args:
         parameters: everything that the recordings depend on, JSON-ready.
         work: a module-level function (chunk) -> [(file name, its SHA-256, events)], which skips existing
             files.
-        suffix: of every recording, and of no other file.
+        files: names of all that belongs to a complete set, the manifest left out.
         processes: number of processes; None takes every core. The bytes do not depend on it.
         progress: called with (recordings done, recordings in all).
         finish: writes what belongs to the set beside the recordings, before the manifest.
@@ -76,9 +76,8 @@ def make_set(
             f"Choose another folder, or force it to be replaced."
         )
     before = read_manifest(folder) if exists(folder / MANIFEST) else None
-    if before is not None and _recordings(folder, suffix) == before["recordings"]:
-        # Left by a process that was killed between the two, it would say that the set is not finished.
-        (folder / _PARTIAL).unlink(missing_ok=True)
+    # Both are there after a process was killed between the two, and where a set was found to be another than it was.
+    if before is not None and not exists(folder / _PARTIAL) and _is_complete(folder, files):
         return folder
     if stated is None and not _is_free(folder):
         raise InputError(
@@ -95,7 +94,6 @@ def make_set(
     rows.sort()
     content = hashlib.sha256("".join(f"{digest}  {name}\n" for name, digest, _ in rows).encode()).hexdigest()
     if before is not None and content != before["sha256"]:
-        (folder / _PARTIAL).unlink()
         raise InputError(
             f"{shown(folder)}: its recordings are not those that were made (their SHA-256 is another). Remove the folder and make the set "
             "again."
@@ -122,8 +120,10 @@ def is_made(path: Path) -> bool:
         return False
 
 
-def _recordings(folder: Path, suffix: str) -> int:
-    return sum(name.endswith(suffix) for _, _, names in os.walk(folder) for name in names)
+def _is_complete(folder: Path, files: list[str]) -> bool:
+    """Say whether every file is there; or none of their places, where the recordings are kept in zip files."""
+    places = {name.split("/")[0] for name in files}
+    return all(is_made(folder / name) for name in files) or not any(exists(folder / name) for name in places)
 
 
 def _is_free(folder: Path) -> bool:
