@@ -25,8 +25,10 @@ PAPER_EPOCHS = {"baseline": 100, "SAST": 48}
 """Of the paper's Table 3, digits."""
 BOUNDS = ("corruption", "corruption-gestures")
 """The experiments whose networks have bounds."""
-FULL = ("table1-small-values", "table1-full", "table3-small-values", "map-full", "map-rivals-full")
-"""The experiments on digits that have the paper's full schedule."""
+FULL = (
+    "table1-small-values", "table1-full", "table3-small-values", "map-full", "map-rivals-full", "small-values-in-minutes",
+)  # fmt: skip
+"""The experiments on digits that have the paper's epochs, or more."""
 
 
 def settings(trials: Sequence[Trial]) -> dict[str, Any]:
