@@ -11,7 +11,7 @@ import synthetic_records as synthetic
 from benchmarks.paper import assemble, other_records, quoted, tail
 from sastdeploy._files.strict_yaml import load_strict_yaml
 from sastdeploy.errors import InputError
-from sastdeploy.experiments.spec import load_experiment
+from sastdeploy.experiments.spec import Trial, load_experiment
 
 HOME = Path(__file__).resolve().parents[1]
 PAPER = HOME / "benchmarks" / "paper"
@@ -163,6 +163,32 @@ def test_damaged_measurements_elsewhere_are_named(tmp_path):
     (tmp_path / "confirmed.json").write_text("{}", "utf-8")
     with pytest.raises(InputError, match=r"confirmed\.json: no readable result of a second evaluation"):
         other_records.confirmation(tmp_path / "confirmed.json")
+
+
+def test_networks_that_were_trained_again_are_held_against_their_records(tmp_path):
+    records, again = tmp_path / "records", tmp_path / "again"
+    assert other_records.trained_again(again, records) == {}
+    for address, method, hard, later, low in (("a", "baseline", 0.6, 0.63, 1), ("b", "sast", 0.9, 0.89, 2)):
+        trial = Trial(
+            "nmnist-sim", method=method, rho=0.3 * (method == "sast"), epochs=2, profiles=("loihi_int8",)
+        )
+        address = 16 * address
+        measures = {"overflows": synthetic.overflows(low, trial.profiles)}
+        synthetic.write(records, address, {"address": address} | synthetic.record(trial, 0.95, hard))
+        synthetic.write(again, address, {"address": address} | synthetic.record(trial, 0.95, later, measures))
+    answer = other_records.trained_again(again, records)
+    # +3 and -1 points; four times `low` of 80,000 updates.
+    assert (answer["networks"], answer["hard, mean"], answer["hard, largest"]) == (
+        2,
+        pytest.approx(1.0),
+        pytest.approx(3.0),
+    )
+    assert answer["surrogate, largest"] == 0.0
+    assert answer["baseline"] == {"networks": 1, "loihi_int8 overflows": pytest.approx(0.005)}
+    assert answer["sast"] == {"networks": 1, "loihi_int8 overflows": pytest.approx(0.01)}
+    (records / f"{16 * 'a'}.json").unlink()
+    with pytest.raises(InputError, match=r"aaaa\.json"):
+        other_records.trained_again(again, records)
 
 
 def test_every_experiment_of_the_folder_is_in_the_results(committed):

@@ -256,5 +256,7 @@ def test_overflows_want_a_profile(tmp_path):
     path.write_text(
         "name: e\ntitle: E\ndataset: nmnist-sim\nseeds: [0]\ngrid: [{}]\nmeasures: [overflows]\n", "utf-8"
     )
-    with pytest.raises(InputError, match=r"measure overflows is of integer programs\. Name hardware profiles"):
+    with pytest.raises(
+        InputError, match=r"measure overflows is of integer programs\. Name hardware profiles"
+    ):
         load_experiment(path)

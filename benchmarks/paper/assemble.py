@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.paper import tail
 from benchmarks.paper.claims import best_epoch, claims, settings
-from benchmarks.paper.other_records import confirmation, cost, totals, trainings_csv
+from benchmarks.paper.other_records import confirmation, cost, totals, trained_again, trainings_csv
 from sastdeploy import InputError
 from sastdeploy._files import atomic
 from sastdeploy.experiments.figures import draw
@@ -68,7 +68,7 @@ def results_of(experiment: Experiment, hashes: dict[str, str], records: Path) ->
 
 
 def content(
-    pairs: Sequence[tuple[Experiment, Results | None]], folder: Path, benchmarks: Path
+    pairs: Sequence[tuple[Experiment, Results | None]], folder: Path, records: Path, benchmarks: Path
 ) -> dict[str, Any]:
     """Return what results.json holds: every experiment's figures, the map's tail, and what other records say."""
     there = [results for _, results in pairs if results is not None]
@@ -77,6 +77,7 @@ def content(
         "trainings": totals(there),
         "cost of SAST": cost(benchmarks),
         "evaluated again": confirmation(folder / "confirmed.json"),
+        "trained again": trained_again(folder / "again", records),
         "tail and gap": tail.correlations(tail.trainings(mapped)),
         "claims": claims(there, folder),
         "experiments": {experiment.name: _experiment(experiment, results) for experiment, results in pairs},
@@ -195,7 +196,7 @@ def assemble(folder: Path, records: Path, benchmarks: Path, canvas: Path) -> dic
     """
     hashes = json.loads((folder / "data.json").read_text("utf-8"))
     pairs = [(experiment, results_of(experiment, hashes, records)) for experiment in experiments(folder)]
-    files = {"results.json": (json_text(content(pairs, folder, benchmarks)) + "\n").encode()}
+    files = {"results.json": (json_text(content(pairs, folder, records, benchmarks)) + "\n").encode()}
     for experiment, results in pairs:
         if results is not None:
             draw(results, canvas)

@@ -34,7 +34,8 @@ from sastdeploy.provenance import git_commit, versions
 HERE = Path(__file__).resolve().parent
 SEED = 0
 SAMPLE: dict[str, dict[str, Any]] = {
-    "table1": {}, "table1-full": {}, "table1-gestures": {}, "table2": {}, "map-scale": {"divisor_factor": 33.0},
+    "map-full": {"divisor_factor": 33.0}, "small-values-in-minutes": {}, "table1-gestures-middle-values": {},
+    "table1-gestures-largest-count": {}, "table2-gestures": {},
 }  # fmt: skip
 """By experiment the settings that a point must have."""
 COMMAND = "python benchmarks/paper/confirm.py --data FOLDER --work FOLDER"

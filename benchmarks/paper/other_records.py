@@ -1,4 +1,4 @@
-"""What results.json takes from elsewhere than sweeps' points: totals, what SAST costs, and the second evaluation."""
+"""What results.json takes from elsewhere than sweeps' points: totals, what SAST costs, second evaluations and trainings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sastdeploy import InputError
+from sastdeploy.experiments.readings import readings
+from sastdeploy.experiments.record import load_any
 from sastdeploy.experiments.results import Results
 
 NETWORKS = ("fc_0p40m", "conv_0p42m")
@@ -98,3 +102,28 @@ def confirmation(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: no readable result of a second evaluation ({error!r}). Make it anew: python benchmarks/paper/confirm.py."
         ) from error
+
+
+def trained_again(again: Path, records: Path) -> dict[str, Any]:
+    """Return how far networks that another machine trained a second time are from their records, and what their programs saturate.
+
+    Differences are in points of test accuracy, the second less the first; overflows in percent of the updates, means over networks.
+
+    Raises:
+        InputError: a record is missing or damaged.
+    """
+    pairs = [(load_any(records / path.name), load_any(path)) for path in sorted(again.glob("*.json"))]
+    if not pairs:
+        return {}
+    answer: dict[str, Any] = {"networks": len(pairs)}
+    for name in ("surrogate", "hard"):
+        differences = [100 * (second["test"][name] - first["test"][name]) for first, second in pairs]
+        answer |= {
+            f"{name}, mean": float(np.mean(differences)),
+            f"{name}, largest": float(np.abs(differences).max()),
+        }
+    for method in dict.fromkeys(second["trial"]["method"] for _, second in pairs):
+        read = [readings(second) for _, second in pairs if second["trial"]["method"] == method]
+        names = [name for name in read[0] if name.endswith("overflows")]
+        answer[method] = {"networks": len(read), **{n: float(np.mean([r[n] for r in read])) for n in names}}
+    return answer
