@@ -99,8 +99,8 @@ INSIDE = {
         ANALYSES: ("simulator.metrics", "statistics"),
         "the operations that a network makes at most": ("networks.builtin",),
         SWEEP: (
-            "experiments.cluster", "experiments.figures", "experiments.readings", "experiments.results", "experiments.runner",
-            "experiments.spec", "experiments.tables", "experiments.trial", "quickstart",
+            "experiments.cluster", "experiments.figures", "experiments.readings", "experiments.record", "experiments.results",
+            "experiments.runner", "experiments.spec", "experiments.tables", "experiments.trial", "quickstart",
         ),
         "simulated recordings are compared with real ones": (
             "recordings.catalog", "recordings.events", "synthesis.dvsgesture_sim", "synthesis.gestures", "synthesis.mnist",

@@ -134,7 +134,7 @@ class Program:
         layers: first to last; SumPool never first, neither it nor Delay last. Each hears the one before it, or its ``source``.
         readout: the classifier.
         classes: class names in score order.
-        dataset: name of the training data set, or `NOT_STATED`.
+        dataset: name of the training data set, or ``not stated``.
         profile: the hardware profile as plain data (with its sources), for reports; engines never read it.
         provenance: checkpoint hash, versions, command, seed.
         costs: compile-time per-layer figures for reports (memory bytes, scales, signal-to-noise, ...).
