@@ -190,7 +190,8 @@ def make(name: str, data: str | None, seed: int, train: int | None, test: int | 
 def check(name: str, data: str | None, as_json: bool) -> None:
     """Read every recording of data set NAME, or of a folder of your own; list the bad files, and what is missing.
 
-    A published set is compared with what was published, a folder of your own with the classes that it has.
+    A published set is compared with what was published, a simulated one with what was made, by SHA-256, and a folder of your own with
+    the classes that it has.
     """
     from sastdeploy import InputError
     from sastdeploy.cli.options import dataset_facts
