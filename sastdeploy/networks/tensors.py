@@ -41,7 +41,7 @@ def save_tensors(path: Path | str, content: dict[str, Any], *, force: bool = Fal
         # Given a path, torch would write the temporary file's name into the file, and hide why a disk takes no more.
         packed = io.BytesIO()
         torch.save(content, packed)
-        temporary.write_bytes(packed.getbuffer())
+        temporary.write_bytes(packed.getvalue())
 
 
 _FOLDER = 0x10
