@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterator
 from enum import Enum
 from importlib import import_module
-from types import ModuleType
+from types import GenericAlias, ModuleType
 
 import sastdeploy
 
@@ -60,7 +60,8 @@ def _type(module: ModuleType, name: str) -> Iterator[str]:
     yield f"### {name}"
     yield f"In `{module.__name__}`."
     value = getattr(module, name)
-    if inspect.isclass(value):
+    # Python 3.10 calls an alias such as NDArray[...] a class.
+    if inspect.isclass(value) and not isinstance(value, GenericAlias):
         if not issubclass(value, Enum):
             yield f"```python\n{_signature(name, value)}\n```"
         yield from _prose(inspect.getdoc(value) or "", value)
