@@ -39,7 +39,7 @@ INSIDE = {
         MESSAGES: ("_files", "_files.atomic", "_files.reading", "errors"),
         HASHES: ("networks.checkpoint", "program.file", "compiler.imported"),
         DRAWING: ("report.figures", "report.recording_figures", "report.robustness_figures"),
-        MAKING: ("synthesis.dvsgesture_sim", "synthesis.nmnist_sim", "synthesis.store"),
+        MAKING: ("synthesis.dvsgesture_sim", "synthesis.nmnist_sim", "recordings.simulated"),
         PARTS: ("networks.architecture", "networks.builtin", "compiler.ir.graph", "program.records"),
         ANALYSES: (
             "analysis.activity", "analysis.bounds", "analysis.contraction", "analysis.margins", "analysis.profile_fits",

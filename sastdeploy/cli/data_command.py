@@ -172,7 +172,7 @@ def make(name: str, data: str | None, seed: int, train: int | None, test: int | 
                 root, seed=seed, performers=performers, lightings=lightings, duration=duration, processes=processes,
                 progress=report, force=force,
             )  # fmt: skip
-    from sastdeploy.synthesis.store import read_manifest
+    from sastdeploy.recordings.simulated import read_manifest
 
     manifest = read_manifest(folder)
     if as_json:

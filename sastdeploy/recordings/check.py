@@ -10,17 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from sastdeploy._files.reading import exists, read_json, shown
-from sastdeploy.errors import InputError
-from sastdeploy.recordings.catalog import Dataset
+from sastdeploy._files.reading import exists, shown
+from sastdeploy.recordings.catalog import CATALOG, Dataset
 from sastdeploy.recordings.datasets import dataset
 from sastdeploy.recordings.events import Segment
 from sastdeploy.recordings.nmnist import file_content
 from sastdeploy.recordings.reading import Source, list_sources, read_split
+from sastdeploy.recordings.simulated import MANIFEST, content_hash, read_manifest
 from sastdeploy.recordings.splits import missing_classes
 
-SHIPPED = 12_000
-"""Training digits that come with the package; more are made from MNIST's own files."""
 LONG = 2.0
 """A recording that lasts so many times the median is pointed out."""
 
@@ -101,7 +99,7 @@ def check_dataset(
             remarks.append(
                 f"{far:,} recordings last more than {LONG:g} times the median; --window leaves late events out."
             )
-    command = facts.install_command if manifest is None else _made_by(facts.name, manifest.parameters)
+    command = facts.install_command if manifest is None else _made_by(facts.name, manifest["parameters"])
     return DatasetCheck(
         name, command, sum(counts), events, tuple(bad), tuple(incomplete), tuple(remarks), seconds, changed
     )  # fmt: skip
@@ -113,7 +111,7 @@ def _good(source: Source, bad: list[str]) -> Iterator[Segment]:
 
 def _missing(facts: Dataset, root: Path, counts: tuple[int, int], repacked: bool) -> list[str]:
     if (manifest := _manifest(root / facts.name)) is not None:
-        made: tuple[Any, Any] = manifest.parameters.get("train"), manifest.parameters.get("test")
+        made: tuple[Any, Any] = manifest["parameters"].get("train"), manifest["parameters"].get("test")
         return _compared("made", made, counts) if all(type(n) is int for n in made) else []
     if facts.simulated:
         return []
@@ -121,30 +119,9 @@ def _missing(facts: Dataset, root: Path, counts: tuple[int, int], repacked: bool
     return _compared("published", published, counts)
 
 
-@dataclass(frozen=True)
-class _Manifest:
-    parameters: dict[str, Any]
-    sha256: str
-
-
-def _manifest(folder: Path) -> _Manifest | None:
-    """Return what a simulated set's manifest says, where there is one.
-
-    Raises:
-        InputError: it is damaged.
-    """
-    path = folder / "simulated.json"
-    if not exists(path):
-        return None
-    content = read_json(path)
-    parts = (
-        [content.get(key) for key in ("parameters", "sha256")] if isinstance(content, dict) else [None, None]
-    )
-    if not isinstance(parts[0], dict) or not isinstance(parts[1], str):
-        raise InputError(
-            f"{shown(path)}: is not a manifest of a simulated set. Remove the folder and make the set again."
-        )
-    return _Manifest(*parts)
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    """Return a simulated set's manifest, where there is one."""
+    return read_manifest(folder) if exists(folder / MANIFEST) else None
 
 
 def _made_by(name: str, parameters: dict[str, Any]) -> str:
@@ -155,22 +132,23 @@ def _made_by(name: str, parameters: dict[str, Any]) -> str:
             words += [f"--{key}", str(parameters[key])]
     if "duration_us" in parameters:
         words += ["--duration", f"{parameters['duration_us'] / 1e6:g}"]
-    return " ".join(words) + (" --images FOLDER" if parameters.get("train", 0) > SHIPPED else "")
+    return " ".join(words) + (
+        " --images FOLDER" if parameters.get("train", 0) > CATALOG["nmnist-sim"].recordings[0] else ""
+    )
 
 
 def _changed(
-    folder: Path, manifest: _Manifest, files: list[Source], progress: Callable[[str, int, int], None]
+    folder: Path, manifest: dict[str, Any], files: list[Source], progress: Callable[[str, int, int], None]
 ) -> str:
     """Say so where the files of a simulated set are others than those that its manifest was made of."""
     if any(source.member for source in files):
         return ""
     by_name = {source.path.relative_to(folder).as_posix(): source.path for source in files}
-    found = hashlib.sha256()
-    for number, name in enumerate(sorted(by_name)):
-        digest = hashlib.sha256(file_content(by_name[name], "")).hexdigest()
-        found.update(f"{digest}  {name}\n".encode())
+    digests = []
+    for number, (name, path) in enumerate(by_name.items()):
+        digests.append((name, hashlib.sha256(file_content(path, "")).hexdigest()))
         progress("SHA-256", number + 1, len(by_name))
-    if found.hexdigest() == manifest.sha256:
+    if content_hash(digests) == manifest["sha256"]:
         return ""
     return f"its recordings are not those that were made (their SHA-256 is another). Remove {shown(folder)} and make the set again"
 

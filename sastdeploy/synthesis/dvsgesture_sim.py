@@ -12,7 +12,7 @@ from sastdeploy._files.reading import read_bytes
 from sastdeploy.errors import InputError
 from sastdeploy.recordings.aedat31 import aedat31_bytes, parse_aedat31
 from sastdeploy.recordings.catalog import GESTURES
-from sastdeploy.recordings.dvsgesture import SENSOR
+from sastdeploy.recordings.dvsgesture import SENSOR, labels_of
 from sastdeploy.recordings.events import MAX_RECORDING
 from sastdeploy.synthesis.store import Made, Progress, is_made, make_set
 
@@ -86,7 +86,7 @@ def make_dvsgesture_sim(
             write_text(folder / name, "\n".join(lines) + "\n")
 
     recordings = [_name(number, light) for _, _, number, light, _ in chunks]
-    files = [*recordings, *map(_labels, recordings), *(name for name, _ in lists)]
+    files = [*recordings, *map(labels_of, recordings), *(name for name, _ in lists)]
     return make_set(folder, parameters, _make_file, chunks, len(chunks), files=files,
                     processes=processes, progress=progress, force=force, finish=trial_lists)  # fmt: skip
 
@@ -114,10 +114,6 @@ def _name(performer: int, lighting: int) -> str:
     return f"user{performer:02d}_{LIGHTINGS[lighting].name}.aedat"
 
 
-def _labels(recording: str) -> str:
-    return recording.removesuffix(".aedat") + "_labels.csv"
-
-
 def _make_file(chunk: tuple[str, int, int, int, int]) -> list[Made]:
     """Write one performer's eleven gestures under one lighting; return [(name, SHA-256, events)]."""
     from sastdeploy.synthesis.gestures import draw_gesture
@@ -125,7 +121,7 @@ def _make_file(chunk: tuple[str, int, int, int, int]) -> list[Made]:
     folder, seed, performer, lighting, duration_us = chunk
     name = _name(performer, lighting)
     path = Path(folder) / name
-    labels = path.with_name(_labels(name))
+    labels = Path(labels_of(str(path)))
     spans = [_GAP_US + g * (duration_us + _GAP_US) for g in range(len(GESTURES))]
     rows = [f"{g + 1},{start},{start + duration_us}" for g, start in enumerate(spans)]
     text = "class,startTime_usec,endTime_usec\n" + "\n".join(rows) + "\n"

@@ -6,7 +6,6 @@ While the first is there, readers refuse the set. Each recording is written whol
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import threading
@@ -21,8 +20,8 @@ from sastdeploy import __version__
 from sastdeploy._files import atomic
 from sastdeploy._files.reading import exists, read_json, shown
 from sastdeploy.errors import InputError
+from sastdeploy.recordings.simulated import MANIFEST, content_hash, no_manifest, read_manifest
 
-MANIFEST = "simulated.json"
 _PARTIAL = "simulated.partial.json"
 FORMAT = 1
 
@@ -91,8 +90,7 @@ def make_set(
             progress(len(rows), total)
     if finish is not None:
         finish()
-    rows.sort()
-    content = hashlib.sha256("".join(f"{digest}  {name}\n" for name, digest, _ in rows).encode()).hexdigest()
+    content = content_hash((name, digest) for name, digest, _ in rows)
     if before is not None and content != before["sha256"]:
         raise InputError(
             f"{shown(folder)}: its recordings are not those that were made (their SHA-256 is another). Remove the folder and make the set "
@@ -133,30 +131,6 @@ def _is_free(folder: Path) -> bool:
         return False
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return the manifest of a complete simulated set: parameters, numbers of recordings and events, SHA-256 of the content.
-
-    Raises:
-        InputError: it is missing, or is no such manifest.
-    """
-    manifest: dict[str, Any] = read_json(folder / MANIFEST)
-    fits = (
-        isinstance(manifest, dict)
-        and isinstance(manifest.get("parameters"), dict)
-        and all(type(manifest.get(key)) is int and manifest[key] >= 0 for key in ("recordings", "events"))
-        and type(manifest.get("sha256")) is str
-    )
-    if not fits:
-        raise _foreign(folder / MANIFEST)
-    return manifest
-
-
-def _foreign(path: Path) -> InputError:
-    return InputError(
-        f"{shown(path)}: is not a manifest of a simulated set. Remove the folder and make the set again."
-    )
-
-
 def _stated(folder: Path) -> dict[str, Any] | None:
     """Return the parameters of the set in a folder, complete or not; None without one."""
     if exists(folder / MANIFEST):
@@ -166,7 +140,7 @@ def _stated(folder: Path) -> dict[str, Any] | None:
     else:
         content = read_json(folder / _PARTIAL)
         if not isinstance(content, dict) or not isinstance(content.get("parameters"), dict):
-            raise _foreign(folder / _PARTIAL)
+            raise no_manifest(folder / _PARTIAL)
     parameters: dict[str, Any] = content["parameters"]
     return parameters
 
