@@ -20,7 +20,7 @@ FRAMEWORK_TESTS := tests/test_compatibility.py tests/test_export_nir_package.py 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
-quickstart: $(READY)  ## simulate recordings, train, compile, simulate the programs, compare; then small frame values (1 and 5 minutes)
+quickstart: $(READY)  ## simulate recordings, train, compile, simulate the programs, compare; then small frame values (1 and 4 minutes)
 	$(BIN)/sastdeploy quickstart
 
 test: $(READY)  ## the whole test suite, with JOBS processes (2)

@@ -1,6 +1,6 @@
 """From nothing to a first result: simulated recordings, two trainings, four programs, one table of Table 4's form.
 
-And to a second one: two trainings on frames with small values, where there is a gap to close.
+And to a second one: a sweep of two trainings on frames with small values, where there is a gap to close.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sastdeploy import InputError
 from sastdeploy._files import atomic
 from sastdeploy._files.reading import exists, read_json, read_text
-from sastdeploy.provenance import git_commit, versions
+from sastdeploy.provenance import git_commit, usable_cores, versions
 
 if TYPE_CHECKING:
     from sastdeploy import TrainingSettings
@@ -41,10 +41,6 @@ class QuickstartSettings:
     arch: str = "fc_0p40m"
     seed: int = 0
 
-    def with_seed(self, seed: int) -> QuickstartSettings:
-        """Return the settings with another seed."""
-        return replace(self, seed=seed)
-
 
 @dataclass(frozen=True)
 class SmallValuesSettings:
@@ -56,15 +52,11 @@ class SmallValuesSettings:
     train: int
     test: int
     epochs: int
+    clip: int = 6
     divisor: float = 255.0
     rho: float = 0.3
-    batch_size: int = 128
     arch: str = "fc_0p40m"
     seed: int = 0
-
-    def with_seed(self, seed: int) -> SmallValuesSettings:
-        """Return the settings with another seed."""
-        return replace(self, seed=seed)
 
 
 FULL = QuickstartSettings(train=4000, test=2000, epochs=15)
@@ -125,7 +117,7 @@ def _first(
     picture = _timed(seconds, "draw", partial(_draw_one, root, out), say)
     for method in METHODS:
         chosen = _chosen(method, settings.rho, settings.epochs, settings.batch_size, settings.seed)
-        train = partial(_train, out / f"{method}.pt", root, settings.arch, chosen, None, bar, say)
+        train = partial(_train, out / f"{method}.pt", root, settings.arch, chosen, bar, say)
         _timed(seconds, f"train {method}", train, say)
     rows = _timed(seconds, "compile and simulate", partial(_programs, out, root), say)
     files = {method: out / f"{method}.pt" for method in METHODS}
@@ -160,18 +152,40 @@ def _small_values(folder: Path, settings: SmallValuesSettings, say: Say, bar: Ba
     root = folder / "data"
     make = partial(_make, root, settings.train, settings.test, settings.seed, bar)
     _timed(seconds, "simulate more recordings", make, say)
-    files = {method: folder / f"{method}.pt" for method in METHODS}
-    for method in METHODS:
-        epochs = settings.epochs * (2 if method == "baseline" else 1)
-        chosen = _chosen(method, settings.rho, epochs, settings.batch_size, settings.seed)
-        train = partial(_train, files[method], root, settings.arch, chosen, settings.divisor, bar, say)
-        _timed(seconds, f"train {method} on small values, {epochs} epochs", train, say)
+    both = f"baseline {2 * settings.epochs} epochs, SAST {settings.epochs}"
+    sweep = partial(_sweep, folder, root, settings, bar, say)
+    files = _timed(seconds, f"train both on small values, side by side: {both}", sweep, say)
     accuracies = _timed(seconds, "evaluate", partial(_evaluate, files, root), say)
     return {
         "settings": asdict(settings),
         "float": accuracies,
         "seconds": seconds | {"all": time.perf_counter() - began},
     }
+
+
+def _sweep(folder: Path, root: Path, settings: SmallValuesSettings, bar: Bar, say: Say) -> dict[str, Path]:
+    """Run both trainings as a sweep, a core each, and return the methods' checkpoints."""
+    from sastdeploy.experiments.progress import Watch
+    from sastdeploy.experiments.runner import data_hash, run_all
+    from sastdeploy.experiments.spec import Trial
+
+    same = Trial(
+        DATASET, settings.arch, seed=settings.seed, clip=settings.clip, divisor_factor=settings.divisor / settings.clip
+    )  # fmt: skip
+    baseline = replace(same, epochs=2 * settings.epochs)
+    sast = replace(same, method="sast", rho=settings.rho, epochs=settings.epochs)
+    data = data_hash(DATASET, same.time_bins, root)
+    trials = {trial.address(data): trial for trial in (baseline, sast)}
+    work, records = folder / "work", folder / "records"
+    watch = Watch(trials, work, records)
+    with bar("training both", 3 * settings.epochs) as advance:
+
+        def show(running: set[str]) -> None:
+            watch.read(running)
+            advance(sum(state.epochs.count for state in watch.states()))
+
+        run_all(trials, root, work, records, min(len(trials), usable_cores()), show, say)
+    return {trial.method: work / address / "ckpt.pt" for address, trial in trials.items()}
 
 
 def _written(out: Path, summary: dict[str, Any]) -> dict[str, Any]:
@@ -228,10 +242,8 @@ def _chosen(method: str, rho: float, epochs: int, batch_size: int, seed: int) ->
     )
 
 
-def _train(
-    path: Path, root: Path, arch: str, settings: TrainingSettings, divisor: float | None, bar: Bar, say: Say
-) -> None:
-    from sastdeploy import find_preprocessing, fit, load_checkpoint, load_dataset
+def _train(path: Path, root: Path, arch: str, settings: TrainingSettings, bar: Bar, say: Say) -> None:
+    from sastdeploy import fit, load_checkpoint, load_dataset
 
     if path.exists():
         load_checkpoint(path)
@@ -242,7 +254,6 @@ def _train(
     with bar(f"training {settings.method}", settings.epochs) as advance:
         fit(
             training, validation, arch, settings, out=path, command="sastdeploy quickstart", resume=True,
-            preprocessing=find_preprocessing(training, divisor=divisor),
             report=lambda record: advance(record["epoch"] + 1), say=lambda text: say(f"WARNING: {text}"),
         )  # fmt: skip
 

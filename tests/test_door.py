@@ -88,6 +88,7 @@ INSIDE = {
         ORIGIN: ("provenance",),
         DRAWING: ("report.figures", "report.recording_figures"),
         MAKING: ("synthesis.nmnist_sim",),
+        SWEEP: ("experiments.progress", "experiments.runner", "experiments.spec"),
     },
     "examples": {},
     "paper": {

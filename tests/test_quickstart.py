@@ -1,6 +1,7 @@
 """The quickstart: whole, resumable, and careful with folders."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -48,6 +49,7 @@ def test_a_second_run_repeats_no_training_and_gives_the_same_figures(made, monke
     out, _, summary = made
 
     monkeypatch.setattr("sastdeploy.fit", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr("sastdeploy.experiments.runner.start", lambda *_, **__: pytest.fail("trained again"))
     again = run(out, TINY, VALUES)
     assert again["table_4"] == summary["table_4"] and again["float"] == summary["float"]
 
@@ -55,8 +57,9 @@ def test_a_second_run_repeats_no_training_and_gives_the_same_figures(made, monke
 def test_the_second_comparison_has_small_values_and_as_many_gradients(made):
     out, first, summary = made
     assert "small_values" not in first and {key: summary[key] for key in first} == first
+    kept = [load_checkpoint(path) for path in (out / "small-values" / "work").glob("*/ckpt.pt")]
     for method, epochs, rho in (("baseline", 4, 0.0), ("sast", 2, 0.3)):
-        checkpoint = load_checkpoint(out / "small-values" / f"{method}.pt")
+        (checkpoint,) = (c for c in kept if c.training["method"] == method)
         training = checkpoint.training
         assert (training["method"], training["epochs"], training["rho"]) == (method, epochs, rho)
         assert checkpoint.preprocessing.divisor == 255.0
@@ -77,7 +80,7 @@ def test_the_command_prints_tables_or_one_object(made, capsys, monkeypatch, opti
     monkeypatch.setattr("sastdeploy.quickstart.SMALL", TINY)
     monkeypatch.setattr("sastdeploy.quickstart.SMALL_VALUES", VALUES)
     code, text, err = cli(capsys, "quickstart", "--small", "--out", out, *options)
-    assert code == 0 and "-- train baseline on small values, 4 epochs" in err
+    assert code == 0 and "-- train both on small values, side by side: baseline 4 epochs, SAST 2" in err
     if options:
         assert json.loads(text)["small_values"]["float"] == summary["small_values"]["float"]
     else:
@@ -110,7 +113,7 @@ def test_the_table_has_four_rows_and_three_next_commands(made, capsys):
 def test_another_quickstart_or_other_files_are_not_touched(made, tmp_path):
     out, *_ = made
     with pytest.raises(InputError) as caught:
-        run(out, TINY.with_seed(1), VALUES)
+        run(out, replace(TINY, seed=1), VALUES)
     assert str(caught.value) == (
         f"{out}: holds a quickstart of other settings. Choose another --out, or replace it with --force."
     )

@@ -34,6 +34,7 @@ def command(out: str, small: bool, seed: int, force: bool, as_json: bool) -> Non
     it was.
     """
     import json
+    from dataclasses import replace
     from pathlib import Path
 
     from sastdeploy.cli.quickstart_tables import print_next, print_small_values, print_summary
@@ -43,8 +44,8 @@ def command(out: str, small: bool, seed: int, force: bool, as_json: bool) -> Non
     settings, values = (SMALL, SMALL_VALUES) if small else (FULL, FULL_VALUES)
     summary = run(
         Path(out),
-        settings.with_seed(seed),
-        values.with_seed(seed),
+        replace(settings, seed=seed),
+        replace(values, seed=seed),
         force=force,
         first=(lambda summary: None) if as_json else print_summary,
         say=lambda text: click.echo(text, err=True),
