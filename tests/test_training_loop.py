@@ -94,6 +94,19 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path, method):
     assert len((tmp_path / "part.pt.jsonl").read_text().splitlines()) == 4
 
 
+def test_other_threads_may_resume_and_it_is_said(tmp_path, monkeypatch):
+    threads, said = torch.get_num_threads(), []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    interrupt(tmp_path / "a.pt", 0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads + 1)
+    resumed = fit(tmp_path / "a.pt", resume=True, say=said.append)
+    assert said[0] == (
+        f"{tmp_path}/a.pt.state: was written with {threads} threads, and goes on with {threads + 1}: it ends with other rounding. "
+        f"With {threads} (--threads) it ends with the same bits."
+    )
+    assert resumed.provenance["threads"] == threads + 1
+
+
 def test_other_settings_cannot_resume(tmp_path):
     interrupt(tmp_path / "a.pt", 0)
     with pytest.raises(InputError) as caught:
@@ -113,6 +126,7 @@ EPOCH = {"epoch": 0, "hard_accuracy": 0.5, "slope": 25.0}
     ("optimiser", {"steps": "x", "means": [], "squares": []}, "is damaged (the optimiser's steps are no whole number)."),
     ("best", {}, "is damaged (the best epoch's parameters do not fit the network)."), ("best", 3, "is damaged ("),
     ("epoch", 2, "is damaged (its epochs do not fit one another)."), ("epoch", "x", "is damaged ("),
+    ("threads", "x", "is damaged (its number of threads is no whole number)."),
     ("best_epoch", 1, "is damaged (its epochs do not fit one another)."),
     ("records", [], "is damaged (its epochs do not fit one another)."), ("records", ["x"], "is damaged ("),
     ("records", [{"epoch": 0, "hard_accuracy": 0.5, "slope": "steep"}], "is damaged (slope is 'steep', no finite number)."),

@@ -162,7 +162,7 @@ def test_a_network_that_turns_non_finite_does_not_stop_its_neighbours(tmp_path, 
 
 def pack_of(tmp_path, architecture=DENSE, **settings):
     runs = [run_of(tmp_path / f"{i}.pt", architecture, seed=i, **settings) for i in range(2)]
-    pack = Pack([begin(run, False, ALONE, CPU) for run in runs], CPU, lambda text: None)
+    pack = Pack([begin(run, False, ALONE, CPU, print) for run in runs], CPU, lambda text: None)
     pack._fill(0, [25.0, 25.0], [1e-3, 1e-3])
     return pack
 

@@ -72,7 +72,7 @@ def _train(run: TrainingRun, resume: bool, report: Report, say: Say, group: Grou
             f"batch_size {settings.batch_size}: smaller than the number of processes, {group.size}. "
             f"Start fewer processes or choose a larger batch."
         )
-    standing = begin(run, resume, group, group.device)
+    standing = begin(run, resume, group, group.device, say if group.first else lambda text: None)
     network, progress = standing.network, standing.progress
     shared = identity(run, group)
     _check_equal(group, shared, network, progress)

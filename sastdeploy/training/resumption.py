@@ -24,12 +24,16 @@ STATE_FORMAT = 4
 
 @dataclass
 class Progress:
-    """What a resumed run needs: everything else is drawn anew from the seed and the epoch's number."""
+    """What a resumed run needs: everything else is drawn anew from the seed and the epoch's number.
+
+    ``threads``: those of the process that wrote the state; None for a fresh run and in earlier states.
+    """
 
     epoch: int = 0
     records: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = -1
     best: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    threads: int | None = None
 
 
 def save_state(
@@ -40,6 +44,7 @@ def save_state(
         "format": "sastdeploy.training-state",
         "format_version": STATE_FORMAT,
         "identity": identity,
+        "threads": torch.get_num_threads(),
         "epoch": progress.epoch,
         "records": progress.records,
         "best_epoch": progress.best_epoch,
@@ -87,7 +92,9 @@ def load_state(
         raise InputError(f"{path}: cannot be resumed, {other}. Repeat the first call's options.")
     try:
         best = _arrays(content["best"], network.parameters_as_arrays(), "the best epoch's parameters")
-        progress = Progress(content["epoch"], content["records"], content["best_epoch"], best)
+        progress = Progress(
+            content["epoch"], content["records"], content["best_epoch"], best, content.get("threads")
+        )
         _check_whole(progress, identity["settings"]["epochs"])
         own = {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()}
         _arrays(content["network"], own, "the parameters")
@@ -101,6 +108,8 @@ def load_state(
 def _check_whole(progress: Progress, epochs: int) -> None:
     if type(progress.epoch) is not int or type(progress.best_epoch) is not int:
         raise ValueError("its epochs are no whole numbers")
+    if type(progress.threads) not in (int, type(None)):
+        raise ValueError("its number of threads is no whole number")
     if progress.epoch > epochs:
         raise ValueError("its epochs do not fit one another")
     for record in progress.records:

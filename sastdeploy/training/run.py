@@ -199,10 +199,10 @@ def check_run(run: TrainingRun, say: Say) -> None:
             say(f"class '{class_name}' has no {name} recording.")
 
 
-def begin(run: TrainingRun, resume: bool, group: Group, device: torch.device) -> Standing:
+def begin(run: TrainingRun, resume: bool, group: Group, device: torch.device, say: Say) -> Standing:
     """Return the run's standing with its network on ``device``: a fresh network, or one that goes on from ``<out>.state``.
 
-    Seeded draws are made on the CPU, so that initial weights are the same on every device.
+    ``say`` is told where other threads than before give other rounding. Seeded draws are made on the CPU, so that initial weights are the same on every device.
 
     Raises:
         InputError: the state is damaged, or of another run.
@@ -216,6 +216,12 @@ def begin(run: TrainingRun, resume: bool, group: Group, device: torch.device) ->
     standing = Standing(run, group, network, keep(network, run.settings.weight_decay), factors)
     if resume and run.state_path.exists():
         standing.progress = load_state(run.state_path, identity(run, group), network, standing.optimiser)
+        before, now = standing.progress.threads, torch.get_num_threads()
+        if before not in (None, now) and group.device.type == "cpu":
+            say(
+                f"{run.state_path}: was written with {before} threads, and goes on with {now}: it ends with other rounding. "
+                f"With {before} (--threads) it ends with the same bits."
+            )
     return standing
 
 

@@ -94,7 +94,7 @@ def train_pack(
         for run in runs:
             locks.enter_context(alone(run.path))
             check_out(run.path, resume, force)
-        standings = [begin(run, resume, group, CPU) for run in runs]
+        standings = [begin(run, resume, group, CPU, say) for run in runs]
         packs: dict[tuple[Any, ...], list[int]] = {}
         for which, standing in enumerate(standings):
             # Those that go on from another epoch would wait for the others.
