@@ -147,9 +147,12 @@ def test_a_folder_of_records_that_cannot_be_made_is_told_before_a_trial_runs(her
     assert os.listdir() == ["e.yaml"]
 
 
-def test_a_window_that_is_no_number_is_out_of_range():
+@pytest.mark.parametrize(("value", "message"), [
+    ("nan", "nan is not in the range"), ("5.0001", r"5\.0001 must be whole microseconds, so at most three decimals\."),
+])  # fmt: skip
+def test_a_window_that_is_no_number_or_cuts_a_microsecond_is_refused(value, message):
     """click's range lets nan through."""
-    with pytest.raises(click.BadParameter, match="nan is not in the range"):
+    with pytest.raises(click.BadParameter, match=message):
         window_option("")(click.command()(lambda window: None)).main(
-            ["--window", "nan"], standalone_mode=False
+            ["--window", value], standalone_mode=False
         )

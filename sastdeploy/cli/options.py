@@ -64,11 +64,21 @@ class _Range(click.FloatRange):
         return number
 
 
+class _Milliseconds(_Range):
+    """A number of milliseconds that are whole microseconds."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if number != round(number, 3):
+            self.fail(f"{number} must be whole microseconds, so at most three decimals.", param, ctx)
+        return number
+
+
 def window_option(default: str) -> Callable[[F], F]:
     """Return the option ``--window``; `window_us` turns its value into microseconds."""
     return click.option(
         "--window",
-        type=_Range(min=0.001, max=86_400_000.0),
+        type=_Milliseconds(min=0.001, max=86_400_000.0),
         default=None,
         help="Leave out of a recording what comes this many ms or more after its start; the bins end with the last event "
         f"kept.  [default: {default}]",

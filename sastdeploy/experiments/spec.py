@@ -326,7 +326,7 @@ def training_of(trial: Trial) -> tuple[Architecture, TrainingSettings]:
         raise InputError(
             f"window {trial.window:g}: must be 0.001 to {MAX_LENGTH_US // 1000} ms (one day), or null for all events."
         )
-    if trial.window is not None and abs(trial.window * 1000 - round(trial.window * 1000)) > 1e-6:
+    if trial.window is not None and trial.window != round(trial.window, 3):
         raise InputError(f"window {trial.window!r}: must be whole microseconds, so at most three decimals.")
     frames = Preprocessing(facts.sensor_size, facts.frame_size, **trial.bins)
     if trial.limit is not None and trial.limit < 1:
