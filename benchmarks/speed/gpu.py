@@ -79,7 +79,7 @@ def milliseconds(
     with TemporaryDirectory() as folder:
         runs = [run_of(Path(folder), arch, parts, m, "packed", 1, **METHODS[method]) for m in range(networks)]
         began = time.perf_counter()
-        pack = Pack([begin(run, False, group, CPU) for run in runs], group.device, print)
+        pack = Pack([begin(run, False, group, CPU, print) for run in runs], group.device, print)
         prepared = time.perf_counter() - began
     done = 0
     seconds = 0.0
