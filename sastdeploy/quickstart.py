@@ -159,6 +159,7 @@ def _small_values(folder: Path, settings: SmallValuesSettings, say: Say, bar: Ba
     return {
         "settings": asdict(settings),
         "float": accuracies,
+        "figure": str(_gap_bars(folder, accuracies, settings.divisor)),
         "seconds": seconds | {"all": time.perf_counter() - began},
     }
 
@@ -307,15 +308,24 @@ def _bars(out: Path, rows: list[dict[str, Any]]) -> Path:
     from sastdeploy.report.figures import accuracy_bars
 
     bars = [
-        DrawnBar(
-            row["profile"],
-            row["method"],
-            row["accuracy"]["value"],
-            row["accuracy"]["low"],
-            row["accuracy"]["high"],
-        )
+        DrawnBar(row["profile"], row["method"], *(row["accuracy"][key] for key in ("value", "low", "high")))
         for row in rows
     ]
     path = out / "accuracy.png"
     accuracy_bars(bars, path, "Integer programs on simulated N-MNIST (95 % intervals)")
+    return path
+
+
+def _gap_bars(folder: Path, accuracies: dict[str, Any], divisor: float) -> Path:
+    from sastdeploy.report.figures import Bar as DrawnBar
+    from sastdeploy.report.figures import accuracy_bars
+
+    bars = [
+        DrawnBar(f"{spikes} spikes", method, found[spikes], *found[f"{spikes}_interval"])
+        for spikes in ("surrogate", "hard")
+        for method, found in accuracies.items()
+    ]
+    path = folder / "accuracy.png"
+    title = f"Simulated N-MNIST, counts divided by {divisor:g} (95 % intervals)"
+    accuracy_bars(bars, path, title, "accuracy (%)")
     return path

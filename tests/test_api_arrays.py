@@ -192,6 +192,12 @@ def test_the_frames_scale_is_found_or_given():
     assert find_preprocessing(training, clip=2).divisor == 2.0
     with pytest.raises(InputError, match="divisor 1: below c_clip 2"):
         find_preprocessing(training, clip=2, divisor=1.0)
+    with pytest.raises(InputError) as caught:
+        find_preprocessing(training, divisor=0.5)
+    assert str(caught.value) == (
+        f"divisor 0.5: below {own.c_clip}, at which the counts are clipped, so frame values would exceed 1. "
+        f"Choose a divisor of at least {own.c_clip}, or a clip too."
+    )
     # Whole numbers that no float holds.
     for wrong, message in (
         ({"divisor": 2**1100}, "divisor 1"),

@@ -64,7 +64,7 @@ def test_tables_show_the_same_numbers(here, capsys):
     assert f"{summary['accuracy']['correct']} of 30" in out
     total = summary["ksynops"]["all"]
     assert f"{total['mean']:,.2f} / {total['maximum']:,.0f}" in out
-    for word in ("accuracy", "silent", "always firing", "true \\ predicted", "sequences per second"):
+    for word in ("accuracy", "silent", "always firing", "true \\ predicted", "recordings per second"):
         assert word in out
 
 

@@ -186,7 +186,7 @@ def test_one_recordings_speed_is_told_as_a_data_sets(here, capsys, root, engine_
     assert speed["sequences_per_second"] * speed["seconds"] == pytest.approx(1)
     assert speed["gsynops_per_second"] * speed["seconds"] * 1e9 == pytest.approx(answer["synops"]["total"])
     last = simulate(capsys, *call)[1].splitlines()[-1]
-    form = r"[\d,.e+]+ sequences per second, [\d.e-]+ GSynOp/s, [\d,.e+]+ times as fast as recorded \((\w+), 1 threads\)"
+    form = r"[\d,.e+]+ recordings per second, [\d.e-]+ GSynOp/s, [\d,.e+]+ times as fast as recorded \((\w+), 1 thread\)"
     assert re.fullmatch(form, last)[1] == engine_name
     assert re.fullmatch(form, simulate(capsys, "net.onnx", *call[3:])[1].splitlines()[-1])
 
@@ -194,15 +194,15 @@ def test_one_recordings_speed_is_told_as_a_data_sets(here, capsys, root, engine_
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0.5, "2 sequences per second, 2e-06 GSynOp/s, 0.6 times as fast as recorded"),
-        (1e-4, "10,000 sequences per second, 0.01 GSynOp/s, 3,000 times as fast as recorded"),
+        (0.5, "2 recordings per second, 2e-06 GSynOp/s, 0.6 times as fast as recorded"),
+        (1e-4, "10,000 recordings per second, 0.01 GSynOp/s, 3,000 times as fast as recorded"),
     ],
 )
 def test_slow_runs_are_told_with_two_digits(capsys, seconds, text):
     result = replace(empty_result(digits_program(), 1), engine="numba", seconds=seconds)
     result.synops[0, 0] = 1000
     print_speed({"speed": rates(result, 0.3), "provenance": {"engine": "numba", "threads": 1}})
-    assert capsys.readouterr().out == f"{text} (numba, 1 threads)\n"
+    assert capsys.readouterr().out == f"{text} (numba, 1 thread)\n"
 
 
 def test_simulate_never_imports_torch(here, root):

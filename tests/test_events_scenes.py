@@ -170,7 +170,7 @@ def test_nmnist_files_do_not_depend_on_processes_and_resume(tmp_path):
         make_nmnist_sim(tmp_path / "one", train=12, test=3)
     assert str(caught.value) == (
         f"{one}: holds a simulated set of other parameters (test, train differ). "
-        f"Choose another folder, or force it to be replaced."
+        f"Choose another folder with --data, or replace it with --force."
     )
     make_nmnist_sim(tmp_path / "one", train=12, test=3, processes=1, force=True)
     assert len(list(one.rglob("*.bin"))) == 15

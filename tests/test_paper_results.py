@@ -178,12 +178,27 @@ def test_networks_that_were_trained_again_are_held_against_their_records(tmp_pat
         synthetic.write(again, address, {"address": address} | synthetic.record(trial, 0.95, later, measures))
     answer = other_records.trained_again(again, records)
     # 3 points higher and 1 lower; four times `low` of 80,000 updates.
-    assert (answer["networks"], answer["surrogate, largest"]) == (2, 0.0)
+    assert (answer["networks"], answer["repeated"], answer["surrogate, largest"]) == (2, 0, 0.0)
     assert answer["hard, largest"] == pytest.approx(3.0)
-    assert answer["baseline"] == pytest.approx(
+    assert answer["methods"]["baseline, rho 0"] == pytest.approx(
         {"networks": 1, "hard, lower": -3.0, "loihi_int8 overflows": 0.005}
     )
-    assert answer["sast"] == pytest.approx({"networks": 1, "hard, lower": 1.0, "loihi_int8 overflows": 0.01})
+    assert answer["methods"]["sast, rho 0.3"] == pytest.approx(
+        {"networks": 1, "hard, lower": 1.0, "loihi_int8 overflows": 0.01}
+    )
+    # A measure that only the second has does not count; one number does.
+    first, second = (folder / f"{16 * 'a'}.json" for folder in (records, again))
+    first.write_text(second.read_text())
+    assert other_records.trained_again(again, records)["repeated"] == 1
+    record = json.loads(first.read_text())
+    del record["measures"]
+    first.write_text(json.dumps(record))
+    answer = other_records.trained_again(again, records)
+    assert answer["repeated"] == 1 and "hard, lower" not in answer["methods"]["baseline, rho 0"]
+    assert answer["hard, largest"] == pytest.approx(1.0)
+    record["validation"]["epoch"] += 1
+    first.write_text(json.dumps(record))
+    assert other_records.trained_again(again, records)["repeated"] == 0
     (records / f"{16 * 'a'}.json").unlink()
     with pytest.raises(InputError, match=r"aaaa\.json"):
         other_records.trained_again(again, records)

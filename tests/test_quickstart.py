@@ -41,7 +41,7 @@ def test_it_makes_four_programs_and_says_where_everything_came_from(made):
         assert row["accuracy"]["total"] == 20 and len(row["program_hash"]) == 64
         assert (row["r_ops"] == 1.0) or row["method"] == "sast"
     assert set(summary["float"]) == set(METHODS)
-    for picture in ("recording.png", "accuracy.png"):
+    for picture in ("recording.png", "accuracy.png", "small-values/accuracy.png"):
         assert (out / picture).read_bytes().startswith(b"\x89PNG")
 
 

@@ -38,7 +38,7 @@ def file(tmp_path):
 def test_trials_run_once_and_the_report_is_made_of_their_records(file, root, tmp_path):
     experiment = load_experiment(file)
     trials, work, records = addresses(experiment, root), tmp_path / "work", tmp_path / "records"
-    with pytest.raises(InputError, match="no trial has a record yet"):
+    with pytest.raises(InputError, match="no trial has a record for these recordings yet"):
         aggregate(experiment, trials, records)
     run_all(trials, root, work, records, 2)
     assert {s.state for s in Watch(trials, work, records).states()} == {"done"}

@@ -157,7 +157,7 @@ def test_the_csv_by_hand(file, tmp_path):
 
 def test_one_seed_has_no_interval_and_no_record_is_an_error(file, tmp_path):
     experiment = load_experiment(file)
-    with pytest.raises(InputError, match="no trial has a record yet"):
+    with pytest.raises(InputError, match="no trial has a record for these recordings yet"):
         aggregate(experiment, {t.address("h"): t for t in experiment.trials}, tmp_path / "r")
     trials = written(
         experiment, tmp_path / "r", lambda t: plain(t) if t.seed == 0 and t.divisor_factor == 7 else None

@@ -4,6 +4,7 @@ import json
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from sastdeploy.training.fit import fit_all
 from sastdeploy.training.inference import frame_values
 from sastdeploy.training.packed.data import PackedData, packed_data, padded_batches
 from sastdeploy.training.packed.loop import Pack, train_pack
-from sastdeploy.training.packed.step import Captured
+from sastdeploy.training.packed.step import Captured, _aside
 from sastdeploy.training.run import TrainingRun, begin
 from sastdeploy.training.settings import TrainingSettings
 from tests.small_networks import CONV, DENSE, POOL, checkpoint_of, labelled
@@ -240,6 +241,7 @@ class Graphs:
         self.on, self.captured, self.replays = None, [], 0
         for name in ("Stream", "stream", "current_stream", "CUDAGraph", "graph", "device"):
             monkeypatch.setattr(torch.cuda, name, getattr(self, name))
+        _aside.cache_clear()
 
     @contextmanager
     def device(self, device):
@@ -252,17 +254,14 @@ class Graphs:
         yield
 
     @contextmanager
-    def graph(self, graph, pool):
-        self.captured.append(self.on)
+    def graph(self, graph, pool, stream):
+        self.captured.append((self.on, stream))
         yield
 
     def Stream(self, device):
-        return self
+        return SimpleNamespace(device=device, wait_stream=lambda other: None)
 
     current_stream = Stream
-
-    def wait_stream(self, other):
-        pass
 
     def CUDAGraph(self):
         return self
@@ -273,7 +272,7 @@ class Graphs:
 
 @pytest.mark.parametrize("steps", [1, 2])
 def test_a_step_is_rehearsed_and_captured_on_its_device_and_undone(monkeypatch, steps):
-    graphs, device = Graphs(monkeypatch), torch.device("cuda", 1)
+    graphs, device, other = Graphs(monkeypatch), torch.device("cuda", 1), torch.device("cuda", 0)
     number, seen = torch.zeros(1, dtype=torch.int64), []
 
     def step():
@@ -282,9 +281,47 @@ def test_a_step_is_rehearsed_and_captured_on_its_device_and_undone(monkeypatch, 
         number.add_(1)
 
     captured = Captured(step, [number], device)
-    assert seen == [(0, device)] * 4 and number.item() == 0 and graphs.captured == [device]
+    assert seen == [(0, device)] * 4 and number.item() == 0
     captured.run()
     assert graphs.replays == 1
+    for on in (device, other):
+        Captured(step, [number], on)
+    # A stream for each device, whichever comes first, and one only: torch keeps working memory for each.
+    ones, twos, threes = graphs.captured
+    assert [ones[0], twos[0], threes[0]] == [s.device for _, s in graphs.captured] == [device, device, other]
+    assert ones[1] is twos[1]
+    _aside.cache_clear()
+
+
+def test_weight_decay_follows_the_learning_rate(tmp_path):
+    """In every epoch; the checkpoint of an early one would not tell."""
+    run = run_of(tmp_path / "pack.pt", epochs=4, weight_decay=200.0)
+    train_pack([run])
+    alone(run, tmp_path / "one.pt")
+    packed, single = (
+        [json.loads(line)["loss"] for line in (tmp_path / name).read_text().splitlines()]
+        for name in ("pack.pt.jsonl", "one.pt.jsonl")
+    )
+    assert packed == pytest.approx(single, rel=1e-6)
+
+
+@pytest.mark.parametrize(("kept", "name"), [
+    ("parameters", "parameter"), ("means", "mean of the gradients"), ("squares", "mean of their squares"),
+])  # fmt: skip
+def test_a_network_that_is_no_longer_finite_leaves_its_neighbours(tmp_path, monkeypatch, kept, name):
+    epoch_of = Pack.epoch_of
+
+    def overflowing(self, epoch):
+        records = epoch_of(self, epoch)
+        next(iter(getattr(self.stack, kept).values()))[0].fill_(torch.inf)
+        return records
+
+    monkeypatch.setattr(Pack, "epoch_of", overflowing)
+    with pytest.raises(
+        InputError, match=rf"a\.pt: epoch 0: a {name} is no longer finite\. Lower the .* \(1 of 2 networks"
+    ):
+        train_pack([run_of(tmp_path / "a.pt"), run_of(tmp_path / "b.pt", seed=1)])
+    assert load_checkpoint(tmp_path / "b.pt") and not (tmp_path / "a.pt").exists()
 
 
 def test_frames_that_stay_with_the_host_give_the_same_bits(tmp_path, monkeypatch):

@@ -34,6 +34,8 @@ HERE = Path(__file__).resolve().parent
 DIGITS = 7
 """Significant digits of results.json: more than any page prints, fewer than differ between processors."""
 ACCURACIES = ("surrogate", "hard", "gap", "loihi_int8 accuracy", "aggressive_int4 accuracy")
+AGAIN = "table1-small-values"
+"""The experiment whose trials were trained a second time, on one machine: ``again/`` has their records."""
 WELL_SCALED = {"hard": "hard", "gap": "gap", "surrogate": "surrogate", "calibrated": "hard"}
 """What a point has that is compared with the point at a largest frame value of 1, and with which of its figures."""
 
@@ -68,7 +70,11 @@ def results_of(experiment: Experiment, hashes: dict[str, str], records: Path) ->
 
 
 def content(
-    pairs: Sequence[tuple[Experiment, Results | None]], folder: Path, records: Path, benchmarks: Path
+    pairs: Sequence[tuple[Experiment, Results | None]],
+    again: tuple[Experiment, Results] | None,
+    folder: Path,
+    records: Path,
+    benchmarks: Path,
 ) -> dict[str, Any]:
     """Return what results.json holds: every experiment's figures, the map's tail, and what other records say."""
     there = [results for _, results in pairs if results is not None]
@@ -77,7 +83,7 @@ def content(
         "trainings": totals(there),
         "cost of SAST": cost(benchmarks),
         "evaluated again": confirmation(folder / "confirmed.json"),
-        "trained again": trained_again(folder / "again", records),
+        "trained again": trained_again(folder / "again", records) | (_experiment(*again) if again else {}),
         "tail and gap": tail.correlations(tail.trainings(mapped)),
         "claims": claims(there, folder),
         "experiments": {experiment.name: _experiment(experiment, results) for experiment, results in pairs},
@@ -196,7 +202,10 @@ def assemble(folder: Path, records: Path, benchmarks: Path, canvas: Path) -> dic
     """
     hashes = json.loads((folder / "data.json").read_text("utf-8"))
     pairs = [(experiment, results_of(experiment, hashes, records)) for experiment in experiments(folder)]
-    files = {"results.json": (json_text(content(pairs, folder, records, benchmarks)) + "\n").encode()}
+    second = next((e for e, _ in pairs if e.name == AGAIN), None)
+    results = second and results_of(second, hashes, folder / "again")
+    again = (second, results) if second and results else None
+    files = {"results.json": (json_text(content(pairs, again, folder, records, benchmarks)) + "\n").encode()}
     for experiment, results in pairs:
         if results is not None:
             draw(results, canvas)

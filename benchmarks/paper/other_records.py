@@ -103,10 +103,10 @@ def confirmation(path: Path) -> dict[str, Any]:
 
 
 def trained_again(again: Path, records: Path) -> dict[str, Any]:
-    """Return how far networks that another machine trained a second time are from their records, and what their programs saturate.
+    """Return how far networks that one machine trained a second time are from their records, and what their programs saturate.
 
-    In points of test accuracy, by which the second is lower, and the largest difference; overflows in percent of the updates; means over
-    networks.
+    ``repeated``: those that gave every number of their record again. Of the others, in points of test accuracy: by which the second is
+    lower in the mean, and the largest difference. Overflows are in percent of the updates, means over all networks of a method.
 
     Raises:
         InputError: a record is missing or damaged.
@@ -114,18 +114,30 @@ def trained_again(again: Path, records: Path) -> dict[str, Any]:
     pairs = [(load_any(records / path.name), load_any(path)) for path in sorted(again.glob("*.json"))]
     if not pairs:
         return {}
-    answer: dict[str, Any] = {"networks": len(pairs)}
+    others = [pair for pair in pairs if not _repeated(*pair)]
+    answer: dict[str, Any] = {"networks": len(pairs), "repeated": len(pairs) - len(others), "methods": {}}
     for name in ("surrogate", "hard"):
-        answer[f"{name}, largest"] = max(abs(_lower(pair, name)) for pair in pairs)
-    for method in dict.fromkeys(second["trial"]["method"] for _, second in pairs):
-        those = [pair for pair in pairs if pair[1]["trial"]["method"] == method]
+        answer[f"{name}, largest"] = max((abs(_lower(pair, name)) for pair in others), default=0.0)
+    methods = [(pair, (pair[1]["trial"]["method"], pair[1]["trial"]["rho"])) for pair in pairs]
+    for method in sorted({method for _, method in methods}):
+        those = [pair for pair, its in methods if its == method]
+        lower = [_lower(pair, "hard") for pair in those if pair in others]
         read = [readings(second) for _, second in those]
-        answer[method] = {
+        answer["methods"][f"{method[0]}, rho {method[1]:g}"] = {
             "networks": len(those),
-            "hard, lower": sum(_lower(pair, "hard") for pair in those) / len(those),
+            **({"hard, lower": sum(lower) / len(lower)} if lower else {}),
             **{n: sum(r[n] for r in read) / len(read) for n in read[0] if n.endswith("overflows")},
         }
     return answer
+
+
+def _repeated(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Say whether a training gave every number of the first record again; of the measures, those that it has."""
+    same = ("test", "programs", "curve", "validation")
+    measures = first.get("measures", {})
+    return all(first.get(name) == second.get(name) for name in same) and all(
+        second.get("measures", {}).get(name) == measures[name] for name in measures
+    )
 
 
 def _lower(pair: tuple[dict[str, Any], dict[str, Any]], name: str) -> float:

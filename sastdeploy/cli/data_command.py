@@ -58,7 +58,9 @@ def list_(data: str | None, as_json: bool) -> None:
          _counts(facts), len(facts.classes), facts.size, facts.licence, facts.install_command)
         for name, facts in CATALOG.items()
     ]  # fmt: skip
-    print_table(("name", "here", "kind", "train + test", "classes", "size", "licence", "get it with"), rows)
+    print_table(
+        ("name", "here", "kind", "train + test, if whole", "classes", "size", "licence", "get it with"), rows
+    )
     for facts in CATALOG.values():
         click.echo(f"{facts.name}: {facts.title}. Source: {facts.source}. Cite: {facts.citation}.")
     click.echo(f"\nData folder: {root}")

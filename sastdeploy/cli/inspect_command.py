@@ -107,7 +107,7 @@ def command(checkpoint: str | None, arch: str | None, dataset: str, time_bins: i
         f"{architecture.name}: {learnable:,} learnable parameters + {thresholds:,} fixed thresholds = {learnable + thresholds:,} stored."
     )
     click.echo(
-        f"Largest possible kSynOps per sequence of {time_bins} bins (everything active at every step): {largest / 1000:,.2f}."
+        f"Largest possible kSynOps per recording of {time_bins} bins (everything active at every step): {largest / 1000:,.2f}."
     )
     neuron = architecture.neuron
     click.echo(

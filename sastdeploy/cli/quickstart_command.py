@@ -16,7 +16,7 @@ import click
 @click.option(
     "--small",
     is_flag=True,
-    help="A tenth of the recordings and fewer epochs: checks that all works, in half a minute.",
+    help="A tenth of the recordings and a few epochs: shows that everything runs (nothing is learnt), in about a minute.",
 )
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random draw."

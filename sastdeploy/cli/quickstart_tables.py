@@ -42,7 +42,7 @@ def print_small_values(summary: dict[str, Any]) -> None:
 def print_next(summary: dict[str, Any], out: Path) -> None:
     """Print where everything is, and the next three commands."""
     print_text(
-        f"Pictures: {summary['figures']['recording']}, {summary['figures']['bars']}\n"
+        f"Pictures: {summary['figures']['recording']}, {summary['figures']['bars']}, {summary['small_values']['figure']}\n"
         f"Everything, with provenance: {out / 'summary.json'} ({sum(part['seconds']['all'] for part in (summary, summary['small_values'])):.0f} s)\n\n"
         f"Next:\n"
         f"  sastdeploy inspect {out / 'sast.pt'}\n"

@@ -131,9 +131,9 @@ def print_speed(answer: dict[str, Any]) -> None:
     speed, how = answer["speed"], answer["provenance"]
     factor = speed["real_time_factor"]
     click.echo(
-        f"{_rate(speed['sequences_per_second'])} sequences per second, {speed['gsynops_per_second']:.3g} GSynOp/s"
+        f"{_rate(speed['sequences_per_second'])} recordings per second, {speed['gsynops_per_second']:.3g} GSynOp/s"
         + (f", {_rate(factor)} times as fast as recorded" if factor else "")
-        + f" ({how['engine']}, {how['threads']} threads)"
+        + f" ({how['engine']}, {how['threads']} thread{'s' if how['threads'] > 1 else ''})"
     )
 
 

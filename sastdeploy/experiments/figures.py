@@ -189,7 +189,7 @@ def _margins(results: Results, path: Path) -> str:
         for number, layer in enumerate(parts[0]["layers"]):
             layers = [part["layers"][number] for part in parts]
             panels.setdefault(layer["name"], {})[name] = _pooled(parts, layers)
-    title = "Swap-only hard spikes: how far membranes are from their thresholds\n(all neurons, steps and validation recordings measured; seeds pooled)"
+    title = "Hard spikes, same weights: how far membranes are from their thresholds\n(all neurons, steps and validation recordings measured; seeds pooled)"
     margin_histograms(panels, path, title)
     return "Membrane margins of the baseline and of the SAST radius chosen on validation, over all layers and by layer."
 
@@ -268,7 +268,7 @@ def _robustness(results: Results, path: Path) -> str:
 def _learning(results: Results, path: Path) -> str:
     if not set(varied(results.experiment)) <= {"method", "rho", "epochs"}:
         return ""
-    radii = sorted({point.trial.rho for point in results.points if point.trial.rho})
+    radii = sorted({point.trial.rho for point in results.points if point.trial.rho}, reverse=True)
     lengths = sorted({point.trial.epochs for point in results.points if not point.trial.rho})
     lines = []
     for point in results.points:

@@ -28,7 +28,7 @@ def _facts(results: Results) -> list[str]:
     facts = [
         f"experiment: `{experiment.name}`, {results.done} of {len(trials)} trials, commits {', '.join(results.commits) or 'not known'}",
         f"data: `{trials[0].dataset}`, {' or '.join('all' if n is None else f'{n:,}' for n in limits)} training recordings, "
-        f"{' or '.join(map(str, epochs))} epochs",
+        f"{' or '.join(map(str, epochs))} epoch{'' if epochs == [1] else 's'}",
     ]
     windows = sorted({trial.window for trial in trials}, key=lambda window: window or 0)
     if windows != [None]:

@@ -120,7 +120,7 @@ def aggregate(experiment: Experiment, trials: dict[str, Trial], records: Path) -
     records_by_trial = {trial: _asked(record, trial.measures) for trial, record in whole.items()}
     if not records_by_trial:
         raise InputError(
-            f"experiment {experiment.name}: no trial has a record yet. Run it first: sastdeploy sweep run FILE."
+            f"experiment {experiment.name}: no trial has a record for these recordings yet. Run it first: sastdeploy sweep run FILE."
         )
     choice_file = records / f"{experiment.name}.selection.json"
     choice = load_choice(choice_file, experiment.name) if choice_file.exists() else None

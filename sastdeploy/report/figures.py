@@ -32,8 +32,8 @@ class Bar:
     parts: tuple[float, ...] = ()
 
 
-def accuracy_bars(bars: Sequence[Bar], path: Path, title: str) -> None:
-    """Write accuracies grouped by hardware profile, one bar per method, with intervals (the form of the paper's Figure 2b).
+def accuracy_bars(bars: Sequence[Bar], path: Path, title: str, axis: str = "hard-spike accuracy (%)") -> None:
+    """Write accuracies in groups, one bar per method, with intervals (by hardware profile: the form of the paper's Figure 2b).
 
     The file's suffix chooses the format (.png, .svg, .pdf).
     """
@@ -60,7 +60,7 @@ def accuracy_bars(bars: Sequence[Bar], path: Path, title: str) -> None:
             )
     axes.set_xticks(range(len(groups)), groups)
     axes.set_ylim(0, 100)
-    axes.set_ylabel("hard-spike accuracy (%)")
+    axes.set_ylabel(axis)
     axes.set_title(title, fontsize=10)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=len(methods), frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

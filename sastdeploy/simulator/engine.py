@@ -20,7 +20,7 @@ ENGINES = ("numba", "reference", "onnxruntime")
 CHUNK_BYTES = 40 << 20
 """Working memory that one thread may take for the spikes of its recordings."""
 
-COMPILING = "compiling kernels for this machine, once: about 15 s"
+COMPILING = "compiling kernels for this kind of program, once on this machine: about 15 s"
 COMPILING_AGAIN = (
     "compiling kernels for this run only, about 15 s: {} cannot be written to. "
     "Set NUMBA_CACHE_DIR to a folder that can, to keep them."

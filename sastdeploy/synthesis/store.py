@@ -72,7 +72,7 @@ def make_set(
         different = sorted(k for k in {*stated, *parameters} if stated.get(k) != parameters.get(k))
         raise InputError(
             f"{folder}: holds a simulated set of other parameters ({', '.join(different)} differ). "
-            f"Choose another folder, or force it to be replaced."
+            f"Choose another folder with --data, or replace it with --force."
         )
     before = read_manifest(folder) if exists(folder / MANIFEST) else None
     # Both are there after a process was killed between the two, and where a set was found to be another than it was.

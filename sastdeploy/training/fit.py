@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sastdeploy.errors import InputError
+from sastdeploy.errors import InputError, short
 from sastdeploy.networks.architecture import Architecture
 from sastdeploy.networks.builtin import load_architecture
 from sastdeploy.networks.checkpoint import Checkpoint, load_checkpoint
@@ -180,7 +180,13 @@ def find_preprocessing(
         wider = find_preprocessing(training, clip=preprocessing.c_clip, divisor=4.0 * preprocessing.c_clip)
     """
     polarities, height, width = training.frames.shape
-    clip = find_scale(training.frames) if clip is None else clip
+    if clip is None:
+        clip = find_scale(training.frames)
+        if divisor is not None and 0 < divisor < clip:
+            raise InputError(
+                f"divisor {short(divisor)}: below {clip}, at which the counts are clipped, so frame values would exceed 1. Choose a divisor "
+                f"of at least {clip}, or a clip too."
+            )
     value = clip if divisor is None else divisor
     return Preprocessing(
         training.sensor_size or (width, height, polarities),

@@ -37,6 +37,7 @@ from sastdeploy.training.packed.step import (
     ascended,
     batch_gradients,
     compiled,
+    decays,
     stacked,
     two_gradients,
     undone,
@@ -268,7 +269,7 @@ class Pack:
         return len(self.buffers.scale)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Write an epoch's minibatches, rates and slopes to the device."""
+        """Write an epoch's minibatches, rates, slopes and decays to the device."""
         slopes = [s.slope(epoch, run.architecture.neuron.slope) for s, run in zip(self.settings, self.runs)]
         self._host = self._fill(epoch, slopes, [s.rate(epoch) for s in self.settings])
         self._taken = 0
@@ -309,7 +310,7 @@ class Pack:
         ]
 
     def _fill(self, epoch: int, slopes: Sequence[float], rates: Sequence[float]) -> list[Tensor]:
-        """Write an epoch's minibatches, rates and slopes into the buffers; return the minibatches on the host too."""
+        """Write an epoch's minibatches, rates, slopes and decays into the buffers; return the minibatches on the host too."""
         buffers, steps = self.buffers, self.steps
         host = []
         for stream, buffer in zip((FIRST, SECOND), buffers.chosen):
@@ -321,6 +322,7 @@ class Pack:
         buffers.rate.copy_(torch.tensor(rate, dtype=torch.float32))
         buffers.scale.copy_(torch.tensor(scale, dtype=torch.float32))
         self.stack.slopes.copy_(torch.tensor(slopes, dtype=torch.float32))
+        self.stack.decay.copy_(torch.tensor(decays(self.settings, rates), dtype=torch.float32))
         for buffer in (buffers.step, buffers.losses, buffers.norms):
             buffer.zero_()
         for m, generator in enumerate(self.generators):
@@ -341,8 +343,10 @@ class Pack:
         advice = f"Lower the learning rate (now {record['learning_rate']:g}) or rho."
         if not np.isfinite(record["loss"]):
             return f"epoch {record['epoch']}: the loss is {record['loss']}. {advice}"
-        if not all(bool(torch.isfinite(p[m]).all()) for p in self.stack.parameters.values()):
-            return f"epoch {record['epoch']}: a parameter is no longer finite. {advice}"
+        stack = self.stack
+        for name, kept in (("parameter", stack.parameters), ("mean of the gradients", stack.means), ("mean of their squares", stack.squares)):  # fmt: skip
+            if not all(bool(torch.isfinite(tensor[m]).all()) for tensor in kept.values()):
+                return f"epoch {record['epoch']}: a {name} is no longer finite. {advice}"
         return None
 
     def put_back(self, m: int) -> None:

@@ -7,6 +7,7 @@ and ``torch.func.vmap`` runs the same `SpikingNetwork` over it. Equal within flo
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,7 +31,8 @@ Tensors = dict[str, Tensor]
 class Stack:
     """M networks: learnable parameters and thresholds by their names in the module, Adam's means, all ``[M, ...]``.
 
-    ``slopes``, ``rho``, ``delta``, ``adaptive`` (1 for asam), ``decay``: float32 ``[M]``. Steps change all in place.
+    ``slopes``, ``rho``, ``delta``, ``adaptive`` (1 for asam), ``decay``: float32 ``[M]``; each epoch has its slopes and decays. Steps
+    change all in place.
     """
 
     network: SpikingNetwork
@@ -79,8 +81,13 @@ def stacked(
         {name: torch.zeros_like(p) for name, p in parameters.items()},
         each([n.slope for n in networks]), each([s.rho for s in settings]), each([s.delta for s in settings]),
         each([float(s.method == "asam") for s in settings]),
-        each([1.0 - s.learning_rate * s.weight_decay for s in settings]),
+        each(decays(settings, [s.learning_rate for s in settings])),
     )  # fmt: skip
+
+
+def decays(settings: Sequence[TrainingSettings], rates: Sequence[float]) -> list[float]:
+    """Return by what weight decay multiplies each network's parameters in a step of these learning rates."""
+    return [1.0 - rate * s.weight_decay for rate, s in zip(rates, settings)]
 
 
 def two_gradients(settings: TrainingSettings) -> bool:
@@ -230,6 +237,12 @@ def undone(changed: Sequence[Tensor]) -> Iterator[None]:
         tensor.copy_(value)
 
 
+@functools.cache
+def _aside(device: torch.device) -> torch.cuda.Stream:
+    """Return the device's one stream for rehearsals and captures: torch keeps working memory for each stream for good."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch does not annotate it
+
+
 class Captured:
     """A step on fixed tensors, run many times: on a GPU as one CUDA graph, elsewhere as it is.
 
@@ -249,7 +262,7 @@ class Captured:
             return
         # A graph is captured on the current device, whatever device its tensors are on.
         with torch.cuda.device(device):
-            aside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch does not annotate it
+            aside = _aside(device)
             aside.wait_stream(torch.cuda.current_stream(device))
             with torch.cuda.stream(aside):
                 for _ in range(3):
@@ -260,6 +273,7 @@ class Captured:
             graph = torch.cuda.CUDAGraph()
             for generator in generators:
                 graph.register_generator_state(generator)
-            with undone(changed), torch.cuda.graph(graph, pool=pool):
+            # Else the stream of an earlier capture is taken, which may be another device's.
+            with undone(changed), torch.cuda.graph(graph, pool=pool, stream=aside):
                 step()
         self.run = graph.replay
