@@ -16,16 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 from sastdeploy import InputError
 from sastdeploy._files import atomic
-from sastdeploy._files.reading import exists, read_json, read_text
+from sastdeploy._files.reading import exists, read_json
 from sastdeploy.provenance import git_commit, usable_cores, versions
 
 if TYPE_CHECKING:
-    from sastdeploy import TrainingSettings
+    from sastdeploy import Checkpoint, TrainingSettings
 
 SCHEMA = "sastdeploy.quickstart/1"
 DATASET = "nmnist-sim"
 METHODS = ("baseline", "sast")
 SMALL_VALUES_FOLDER = "small-values"
+MARKER = "settings.json"
+"""What a quickstart's folder is known by."""
 PROFILES = ("loihi_int8", "aggressive_int4")
 
 
@@ -95,15 +97,18 @@ def run(
         values: of the second comparison. first: told the summary of the first, before the second begins.
 
     Raises:
-        InputError: ``out`` holds a quickstart of other settings (``force`` starts anew), or cannot be written.
+        InputError: ``out`` holds a quickstart of other settings or damaged files (``force`` starts anew), or cannot be written.
     """
     _claim(out, settings, force)
     _claim(out / SMALL_VALUES_FOLDER, values, force)
-    summary = _first(out, settings, values, say, bar)
-    first(summary)
-    return _written(
-        out, summary | {"small_values": _small_values(out / SMALL_VALUES_FOLDER, values, say, bar)}
-    )
+    try:
+        summary = _first(out, settings, values, say, bar)
+        first(summary)
+        second = _small_values(out / SMALL_VALUES_FOLDER, values, say, bar)
+    except InputError as error:
+        advice = " To begin this quickstart again: --force." if str(error).startswith(str(out)) else ""
+        raise InputError(f"{error}{advice}") from error
+    return _written(out, summary | {"small_values": second})
 
 
 def _first(
@@ -115,13 +120,13 @@ def _first(
     make = partial(_make, root, settings.train, settings.test, settings.seed, bar)
     _timed(seconds, "simulate recordings", make, say)
     picture = _timed(seconds, "draw", partial(_draw_one, root, out), say)
+    checkpoints: dict[str, Checkpoint] = {}
     for method in METHODS:
         chosen = _chosen(method, settings.rho, settings.epochs, settings.batch_size, settings.seed)
         train = partial(_train, out / f"{method}.pt", root, settings.arch, chosen, bar, say)
-        _timed(seconds, f"train {method}", train, say)
-    rows = _timed(seconds, "compile and simulate", partial(_programs, out, root), say)
-    files = {method: out / f"{method}.pt" for method in METHODS}
-    accuracies = _timed(seconds, "evaluate", partial(_evaluate, files, root), say)
+        checkpoints[method] = _timed(seconds, f"train {method}", train, say)
+    rows = _timed(seconds, "compile and simulate", partial(_programs, out, checkpoints, root), say)
+    accuracies = _timed(seconds, "evaluate", partial(_evaluate, checkpoints, root), say)
     summary = {
         "schema": SCHEMA,
         "dataset": DATASET,
@@ -154,8 +159,8 @@ def _small_values(folder: Path, settings: SmallValuesSettings, say: Say, bar: Ba
     _timed(seconds, "simulate more recordings", make, say)
     both = f"baseline {2 * settings.epochs} epochs, SAST {settings.epochs}"
     sweep = partial(_sweep, folder, root, settings, bar, say)
-    files = _timed(seconds, f"train both on small values, side by side: {both}", sweep, say)
-    accuracies = _timed(seconds, "evaluate", partial(_evaluate, files, root), say)
+    checkpoints = _timed(seconds, f"train both on small values, side by side: {both}", sweep, say)
+    accuracies = _timed(seconds, "evaluate", partial(_evaluate, checkpoints, root), say)
     return {
         "settings": asdict(settings),
         "float": accuracies,
@@ -164,11 +169,15 @@ def _small_values(folder: Path, settings: SmallValuesSettings, say: Say, bar: Ba
     }
 
 
-def _sweep(folder: Path, root: Path, settings: SmallValuesSettings, bar: Bar, say: Say) -> dict[str, Path]:
-    """Run both trainings as a sweep, a core each, and return the methods' checkpoints."""
+def _sweep(
+    folder: Path, root: Path, settings: SmallValuesSettings, bar: Bar, say: Say
+) -> dict[str, Checkpoint]:
+    """Run both trainings as a sweep, a core each, and return the methods' checkpoints; one that is gone is trained anew."""
     from sastdeploy.experiments.progress import Watch
+    from sastdeploy.experiments.record import load_record
     from sastdeploy.experiments.runner import data_hash, run_all
     from sastdeploy.experiments.spec import Trial
+    from sastdeploy.experiments.trial import kept_checkpoint
 
     same = Trial(
         DATASET, settings.arch, seed=settings.seed, clip=settings.clip, divisor_factor=settings.divisor / settings.clip
@@ -178,6 +187,10 @@ def _sweep(folder: Path, root: Path, settings: SmallValuesSettings, bar: Bar, sa
     data = data_hash(DATASET, same.time_bins, root)
     trials = {trial.address(data): trial for trial in (baseline, sast)}
     work, records = folder / "work", folder / "records"
+    kept = {address: work / address / "ckpt.pt" for address in trials}
+    for address, path in kept.items():
+        if not exists(path):
+            (records / f"{address}.json").unlink(missing_ok=True)
     watch = Watch(trials, work, records)
     with bar("training both", 3 * settings.epochs) as advance:
 
@@ -186,7 +199,10 @@ def _sweep(folder: Path, root: Path, settings: SmallValuesSettings, bar: Bar, sa
             advance(sum(state.epochs.count for state in watch.states()))
 
         run_all(trials, root, work, records, min(len(trials), usable_cores()), show, say)
-    return {trial.method: work / address / "ckpt.pt" for address, trial in trials.items()}
+    return {
+        trial.method: kept_checkpoint(kept[address], load_record(records / f"{address}.json", trial))
+        for address, trial in trials.items()
+    }
 
 
 def _written(out: Path, summary: dict[str, Any]) -> dict[str, Any]:
@@ -197,18 +213,31 @@ def _written(out: Path, summary: dict[str, Any]) -> dict[str, Any]:
 
 
 def _claim(out: Path, settings: QuickstartSettings | SmallValuesSettings, force: bool) -> None:
-    """Take the folder for these settings; a folder of other settings is cleared only by force."""
-    marker = out / "settings.json"
-    wanted = json.dumps(asdict(settings))
-    if exists(marker) and read_text(marker) != wanted:
-        if not force:
-            raise InputError(
-                f"{out}: holds a quickstart of other settings. Choose another --out, or replace it with --force."
-            )
-        atomic.remove_folder(out)
-    elif not exists(marker) and exists(out) and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: exists and holds no quickstart. Choose another folder with --out.")
-    atomic.write_text(marker, wanted)
+    """Take the folder for these settings; what a quickstart made there before is removed by force only."""
+    marker = out / MARKER
+    wanted = asdict(settings)
+    found = read_json(marker) if exists(marker) else None
+    # Others have files of that name, too.
+    if not isinstance(found, dict) or not {"train", "test", "epochs", "rho", "arch", "seed"} <= found.keys():
+        if exists(out) and (not out.is_dir() or any(out.iterdir())):
+            raise InputError(f"{out}: exists and holds no quickstart. Choose another folder with --out.")
+    elif force:
+        _clear(out)
+    elif found != wanted:
+        raise InputError(
+            f"{out}: holds a quickstart of other settings. Choose another --out, or replace it with --force."
+        )
+    atomic.write_text(marker, json.dumps(wanted))
+
+
+def _clear(out: Path) -> None:
+    """Remove what a quickstart makes, and nothing else; the marker last, so that what is left can be removed again."""
+    for name in ("data", SMALL_VALUES_FOLDER, "work", "records"):
+        if exists(out / name):
+            atomic.remove_folder(out / name)
+    made = [f"{method}.{end}" for method in METHODS for end in ("pt", "pt.jsonl", "pt.state", *(f"{p}.onnx" for p in PROFILES))]  # fmt: skip
+    for name in (*made, "recording.png", "accuracy.png", "summary.json", MARKER):
+        (out / name).unlink(missing_ok=True)
 
 
 def _timed(seconds: dict[str, float], name: str, work: Callable[[], Any], say: Say) -> Any:
@@ -243,42 +272,37 @@ def _chosen(method: str, rho: float, epochs: int, batch_size: int, seed: int) ->
     )
 
 
-def _train(path: Path, root: Path, arch: str, settings: TrainingSettings, bar: Bar, say: Say) -> None:
-    from sastdeploy import fit, load_checkpoint, load_dataset
+def _train(path: Path, root: Path, arch: str, settings: TrainingSettings, bar: Bar, say: Say) -> Checkpoint:
+    """Return the checkpoint of a training, which is taken from its file where it is finished."""
+    from sastdeploy import TrainingRun, find_preprocessing, fit_all, load_architecture, load_dataset
 
-    if path.exists():
-        load_checkpoint(path)
-        return
     training, validation = (
         load_dataset(DATASET, part, root=root, seed=settings.seed) for part in ("train", "validation")
     )
+    network = load_architecture(arch, training.frames.shape, len(training.classes))
+    preprocessing = find_preprocessing(training)
+    run = TrainingRun(training, validation, network, preprocessing, settings, path, "sastdeploy quickstart")
     with bar(f"training {settings.method}", settings.epochs) as advance:
-        fit(
-            training, validation, arch, settings, out=path, command="sastdeploy quickstart", resume=True,
-            report=lambda record: advance(record["epoch"] + 1), say=lambda text: say(f"WARNING: {text}"),
+        (checkpoint,) = fit_all(
+            [run], resume=True, skip_finished=True, report=lambda _, record: advance(record["epoch"] + 1),
+            say=lambda text: say(f"WARNING: {text}"),
         )  # fmt: skip
+        advance(settings.epochs)
+    return checkpoint
 
 
-def _programs(out: Path, root: Path) -> list[dict[str, Any]]:
+def _programs(out: Path, checkpoints: dict[str, Checkpoint], root: Path) -> list[dict[str, Any]]:
     """Compile both checkpoints for both profiles, simulate the four programs, and return Table 4's rows."""
-    from sastdeploy import (
-        compile,
-        load_checkpoint,
-        load_dataset,
-        load_program,
-        save_program,
-        simulate,
-        summarise,
-    )
+    from sastdeploy import compile, load_dataset, load_program, save_program, simulate, summarise
     from sastdeploy.program.file import program_hash
 
     test = load_dataset(DATASET, "test", root=root)
     rows: list[dict[str, Any]] = []
     for profile in PROFILES:
         baseline = 0.0
-        for method in METHODS:
+        for method, checkpoint in checkpoints.items():
             path = out / f"{method}.{profile}.onnx"
-            save_program(path, compile(load_checkpoint(out / f"{method}.pt"), profile).program, force=True)
+            save_program(path, compile(checkpoint, profile).program, force=True)
             program = load_program(path)
             figures = summarise(program, simulate(program, test), test.labels)
             operations = figures["ksynops"]["all"]
@@ -291,16 +315,15 @@ def _programs(out: Path, root: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _evaluate(files: dict[str, Path], root: Path) -> dict[str, Any]:
-    from sastdeploy import evaluate, load_checkpoint, load_dataset
+def _evaluate(checkpoints: dict[str, Checkpoint], root: Path) -> dict[str, Any]:
+    from sastdeploy import evaluate, load_dataset
     from sastdeploy.networks.checkpoint import checkpoint_hash
 
     test = load_dataset(DATASET, "test", root=root)
-    result = {}
-    for method, path in files.items():
-        checkpoint = load_checkpoint(path)
-        result[method] = asdict(evaluate(checkpoint, test)) | {"checkpoint_hash": checkpoint_hash(checkpoint)}
-    return result
+    return {
+        method: asdict(evaluate(checkpoint, test)) | {"checkpoint_hash": checkpoint_hash(checkpoint)}
+        for method, checkpoint in checkpoints.items()
+    }
 
 
 def _bars(out: Path, rows: list[dict[str, Any]]) -> Path:

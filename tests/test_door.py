@@ -88,7 +88,7 @@ INSIDE = {
         ORIGIN: ("provenance",),
         DRAWING: ("report.figures", "report.recording_figures"),
         MAKING: ("synthesis.nmnist_sim",),
-        SWEEP: ("experiments.progress", "experiments.runner", "experiments.spec"),
+        SWEEP: ("experiments.progress", "experiments.record", "experiments.runner", "experiments.spec", "experiments.trial"),
     },
     "examples": {},
     "paper": {

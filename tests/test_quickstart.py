@@ -1,13 +1,14 @@
 """The quickstart: whole, resumable, and careful with folders."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 
 from sastdeploy.cli.quickstart_tables import print_next, print_small_values, print_summary
 from sastdeploy.errors import InputError
-from sastdeploy.networks.checkpoint import load_checkpoint
+from sastdeploy.networks.checkpoint import load_checkpoint, save_checkpoint
 from sastdeploy.quickstart import (
     METHODS,
     PROFILES,
@@ -48,7 +49,7 @@ def test_it_makes_four_programs_and_says_where_everything_came_from(made):
 def test_a_second_run_repeats_no_training_and_gives_the_same_figures(made, monkeypatch):
     out, _, summary = made
 
-    monkeypatch.setattr("sastdeploy.fit", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr("sastdeploy.training.loop.run_epoch", lambda *_, **__: pytest.fail("trained again"))
     monkeypatch.setattr("sastdeploy.experiments.runner.start", lambda *_, **__: pytest.fail("trained again"))
     again = run(out, TINY, VALUES)
     assert again["table_4"] == summary["table_4"] and again["float"] == summary["float"]
@@ -121,3 +122,60 @@ def test_another_quickstart_or_other_files_are_not_touched(made, tmp_path):
     with pytest.raises(InputError, match=r"exists and holds no quickstart. Choose another folder with --out"):
         run(tmp_path, TINY, VALUES)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("content", ['{"editor.fontSize": 12}', "[1]"])
+def test_force_takes_no_folder_that_is_no_quickstarts(tmp_path, content):
+    (tmp_path / "settings.json").write_text(content)
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"exists and holds no quickstart. Choose another folder with --out"):
+        run(tmp_path, TINY, VALUES, force=True)
+    assert (tmp_path / "mine.txt").read_text() == "mine" and (
+        tmp_path / "settings.json"
+    ).read_text() == content
+
+
+@pytest.fixture
+def copied(made, tmp_path):
+    """Return a copy of what was made, which a test may change."""
+    return shutil.copytree(made[0], tmp_path / "copy")
+
+
+class Stop(Exception):
+    pass
+
+
+def stop(summary):
+    raise Stop
+
+
+def test_force_removes_what_a_quickstart_made_and_nothing_else(copied):
+    (copied / "mine.txt").write_text("mine")
+    (copied / "small-values" / "mine.txt").write_text("lost: the folder is the quickstart's")
+    with pytest.raises(Stop):
+        run(copied, replace(TINY, seed=1), VALUES, force=True, first=stop)
+    assert (copied / "mine.txt").read_text() == "mine"
+    assert sorted(p.name for p in (copied / "small-values").iterdir()) == ["settings.json"]
+    assert load_checkpoint(copied / "sast.pt").training["seed"] == 1
+
+
+def test_a_checkpoint_of_the_second_comparison_that_is_gone_is_trained_again(made, copied):
+    shutil.rmtree(copied / "small-values" / "work")
+    again = run(copied, TINY, VALUES)
+    assert again["small_values"]["float"] == made[2]["small_values"]["float"]
+
+
+@pytest.mark.parametrize("name", ["baseline.pt", "small-values/work/*/ckpt.pt"])
+def test_another_checkpoint_or_a_damaged_one_is_refused_and_what_to_do(copied, name):
+    (path, *_) = copied.glob(name)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:1000])
+    with pytest.raises(InputError) as damaged:
+        run(copied, TINY, VALUES)
+    checkpoint = load_checkpoint(copied / "sast.pt")
+    save_checkpoint(path, replace(checkpoint, training=checkpoint.training | {"seed": 5}), force=True)
+    with pytest.raises(InputError) as other:
+        run(copied, TINY, VALUES)
+    for error in (damaged, other):
+        assert str(error.value).startswith(f"{path}: ")
+        assert str(error.value).endswith(" To begin this quickstart again: --force.")

@@ -22,7 +22,7 @@ import click
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random draw."
 )
 @click.option(
-    "--force", is_flag=True, help="Start anew where the folder holds a quickstart of other settings."
+    "--force", is_flag=True, help="Start anew: what a quickstart made in the folder is removed first."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object (the content of summary.json).")
 def command(out: str, small: bool, seed: int, force: bool, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,13 @@ def print_small_values(summary: dict[str, Any]) -> None:
 
 def print_next(summary: dict[str, Any], out: Path) -> None:
     """Print where everything is, and the next three commands."""
+    sast = shlex.quote(str(out / "sast.pt"))
     print_text(
         f"Pictures: {summary['figures']['recording']}, {summary['figures']['bars']}, {summary['small_values']['figure']}\n"
         f"Everything, with provenance: {out / 'summary.json'} ({sum(part['seconds']['all'] for part in (summary, summary['small_values'])):.0f} s)\n\n"
         f"Next:\n"
-        f"  sastdeploy inspect {out / 'sast.pt'}\n"
-        f"  sastdeploy profiles new mychip && sastdeploy compile {out / 'sast.pt'} --profile mychip.yaml\n"
+        f"  sastdeploy inspect {sast}\n"
+        f"  sastdeploy profiles new mychip && sastdeploy compile {sast} --profile mychip.yaml\n"
         f"  sastdeploy data make dvsgesture-sim && sastdeploy train --dataset dvsgesture-sim"
     )
 
