@@ -123,6 +123,19 @@ def test_names_are_printed_escaped(tmp_path):
         from_nir(write(tmp_path / "n.nir", twice), dialect="nir")
 
 
+@pytest.mark.parametrize("linear", [
+    {"w": {"type": "Linear", "weight": np.array([[1e300]])}, "n": lif(r=np.float64(1e30))},
+    {"v": {"type": "Linear", "weight": np.array([[1e200]])}, "w": {"type": "Linear", "weight": np.array([[1e200]])}, "n": lif()},
+])  # fmt: skip
+def test_numbers_that_leave_the_range_on_the_way_are_refused_without_a_warning(tmp_path, linear):
+    flat = {"type": "Input", "shape": np.array([1])}
+    with warnings.catch_warnings(), pytest.raises(InputError, match="a weight is not finite"):
+        warnings.simplefilter("error")
+        from_nir(
+            write(tmp_path / "n.nir", {"input": flat, **linear, "output": {"type": "Output"}}), dialect="nir"
+        )
+
+
 def test_a_weight_that_is_not_finite_is_named_with_its_file(tmp_path):
     flat, linear = {"type": "Input", "shape": np.array([1])}, {"type": "Linear", "weight": f32([np.inf])}
     path = write(tmp_path / "n.nir", {"input": flat, "w": linear, "n": lif(), "output": {"type": "Output"}})

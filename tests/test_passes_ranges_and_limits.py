@@ -82,6 +82,9 @@ def test_a_threshold_that_rounds_to_zero_is_refused():
         "fc.lif, neuron 1: threshold 0.03125 rounds to 0 in Q4.4 (step 0.0625), so it would fire always. Use at least 5 "
         "fractional bits, or raise the threshold to 0.0625 or more."
     )
+    # One that no power of two of a float reaches, too.
+    assert "Use at least 1063 fractional bits" in refusal(fitted, "Q4.4", 1e-320)
+    assert "Use at least 1074 fractional bits" in refusal(fitted, "Q4.4", 5e-324)
     assert fitted("Q4.5", 1 / 32).nodes[2].threshold_q.tolist() == [32, 1]
     assert fitted("Q4.4", 0.04).nodes[2].threshold_q.tolist() == [16, 1]
 

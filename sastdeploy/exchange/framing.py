@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from sastdeploy.compiler.imported import ImportedNetwork
 from sastdeploy.compiler.ir.nodes import Input
 from sastdeploy.errors import InputError
@@ -38,6 +40,7 @@ class Framing:
     events_per_bin: int | None = None
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what overflows is refused: it is not finite
 def network_of(
     name: str, parts: Sequence[Part], shape: tuple[int, ...], framing: Framing, reads: str | None = None
 ) -> ImportedNetwork:

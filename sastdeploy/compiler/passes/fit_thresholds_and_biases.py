@@ -142,10 +142,10 @@ def _check_range(
 
 def _fraction_for(value: float) -> int:
     """Return the fewest fractional bits with which a positive value rounds to at least one step."""
-    bits = 0
-    while to_integer(value, bits) < 1:
-        bits += 1
-    return bits
+    mantissa, exponent = np.frexp(
+        value
+    )  # value = mantissa * 2^exponent, 0.5 <= mantissa < 1; half a step rounds to 0
+    return max(0, int(mantissa == 0.5) - int(exponent))
 
 
 def _integer_bits_for(value: float, fraction_bits: int) -> int:

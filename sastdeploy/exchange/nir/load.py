@@ -86,7 +86,7 @@ def from_nir(
         parts = _parts(content, order, rules)
         if weights is not None:
             parts = with_trained_weights(parts, read_trained_weights(weights), str(shown(weights)))
-        shape = _input_shape(order.shape, parts)
+        shape = _input_shape(order.shape, parts, content)
         network = network_of(Path(path).stem, parts, shape, framing or Framing(), readout)
         if floor is not None and all(getattr(part, "floor", None) is None for part in parts):
             raise InputError(f"{shown(path)}: floor {floor:g}: no neurons here can have one. Leave it out.")
@@ -217,7 +217,7 @@ def _check_output(name: str, declared: Any, outputs: int) -> None:
         raise CompileError(f"{name}: the output's shape {shape}: the network has {outputs:,} outputs.")
 
 
-def _input_shape(declared: Any, parts: list[Part]) -> tuple[int, ...]:
+def _input_shape(declared: Any, parts: list[Part], content: NirFile) -> tuple[int, ...]:
     """Return the shape of one step's input without the batch: ``(N,)``, ``(C, L)`` or ``(C, H, W)``."""
     try:
         shape = whole_numbers(declared) if declared is not None else []
@@ -227,7 +227,7 @@ def _input_shape(declared: Any, parts: list[Part]) -> tuple[int, ...]:
     if isinstance(first, Convolution) and first.weight.ndim == 4:
         axes = (
             2
-            if first.weight.shape[2] == 1
+            if content.nodes[first.name]["type"] == "Conv1d"
             and len(shape) in (2, 3)
             and shape[-2:-1] == [first.weight.shape[1] * first.groups]
             else 3
