@@ -1,12 +1,14 @@
 """Sweeps and ``train --seeds`` whose networks are trained in packs, on the CPU; what a pack computes is tested in test_training_packed."""
 
 import json
+import re
 
 import pytest
 
 from sastdeploy.cli import main as main_module
 from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
 from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim
+from sastdeploy.training.packed.loop import Pack
 
 FILE = """
 name: small
@@ -61,6 +63,23 @@ def test_a_sweep_in_packs_leaves_a_record_of_every_trial(call, root, tmp_path):
         assert record["test"]["recordings"] == 30 and record["device"] == "cpu"
         log = (tmp_path / "work" / record["address"] / "ckpt.pt.jsonl").read_text().splitlines()
         assert {json.loads(line)["packed"] for line in log} == {1 if point[0] == "baseline" else 2}
+
+
+def test_a_network_that_diverges_does_not_stop_the_others(call, root, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        Pack, "problem", lambda pack, m, record: "the loss is nan." if pack.settings[m].rho == 0.3 else None
+    )
+    (tmp_path / "packed.yaml").write_text(FILE.replace("KERNELS", "packed"))
+    run = (
+        "sweep", "run", "packed.yaml", "--data", root, "--work", "work", "--records", "records", "--processes", "1", "--device", "cpu",
+    )  # fmt: skip
+    for networks in (3, 1):
+        code, _, err = call(*run)
+        assert code == 3
+        assert re.search(
+            rf"/ckpt\.pt: the loss is nan\. \(1 of {networks} networks; the others are written\.\)", err
+        ), err
+        assert sorted(records(tmp_path / "records")) == [("baseline", 0.0, 0), ("sast", 0.1, 0)]
 
 
 def test_a_device_is_for_trials_in_packs(call, root, tmp_path):

@@ -4,6 +4,9 @@ What only a GPU and nccl can show stays untested: speed, memory, rounding, repea
 tensors at once.
 """
 
+import subprocess
+import sys
+
 import numba
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ from sastdeploy.cli import train_command
 from sastdeploy.errors import InputError
 from sastdeploy.networks.checkpoint import checkpoint_hash, load_checkpoint
 from sastdeploy.training import distributed, loop, run
-from sastdeploy.training.devices import CPU, device_of
+from sastdeploy.training.devices import CPU, device_of, exact_products
 from sastdeploy.training.distributed import Group, backend, group_from, processes
 from sastdeploy.training.run import TrainingRun
 from sastdeploy.training.settings import TrainingSettings, kernels_for
@@ -277,3 +280,37 @@ def test_threads_beyond_the_cores_are_told_and_never_asked_of_numba(monkeypatch,
         "threads 9: more than this machine's cores, which is slower; torch uses 9, the compiled kernels 4.\n"
     )
     assert asked == [("numba", 4), ("torch", 4), ("numba", 4), ("torch", 9)]
+
+
+TF32 = """
+import torch
+from sastdeploy.training.devices import exact_products
+PLACE = "tf32"
+matmul, conv = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+before = matmul.fp32_precision, conv.fp32_precision
+with exact_products():
+    assert (matmul.fp32_precision, conv.fp32_precision) == ("ieee", "ieee")
+    assert torch.get_float32_matmul_precision() == "highest" and torch.backends.cudnn.deterministic
+assert (matmul.fp32_precision, conv.fp32_precision) == before and not torch.backends.cudnn.deterministic
+"""
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="an older torch")
+@pytest.mark.parametrize("place", ["backends.cuda.matmul.fp32_precision", "backends.fp32_precision"])
+def test_tf32_that_the_caller_chose_by_the_newer_interface_is_set_aside(place):
+    """In a process of its own: torch refuses the older interface from then on."""
+    done = subprocess.run(
+        [sys.executable, "-c", TF32.replace("PLACE", f"torch.{place}")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("precision", ["highest", "high"])
+def test_tf32_that_the_caller_chose_by_the_older_interface_is_set_aside(precision):
+    torch.set_float32_matmul_precision(precision)
+    try:
+        with exact_products():
+            assert torch.get_float32_matmul_precision() == "highest" and not torch.backends.cudnn.allow_tf32
+        assert torch.get_float32_matmul_precision() == precision
+    finally:
+        torch.set_float32_matmul_precision("highest")

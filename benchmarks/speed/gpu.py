@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,7 +25,6 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from sastdeploy import (
-    Checkpoint,
     LabelledFrames,
     Preprocessing,
     TrainingRun,
@@ -36,7 +36,7 @@ from sastdeploy._files import atomic
 from sastdeploy.networks.checkpoint import checkpoint_hash
 from sastdeploy.provenance import git_commit, versions
 from sastdeploy.training.devices import CPU, device_of, exact_products
-from sastdeploy.training.distributed import Group
+from sastdeploy.training.distributed import ALONE, Group
 from sastdeploy.training.packed.loop import Pack
 from sastdeploy.training.run import begin
 
@@ -109,26 +109,41 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def furthest(one: Checkpoint, other: Checkpoint) -> float:
+def furthest(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
     """Return the largest difference of a parameter."""
-    return max(float(abs(one.parameters[name] - other.parameters[name]).max()) for name in one.parameters)
+    return max(float(abs(one[name] - other[name]).max()) for name in one)
 
 
 def equality(arch: str, method: str, group: Group, count: int) -> dict[str, Any]:
-    """Return how far two epochs of a pack of three are from the plain definition on the CPU, and whether its bits repeat."""
+    """Return how far two epochs of a pack of three are from the plain definition on the CPU, and whether its bits repeat.
+
+    ``moved``: how far the plain definition moved the parameter that it moved furthest, of the network that moved least: a device that
+    computes nothing is as far off. ``largest_loss_difference``: relative, over networks and epochs.
+    """
     parts = recordings(count, 2), recordings(100, 3)
     with TemporaryDirectory() as folder:
-        first, second = (
-            fit_all([run_of(Path(folder) / name, arch, parts, m, "packed", 2, **METHODS[method]) for m in range(3)], group=group)
+        packed, again = (
+            [run_of(Path(folder) / name, arch, parts, m, "packed", 2, **METHODS[method]) for m in range(3)]
             for name in ("a", "b")
-        )  # fmt: skip
-        alone = fit_all(
-            [run_of(Path(folder), arch, parts, m, "torch", 2, **METHODS[method]) for m in range(3)]
         )
+        plain = [run_of(Path(folder), arch, parts, m, "torch", 2, **METHODS[method]) for m in range(3)]
+        starts = [begin(run, False, ALONE, CPU, print).network.parameters_as_arrays() for run in plain]
+        first, second = (fit_all(runs, group=group) for runs in (packed, again))
+        alone = fit_all(plain)
+        losses = [np.array([log_losses(run) for run in runs]) for runs in (packed, plain)]
+    difference = max(furthest(one.parameters, other.parameters) for one, other in zip(first, alone))
+    moved = min(furthest(start, one.parameters) for start, one in zip(starts, alone))
+    apart = float(np.abs(losses[0] / losses[1] - 1).max())
     return {
-        "arch": arch, "method": method, "largest_difference": max(map(furthest, first, alone)),
+        "arch": arch, "method": method, "largest_difference": difference, "moved": moved, "largest_loss_difference": apart,
+        "equal": difference < 0.01 * moved and apart < 1e-3,
         "same_bits": [checkpoint_hash(c) for c in first] == [checkpoint_hash(c) for c in second],
     }  # fmt: skip
+
+
+def log_losses(run: TrainingRun) -> list[float]:
+    """Return the losses of a training's epochs."""
+    return [json.loads(line)["loss"] for line in run.log_path.read_text("utf-8").splitlines()]
 
 
 def main() -> None:

@@ -74,6 +74,7 @@ def run(
     """
     import shlex
 
+    from sastdeploy import InputError
     from sastdeploy._files.atomic import check_writable
     from sastdeploy.cli.arguments import folder as place
     from sastdeploy.cli.options import data_folder
@@ -115,11 +116,17 @@ def run(
                 watch.read(running)
                 display.update(watch.states(), running, count)
 
+            lost, wanted = None, trials
             if device:
-                from sastdeploy.experiments.packs import train_packs
+                from sastdeploy.experiments.packs import evaluable, train_packs
 
-                train_packs(trials, data_folder(data), Path(work), folder, device, show, display.say)
-            run_all(trials, data_folder(data), Path(work), folder, count, show, display.say)
+                try:
+                    train_packs(trials, data_folder(data), Path(work), folder, device, show, display.say)
+                except InputError as error:  # The other networks' checkpoints are written.
+                    lost, wanted = error, evaluable(trials, Path(work))
+            run_all(wanted, data_folder(data), Path(work), folder, count, show, display.say)
+            if lost is not None:
+                raise lost
     if experiment.select_by is not None:
         from sastdeploy.experiments.selection import choose, read_tests
 

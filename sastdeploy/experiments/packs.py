@@ -14,6 +14,11 @@ from sastdeploy.experiments.spec import Trial
 from sastdeploy.experiments.trial import Parts, run_of
 
 
+def evaluable(trials: dict[str, Trial], work: Path) -> dict[str, Trial]:
+    """Return the trials whose work can go on where packs were trained: those with a checkpoint, and those that no pack trains."""
+    return {a: t for a, t in trials.items() if t.kernels != "packed" or (work / a / "ckpt.pt").exists()}
+
+
 def train_packs(
     trials: dict[str, Trial],
     root: Path | None,

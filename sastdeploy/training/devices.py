@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 
@@ -16,13 +17,36 @@ CPU = torch.device("cpu")
 @contextmanager
 def exact_products() -> Iterator[None]:
     """Compute products and convolutions on a GPU in float32, with the same bits from run to run; else they may round to TF32."""
-    before = torch.get_float32_matmul_precision()
+    cudnn: Any = torch.backends.cudnn
+    try:
+        before, _ = torch.get_float32_matmul_precision(), cudnn.allow_tf32
+    except (
+        RuntimeError
+    ):  # The caller chose TF32 by torch's newer interface, which the older one then refuses to read.
+        with _set(cudnn, deterministic=True, benchmark=False), ExitStack() as stack:
+            for place in (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn, torch.backends):
+                stack.enter_context(_set(place, fp32_precision="ieee"))
+            yield
+        return
     torch.set_float32_matmul_precision("highest")
     try:
-        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+        with cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
             yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
+def _set(place: Any, **values: Any) -> Iterator[None]:
+    """Set attributes, and set them back at the end."""
+    before = {name: getattr(place, name) for name in values}
+    for name, value in values.items():
+        setattr(place, name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(place, name, value)
 
 
 def device_of(asked: str, local_rank: int | None = None) -> torch.device:

@@ -146,8 +146,30 @@ def _update(stack: Stack, buffers: _Buffers, gradient: Tensors, loss: Tensor) ->
 def _train_group(
     standings: list[Standing], members: list[int], device: torch.device, report: PackReport, say: Say
 ) -> dict[int, str]:
-    """Train some runs to their end; return by a run's place why it could not go on."""
-    pack = Pack([standings[which] for which in members], device, say)
+    """Train some runs to their end; return by a run's place why it could not go on.
+
+    What does not fit into the device's memory at once is trained in halves.
+    """
+    try:
+        pack, lacks = Pack([standings[which] for which in members], device, say), ""
+    except RuntimeError as error:
+        if not (lacks := _lacking_memory(error)):
+            raise
+    if lacks and len(members) == 1:
+        return {
+            members[
+                0
+            ]: f"a step does not fit into the memory of {device} ({lacks}) Choose a smaller batch (--batch-size)."
+        }
+    if lacks:
+        half = len(members) // 2
+        say(
+            f"{len(members)} networks at once do not fit into the memory of {device}; {half} and {len(members) - half} are tried."
+        )
+        first, second = (
+            _train_group(standings, part, device, report, say) for part in (members[:half], members[half:])
+        )
+        return first | second
     failures: dict[int, str] = {}
     saved = time.perf_counter()
     for epoch in range(pack.epoch, pack.settings[0].epochs):
@@ -167,6 +189,15 @@ def _train_group(
                     standings[which].save()
             saved = time.perf_counter()
     return failures
+
+
+def _lacking_memory(error: BaseException | None) -> str:
+    """Return what torch says of memory that it did not get, which a failed capture of a graph may hide; else nothing."""
+    while error is not None:
+        if isinstance(error, torch.OutOfMemoryError):
+            return str(error).splitlines()[0]
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 class Pack:
