@@ -224,6 +224,7 @@ CASES = [
     ("inspect pickle", write("bad.pt", pickle.dumps([1])), "inspect bad.pt", 3, f"bad.pt: is no checkpoint. {WAYS}"),
     ("inspect malicious", evil_checkpoint, "inspect bad.pt", 3, "bad.pt: holds something else than tensors and plain values, or is damaged, and was not loaded, because that could run foreign code. Only open checkpoints that sastdeploy has written."),
     ("inspect truncated", cut("good.pt", "bad.pt"), "inspect bad.pt", 3, "bad.pt: is damaged or truncated. Copy or train it again."),
+    ("inspect NIR", write("net.nir", "no checkpoint"), "inspect net.nir", 3, "net.nir: is no checkpoint. Import it first ('sastdeploy import')."),
     ("inspect foreign", lambda home: torch.save({"state_dict": {}}, home / "bad.pt"), "inspect bad.pt", 3, "bad.pt: is a PyTorch file, but no sastdeploy checkpoint. Train one with 'sastdeploy train'."),
     ("inspect newer", raw_checkpoint(lambda c: c.update(format_version=9)), "inspect bad.pt", 3, "bad.pt: has format version 9; this sastdeploy reads version 1. Upgrade sastdeploy, or train again."),
     ("inspect NaN weight", raw_checkpoint(lambda c: c["parameters"]["layers.0.weight"].fill_(float("nan"))), "inspect bad.pt", 3, "bad.pt: layers.0.weight[0, 0]: is nan; every parameter must be finite."),

@@ -53,7 +53,23 @@ def test_check_lists_the_bad_files(tmp_path, capsys):
     nmnist_tree(tmp_path / "nmnist", damage=b"1234567")
     code, out, err = run(["data", "check", "nmnist", "--data", tmp_path], capsys)
     assert code == 3 and "79 good recordings" in out and "00001.bin: offset 5: truncated" in out
-    assert "1 bad files, listed above" in err
+    assert "1 bad files, listed above. Get them again, or use --skip-bad." in err
+
+
+def test_bad_files_of_a_simulated_set_are_made_again(tmp_path, capsys):
+    make = ["data", "make", "nmnist-sim", "--data", tmp_path, "--train", 20, "--test", 10]
+    assert run(make, capsys)[0] == 0
+    damaged = min((tmp_path / "nmnist-sim").rglob("*.bin"))
+    damaged.write_bytes(b"1234567")
+    code, _, err = run(["data", "check", "nmnist-sim", "--data", tmp_path], capsys)
+    assert code == 3 and (
+        "1 bad files, listed above. Remove them and make them again ('sastdeploy data make nmnist-sim --seed 0 --train 20 --test 10'), "
+        "or use --skip-bad."
+    ) in " ".join(err.split())
+    damaged.unlink()
+    assert (
+        run(make, capsys)[0] == 0 and run(["data", "check", "nmnist-sim", "--data", tmp_path], capsys)[0] == 0
+    )
 
 
 def test_show_says_what_a_recording_is_like_by_hand(tmp_path, capsys):

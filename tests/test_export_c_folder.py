@@ -124,11 +124,13 @@ def test_a_name_that_is_none_is_refused(program, tmp_path, name):
     )
 
 
-def test_a_name_whose_files_are_others_is_refused(program, tmp_path):
+@pytest.mark.parametrize("name", ["Main", "Makefile"])
+def test_a_name_whose_files_are_others_is_refused(program, tmp_path, name):
     with pytest.raises(InputError) as error:
-        export_c(program, tmp_path / "out", name="Main")
-    assert (
-        str(error.value) == "name 'Main': main.c or main.h is another file. Choose another name with --name."
+        export_c(program, tmp_path / "out", name=name)
+    assert str(error.value) == (
+        f"name '{name}': {name.lower()}.c or {name.lower()}.h would get into the way of another file. "
+        "Choose another name with --name."
     )
     assert not (tmp_path / "out").exists()
 

@@ -241,6 +241,15 @@ def test_a_damaged_lzma_member_is_a_bad_file(tmp_path):
     assert len(bad) == 2 and "Train.zip:Train/3/1.bin: is no valid recording in a zip file (" in bad[0]
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe"])
+def test_a_damaged_manifest_is_told_and_what_to_do(tmp_path, capsys, content):
+    folder = tmp_path / "nmnist-sim"
+    folder.mkdir()
+    (folder / "simulated.json").write_bytes(content)
+    code, _, err = cli(capsys, "data", "make", "nmnist-sim", "--data", tmp_path, "--train", 20, "--test", 10)
+    assert code == 3 and err.rstrip().endswith("Remove the folder and make the set again.")
+
+
 @pytest.mark.parametrize("content", [
     {"parameters": {"dataset": "nmnist-sim"}}, {}, [], {"parameters": 3, "recordings": 1, "events": 1, "sha256": ""},
 ])  # fmt: skip

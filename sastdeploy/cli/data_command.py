@@ -200,7 +200,8 @@ def check(name: str, data: str | None, as_json: bool) -> None:
     from sastdeploy.cli.terminal import progress
     from sastdeploy.recordings.check import check_dataset
 
-    name = dataset_facts(name).name
+    facts = dataset_facts(name)
+    name = facts.name
     with progress() as bar:
         tasks: dict[str, Any] = {}
 
@@ -224,8 +225,13 @@ def check(name: str, data: str | None, as_json: bool) -> None:
         for message in (*result.bad, *result.incomplete, *result.remarks):
             click.echo(f"  {message}")
     if result.bad:
+        again = (
+            f"Remove them and make them again ('{result.install_command}')"
+            if facts.simulated
+            else "Get them again"
+        )
         raise InputError(
-            f"data set '{name}': {len(result.bad)} bad files, listed above. Get them again, or use --skip-bad."
+            f"data set '{name}': {len(result.bad)} bad files, listed above. {again}, or use --skip-bad."
         )
     if result.changed:
         raise InputError(f"data set '{name}': {result.changed} ('{result.install_command}').")

@@ -11,6 +11,7 @@ from sastdeploy._files.reading import read_json, shown
 from sastdeploy.errors import InputError
 
 MANIFEST = "simulated.json"
+_ANEW = "Remove the folder and make the set again."
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -19,7 +20,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: it is missing, or is no such manifest.
     """
-    manifest: dict[str, Any] = read_json(folder / MANIFEST)
+    try:
+        manifest: dict[str, Any] = read_json(folder / MANIFEST)
+    except InputError as error:
+        raise InputError(f"{error} {_ANEW}") from error
     fits = (
         isinstance(manifest, dict)
         and isinstance(manifest.get("parameters"), dict)
@@ -33,9 +37,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def no_manifest(path: Path) -> InputError:
     """Return the error of a file that is not the manifest of a simulated set."""
-    return InputError(
-        f"{shown(path)}: is not a manifest of a simulated set. Remove the folder and make the set again."
-    )
+    return InputError(f"{shown(path)}: is not a manifest of a simulated set. {_ANEW}")
 
 
 def content_hash(recordings: Iterable[tuple[str, str]]) -> str:

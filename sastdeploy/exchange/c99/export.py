@@ -32,8 +32,8 @@ _WRITTEN = ("main.c", "cortex_m.c", "cortex_m.ld", "Makefile", "README.md")
 _RECORDINGS, _LINES = "recordings.bin", "expected.txt"
 _MADE = ("example", "cortex_m.elf", "cortex_m.o", "cortex_m.txt")
 """What ``make`` adds beside the object file under the program's name."""
-_TAKEN = ("main", "cortex_m", "string", "stdint", "stdio")
-"""Names whose files would take the place of others."""
+_TAKEN = ("main", "cortex_m", "string", "stdint", "stdio", "makefile", "gnumakefile")
+"""Names whose files would take the place of others, or from which make would build one of its own."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _checked_name(name: str) -> str:
     checked_name(name, "C")
     if name.lower() in _TAKEN:
         raise InputError(
-            f"name '{name}': {name.lower()}.c or {name.lower()}.h is another file. Choose another name with --name."
+            f"name '{name}': {name.lower()}.c or {name.lower()}.h would get into the way of another file. Choose another name with --name."
         )
     return name
 
