@@ -216,9 +216,8 @@ def _claim(out: Path, settings: QuickstartSettings | SmallValuesSettings, force:
     """Take the folder for these settings; what a quickstart made there before is removed by force only."""
     marker = out / MARKER
     wanted = asdict(settings)
-    found = read_json(marker) if exists(marker) else None
-    # Others have files of that name, too.
-    if not isinstance(found, dict) or not {"train", "test", "epochs", "rho", "arch", "seed"} <= found.keys():
+    found = _settings(marker)
+    if found is None:
         if exists(out) and (not out.is_dir() or any(out.iterdir())):
             raise InputError(f"{out}: exists and holds no quickstart. Choose another folder with --out.")
     elif force:
@@ -230,9 +229,19 @@ def _claim(out: Path, settings: QuickstartSettings | SmallValuesSettings, force:
     atomic.write_text(marker, json.dumps(wanted))
 
 
+def _settings(marker: Path) -> dict[str, Any] | None:
+    """Return the settings of the quickstart in a folder; None without one. Others have files of the marker's name, too."""
+    try:
+        found = read_json(marker)
+    except InputError:
+        return None
+    ours = isinstance(found, dict) and {"train", "test", "epochs", "rho", "arch", "seed"} <= found.keys()
+    return found if ours else None
+
+
 def _clear(out: Path) -> None:
     """Remove what a quickstart makes, and nothing else; the marker last, so that what is left can be removed again."""
-    for name in ("data", SMALL_VALUES_FOLDER, "work", "records"):
+    for name in ("data", SMALL_VALUES_FOLDER):
         if exists(out / name):
             atomic.remove_folder(out / name)
     made = [f"{method}.{end}" for method in METHODS for end in ("pt", "pt.jsonl", "pt.state", *(f"{p}.onnx" for p in PROFILES))]  # fmt: skip

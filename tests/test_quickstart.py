@@ -124,7 +124,7 @@ def test_another_quickstart_or_other_files_are_not_touched(made, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
-@pytest.mark.parametrize("content", ['{"editor.fontSize": 12}', "[1]"])
+@pytest.mark.parametrize("content", ['{"editor.fontSize": 12}', "[1]", "// no JSON"])
 def test_force_takes_no_folder_that_is_no_quickstarts(tmp_path, content):
     (tmp_path / "settings.json").write_text(content)
     (tmp_path / "mine.txt").write_text("mine")
