@@ -49,6 +49,15 @@ def _set(place: Any, **values: Any) -> Iterator[None]:
             setattr(place, name, value)
 
 
+def lacking_memory(error: BaseException | None) -> str:
+    """Return what torch says of memory that it did not get, which a failed capture of a graph may hide; else nothing."""
+    while error is not None:
+        if isinstance(error, torch.OutOfMemoryError):
+            return str(error).splitlines()[0]
+        error = error.__cause__ or error.__context__
+    return ""
+
+
 def device_of(asked: str, local_rank: int | None = None) -> torch.device:
     """Return the device that ``cpu``, ``cuda`` or ``cuda:N`` names.
 

@@ -22,7 +22,7 @@ from sastdeploy.errors import InputError
 from sastdeploy.networks.architecture import Architecture
 from sastdeploy.networks.checkpoint import Checkpoint
 from sastdeploy.provenance import git_commit
-from sastdeploy.training.devices import CPU, exact_products
+from sastdeploy.training.devices import CPU, exact_products, lacking_memory
 from sastdeploy.training.distributed import ALONE, Group
 from sastdeploy.training.epoch import DIRECTION, FIRST, SECOND
 from sastdeploy.training.outputs import alone, check_out
@@ -137,7 +137,7 @@ class _Functions(NamedTuple):
 def _update(stack: Stack, buffers: _Buffers, gradient: Tensors, loss: Tensor) -> None:
     """Take the step's `adam_step`, add up its losses and norms, and count it."""
     step = buffers.step
-    rate, scale = buffers.rate.index_select(0, step)[0], buffers.scale.index_select(0, step)[0]
+    rate, scale = (each.index_select(0, step)[0] for each in (buffers.rate, buffers.scale))
     buffers.losses.add_(loss * (buffers.weights.index_select(0, step)[0] > 0).sum(1))
     buffers.norms.add_(adam_step(stack, gradient, rate, scale))
     step.add_(1)
@@ -153,19 +153,15 @@ def _train_group(
     try:
         pack, lacks = Pack([standings[which] for which in members], device, say), ""
     except RuntimeError as error:
-        if not (lacks := _lacking_memory(error)):
+        if not (lacks := lacking_memory(error)):
             raise
-    if lacks and len(members) == 1:
-        return {
-            members[
-                0
-            ]: f"a step does not fit into the memory of {device} ({lacks}) Choose a smaller batch (--batch-size)."
-        }
+    half = len(members) // 2
+    if lacks and not half:
+        advice = "Choose a smaller batch (--batch-size)."
+        return {members[0]: f"a step does not fit into the memory of {device} ({lacks}) {advice}"}
     if lacks:
-        half = len(members) // 2
-        say(
-            f"{len(members)} networks at once do not fit into the memory of {device}; {half} and {len(members) - half} are tried."
-        )
+        sizes = f"{half} and {len(members) - half} are tried."
+        say(f"{len(members)} networks at once do not fit into the memory of {device}; {sizes}")
         first, second = (
             _train_group(standings, part, device, report, say) for part in (members[:half], members[half:])
         )
@@ -189,15 +185,6 @@ def _train_group(
                     standings[which].save()
             saved = time.perf_counter()
     return failures
-
-
-def _lacking_memory(error: BaseException | None) -> str:
-    """Return what torch says of memory that it did not get, which a failed capture of a graph may hide; else nothing."""
-    while error is not None:
-        if isinstance(error, torch.OutOfMemoryError):
-            return str(error).splitlines()[0]
-        error = error.__cause__ or error.__context__
-    return ""
 
 
 class Pack:
