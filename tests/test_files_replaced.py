@@ -176,15 +176,15 @@ def test_a_fifo_in_the_place_of_an_earlier_export_is_told(here, call):
     assert call(*line) == (3, "", "Error: exported/README.md: is not a regular file. Name a file.\n")
 
 
-def test_a_quickstarts_settings_that_are_no_text(here, call):
+@pytest.mark.parametrize("content", [b"\xff", b"[" * 100_000])
+def test_settings_that_no_quickstart_wrote_are_left_alone(here, call, content):
     Path("q").mkdir()
-    for content, words in (
-        (b"\xff", "is not a text file (byte 0 is not UTF-8)"),
-        (b"[" * 100_000, "of other settings"),
-    ):
-        Path("q/settings.json").write_bytes(content)
-        code, _, err = call("quickstart", "--out", "q", "--small")
-        assert code == 3 and words in err
+    Path("q/settings.json").write_bytes(content)
+    for force in ((), ("--force",)):
+        assert call("quickstart", "--out", "q", "--small", *force) == (
+            3, "", "Error: q: exists and holds no quickstart. Choose another folder with --out.\n",
+        )  # fmt: skip
+    assert Path("q/settings.json").read_bytes() == content
 
 
 # a training's files
