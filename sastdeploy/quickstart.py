@@ -144,8 +144,8 @@ def _first(
 def _earlier(out: Path, values: SmallValuesSettings) -> dict[str, Any]:
     """Return the second comparison of a run that came to its end before, for the summary that takes the place of its."""
     try:
-        found = read_json(out / "summary.json")["small_values"]
-        return {"small_values": found} if found["settings"] == asdict(values) else {}
+        second = read_json(out / "summary.json")["small_values"]
+        return {"small_values": second} if second["settings"] == asdict(values) else {}
     except (InputError, KeyError, TypeError):
         return {}
 
@@ -216,13 +216,13 @@ def _claim(out: Path, settings: QuickstartSettings | SmallValuesSettings, force:
     """Take the folder for these settings; what a quickstart made there before is removed by force only."""
     marker = out / MARKER
     wanted = asdict(settings)
-    found = _settings(marker)
-    if found is None:
+    before = _settings(marker)
+    if before is None:
         if exists(out) and (not out.is_dir() or any(out.iterdir())):
             raise InputError(f"{out}: exists and holds no quickstart. Choose another folder with --out.")
     elif force:
         _clear(out)
-    elif found != wanted:
+    elif before != wanted:
         raise InputError(
             f"{out}: holds a quickstart of other settings. Choose another --out, or replace it with --force."
         )
@@ -232,11 +232,13 @@ def _claim(out: Path, settings: QuickstartSettings | SmallValuesSettings, force:
 def _settings(marker: Path) -> dict[str, Any] | None:
     """Return the settings of the quickstart in a folder; None without one. Others have files of the marker's name, too."""
     try:
-        found = read_json(marker)
+        settings = read_json(marker)
     except InputError:
         return None
-    ours = isinstance(found, dict) and {"train", "test", "epochs", "rho", "arch", "seed"} <= found.keys()
-    return found if ours else None
+    ours = (
+        isinstance(settings, dict) and {"train", "test", "epochs", "rho", "arch", "seed"} <= settings.keys()
+    )
+    return settings if ours else None
 
 
 def _clear(out: Path) -> None:

@@ -116,17 +116,17 @@ def run(
                 watch.read(running)
                 display.update(watch.states(), running, count)
 
-            lost, wanted = None, trials
+            failure, wanted = None, trials
             if device:
                 from sastdeploy.experiments.packs import evaluable, train_packs
 
                 try:
                     train_packs(trials, data_folder(data), Path(work), folder, device, show, display.say)
                 except InputError as error:  # The other networks' checkpoints are written.
-                    lost, wanted = error, evaluable(trials, Path(work))
+                    failure, wanted = error, evaluable(trials, Path(work))
             run_all(wanted, data_folder(data), Path(work), folder, count, show, display.say)
-            if lost is not None:
-                raise lost
+            if failure is not None:
+                raise failure
     if experiment.select_by is not None:
         from sastdeploy.experiments.selection import choose, read_tests
 

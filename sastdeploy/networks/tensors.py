@@ -67,12 +67,12 @@ def _tensors(opened: BinaryIO, path: Path | str) -> dict[str, Any]:
 
     magic = opened.read(4)
     if magic != b"PK\x03\x04":
-        way = (
+        remedy = (
             "Import it first ('sastdeploy import')"
             if str(path).endswith(".nir")
             else "Train one with 'sastdeploy train'"
         )
-        raise InputError(f"{path}: is {'empty' if not magic else 'no checkpoint'}. {way}.")
+        raise InputError(f"{path}: is {'empty' if not magic else 'no checkpoint'}. {remedy}.")
     _check_archive(opened, path)
     try:
         with warnings.catch_warnings():

@@ -65,14 +65,15 @@ def train(
 
 
 def _train(run: TrainingRun, resume: bool, report: Report, say: Say, group: Group) -> Checkpoint:
-    check_run(run, say if group.first else lambda text: None)
+    say = say if group.first else lambda text: None
+    check_run(run, say)
     settings = run.settings
     if group.size > settings.batch_size:
         raise InputError(
             f"batch_size {settings.batch_size}: smaller than the number of processes, {group.size}. "
             f"Start fewer processes or choose a larger batch."
         )
-    standing = begin(run, resume, group, group.device, say if group.first else lambda text: None)
+    standing = begin(run, resume, group, group.device, say)
     network, progress = standing.network, standing.progress
     shared = identity(run, group)
     _check_equal(group, shared, network, progress)

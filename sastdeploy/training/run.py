@@ -202,7 +202,8 @@ def check_run(run: TrainingRun, say: Say) -> None:
 def begin(run: TrainingRun, resume: bool, group: Group, device: torch.device, say: Say) -> Standing:
     """Return the run's standing with its network on ``device``: a fresh network, or one that goes on from ``<out>.state``.
 
-    ``say`` is told where other threads than before give other rounding. Seeded draws are made on the CPU, so that initial weights are the same on every device.
+    ``say`` is told where other threads than before give other rounding. Seeded draws are made on the CPU, so that initial weights are
+    the same on every device.
 
     Raises:
         InputError: the state is damaged, or of another run.
