@@ -1,11 +1,14 @@
 """Formats and the float-to-integer border."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sastdeploy.errors import InputError
+from sastdeploy.program import fixedpoint
 from sastdeploy.program.fixedpoint import QFormat, to_integer, to_real, weight_limit
 
 
@@ -60,3 +63,25 @@ def test_weights_have_a_narrow_symmetric_range():
 
 def test_to_integer_gives_int64():
     assert to_integer(1.0, 8).dtype == np.int64
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 5), (64, 3, 2, 2), (1, 300), (0, 4)])
+def test_blocks_of_rows_cover_each_row_once(monkeypatch, shape):
+    monkeypatch.setattr(fixedpoint, "BLOCK", 40)
+    values = np.arange(np.prod(shape)).reshape(shape)
+    blocks = [values[rows] for rows in fixedpoint.row_blocks(values)]
+    assert np.array_equal(np.concatenate([values[:0], *blocks]), values)
+    assert all(len(block) == 1 or block.size <= 40 for block in blocks)
+
+
+def test_weights_are_rounded_in_blocks_that_need_little_memory(monkeypatch):
+    weight = np.random.default_rng(0).normal(size=(512, 2048))
+    scale = fixedpoint.tensor_scale(np.abs(weight).max(1), 8).reshape(-1, 1)
+    whole = np.clip(np.rint(weight / scale), -127, 127).astype(np.int8)
+    monkeypatch.setattr(fixedpoint, "BLOCK", 1 << 14)
+    tracemalloc.start()
+    codes = fixedpoint.weight_codes(weight, scale, 8)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert codes.dtype == np.int8 and np.array_equal(codes, whole)
+    assert peak < 1.5 * codes.nbytes

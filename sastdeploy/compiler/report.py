@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sastdeploy.compiler.ir.graph import Graph, Stage, stages
 from sastdeploy.compiler.ir.nodes import Lif, Synapses
+from sastdeploy.compiler.ir.nodes.checks import known
 from sastdeploy.compiler.mapping import CoreUse, map_layers, weight_bytes
 from sastdeploy.compiler.passes.prove_ranges import stage_sums
 from sastdeploy.compiler.passes.quantize_weights import GRID_TOLERANCE
 from sastdeploy.compiler.profiles import HardwareProfile
 from sastdeploy.errors import CompileError
 from sastdeploy.program.counting import footprint_bytes, largest_synops
+from sastdeploy.program.fixedpoint import row_blocks
 from sastdeploy.program.layers.each import along_map
 from sastdeploy.program.limits import worst_gained
 from sastdeploy.program.records import Program
@@ -168,10 +172,9 @@ def _zero_share(node: Synapses) -> float:
 
 def _signal_to_noise(node: Synapses) -> float | None:
     noise = signal = 0.0
-    for weight, effective in zip(node.weights, node.effective_weights):
-        difference = weight - effective
-        noise += float(np.square(difference, out=difference).sum())
-        signal += float(np.square(weight, out=difference).sum())
+    for weight, difference in _rounded(node):
+        noise += float(np.square(difference).sum())
+        signal += float(np.square(weight).sum())
     return 10 * math.log10(signal / noise) if signal > 0 and noise > 0 else None
 
 
@@ -240,8 +243,15 @@ def _synapse_warnings(node: Synapses, profile: HardwareProfile) -> list[str]:
 def _rounds(node: Synapses) -> bool:
     """Whether the integers stand for other weights than the real ones."""
     step = 0.0 if node.weight_scale is None else float(node.weight_scale.max())
-    pairs = zip(node.effective_weights, node.weights)
-    return any(float(np.abs(acts - real).max()) > GRID_TOLERANCE * step for acts, real in pairs)
+    return any(float(np.abs(difference).max()) > GRID_TOLERANCE * step for _, difference in _rounded(node))
+
+
+def _rounded(node: Synapses) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Yield the real weights, and what they lose by rounding, in blocks of rows."""
+    for weight, codes in zip(node.weights, node.codes, strict=True):
+        scale = known(node, node.weight_scale).reshape(-1, *[1] * (weight.ndim - 1))
+        for rows in row_blocks(weight):
+            yield weight[rows], weight[rows] - codes[rows] * scale[rows]
 
 
 def _lost_channels(stage: Stage, profile: HardwareProfile) -> list[str]:

@@ -195,7 +195,8 @@ def checkpoint_hash(checkpoint: Checkpoint) -> str:
     manifest["architecture"]["layers"] = [_hashed(layer) for layer in manifest["architecture"]["layers"]]
     digest = hashlib.sha256(_canonical(manifest))
     for name in sorted(checkpoint.parameters):
-        digest.update(name.encode() + np.ascontiguousarray(checkpoint.parameters[name], "<f4").tobytes())
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(checkpoint.parameters[name], "<f4").data)
     return digest.hexdigest()
 
 

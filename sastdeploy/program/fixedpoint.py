@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -94,14 +96,25 @@ def to_real(codes: ArrayLike, fraction_bits: int) -> NDArray[np.float64]:
     return np.asarray(codes, dtype=np.float64) * 2.0**-fraction_bits
 
 
+BLOCK = 1 << 20
+"""Numbers of a block of rows, about."""
+
+
 def weight_codes(
     weight: NDArray[np.floating], scale: NDArray[np.float64] | float, bits: int
 ) -> NDArray[np.int8]:
     """Return ``round_half_even(weight / scale)`` in the symmetric narrow range of ``bits`` bits."""
     limit = weight_limit(bits)
-    codes = np.asarray(weight / scale)
-    # In place: a large net's float64 weights fill the memory once, not three times.
-    return np.clip(np.rint(codes, out=codes), -limit, limit, out=codes).astype(np.int8)
+    codes, scales = np.empty(weight.shape, np.int8), np.broadcast_to(scale, weight.shape)
+    for rows in row_blocks(weight):
+        codes[rows] = np.clip(np.rint(weight[rows] / scales[rows]), -limit, limit)
+    return codes
+
+
+def row_blocks(values: NDArray[Any]) -> Iterator[slice]:
+    """Yield slices of the first axis, each of about a million numbers, so that what is made of a large net's weights stays small."""
+    rows = max(1, BLOCK * len(values) // max(1, values.size))
+    return (slice(start, start + rows) for start in range(0, len(values), rows))
 
 
 def tensor_scale(largest: ArrayLike, bits: int) -> NDArray[np.float64]:

@@ -87,9 +87,8 @@ def check_weight(where: str, weight: Any, bits: Any, dimensions: int, name: str 
     if 0 in weight.shape:
         refuse(where, f"{name} has shape {by(weight.shape)}", "at least 1 along every dimension")
     limit = weight_limit(bits)
-    wrong = np.abs(weight.astype(np.int16)) > limit
-    if wrong.any():
-        place = tuple(int(i) for i in np.argwhere(wrong)[0])
+    if weight.max() > limit or weight.min() < -limit:
+        place = tuple(int(i) for i in np.argwhere((weight > limit) | (weight < -limit))[0])
         refuse(where, f"{name}{list(place)} is {weight[place]}", f"-{limit} to {limit} in {bits} bits")
 
 

@@ -343,7 +343,7 @@ class LabelledFrames:
         numbers = _per_recording("labels", labels, len(frames), "iu")
         digest = hashlib.sha256(repr((frames.shape, frames.time_bins)).encode())
         for part in (frames.indptr, frames.index, frames.count, numbers):
-            digest.update(np.ascontiguousarray(part).tobytes())
+            digest.update(np.ascontiguousarray(part).data)
         return cls(
             frames,
             numbers,

@@ -37,10 +37,6 @@ class Recurrent(Dense):
         return *super().weights, self.recurrent / self.gain
 
     @property
-    def effective_weights(self) -> tuple[Floats, ...]:
-        return *super().effective_weights, self._effective_recurrent / self.gain
-
-    @property
     def codes(self) -> tuple[NDArray[np.int8], ...]:
         return super().codes if self.recurrent_q is None else (*super().codes, self.recurrent_q)
 

@@ -82,12 +82,6 @@ class Synapses(ABC):
         return (self.weight, *(each.weight * (each.gain / self.gain) for each in self.further))
 
     @property
-    def effective_weights(self) -> tuple[Floats, ...]:
-        """As ``weights``, those that act."""
-        further = (each.effective_weight * (each.gain / self.gain) for each in self.acting_further)
-        return (self.effective_weight, *further)
-
-    @property
     def acting_further(self) -> tuple[Synapses, ...]:
         """The further inputs, with the value that one of their codes has in their own unit."""
         if self.weight_scale is None:
@@ -206,7 +200,7 @@ class Synapses(ABC):
             f"{name} is {codes.dtype} {list(codes.shape)}, not int8 {list(weight.shape)}",
         )
         limit = weight_limit(self.weight_bits or 8)
-        largest = int(np.abs(codes.astype(np.int16)).max())
+        largest = max(-int(codes.min()), int(codes.max()))
         require(largest <= limit, self, f"a weight code of {largest} exceeds {limit}")
 
     def meaning(self, x: NDArray[Any]) -> tuple[Floats, None]:
