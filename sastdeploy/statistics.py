@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-_T95 = (math.inf, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+_T95 = (math.inf, 12.70620, 4.30265, 3.18245, 2.77645, 2.57058, 2.44691, 2.36462, 2.30600, 2.26216, 2.22814)
 """Student's t, two-sided 95 %, by degrees of freedom; beyond the list its last value is kept, a little more than needed."""
 
 
@@ -36,6 +36,14 @@ class Sample:
         """Return the 95 % interval of the mean (Student's t); None for one seed."""
         return interval(self.values)
 
+    @property
+    def p_value(self) -> float | None:
+        """Return the two-sided p of Student's t that the mean is 0; None for one seed, or values that are all equal."""
+        if not self.deviation:
+            return None
+        n = len(self.values)
+        return student_p(self.mean / (self.deviation / math.sqrt(n)), n - 1)
+
     def paired_difference(self, other: Sample) -> Sample | None:
         """Return the differences self - other of the seeds that both have; None if they share none."""
         theirs = dict(zip(other.seeds, other.values))
@@ -57,6 +65,38 @@ def interval(values: Sequence[float]) -> tuple[float, float] | None:
     half = _T95[min(n, len(_T95)) - 1] * float(np.std(values, ddof=1)) / math.sqrt(n)
     middle = math.fsum(values) / n
     return middle - half, middle + half
+
+
+def student_p(t: float, freedom: int) -> float:
+    """Return the chance of a Student's t at least as far from 0, to both sides.
+
+    Args:
+        freedom: degrees of freedom, at least 1.
+
+    References:
+        M. Abramowitz and I. A. Stegun, "Handbook of Mathematical Functions" (1964), 26.7.3 and 26.7.4.
+    """
+    angle = math.atan(t / math.sqrt(freedom))
+    odd = freedom % 2
+    term, total = (math.cos(angle) if odd else 1.0), 0.0
+    for k in range(odd, freedom - 1, 2):
+        total += term
+        term *= math.cos(angle) ** 2 * (k + 1) / (k + 2)
+    within = math.sin(angle) * total
+    return 1 - abs(2 / math.pi * (angle + within) if odd else within)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return the p values corrected for their number, in the same order.
+
+    References:
+        S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979).
+    """
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for place, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[i]))
+        corrected[i] = largest
+    return corrected
 
 
 def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float | None:

@@ -67,7 +67,7 @@ def test_the_table_by_hand(file, tmp_path):
     experiment = load_experiment(file)
     results = aggregate(experiment, written(experiment, tmp_path / "r", plain), tmp_path / "r")
     rows = table(results, "Accuracy")
-    # Differences of the gap at 7: -1 and -2 points: mean -1.5, deviation 0.7071, half width 12.706 * 0.7071 / sqrt(2) = 6.353.
+    # Differences of the gap at 7: -1 and -2 points: mean -1.5, deviation 0.7071, half width 12.7062 * 0.7071 / sqrt(2) = 6.3531.
     assert rows["method sast, rho 0.3, divisor_factor 7"] == {
         "point": "method sast, rho 0.3, divisor_factor 7", "seeds": "2", "surrogate, %": "90.00 ± 0.00", "hard, %": "81.50 ± 0.71",
         "gap, points": "8.50 ± 0.71", "hard less reference (95 %)": "+1.50 (-4.85 to +7.85)",
@@ -148,8 +148,8 @@ def test_the_csv_by_hand(file, tmp_path):
     ]
     assert row == {
         "point": "method sast, rho 0.3, divisor_factor 7", "chosen": "", "figure": "gap", "seeds": "2", "mean": "8.5", "deviation": "0.707107",
-        "low": "2.147", "high": "14.853", "reference": "method baseline, divisor_factor 7", "pairs": "2", "difference": "-1.5",
-        "difference low": "-7.853", "difference high": "4.853",
+        "low": "2.1469", "high": "14.8531", "reference": "method baseline, divisor_factor 7", "pairs": "2", "difference": "-1.5",
+        "difference low": "-7.8531", "difference high": "4.8531",
     }  # fmt: skip
     (row,) = [r for r in rows if (r["point"], r["figure"]) == ("method baseline", "gap")]
     assert (row["mean"], row["reference"], row["pairs"], row["difference"]) == ("0", "", "", "")
@@ -346,7 +346,7 @@ def test_readings_of_the_test_recordings_are_counted_as_the_records_have_them(fi
 def test_samples_by_hand():
     sample = Sample((0, 1, 2), (1.0, 2.0, 3.0))
     assert (sample.mean, sample.deviation) == (2.0, 1.0)
-    assert sample.interval == (pytest.approx(2 - 4.303 / 3**0.5), pytest.approx(2 + 4.303 / 3**0.5))
+    assert sample.interval == (pytest.approx(2 - 4.30265 / 3**0.5), pytest.approx(2 + 4.30265 / 3**0.5))
     assert sample.paired_difference(Sample((1, 2, 5), (1.0, 1.0, 9.0))) == Sample((1, 2), (1.0, 2.0))
     assert interval([1.0]) is None and interval([2.0] * 30) == (2.0, 2.0)
     assert sample.paired_difference(Sample((7,), (1.0,))) is None and Sample((0,), (1.0,)).deviation is None

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.paper import tail
 from benchmarks.paper.claims import best_epoch, claims, settings
-from benchmarks.paper.other_records import confirmation, cost, totals, trained_again, trainings_csv
+from benchmarks.paper.other_records import confirmation, cost, totals, trained_twice, trainings_csv
 from sastdeploy import InputError
 from sastdeploy._files import atomic
 from sastdeploy.experiments.figures import draw
@@ -28,14 +28,17 @@ from sastdeploy.experiments.results import Point, Results, aggregate
 from sastdeploy.experiments.runner import data_hash
 from sastdeploy.experiments.spec import Experiment, Trial, label, load_experiment, varied
 from sastdeploy.experiments.tables import csv_text
-from sastdeploy.statistics import Sample
+from sastdeploy.statistics import Sample, holm
 
 HERE = Path(__file__).resolve().parent
 DIGITS = 7
 """Significant digits of results.json: more than any page prints, fewer than differ between processors."""
 ACCURACIES = ("surrogate", "hard", "gap", "loihi_int8 accuracy", "aggressive_int4 accuracy")
-AGAIN = "table1-small-values"
-"""The experiment whose trials were trained a second time, on one machine: ``again/`` has their records."""
+TWICE = "table1-small-values"
+"""The experiment whose trials were trained twice: ``records/`` has those of one machine, ``earlier/`` the first ones, of two."""
+CORRECTED = "p of the difference to the reference, corrected"
+MEASURABLE = 1.0
+"""Points: of a smaller gap no share is taken."""
 WELL_SCALED = {"hard": "hard", "gap": "gap", "surrogate": "surrogate", "calibrated": "hard"}
 """What a point has that is compared with the point at a largest frame value of 1, and with which of its figures."""
 
@@ -71,7 +74,7 @@ def results_of(experiment: Experiment, hashes: dict[str, str], records: Path) ->
 
 def content(
     pairs: Sequence[tuple[Experiment, Results | None]],
-    again: tuple[Experiment, Results] | None,
+    earlier: tuple[Experiment, Results] | None,
     folder: Path,
     records: Path,
     benchmarks: Path,
@@ -83,7 +86,8 @@ def content(
         "trainings": totals(there),
         "cost of SAST": cost(benchmarks),
         "evaluated again": confirmation(folder / "confirmed.json"),
-        "trained again": trained_again(folder / "again", records) | (_experiment(*again) if again else {}),
+        "trained twice": trained_twice(folder / "earlier", records)
+        | (_experiment(*earlier) if earlier else {}),
         "tail and gap": tail.correlations(tail.trainings(mapped)),
         "claims": claims(there, folder),
         "experiments": {experiment.name: _experiment(experiment, results) for experiment, results in pairs},
@@ -106,6 +110,11 @@ def _experiment(experiment: Experiment, results: Results | None) -> dict[str, An
             }
             if (gradients := best_epoch(point)) is not None:
                 points[point.label]["figures"]["gradients to the best epoch"] = gradients.to_dict()
+            points[point.label][CORRECTED] = {}
+            if (closed := gap_closed(results, point)) is not None:
+                points[point.label]["figures"]["gap closed"] = closed.to_dict()
+        for name, p in corrected(results).items():
+            points[name][CORRECTED] = {"hard": p}
         for name, sample in within_fewest_gradients(results).items():
             points[name]["figures"]["best validation hard within the fewest gradients"] = sample.to_dict()
     for name, figures in experiment.published.items():
@@ -136,6 +145,34 @@ def within_fewest_gradients(results: Results) -> dict[str, Sample]:
             values.append(100 * max(hard[:epochs]))
         best[name] = Sample(tuple(seed for seed, _ in records), tuple(values))
     return best
+
+
+def gap_closed(results: Results, point: Point) -> Sample | None:
+    """Return by seed the percent of its reference's gap that a point closes; None where a reference's gap is not `MEASURABLE`."""
+    reference = results.point(point.reference or "")
+    if reference is None or "gap" not in reference.samples:
+        return None
+    gaps, less = reference.samples["gap"], point.differences.get("gap")
+    if less is None or min(gaps.values) < MEASURABLE:
+        return None
+    of = dict(zip(gaps.seeds, gaps.values))
+    return Sample(less.seeds, tuple(-100 * value / of[seed] for seed, value in zip(less.seeds, less.values)))
+
+
+def corrected(results: Results) -> dict[str, float]:
+    """Return, of an experiment whose reference is no baseline, by point Holm's p that it has the reference's accuracy with hard spikes.
+
+    Corrected for the number of points.
+    """
+    reference, *others = results.points
+    if reference.trial.method == "baseline":
+        return {}
+    pairs = {
+        point.label: point.samples["hard"].paired_difference(reference.samples["hard"])
+        for point in others if "hard" in point.samples and "hard" in reference.samples
+    }  # fmt: skip
+    having = {name: p for name, pair in pairs.items() if pair and (p := pair.p_value) is not None}
+    return dict(zip(having, holm(list(having.values()))))
 
 
 def _difference_from_well_scaled(results: Results, name: str) -> dict[str, Any]:
@@ -202,10 +239,12 @@ def assemble(folder: Path, records: Path, benchmarks: Path, canvas: Path) -> dic
     """
     hashes = json.loads((folder / "data.json").read_text("utf-8"))
     pairs = [(experiment, results_of(experiment, hashes, records)) for experiment in experiments(folder)]
-    second = next((e for e, _ in pairs if e.name == AGAIN), None)
-    results = second and results_of(second, hashes, folder / "again")
-    again = (second, results) if second and results else None
-    files = {"results.json": (json_text(content(pairs, again, folder, records, benchmarks)) + "\n").encode()}
+    twice = next((e for e, _ in pairs if e.name == TWICE), None)
+    results = twice and results_of(twice, hashes, folder / "earlier")
+    earlier = (twice, results) if twice and results else None
+    files = {
+        "results.json": (json_text(content(pairs, earlier, folder, records, benchmarks)) + "\n").encode()
+    }
     for experiment, results in pairs:
         if results is not None:
             draw(results, canvas)

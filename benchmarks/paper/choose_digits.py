@@ -16,7 +16,7 @@ FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 4,
 
 
 def main(folder: Path) -> None:
-    shelf = Path(__file__).resolve().parents[1] / "sastdeploy" / "data"
+    shelf = Path(__file__).resolve().parents[2] / "sastdeploy" / "data"
     files: dict[str, dict[str, object]] = {}
     record: dict[str, object] = {
         "seed": SEED,

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from sastdeploy import InputError
-from sastdeploy.experiments.readings import readings
 from sastdeploy.experiments.record import load_any
 from sastdeploy.experiments.results import Results
 
@@ -102,16 +101,16 @@ def confirmation(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def trained_again(again: Path, records: Path) -> dict[str, Any]:
-    """Return how far networks that one machine trained a second time are from their records, and what their programs saturate.
+def trained_twice(earlier: Path, records: Path) -> dict[str, Any]:
+    """Return how far earlier trainings of the same networks are from their records.
 
-    ``repeated``: those that gave every number of their record again. Of the others, in points of test accuracy: by which the second is
-    lower in the mean, and the largest difference. Overflows are in percent of the updates, means over all networks of a method.
+    ``repeated``: those of which the record gives every number of the earlier one again. Of the others, in points of test accuracy: by
+    which the record is lower in the mean, and the largest difference.
 
     Raises:
         InputError: a record is missing or damaged.
     """
-    pairs = [(load_any(records / path.name), load_any(path)) for path in sorted(again.glob("*.json"))]
+    pairs = [(load_any(path), load_any(records / path.name)) for path in sorted(earlier.glob("*.json"))]
     if not pairs:
         return {}
     others = [pair for pair in pairs if not _repeated(*pair)]
@@ -122,11 +121,9 @@ def trained_again(again: Path, records: Path) -> dict[str, Any]:
     for method in sorted({method for _, method in methods}):
         those = [pair for pair, its in methods if its == method]
         lower = [_lower(pair, "hard") for pair in those if pair in others]
-        read = [readings(second) for _, second in those]
         answer["methods"][f"{method[0]}, rho {method[1]:g}"] = {
             "networks": len(those),
             **({"hard, lower": sum(lower) / len(lower)} if lower else {}),
-            **{n: sum(r[n] for r in read) / len(read) for n in read[0] if n.endswith("overflows")},
         }
     return answer
 

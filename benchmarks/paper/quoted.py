@@ -8,9 +8,9 @@ results.json (``at``, keys joined by `` / ``; of several nodes, ``{2:name}`` is 
 fragments that begin differently and end alike, one per point of an experiment. A figure is ``{name}`` for mean ±
 standard deviation, or ``{name | form}``: ``mean`` without the deviation, ``less`` for the paired difference to the
 reference with its interval, ``well`` for the same to the point with a largest frame value of 1, ``base`` to the first baseline, ``own`` for the
-interval of a figure that is a difference itself, ``ratio`` to the reference, ``saved`` for the percent by which it is below
-the reference, ``seeds`` for the number of seeds, ``by seed``; a digit after the form sets the decimals. Without a record
-it is ``-``.
+interval of a figure that is a difference itself, ``range`` for the same without signs, ``ratio`` to the reference, ``saved`` for the
+percent by which it is below the reference, ``p`` for that of the difference to the reference, corrected for the experiment's number of
+them, ``seeds`` for the number of seeds, ``by seed``; a digit after the form sets the decimals. Without a record it is ``-``.
 
 And a page has ``given``: by source, fragments, letter by letter, whose numbers no record gives: the paper's figures, a
 definition, the name of a part. Every number elsewhere is a fault; words such as INT8, names in code, targets of links and
@@ -30,6 +30,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from benchmarks.paper.assemble import CORRECTED
 from sastdeploy import InputError
 from sastdeploy._files import atomic
 from sastdeploy._files.strict_yaml import load_strict_yaml
@@ -117,6 +118,8 @@ def _shown(node: dict[str, Any], name: str, form: str, at: str) -> str:
         "ratio": "over_reference",
         "saved": "over_reference",
     }
+    if kind == "p":
+        return f"{node[CORRECTED][name]:.{digits or 3}f}" if name in node[CORRECTED] else NONE
     part = node[places.get(kind, "figures")]
     if name not in part:
         if kind in places:
@@ -131,6 +134,9 @@ def _shown(node: dict[str, Any], name: str, form: str, at: str) -> str:
         return str(len(figure["by_seed"]))
     if kind == "by seed":
         return "; ".join(f"{value:.{digits or 1}f}" for value in figure["by_seed"].values())
+    if kind == "range":
+        low, high = figure["interval"]
+        return f"{figure['mean']:.{digits or 2}f} ({low:.{digits or 2}f} to {high:.{digits or 2}f})"
     if kind in ("less", "well", "base", "own"):
         if figure["interval"] is None:
             return NONE

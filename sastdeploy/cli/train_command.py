@@ -124,7 +124,7 @@ class _Seeds(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
     type=click.Choice(["paper", "alive"]),
     default="paper",
     show_default=True,
-    help="Initial weights: as in the paper; alive: scaled layer by layer until each spikes on the first minibatch.",
+    help="Initial weights: paper: as PyTorch draws them (the paper states none); alive: scaled layer by layer until each spikes on the first minibatch.",
 )
 @click.option(
     "--quantize-bits",

@@ -1,6 +1,6 @@
 """An initialisation that starts alive: each layer's weights scaled until it spikes on the first minibatch.
 
-With the paper's initialisation the layers of a deep network can start silent: the weighted sums of sparse spikes stay
+With PyTorch's default initialisation (the paper states none) the layers of a deep network can start silent: the weighted sums of sparse spikes stay
 far below threshold, and the surrogate's gradient is small there. The idea of scaling layer by layer on data is that of
 D. Mishkin and J. Matas, "All you need is a good init", ICLR 2016, with a spike rate in the place of unit variance.
 """

@@ -77,7 +77,7 @@ class TrainingSettings:
             gradient backward.
         slope_end: the surrogate's slope in the last epoch, reached in equal factors; 0 keeps the architecture's.
         weight_decay: decoupled (AdamW), per step in units of the learning rate, 0 to 1e6; their product at most 1.
-        init: ``paper``: weights and biases from U(-a, a), ``a = 1 / sqrt(fan_in)``; ``alive``: these times a factor per
+        init: ``paper``: as PyTorch draws them, from U(-a, a), ``a = 1 / sqrt(fan_in)`` (the paper states none); ``alive``: these times a factor per
             layer with which the layer spikes on the first minibatch (`sastdeploy.training.initial.alive_factors`).
         init_scale: with ``paper``, initial weights and biases times this factor, 1e-6 to 1e6.
         quantize_bits, quantize_epochs: in that many last epochs the weights are held at 2 to 8 bits
