@@ -76,5 +76,5 @@ def draw(of: Sequence[Training], path: Path) -> None:
         clouds.append(Cloud(f"surrogate accuracy below {LEARNT:g} %", BASELINE, "x", idle))
     scatter(
         clouds, path, "The surrogate's tail and the gap, one point per training",
-        "tail: surrogate output from below threshold (%), validation recordings", "gap (points), test recordings",
+        "tail: surrogate output from below threshold (%), validation recordings; 100: silent", "gap (points), test recordings",
     )  # fmt: skip

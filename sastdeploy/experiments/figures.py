@@ -116,7 +116,7 @@ def _scale(results: Results, path: Path) -> str:
         p.trial.divisor_factor: f"1/{p.trial.divisor_factor:g}" if p.trial.divisor_factor != 1 else "1"
         for p in drawn
     }
-    title = f"{results.experiment.trials[0].dataset}: {seeds(drawn)} seeds (dots), lines through means, bars: 95 % intervals of the mean"
+    title = f"{results.experiment.title}\n{seeds(drawn)} seeds (dots), lines through means (side by side), bars: 95 % intervals of the mean"
     curves(panels, path, title, "largest frame value", ticks)
     return "Accuracy and gap against the input's scale."  # fmt: skip
 
@@ -139,7 +139,7 @@ def _points(results: Results, path: Path) -> str:
         Row(_name(p, results), _colour(p, results), (p.samples["hard"], p.samples["gap"]))
         for p in tested
     ]  # fmt: skip
-    title = f"{results.experiment.title}\n{seeds(tested)} seeds (dots), circles: means, bars: 95 % intervals"
+    title = f"{results.experiment.title}\n{seeds(tested)} seeds (dots), circles: means, bars: 95 % intervals (arrow: cut)"
     dots(rows, ("hard-spike test accuracy (%)", "gap (points)"), path, title)
     return (
         "Hard-spike accuracy and gap of every point, sorted by accuracy among points with the same reference."
@@ -225,7 +225,9 @@ def _bars(results: Results, path: Path) -> str:
                     group, point.label.removeprefix("method "), sample.mean / 100, max(low, 0.0) / 100, min(high, 100.0) / 100,
                     tuple(value / 100 for value in sample.values),
                 ))  # fmt: skip
-    title = f"Hard-spike test accuracy, {results.experiment.trials[0].dataset}\n{seeds(pair)} seeds (dots), 95 % intervals of the mean"
+    radii = {point.trial.rho for point in results.points if point.trial.rho}
+    chosen = ", radius chosen on validation recordings" if len(radii) > 1 else ""
+    title = f"Hard-spike test accuracy, {results.experiment.trials[0].dataset}{chosen}\n{seeds(pair)} seeds (dots), 95 % intervals of the mean"
     accuracy_bars(bars, path, title)
     return "Hard-spike accuracy in floating point and as integer programs."
 

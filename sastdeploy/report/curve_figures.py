@@ -38,7 +38,11 @@ def learning_curves(lines: Sequence[Learning], path: Path, title: str) -> None:
             for seed in values:
                 axes.plot(line.gradients, seed, style, color=line.colour, linewidth=0.6, alpha=0.35)
             axes.plot(line.gradients, np.mean(values, axis=0), style, color=line.colour, linewidth=1.8)
-    axes.set(xlabel="gradient evaluations", ylabel="validation accuracy (%)", title=title)
+    axes.set(
+        xlabel="gradient evaluations",
+        ylabel="validation accuracy (%)",
+        title=f"{title}; thin: seeds, thick: means",
+    )
     axes.title.set_fontsize(10)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

@@ -135,25 +135,31 @@ def _close(places: Sequence[float]) -> bool:
 
 
 def dots(rows: Sequence[Row], columns: Sequence[str], path: Path, title: str) -> None:
-    """Write one line per row and one panel per column; an interval that leaves the panel is cut at its edge, where a mark says so."""
+    """Write one line per row and one panel per column.
+
+    A panel is at most three times as wide as its values; an interval that leaves it is cut at its edge, where an arrow says so.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(3.2 + 3.1 * len(columns), 1.3 + 0.27 * len(rows)), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(columns), sharey=True))
     for number, (axes, column) in enumerate(zip(panels, columns)):
         seen: list[float] = []
+        ends: list[float] = []
         for height, row in enumerate(reversed(rows)):
             sample = row.samples[number]
             if sample is None:
                 continue
             seen += sample.values
+            ends += sample.interval or ()
             if sample.interval:
                 axes.plot(sample.interval, [height, height], color=row.colour, linewidth=4, alpha=0.3)
             axes.plot(sample.values, [height] * len(sample.values), ".", color=row.colour, markersize=4)
             axes.plot([sample.mean], [height], "o", color=row.colour, markersize=7, markerfacecolor="none")
         if seen:
-            edge = 0.06 * max(max(seen) - min(seen), 0.5)
-            low, high = min(seen) - edge, max(seen) + edge
+            span = max(max(seen) - min(seen), 0.5)
+            low = max(min(seen + ends), min(seen) - span) - 0.06 * span
+            high = min(max(seen + ends), max(seen) + span) + 0.06 * span
             axes.set_xlim(low, high)
             for height, row in enumerate(reversed(rows)):
                 sample = row.samples[number]
