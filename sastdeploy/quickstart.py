@@ -214,6 +214,7 @@ def _written(out: Path, summary: dict[str, Any]) -> dict[str, Any]:
 
 def _claim(out: Path, settings: QuickstartSettings | SmallValuesSettings, force: bool) -> None:
     """Take the folder for these settings; what a quickstart made there before is removed by force only."""
+    atomic.check_way(out)
     marker = out / MARKER
     wanted = asdict(settings)
     before = _settings(marker)

@@ -186,6 +186,28 @@ def test_an_input_is_never_the_output_under_whatever_name(tmp_path):
             atomic.check_writable(tmp_path / name, inputs=[tmp_path / "none", tmp_path / "in"])
 
 
+def test_what_a_path_leads_to_through_a_missing_folder_is_never_replaced(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "thesis.txt").write_text("years")
+    detour = tmp_path / "typo" / ".." / "there"
+    message = "there: leads through a folder that does not exist, to something that does. Name it without that folder."
+    with pytest.raises(InputError, match=message), atomic.replacing_folder(detour):
+        pytest.fail("nothing is made")
+    with pytest.raises(InputError, match=message), atomic.adding_files(detour):
+        pytest.fail("nothing is made")
+    for path in (detour / "thesis.txt", tmp_path / "typo" / ".." / "there" / ".." / "there" / "thesis.txt"):
+        with pytest.raises(InputError, match=r"thesis\.txt: leads through a folder that does not exist"):
+            atomic.write_text(path, "new")
+        with pytest.raises(InputError, match=r"thesis\.txt: leads through a folder that does not exist"):
+            atomic.check_writable(path)
+    assert (tmp_path / "there" / "thesis.txt").read_text() == "years"
+    # What is new may be named so, and links are followed as the system follows them.
+    atomic.write_text(detour / "new.txt", "x")
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    atomic.write_text(tmp_path / "link" / ".." / "there" / "thesis.txt", "done")
+    assert sorted(os.listdir(tmp_path / "there")) == ["new.txt", "thesis.txt"] and not (tmp_path / "typo").exists()
+
+
 def test_a_name_near_the_longest_can_be_written(tmp_path):
     for name in ("n" * 255, "n." + "s" * 253, "ü" * 127):
         atomic.write_text(tmp_path / name, "x")

@@ -104,6 +104,12 @@ def test_out_never_touches_foreign_files(here, capsys):
     assert [p.name for p in Path("mine").iterdir()] == ["thesis.txt"]
     code, _, err = simulate(capsys, "net.onnx", "--out", "net.onnx")
     assert (code, err) == (3, "Error: net.onnx: is a file. Choose a folder for the result with --out DIR.\n")
+    code, _, err = simulate(capsys, "net.onnx", "--out", "typo/../mine")
+    assert code == 3 and err == (
+        "Error: typo/../mine: leads through a folder that does not exist, to something that does. "
+        "Name it without that folder.\n"
+    )
+    assert [p.name for p in Path("mine").iterdir()] == ["thesis.txt"]
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, OSError(28, "No space left on device")])

@@ -68,6 +68,9 @@ def test_a_folder_with_anything_else_is_never_touched(program, tmp_path):
             "Choose a new folder with --out DIR."
         )
         assert [path.name for path in folder.iterdir()] == [wrong]
+        with pytest.raises(InputError, match="leads through a folder that does not exist"):
+            export_c(program, tmp_path / "typo" / ".." / folder.name, force=True)
+        assert [path.name for path in folder.iterdir()] == [wrong]
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError) as error:
         export_c(program, tmp_path / "file", force=True)

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from sastdeploy._files.reading import shown
+from sastdeploy._files.reading import exists, shown
 from sastdeploy.errors import InputError
 
 _UMASK = os.umask(0o077)
@@ -103,6 +103,7 @@ def replacing_folder(
     Raises:
         InputError: nothing can be made there, the disk is full, or what is there cannot be moved aside.
     """
+    check_way(folder)
     target = Path(os.path.realpath(folder))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -143,6 +144,7 @@ def adding_files(folder: Path | str, *, force: bool = True) -> Iterator[Path]:
     Raises:
         InputError: as `replacing`; without ``force`` nothing is written where one of the files is another's.
     """
+    check_way(folder)
     with tempfile.TemporaryDirectory() as temporary:
         yield Path(temporary)
         made = sorted(Path(temporary).iterdir())
@@ -204,6 +206,24 @@ def check_writable(path: Path | str, *, inputs: Iterable[Path | str] = ()) -> No
         raise _not_written(path, error, "Choose a folder you may write to.") from error
 
 
+def check_way(path: Path | str) -> None:
+    """Accept a path unless it leads to something through a folder that is not there, as ``typo/../ckpt.pt``.
+
+    Looked for as it is written, such a thing is not seen, and would be replaced unasked.
+
+    Raises:
+        InputError: it does.
+    """
+    try:
+        hidden = not exists(path) and os.path.exists(os.path.realpath(path))
+    except (OSError, ValueError):  # a name that nothing can have
+        return
+    if hidden:
+        raise InputError(
+            f"{shown(path)}: leads through a folder that does not exist, to something that does. Name it without that folder."
+        )
+
+
 def check_regular(path: Path | str) -> None:
     """Accept a path where a regular file is, or nothing: one that is read again cannot be a device or FIFO.
 
@@ -217,6 +237,7 @@ def check_regular(path: Path | str) -> None:
 def _target(path: Path | str) -> tuple[Path, bool]:
     """Return the file to write, links followed, and whether it is a stream: a device, a FIFO, or this process's own output."""
     path = Path(path)
+    check_way(path)
     try:
         target = Path(os.path.realpath(path))
         facts = path.stat()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from sastdeploy._files.atomic import replacing_folder
+from sastdeploy._files.atomic import check_way, replacing_folder
 from sastdeploy._files.reading import reason, shown
 from sastdeploy.errors import InputError
 
@@ -32,8 +32,9 @@ def is_there(folder: Path) -> bool:
     """Return whether something is there.
 
     Raises:
-        InputError: nothing can be: the name is too long.
+        InputError: nothing can be: the name is too long; or the path is none that `check_way` accepts.
     """
+    check_way(folder)
     try:
         return folder.exists()
     except OSError as error:

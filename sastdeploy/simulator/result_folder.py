@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sastdeploy._files.atomic import replacing, replacing_folder
+from sastdeploy._files.atomic import check_way, replacing, replacing_folder
 from sastdeploy._files.reading import exists, open_regular, read_json, shown
 from sastdeploy.errors import InputError
 from sastdeploy.simulator.result import RunResult
@@ -28,8 +28,10 @@ def check_folder(folder: Path, identity: dict[str, Any] | None = None) -> None:
         identity: what the result there must be of, by `_IDENTITY`'s keys and ``program``, its hash; None for any.
 
     Raises:
-        InputError: the path is a file, a folder with anything that is no simulation result, or another run's result.
+        InputError: the path is a file, a folder with anything that is no simulation result, or another run's result; or none
+            that `check_way` accepts.
     """
+    check_way(folder)
     if not exists(folder):
         return
     if not folder.is_dir():
