@@ -205,7 +205,10 @@ def test_what_a_path_leads_to_through_a_missing_folder_is_never_replaced(tmp_pat
     atomic.write_text(detour / "new.txt", "x")
     (tmp_path / "link").symlink_to(tmp_path / "there")
     atomic.write_text(tmp_path / "link" / ".." / "there" / "thesis.txt", "done")
-    assert sorted(os.listdir(tmp_path / "there")) == ["new.txt", "thesis.txt"] and not (tmp_path / "typo").exists()
+    assert (
+        sorted(os.listdir(tmp_path / "there")) == ["new.txt", "thesis.txt"]
+        and not (tmp_path / "typo").exists()
+    )
 
 
 def test_a_name_near_the_longest_can_be_written(tmp_path):

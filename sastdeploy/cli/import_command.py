@@ -116,7 +116,7 @@ def command(
         "dialect": dialect, "dt": dt, "reset": reset, "reset_delay": reset_delay, "spikes_per_step": spikes_per_step, "gain": gain, "floor": floor,
         "readout": readout, "weights": weights,
     }  # fmt: skip
-    if Path(file).suffix == ".net":
+    if Path(file).suffix.lower() == ".net":
         given = [f"--{name.replace('_', '-')}" for name, value in rules.items() if value is not None]
         if given:
             are, them = ("is", "it") if len(given) == 1 else ("are", "them")

@@ -13,8 +13,8 @@ from sastdeploy.errors import InputError
 
 MAX_BYTES = 2048 * MIB
 """Of one file."""
-MAX_VALUES = 1 << 29
-"""Of one file; counted as declared, before anything is unpacked."""
+MAX_VALUE_BYTES = 1024 * MIB
+"""Of one file's values; counted as declared, before anything is unpacked, and texts of any length as they come."""
 
 
 def h5py_for(path: Path | str, files: str, module: str, advice: str) -> Any:
@@ -45,7 +45,7 @@ class Values:
     """
 
     def __init__(self, h5py: Any) -> None:
-        self.h5py, self.values = h5py, 0
+        self.h5py, self.bytes = h5py, 0
 
     def child(self, group: Any, name: str) -> Any:
         """Return what a group holds under a name; links to elsewhere are refused."""
@@ -61,16 +61,25 @@ class Values:
         """Return a text, or an array, of a dataset that this file holds itself."""
         if dataset.external or dataset.is_virtual:
             raise ValueError("values lie in another file")
-        self.values += int(dataset.size or 0)
-        if self.values > MAX_VALUES:
-            raise ValueError(f"more than {MAX_VALUES:,} values")
-        content = dataset[()]
-        if isinstance(content, (bytes, str)):
-            return text_of(content)
-        array = np.asarray(content)
-        if array.dtype.kind not in "biufSO":
-            raise ValueError(f"'{shown(dataset.name)}' is of type {array.dtype}")
-        return array
+        kind = dataset.dtype.kind
+        if kind not in "biufSO" or (kind == "O" and self.h5py.check_string_dtype(dataset.dtype) is None):
+            raise ValueError(f"'{shown(dataset.name)}' is of type {dataset.dtype}")
+        self._count(int(dataset.size or 0) * dataset.dtype.itemsize)
+        content = self._texts(dataset) if kind == "O" and dataset.shape else dataset[()]
+        return text_of(content) if isinstance(content, (bytes, str)) else np.asarray(content)
+
+    def _texts(self, dataset: Any) -> Any:
+        """Return texts of any length, read row by row, as many of them may be one that the file holds once."""
+        texts = np.empty(dataset.shape, object)
+        for row in range(len(texts)):
+            texts[row] = dataset[row]
+            self._count(sum(map(len, np.atleast_1d(texts[row]).flat)))
+        return texts
+
+    def _count(self, count: int) -> None:
+        self.bytes += count
+        if self.bytes > MAX_VALUE_BYTES:
+            raise ValueError(f"more than {MAX_VALUE_BYTES // MIB:,} MiB of values")
 
 
 def text_of(value: Any) -> str:

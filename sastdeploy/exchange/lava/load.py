@@ -6,17 +6,19 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from sastdeploy._files.reading import shown
 from sastdeploy.compiler.imported import ImportedNetwork
-from sastdeploy.errors import CompileError
+from sastdeploy.errors import CompileError, InputError
 from sastdeploy.exchange import parts as p
 from sastdeploy.exchange.framing import Framing, network_of
+from sastdeploy.exchange.kernels import MAX_WEIGHTS
+from sastdeploy.exchange.lava.fields import integers, pair, sizes, whole, window
 from sastdeploy.exchange.lava.read import Fields, read_net
-from sastdeploy.exchange.parts import Array, Pair, Part, floats
+from sastdeploy.exchange.lava.shapes import misfits
+from sastdeploy.exchange.parts import Part, floats
 from sastdeploy.provenance import versions
 
 UNIT = 2.0**-12
@@ -54,9 +56,16 @@ def from_lava(path: Path | str, *, framing: Framing | None = None) -> ImportedNe
         parts: list[Part] = []
         for number, layer in enumerate(layers):
             parts += _parts(f"{number}.{layer['type']}", layer)
-        network = network_of(Path(path).stem, parts, _input_shape(layers), framing or Framing())
+        shape = _input_shape(layers)
+        if not any(isinstance(part, p.Refused) for part in parts) and (reasons := misfits(layers, shape)):
+            raise CompileError(*reasons)
+        network = network_of(Path(path).stem, parts, shape, framing or Framing())
     except CompileError as error:
         raise CompileError(*(f"{shown(path)}: {reason}" for reason in error.reasons)) from error
+    except InputError as error:
+        if not str(error).startswith("graph: "):
+            raise
+        raise InputError(f"{shown(path)}: {str(error).removeprefix('graph: ')}") from error
     return replace(network, provenance={"format": "lava-dl .net", "versions": versions("numpy", "h5py")})
 
 
@@ -77,46 +86,52 @@ def _parts(name: str, layer: Fields) -> list[Part]:
 def _input(name: str, layer: Fields) -> list[Part]:
     """Return neurons that take the input as a bias, without a current: ``(weight x + bias) << 6``."""
     if "neuron" not in layer:
+        if np.any(floats(layer.get("bias", 0.0))) or "weight" in layer:
+            raise CompileError("a weight or bias without neurons that take it.")
         return _delays(name, layer)
-    weight, bias = (_whole(layer, key, default) for key, default in (("weight", 64), ("bias", 0)))
+    weight, bias = (whole(layer, key, default) for key, default in (("weight", 64), ("bias", 0)))
     neurons = _neurons(name, layer["neuron"], current=False)
     scaled = replace(neurons, gain=neurons.gain * weight, offset=neurons.gain * bias)
     return [scaled, *_delays(name, layer)]
 
 
 def _dense(name: str, layer: Fields) -> list[Part]:
-    weight = _integers(layer["weight"])
+    weight = integers(layer["weight"])
     if weight.ndim == 1:
-        weight = weight.reshape(math.prod(_sizes(layer["shape"])), -1)
+        weight = weight.reshape(math.prod(sizes(layer["shape"])), -1)
     if weight.ndim != 2:
         raise ValueError(f"a weight of shape {weight.shape}")
     return [p.Linear(f"{name}.weight", weight, bits=_BITS), *_sending(name, layer)]
 
 
 def _conv(name: str, layer: Fields) -> list[Part]:
-    weight = _integers(layer["weight"])
+    weight = integers(layer["weight"])
     weight = weight.reshape(weight.shape[:4])
-    groups = _whole(layer, "groups", 1)
-    stride, padding, dilation = (_pair(layer, key, default) for key, default in _WINDOW)
-    made = p.Convolution(f"{name}.weight", weight, None, stride, padding, dilation, groups, _BITS)
+    groups = whole(layer, "groups", 1)
+    made = p.Convolution(f"{name}.weight", weight, None, *window(layer), groups, _BITS)
     return [made, *_sending(name, layer)]
 
 
 def _pool(name: str, layer: Fields) -> list[Part]:
-    """Return a sum of every channel's windows with lava's weight of 64, and its neurons."""
-    channels = _sizes(layer["shape"])[0]
-    kernel = _pair(layer, "kernelSize", 1)
-    stride, padding, dilation = (_pair({"stride": kernel, **layer}, key, default) for key, default in _WINDOW)
-    weight = np.full((channels, 1, *kernel), float(_POOL_WEIGHT))
-    made = p.Convolution(f"{name}.weight", weight, None, stride, padding, dilation, channels)
+    """Return a sum of every channel's windows with the layer's weights, lava's 64 where it states none, and its neurons."""
+    channels, kernel = sizes(layer["shape"])[0], pair(layer, "kernelSize")
+    if min(kernel) < 1 or channels * math.prod(kernel) > MAX_WEIGHTS:
+        raise ValueError(
+            f"windows of {kernel[0]} x {kernel[1]} on {channels:,} channels; at most {MAX_WEIGHTS:,} weights are allowed"
+        )
+    weight = integers(layer.get("weight", _POOL_WEIGHT))
+    weight = weight.reshape((1, 1, 1, 1) if weight.size == 1 else (1, 1, *kernel))
+    weight = np.broadcast_to(weight, (channels, 1, *kernel)).copy()
+    made = p.Convolution(f"{name}.weight", weight, None, *window({"stride": kernel, **layer}), channels)
     return [made, *_sending(name, layer)]
 
 
 def _flatten(name: str, layer: Fields) -> list[Part]:
+    if "neuron" in layer or np.any(floats(layer.get("delay", 0.0))):
+        raise CompileError("neurons or delays of its own, which no engine computes.")
     return [p.Flattening(name)]
 
 
-_WINDOW = (("stride", 1), ("padding", 0), ("dilation", 1))
 _LAYERS: dict[str, Callable[[str, Fields], list[Part]]] = {
     "input": _input,
     "dense": _dense,
@@ -157,8 +172,10 @@ def _delays(name: str, layer: Fields) -> list[Part]:
         raise CompileError(
             "axonal delays that are no whole numbers from 0; lava-dl writes them rounded down."
         )
-    # A row of them is one per channel.
-    steps = steps.reshape(-1, 1, 1) if steps.ndim == 1 else steps
+    if steps.ndim == 1:
+        # A row of them is one per channel; values without a map lie along W.
+        row = layer["type"] == "input" and math.prod(sizes(layer["shape"])) == len(steps) > 1
+        steps = steps.reshape((1, 1, -1) if row else (-1, 1, 1))
     return [p.Delaying(f"{name}.delay", steps)] if steps.any() else []
 
 
@@ -169,17 +186,19 @@ def _neurons(name: str, neuron: Fields, current: bool = True) -> p.Neurons:
         CompileError: neurons of another kind, graded spikes or a refractory period; every reason.
     """
     reasons = []
-    kind = str(neuron["type"])
+    kind = neuron["type"]
     if kind not in ("CUBA", "LOIHI"):
         reasons.append(f"neurons of kind {kind}; engines compute CUBA.")
     if bool(neuron.get("gradedSpike", False)):
         reasons.append("graded spikes, which no engine computes.")
-    if _whole(neuron, "refDelay", 1) != 1:
+    if np.any(floats(neuron.get("weight_exp", 0.0))):
+        reasons.append("a weight_exp, by which lava-dl divides the layer's current; no engine computes it.")
+    if whole(neuron, "refDelay", 1) != 1:
         reasons.append("a refractory period, which no engine computes.")
     if reasons:
         raise CompileError(*reasons)
-    decays = {key: _whole(neuron, key) for key in ("iDecay", "vDecay")}
-    threshold = _whole(neuron, "vThMant")
+    decays = {key: whole(neuron, key) for key in ("iDecay", "vDecay")}
+    threshold = whole(neuron, "vThMant")
     outside = [f"{key} {value}" for key, value in decays.items() if not 0 <= value <= 4096]
     if outside or decays["vDecay"] == 4096 or threshold < 1:
         raise CompileError(
@@ -187,10 +206,11 @@ def _neurons(name: str, neuron: Fields, current: bool = True) -> p.Neurons:
         )
     kept = (4096 - decays["iDecay"]) / 4096
     alpha = (4096 - decays["vDecay"]) / 4096
-    exponent = _whole(neuron, "wgtExp", 0)
+    exponent = whole(neuron, "wgtExp", 0)
     if abs(exponent) > MAX_EXPONENT:
         raise CompileError(f"wgtExp {exponent}: allowed -{MAX_EXPONENT} to {MAX_EXPONENT}.")
-    gain = UNIT * 2.0 ** (_SHIFT + exponent)
+    # An input's values are biases, which the weights' exponent does not shift.
+    gain = UNIT * 2.0 ** (_SHIFT + exponent * current)
     computed = f"alpha = 1 - {decays['vDecay']} / 4096, threshold = {threshold} << {_SHIFT}"
     if current and kept:
         computed += f", current decay = 1 - {decays['iDecay']} / 4096"
@@ -204,56 +224,30 @@ def _input_shape(layers: list[Fields]) -> tuple[int, ...]:
     """Return ``(C, H, W)`` or ``(N,)`` of the input: as stated, or the smallest that the first layer takes."""
     if not layers:
         raise CompileError("the file holds no layer.")
-    first = layers[0]
+    kind = layers[0]["type"]
     try:
-        if first["type"] == "input":
-            sizes = _sizes(first["shape"])
-            return (sizes[0],) if math.prod(sizes) == sizes[0] else sizes
-        if first["type"] == "dense":
-            return (floats(first["weight"]).size // math.prod(_sizes(first["shape"])),)
-        if first["type"] == "conv":
-            weight = floats(first["weight"])
-            stride, padding, dilation = (_pair(first, key, default) for key, default in _WINDOW)
-            height, width = (
-                (size - 1) * stride[k] + (weight.shape[2 + k] - 1) * dilation[k] + 1 - 2 * padding[k]
-                for k, size in enumerate(_sizes(first["shape"])[1:])
-            )
-            return (weight.shape[1] * _whole(first, "groups", 1), height, width)
+        shape = _first_shape(layers[0])
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise CompileError(f"0.{first['type']}: a layer that is not whole ({error}).") from error
+        raise CompileError(f"0.{kind}: a layer that is not whole ({error}).") from error
+    if min(shape) < 1:
+        raise CompileError(
+            f"0.{kind}: takes an input of {' x '.join(map(str, shape))}; allowed is 1 or more."
+        )
+    return shape
+
+
+def _first_shape(first: Fields) -> tuple[int, ...]:
+    if first["type"] == "input":
+        stated = sizes(first["shape"])
+        return (stated[0],) if math.prod(stated) == stated[0] else stated
+    if first["type"] == "dense":
+        return (floats(first["weight"]).size // math.prod(sizes(first["shape"])),)
+    if first["type"] == "conv":
+        weight = floats(first["weight"])
+        stride, padding, dilation = window(first)
+        height, width = (
+            (size - 1) * stride[k] + (weight.shape[2 + k] - 1) * dilation[k] + 1 - 2 * padding[k]
+            for k, size in enumerate(sizes(first["shape"])[1:])
+        )
+        return (weight.shape[1] * whole(first, "groups", 1), height, width)
     raise CompileError(f"0.{first['type']}: the first layer is none of input, dense and conv.")
-
-
-def _integers(value: Any) -> Array:
-    weight = floats(value)
-    if not np.array_equal(weight, np.round(weight)):
-        raise CompileError("weights that are no integers; export the network quantized.")
-    return weight
-
-
-def _whole(fields: Fields, key: str, default: int | None = None) -> int:
-    values = _numbers(key, fields[key] if default is None else fields.get(key, default))
-    if len(values) != 1:
-        raise ValueError(f"{key} is no whole number")
-    return values[0]
-
-
-def _pair(fields: Fields, key: str, default: int) -> Pair:
-    values = _numbers(key, fields.get(key, default))
-    if len(values) not in (1, 2):
-        raise ValueError(f"{key} is no pair of whole numbers")
-    return (values[0], values[-1])
-
-
-def _sizes(value: Any) -> tuple[int, ...]:
-    sizes = tuple(_numbers("shape", value))
-    if not 1 <= len(sizes) <= 3 or min(sizes) < 1:
-        raise ValueError(f"shape {sizes}")
-    return sizes
-
-
-def _numbers(key: str, value: Any) -> list[int]:
-    try:
-        return p.whole_numbers(value)
-    except ValueError as error:
-        raise ValueError(f"{key} {error}") from error

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sastdeploy._files.reading import open_regular, parsing
+from sastdeploy._files.reading import open_regular, parsing, shown
 from sastdeploy.exchange.hdf5 import MAX_BYTES, Values, h5py_for, text_of
 
 MAX_LAYERS = 10_000
@@ -37,23 +37,38 @@ def _read(path: Path | str, h5py: Any) -> list[Fields]:
         if "layer" not in content:
             raise ValueError("there is no group 'layer'")
         group = values.child(content, "layer")
-        names = sorted(group, key=int)
-        if len(names) > MAX_LAYERS or names != [str(number) for number in range(len(names))]:
-            raise ValueError(f"layers are not numbered 0 to {len(names) - 1}, at most {MAX_LAYERS:,}")
-        layers = []
-        for name in names:
-            layer = values.child(group, name)
-            fields = _fields(values, layer)
-            kind = fields["type"]
-            fields["type"] = kind if isinstance(kind, str) else text_of(kind.reshape(-1)[0])
-            if "neuron" in layer:
-                fields["neuron"] = _fields(values, values.child(layer, "neuron"))
-            layers.append(fields)
-        return layers
+        if not isinstance(group, h5py.Group):
+            raise ValueError("'layer' is no group")
+        numbers = [str(number) for number in range(len(group))]
+        if len(numbers) > MAX_LAYERS or set(group) != set(numbers):
+            raise ValueError(f"layers are not numbered 0 to {len(numbers) - 1}, at most {MAX_LAYERS:,}")
+        return [_layer(values, values.child(group, number), f"layer {number}") for number in numbers]
 
 
-def _fields(values: Values, group: Any) -> Fields:
-    return {key: values.value(values.child(group, key)) for key in group if values.is_value(group, key)}
+def _layer(values: Values, layer: Any, where: str) -> Fields:
+    fields = _fields(values, layer, where, ("neuron",))
+    if "neuron" in layer:
+        fields["neuron"] = _fields(values, values.child(layer, "neuron"), f"the neuron of {where}")
+    return fields
+
+
+def _fields(values: Values, group: Any, where: str, groups: tuple[str, ...] = ()) -> Fields:
+    """Return a group's values by name, and its type as text; other groups than those named are refused."""
+    if not isinstance(group, values.h5py.Group):
+        raise ValueError(f"{where} is no group")
+    fields = {}
+    for key in group:
+        if values.is_value(group, key):
+            fields[key] = values.value(values.child(group, key))
+        elif key not in groups:
+            raise ValueError(f"'{shown(key)}' of {where} is a group, not a value")
+    if "type" not in fields:
+        raise ValueError(f"{where} has no 'type'")
+    kind = fields["type"]
+    if not isinstance(kind, str) and kind.size != 1:
+        raise ValueError(f"the type of {where} is no text")
+    fields["type"] = kind if isinstance(kind, str) else text_of(kind.reshape(-1)[0])
+    return fields
 
 
 if __name__ == "__main__":
