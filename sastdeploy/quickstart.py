@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sastdeploy import InputError
 from sastdeploy._files import atomic
+from sastdeploy._files.locks import alone
 from sastdeploy._files.reading import exists, read_json
 from sastdeploy.provenance import git_commit, usable_cores, versions
 
@@ -99,6 +100,22 @@ def run(
     Raises:
         InputError: ``out`` holds a quickstart of other settings or damaged files (``force`` starts anew), or cannot be written.
     """
+    atomic.check_way(out)
+    with alone(
+        out, "another quickstart is at work there. Wait for its end, or choose another folder with --out."
+    ):
+        return _run(out, settings, values, force, first, say, bar)
+
+
+def _run(
+    out: Path,
+    settings: QuickstartSettings,
+    values: SmallValuesSettings,
+    force: bool,
+    first: Callable[[dict[str, Any]], None],
+    say: Say,
+    bar: Bar,
+) -> dict[str, Any]:
     _claim(out, settings, force)
     _claim(out / SMALL_VALUES_FOLDER, values, force)
     try:
@@ -106,7 +123,8 @@ def run(
         first(summary)
         second = _small_values(out / SMALL_VALUES_FOLDER, values, say, bar)
     except InputError as error:
-        advice = " To begin this quickstart again: --force." if str(error).startswith(str(out)) else ""
+        damaged = str(error).startswith(str(out)) and "cannot be written" not in str(error)
+        advice = " To begin this quickstart again: --force." if damaged else ""
         raise InputError(f"{error}{advice}") from error
     return _written(out, summary | {"small_values": second})
 
@@ -214,12 +232,11 @@ def _written(out: Path, summary: dict[str, Any]) -> dict[str, Any]:
 
 def _claim(out: Path, settings: QuickstartSettings | SmallValuesSettings, force: bool) -> None:
     """Take the folder for these settings; what a quickstart made there before is removed by force only."""
-    atomic.check_way(out)
     marker = out / MARKER
     wanted = asdict(settings)
     before = _settings(marker)
     if before is None:
-        if exists(out) and (not out.is_dir() or any(out.iterdir())):
+        if exists(out) and (not out.is_dir() or set(out.iterdir()) - set(atomic.remnants(marker))):
             raise InputError(f"{out}: exists and holds no quickstart. Choose another folder with --out.")
     elif force:
         _clear(out)
@@ -227,6 +244,7 @@ def _claim(out: Path, settings: QuickstartSettings | SmallValuesSettings, force:
         raise InputError(
             f"{out}: holds a quickstart of other settings. Choose another --out, or replace it with --force."
         )
+    atomic.remove_remnants(marker)
     atomic.write_text(marker, json.dumps(wanted))
 
 

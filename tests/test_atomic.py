@@ -186,6 +186,25 @@ def test_an_input_is_never_the_output_under_whatever_name(tmp_path):
             atomic.check_writable(tmp_path / name, inputs=[tmp_path / "none", tmp_path / "in"])
 
 
+def test_a_file_of_a_folder_that_is_read_is_never_the_output(tmp_path):
+    (tmp_path / "set" / "a").mkdir(parents=True)
+    recording = tmp_path / "set" / "a" / "1.bin"
+    recording.write_text("x")
+    (tmp_path / "link").symlink_to(tmp_path / "set")
+    for path in (recording, tmp_path / "link" / "a" / "1.bin"):
+        with pytest.raises(InputError) as error:
+            atomic.check_writable(path, inputs=[tmp_path / "link"])
+        assert str(error.value) == (
+            f"{path}: is a file of {tmp_path / 'link'}, which this command reads. Choose another name for the output."
+        )
+    atomic.check_writable(tmp_path / "set" / "a" / "2.bin", inputs=[tmp_path / "set"])
+    itself = pytest.raises(InputError, match=r"1\.bin: is itself what this command reads")
+    with itself, atomic.adding_files(tmp_path / "set" / "a", inputs=[recording]) as fresh:
+        (fresh / "1.bin").write_text("y")
+        (fresh / "0.bin").write_text("y")
+    assert recording.read_text() == "x"
+
+
 def test_what_a_path_leads_to_through_a_missing_folder_is_never_replaced(tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "thesis.txt").write_text("years")
@@ -273,3 +292,55 @@ def test_small_files_that_can_be_made_again_do_not_wait_for_the_disk(tmp_path, m
     assert synced == []
     atomic.write_bytes(tmp_path / "a", b"y")
     assert len(synced) == 1 and (tmp_path / "a").read_bytes() == b"y"
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+@pytest.mark.parametrize("when", [1, 2])
+def test_an_interruption_while_a_folder_is_replaced_leaves_one_of_the_two(
+    tmp_path, monkeypatch, exchange, when
+):
+    """Ctrl-C at the return of a rename, which has been done by then."""
+    folder = tmp_path / "result"
+    with atomic.replacing_folder(folder) as fresh:
+        (fresh / "a").write_text("old")
+    renames, rename = [], type(folder).rename
+
+    def interrupted(self, target):
+        rename(self, target)
+        renames.append(target)
+        if len(renames) == when:
+            raise KeyboardInterrupt
+
+    if not exchange:
+        monkeypatch.setattr(atomic, "_exchanged", lambda *_: False)
+    monkeypatch.setattr(type(folder), "rename", interrupted)
+    with suppress(KeyboardInterrupt), atomic.replacing_folder(folder) as fresh:
+        (fresh / "a").write_text("new")
+    monkeypatch.undo()
+    assert (folder / "a").read_text() == ("new" if exchange or when == 2 else "old")
+    assert os.listdir(tmp_path) == ["result"]
+    assert exchange is (not renames)  # where the system exchanges two folders, there is no moment without one
+
+
+def test_remnants_of_killed_writes_are_those_of_this_target_alone(tmp_path):
+    target = tmp_path / "set.json"
+    own = [".set.json.a1b2c3d4.json", ".set.json.old.abcd_123", ".set.json.abcdefgh"]
+    others = [
+        ".set.json.lock",
+        ".set.json.a1b2c3d4.txt",
+        ".set.a1b2c3d4.json",
+        "set.json.a1b2c3d4.json",
+        ".set.json.a1b2c3d4e.json",
+    ]
+    for name in (own[0], *others):
+        (tmp_path / name).write_text("x")
+    for name in own[1:]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "deep").write_text("x")
+    assert sorted(path.name for path in atomic.remnants(target)) == sorted(own)
+    atomic.remove_remnants(target)
+    assert sorted(os.listdir(tmp_path)) == sorted(others)
+    assert atomic.remnants(tmp_path / ("n" * 49)) == [] and atomic.remnants(tmp_path / "none" / "a") == []
+    with suppress(KeyboardInterrupt), atomic.replacing(target) as temporary:
+        assert atomic.remnants(target) == [temporary]
+        raise KeyboardInterrupt

@@ -124,6 +124,16 @@ def test_the_program_means_what_the_compiled_graph_means(architecture, granulari
     assert close.mean() > 0.8
 
 
+def test_the_order_of_weights_in_memory_changes_nothing():
+    checkpoint = checkpoint_of(DENSE)
+    columns = {name: np.asfortranarray(values) for name, values in checkpoint.parameters.items()}
+    for profile in ("loihi_int8", "aggressive_int4", "cortex_m"):
+        one, other = (
+            compile(each, profile).program for each in (checkpoint, replace(checkpoint, parameters=columns))
+        )
+        assert program_hash(one) == program_hash(other) and one.costs == other.costs
+
+
 def test_the_same_checkpoint_gives_the_same_bytes(tmp_path):
     for name in ("a.onnx", "b.onnx"):
         save_program(tmp_path / name, compile(checkpoint_of(CONV), LOIHI).program)

@@ -83,7 +83,7 @@ INSIDE = {
         "the device of a pack": ("training.devices", "training.distributed"),
     },
     "quickstart": {
-        MESSAGES: ("_files", "_files.reading"),
+        MESSAGES: ("_files", "_files.locks", "_files.reading"),
         HASHES: ("networks.checkpoint", "program.file"),
         ORIGIN: ("provenance",),
         DRAWING: ("report.figures", "report.recording_figures"),

@@ -14,9 +14,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from sastdeploy._files.locks import alone
 from sastdeploy.errors import InputError
 from sastdeploy.recordings.catalog import GESTURES
 from sastdeploy.synthesis import gestures as scenes_gestures
+from sastdeploy.synthesis import nmnist_sim
 from sastdeploy.synthesis.body import draw_performer, pose
 from sastdeploy.synthesis.dvsgesture_sim import aedat31_bytes, make_dvsgesture_sim, performer_split
 from sastdeploy.synthesis.gestures import draw_gesture
@@ -31,6 +33,7 @@ from sastdeploy.synthesis.mnist import (
 from sastdeploy.synthesis.nmnist_sim import make_nmnist_sim, nmnist_bytes
 from sastdeploy.synthesis.saccades import NMNIST_SENSOR, SaccadeScene, draw_digit, saccade_path
 from sastdeploy.synthesis.sensor import play_images
+from sastdeploy.synthesis.store import _spread
 
 
 def contents(folder):
@@ -233,6 +236,59 @@ def test_a_foreign_folder_is_left_alone(tmp_path):
         with pytest.raises(InputError, match="is not empty and holds no simulated set"):
             make_nmnist_sim(tmp_path, train=10, test=1, processes=1, force=force)
     assert (tmp_path / "nmnist-sim" / "thesis.txt").read_text() == "mine"
+
+
+def test_one_process_makes_a_set_at_a_time(tmp_path):
+    small = {"train": 10, "test": 1, "processes": 1}
+    with alone(tmp_path / "nmnist-sim", ""):
+        for force in (False, True):
+            with pytest.raises(InputError) as error:
+                make_nmnist_sim(tmp_path, **small, force=force)
+            assert str(error.value) == (
+                f"{tmp_path / 'nmnist-sim'}: another process is making this set at this moment. Wait for its end, then repeat "
+                "the command."
+            )
+    assert not (tmp_path / "nmnist-sim").exists()
+    made = make_nmnist_sim(tmp_path, **small)
+    with alone(tmp_path / "nmnist-sim", ""):
+        assert make_nmnist_sim(tmp_path, **small) == made  # complete, so there is nothing to make
+
+
+def test_a_killed_first_write_and_lost_recordings_do_not_stop_a_set(tmp_path, monkeypatch):
+    folder, small = tmp_path / "nmnist-sim", {"train": 10, "test": 1, "processes": 1}
+    folder.mkdir()
+    (folder / ".simulated.partial.json.0a1b2c3d.json").write_text("half")
+    work = nmnist_sim._make_digits
+
+    def losing(chunk):
+        rows = work(chunk)
+        (folder / rows[0][0]).unlink()
+        return rows
+
+    monkeypatch.setattr(nmnist_sim, "_make_digits", losing)
+    with pytest.raises(
+        InputError, match=r"recordings are gone that were there when they were made. Repeat the command."
+    ):
+        make_nmnist_sim(tmp_path, **small)
+    monkeypatch.undo()
+    assert sorted(path.name for path in make_nmnist_sim(tmp_path, **small).iterdir()) == [
+        "Test",
+        "Train",
+        "simulated.json",
+    ]
+
+
+def test_a_process_that_is_killed_is_told(tmp_path):
+    with pytest.raises(InputError) as error:
+        list(_spread(_die, [1, 2], 2))
+    assert str(error.value) == (
+        "a process that makes recordings was ended from outside: by a lack of memory, or in a script without "
+        "if __name__ == '__main__'. Repeat it, with fewer processes; it goes on where it was."
+    )
+
+
+def _die(chunk):
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_every_performer_differs_and_the_split_is_by_performer():

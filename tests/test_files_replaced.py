@@ -103,6 +103,52 @@ def test_a_recording_is_never_the_place_of_its_trace_or_result(here, call):
     assert Path("res/trace.fc1.npz").read_bytes() == before
 
 
+def test_a_program_is_never_the_place_of_its_trace_or_result(here, call):
+    Path("res").mkdir()
+    Path("res/summary.json").write_text("{}")
+    for name, line in (
+        ("trace.fc1.npz", ("--trace", "fc1")),
+        ("res/trace.fc1.npz", ("--trace", "fc1", "--out", "res")),
+        ("res/summary.json", ("--out", "res")),
+    ):
+        save_program(name, digits_program(), force=True)
+        before = Path(name).read_bytes()
+        code, out, err = call("simulate", name, "--dataset", "nmnist-sim", "--force", *line)
+        assert (code, out) == (3, "") and err.startswith(f"Error: {name}: is itself what this command reads.")
+        assert Path(name).read_bytes() == before
+        Path(name).unlink()
+
+
+def test_a_checkpoint_is_never_the_place_of_its_passes(here, call):
+    save_checkpoint("p/tensors.npz", checkpoint_of(DENSE, (2, 6, 6)))
+    before = Path("p/tensors.npz").read_bytes()
+    line = ("compile", "p/tensors.npz", "--out", "x.onnx", "--dump-passes", "p", "--force")
+    assert call(*line) == (
+        3, "", "Error: p/tensors.npz: is itself what this command reads. Choose another name for the output.\n",
+    )  # fmt: skip
+    assert Path("p/tensors.npz").read_bytes() == before and not Path("x.onnx").exists()
+
+
+def test_a_training_never_replaces_a_recording_of_its_data_set(here, call):
+    recording = Path("data/nmnist-sim/Train/0/00043.bin")
+    recording.parent.mkdir(parents=True)
+    recording.write_bytes(b"x")
+    code, out, err = call("train", "--dataset", "nmnist-sim", "--out", str(recording), "--force")
+    folder = here / "data" / "nmnist-sim"
+    assert (code, out) == (3, "") and err == (
+        f"Error: {recording}: is a file of {folder}, which this command reads. Choose another name for the output.\n"
+    )
+    assert recording.read_bytes() == b"x" and len(list(recording.parent.iterdir())) == 1
+
+
+def test_a_picture_never_replaces_the_labels_of_its_recording(here, call):
+    Path("x.aedat").write_bytes(b"x")
+    Path("x_labels.csv").write_text("mine")
+    code, _, err = call("data", "show", "x.aedat", "--out", "x_labels.csv", "--force")
+    assert code == 3 and err.startswith("Error: x_labels.csv: is itself what this command reads.")
+    assert Path("x_labels.csv").read_text() == "mine"
+
+
 def test_an_imported_network_never_replaces_what_it_was_compared_with(here, call):
     one_neuron_file("n.nir", lif())
     Path("spikes.npz").write_text("mine")

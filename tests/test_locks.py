@@ -7,7 +7,8 @@ import sys
 import filelock
 import pytest
 
-from sastdeploy._files.locks import held
+from sastdeploy._files.locks import alone, held
+from sastdeploy.errors import InputError
 
 HOLDER = """
 import sys, time
@@ -45,4 +46,21 @@ def test_a_file_system_without_locks_holds_nobody_up(tmp_path, monkeypatch):
 def test_a_lock_that_cannot_be_made_is_an_error(tmp_path):
     (tmp_path / "lock").mkdir()
     with pytest.raises(OSError), held(tmp_path / "lock", wait=False):
+        pass
+
+
+def test_what_is_made_alone_is_nobody_elses_and_leaves_no_lock(tmp_path):
+    place, beside = tmp_path / "new" / "set", tmp_path / "new" / ".set.lock"
+    with alone(place, "is busy. Wait."):
+        assert beside.exists()
+        with (
+            pytest.raises(InputError) as error,
+            alone(tmp_path / "new" / ".." / "new" / "set", "is busy. Wait."),
+        ):
+            pytest.fail("two at once")
+        assert str(error.value) == f"{tmp_path / 'new' / '..' / 'new' / 'set'}: is busy. Wait."
+    assert not beside.exists()
+    (tmp_path / "file").write_text("x")
+    reason = r"deep/set: cannot be written \(Not a directory\)"
+    with pytest.raises(InputError, match=reason), alone(tmp_path / "file" / "deep" / "set", ""):
         pass

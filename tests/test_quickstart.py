@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from sastdeploy._files.locks import alone
 from sastdeploy.cli.quickstart_tables import print_next, print_small_values, print_summary
 from sastdeploy.errors import InputError
 from sastdeploy.networks.checkpoint import load_checkpoint, save_checkpoint
@@ -122,6 +123,25 @@ def test_another_quickstart_or_other_files_are_not_touched(made, tmp_path):
     with pytest.raises(InputError, match=r"exists and holds no quickstart. Choose another folder with --out"):
         run(tmp_path, TINY, VALUES)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_two_quickstarts_are_never_at_work_in_one_folder(tmp_path, monkeypatch):
+    with alone(tmp_path / "out", ""), pytest.raises(InputError) as caught:
+        run(tmp_path / "out", TINY, VALUES, force=True)
+    assert str(caught.value) == (
+        f"{tmp_path / 'out'}: another quickstart is at work there. Wait for its end, or choose another folder with --out."
+    )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_a_killed_write_of_its_settings_left_is_no_hindrance(tmp_path, monkeypatch, force):
+    monkeypatch.setattr("sastdeploy.quickstart._first", lambda *_: pytest.fail("begun"))
+    left = tmp_path / ".settings.json.a1b2c3d4.json"
+    left.write_text("half")
+    with pytest.raises(pytest.fail.Exception, match="begun"):
+        run(tmp_path, TINY, VALUES, force=force)
+    assert not left.exists() and (tmp_path / "settings.json").exists()
 
 
 @pytest.mark.parametrize("content", ['{"editor.fontSize": 12}', "[1]", "// no JSON"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import filecmp
 import os
+import re
 import shutil
 import stat
 import sys
@@ -19,6 +21,8 @@ from sastdeploy.errors import InputError
 _UMASK = os.umask(0o077)
 """What new files' rights lack. Read once: it can only be read by setting it, which other threads' files would meet."""
 os.umask(_UMASK)
+_MAX_NAME = 48
+"""Characters of a target's name that the name of its temporary file begins with."""
 _MAX_SUFFIX = 16
 """Of a temporary file's name, in characters: writers choose a format by the suffix."""
 
@@ -56,7 +60,7 @@ def replacing(path: Path | str, *, force: bool = True, sync: bool = True) -> Ite
             folder = target.parent
             folder.mkdir(parents=True, exist_ok=True)
         suffix = target.suffix if len(target.suffix) <= _MAX_SUFFIX else ""
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:40]}.", suffix=suffix, dir=folder)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name[:_MAX_NAME]}.", suffix=suffix, dir=folder)
         os.close(handle)
     except OSError as error:
         raise _not_written(path, error, "Choose a folder you may write to.") from error
@@ -107,7 +111,7 @@ def replacing_folder(
     target = Path(os.path.realpath(folder))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{target.name[:40]}.", dir=target.parent))
+        fresh = Path(tempfile.mkdtemp(prefix=f".{target.name[:_MAX_NAME]}.", dir=target.parent))
     except OSError as error:
         if failure:
             raise failure(error) from error
@@ -138,11 +142,16 @@ def replacing_folder(
 
 
 @contextmanager
-def adding_files(folder: Path | str, *, force: bool = True) -> Iterator[Path]:
+def adding_files(
+    folder: Path | str, *, force: bool = True, inputs: Iterable[Path | str] = ()
+) -> Iterator[Path]:
     """Yield a temporary folder; on success its files go into ``folder``, each as `replacing` puts it there.
 
+    Args:
+        inputs: as of `check_writable`.
+
     Raises:
-        InputError: as `replacing`; without ``force`` nothing is written where one of the files is another's.
+        InputError: as `replacing` and `check_writable`; without ``force`` nothing is written where one of the files is another's.
     """
     check_way(folder)
     with tempfile.TemporaryDirectory() as temporary:
@@ -150,6 +159,7 @@ def adding_files(folder: Path | str, *, force: bool = True) -> Iterator[Path]:
         made = sorted(Path(temporary).iterdir())
         for path in made:
             target = Path(folder) / path.name
+            check_writable(target, inputs=inputs)
             if not force and target.exists() and not filecmp.cmp(path, target, shallow=False):
                 raise _in_the_way(target)
         try:
@@ -167,7 +177,7 @@ def remove_folder(folder: Path) -> None:
         InputError: it cannot be moved aside.
     """
     try:
-        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}.", dir=folder.absolute().parent))
+        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name[:_MAX_NAME]}.", dir=folder.absolute().parent))
         try:
             folder.rename(aside / folder.name)
         except OSError:
@@ -184,14 +194,18 @@ def check_writable(path: Path | str, *, inputs: Iterable[Path | str] = ()) -> No
     """Accept a path that `replacing` can write, and make nothing.
 
     Args:
-        inputs: files that the command reads.
+        inputs: files that the command reads, and folders all of whose files it may.
 
     Raises:
-        InputError: it is a folder or one of the inputs, or no file can be made in its folder or in the first one above
+        InputError: it is a folder or one of the inputs, or replaced a file in one of them, or no file can be made in its folder or in the first one above
             that exists.
     """
     target, is_stream = _target(path)
     for source in inputs:
+        if os.path.isdir(source) and target.exists() and target.is_relative_to(os.path.realpath(source)):
+            raise InputError(
+                f"{shown(path)}: is a file of {shown(source)}, which this command reads. Choose another name for the output."
+            )
         with suppress(OSError, ValueError):
             if os.path.samefile(source, path):
                 raise InputError(
@@ -297,16 +311,50 @@ def _place(temporary: Path, target: Path, path: Path | str, force: bool) -> None
 
 
 def _swap(fresh: Path, folder: Path) -> None:
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}.old.", dir=folder.parent))
+    """Let the fresh folder take the other's place: in one step where the system can, else so that one of the two stands there again."""
+    if _exchanged(fresh, folder):  # what was there is `fresh` now, which the caller removes
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name[:_MAX_NAME]}.old.", dir=folder.parent))
     try:
         folder.rename(aside)
-        try:
-            fresh.rename(folder)
-        except BaseException:
+        fresh.rename(folder)
+    except BaseException:
+        if not folder.exists():
             aside.rename(folder)
-            raise
+        raise
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step, by Linux' renameat2; return whether that could be done."""
+    at_cwd, exchange = -100, 2
+    try:
+        renameat2 = ctypes.CDLL(None).renameat2
+    except (OSError, AttributeError, TypeError):
+        return False
+    done: int = renameat2(at_cwd, os.fsencode(one), at_cwd, os.fsencode(other), exchange)
+    return done == 0
+
+
+def remnants(target: Path) -> list[Path]:
+    """Return what killed processes left of their writes of this file or folder, where nobody else can be writing it now."""
+    suffix = "" if target.is_dir() or len(target.suffix) > _MAX_SUFFIX else target.suffix
+    own = re.compile(rf"\.{re.escape(target.name)}\.(old\.)?[a-z0-9_]{{8}}({re.escape(suffix)})?")
+    if len(target.name) > _MAX_NAME or not target.parent.is_dir():
+        return []
+    return [path for path in target.parent.iterdir() if own.fullmatch(path.name)]
+
+
+def remove_remnants(target: Path) -> None:
+    """Remove `remnants`, as far as the system lets it."""
+    for path in remnants(target):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
 
 
 def _sync(path: Path) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from sastdeploy._files.reading import reason, shown
+from sastdeploy.errors import InputError
 
 
 @contextmanager
@@ -30,3 +34,33 @@ def held(path: Path, wait: bool = True) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def alone(path: Path, busy: str) -> Iterator[None]:
+    """Keep other processes off a file or folder that is made inside, by a lock beside it.
+
+    Args:
+        busy: what another process does with it, and what to do about that.
+
+    Raises:
+        InputError: another process is at it, or the folder around it cannot be made.
+    """
+    from filelock import Timeout
+
+    place = Path(os.path.realpath(path))
+    lock = place.with_name(f".{place.name}.lock")
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{shown(path)}: cannot be written ({reason(error)}). Choose a folder you may write to."
+        ) from error
+    try:
+        with held(lock, wait=False):
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+    except Timeout as error:
+        raise InputError(f"{shown(path)}: {busy}") from error

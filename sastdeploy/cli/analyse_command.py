@@ -101,7 +101,7 @@ def command(checkpoint: str, dataset: str | None, split: str, limit: int | None,
         from sastdeploy.report.figures import margin_histograms
 
         outlines = {f"{spikes} spikes": outline for spikes, outline in record["margins"].items()}
-        with atomic.adding_files(figures, force=force) as fresh:
+        with atomic.adding_files(figures, force=force, inputs=[checkpoint]) as fresh:
             for suffix in ("png", "svg"):
                 title = f"{shown(Path(checkpoint).name)} on\n{what}"
                 margin_histograms({"": outlines}, fresh / f"margins.{suffix}", title)

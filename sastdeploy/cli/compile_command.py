@@ -90,6 +90,8 @@ def command(
     atomic.check_writable(path, inputs=(checkpoint, profile))
     if dump_passes and folder(dump_passes, "--dump-passes").resolve() == path.resolve():
         raise click.UsageError(f"--dump-passes and the program would both be {path}. Name another folder.")
+    if dump_passes:
+        atomic.check_writable(Path(dump_passes) / "tensors.npz", inputs=(checkpoint, profile))
     compilation = compile(trained, hardware, neuron=neuron, dump=dump_passes, force=force)
     program, report = compilation.program, compilation.report
     was_there = path.is_file()

@@ -342,13 +342,14 @@ def show(recording: str, out: str | None, time_bins: int, dataset: str | None, u
     from sastdeploy.cli.options import dataset_facts
     from sastdeploy.cli.terminal import print_table
     from sastdeploy.recordings.describe import describe_recording
+    from sastdeploy.recordings.dvsgesture import labels_of
     from sastdeploy.recordings.npy import parse_columns
     from sastdeploy.recordings.reading import ARRAYS, SUFFIXES, read_recording
     from sastdeploy.report.recording_figures import draw_recording
 
     path = Path(recording)
     picture = Path(out) if out else Path(f"{path.stem}.png")
-    atomic.check_writable(picture, inputs=[path])
+    atomic.check_writable(picture, inputs=[path, labels_of(recording)])
     columns, size = columns and parse_columns(columns), None
     if dataset:
         known = dataset_facts(dataset)

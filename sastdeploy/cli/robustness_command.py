@@ -106,7 +106,7 @@ def command(
     else:
         print_records(records, title)
     if figures:
-        with atomic.adding_files(figures, force=force) as fresh:
+        with atomic.adding_files(figures, force=force, inputs=[checkpoint]) as fresh:
             drawn = draw(records, fresh, f"{shown(Path(checkpoint).name)}: {len(clean):,} {kind} of {name}")
         for path in drawn:
             click.echo(f"wrote {Path(figures) / path.name}", err=True)

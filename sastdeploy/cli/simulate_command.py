@@ -131,10 +131,11 @@ def command(
         check_folder(folder)
     from sastdeploy.cli.options import dataset_facts
 
-    if recording:
-        names = [f"trace.{layer}.npz" for layer in traces]
-        for path in [folder / Path(recording).name] if folder else names:
-            check_writable(path, inputs=[recording])
+    read = [each for each in (program, recording) if each]
+    for path in (
+        [folder / Path(each).name for each in read] if folder else [f"trace.{layer}.npz" for layer in traces]
+    ):
+        check_writable(path, inputs=read)
     dataset = dataset_facts(dataset).name if dataset else None
     loaded = _program(program, dataset, recording)
     if not dataset and not recording:

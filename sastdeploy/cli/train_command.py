@@ -247,6 +247,8 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
     import torch
 
     from sastdeploy import TrainingRun, find_preprocessing, fit_all
+    from sastdeploy.cli.options import data_folder
+    from sastdeploy.recordings.reading import ARRAYS, SUFFIXES
     from sastdeploy.training.distributed import processes
     from sastdeploy.training.outputs import check_out
 
@@ -254,7 +256,10 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
     command_line = shlex.join(["sastdeploy", *sys.argv[1:]]).encode("utf-8", "backslashreplace").decode()
     for path in outs.values():
         if not (seeds and resume and path.exists()):
-            check_out(path, resume, force, inputs=[arch])
+            recorded = path.suffix in (*SUFFIXES, *ARRAYS)
+            check_out(
+                path, resume, force, inputs=[arch, *([facts.folder(data_folder(data))] if recorded else [])]
+            )
     with processes(device) as group:
         if group.size > 1 and threads is None:
             threads = torch.get_num_threads()  # read now: Numba's start sets it to the number of cores

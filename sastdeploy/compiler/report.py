@@ -251,7 +251,9 @@ def _rounded(node: Synapses) -> Iterator[tuple[NDArray[np.float64], NDArray[np.f
     for weight, codes in zip(node.weights, node.codes, strict=True):
         scale = known(node, node.weight_scale).reshape(-1, *[1] * (weight.ndim - 1))
         for rows in row_blocks(weight):
-            yield weight[rows], weight[rows] - codes[rows] * scale[rows]
+            # Sums depend on the order in memory, which a program must not.
+            real = np.ascontiguousarray(weight[rows])
+            yield real, real - codes[rows] * scale[rows]
 
 
 def _lost_channels(stage: Stage, profile: HardwareProfile) -> list[str]:

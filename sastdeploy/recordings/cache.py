@@ -95,6 +95,7 @@ def cached_frames(
         with _writing(folder), held(home / f"{folder.name}.lock"):
             # Asked again: another process may have binned it while this one waited.
             if fault := _fault(folder):
+                atomic.remove_remnants(folder)
                 if folder.exists():
                     say(f"{folder}: is damaged ({fault}); the recordings are binned anew.")
                     atomic.remove_folder(folder)

@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 
 from sastdeploy import __version__
 from sastdeploy._files import atomic
+from sastdeploy._files.locks import alone
 from sastdeploy._files.reading import exists, read_json, shown
 from sastdeploy.errors import InputError
 from sastdeploy.recordings.simulated import MANIFEST, content_hash, no_manifest, read_manifest
@@ -64,6 +66,29 @@ def make_set(
             f"processes {processes!r}: outside 1 to 1024. Choose a number of processes, or leave it out."
         )
     parameters = json.loads(json.dumps(parameters))
+    if _is_done(folder, parameters, files):
+        return folder
+    # By a lock beside the folder: a set that is replaced is removed whole.
+    with alone(
+        folder,
+        "another process is making this set at this moment. Wait for its end, then repeat the command.",
+    ):
+        return _made(folder, parameters, work, chunks, total, files, processes, progress, force, finish)
+
+
+def _made(
+    folder: Path,
+    parameters: dict[str, Any],
+    work: Callable[[Chunk], list[Made]],
+    chunks: Iterable[Chunk],
+    total: int,
+    files: list[str],
+    processes: int | None,
+    progress: Progress | None,
+    force: bool,
+    finish: Callable[[], None] | None,
+) -> Path:
+    """Do what `make_set` says, alone."""
     stated = _stated(folder)
     if force and stated is not None and stated != parameters:
         atomic.remove_folder(folder)
@@ -74,14 +99,14 @@ def make_set(
             f"{folder}: holds a simulated set of other parameters ({', '.join(different)} differ). "
             f"Choose another folder with --data, or replace it with --force."
         )
-    before = read_manifest(folder) if exists(folder / MANIFEST) else None
-    # Both are there after a process was killed between the two, and where a set was found to be another than it was.
-    if before is not None and not exists(folder / _PARTIAL) and _is_complete(folder, files):
+    if _is_done(folder, parameters, files):
         return folder
+    before = read_manifest(folder) if exists(folder / MANIFEST) else None
     if stated is None and not _is_free(folder):
         raise InputError(
             f"{shown(folder)}: is not empty and holds no simulated set. Choose another folder, or empty this one."
         )
+    atomic.remove_remnants(folder / _PARTIAL)
     atomic.write_text(folder / _PARTIAL, json.dumps({"parameters": parameters}, indent=1) + "\n")
     rows: list[Made] = []
     for made in _spread(work, chunks, processes):
@@ -90,6 +115,10 @@ def make_set(
             progress(len(rows), total)
     if finish is not None:
         finish()
+    if not _is_complete(folder, files):
+        raise InputError(
+            f"{shown(folder)}: recordings are gone that were there when they were made. Repeat the command."
+        )
     content = content_hash((name, digest) for name, digest, _ in rows)
     if before is not None and content != before["sha256"]:
         raise InputError(
@@ -110,6 +139,13 @@ def make_set(
     return folder
 
 
+def _is_done(folder: Path, parameters: dict[str, Any], files: list[str]) -> bool:
+    """Say whether the folder holds the complete set of these parameters."""
+    # Both are there after a process was killed between the two, and where a set was found to be another than it was.
+    sealed = exists(folder / MANIFEST) and not exists(folder / _PARTIAL)
+    return sealed and _stated(folder) == parameters and _is_complete(folder, files)
+
+
 def is_made(path: Path) -> bool:
     """Return whether a recording was written before. One that is empty was not: a power cut can leave it so."""
     try:
@@ -126,7 +162,7 @@ def _is_complete(folder: Path, files: list[str]) -> bool:
 
 def _is_free(folder: Path) -> bool:
     try:
-        return not exists(folder) or not any(folder.iterdir())
+        return not exists(folder) or not set(folder.iterdir()) - set(atomic.remnants(folder / _PARTIAL))
     except OSError:
         return False
 
@@ -166,6 +202,11 @@ def _spread(
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_watch_parent) as pool:
         try:
             yield from pool.map(work, chunks)
+        except BrokenProcessPool as error:
+            raise InputError(
+                "a process that makes recordings was ended from outside: by a lack of memory, or in a script without "
+                "if __name__ == '__main__'. Repeat it, with fewer processes; it goes on where it was."
+            ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -6,6 +6,7 @@ import json
 from contextlib import nullcontext
 from typing import Any
 
+from sastdeploy._files.locks import alone
 from sastdeploy.errors import InputError, SastdeployError
 from sastdeploy.networks.checkpoint import Checkpoint
 from sastdeploy.provenance import git_commit
@@ -16,7 +17,7 @@ from sastdeploy.training.distributed import ALONE, Group
 from sastdeploy.training.epoch import run_epoch, weights_in_use
 from sastdeploy.training.inference import SpikeCounts, lif_layer_sizes, predict
 from sastdeploy.training.networks import SpikingNetwork
-from sastdeploy.training.outputs import alone, check_out
+from sastdeploy.training.outputs import BUSY, check_out
 from sastdeploy.training.resumption import Progress
 from sastdeploy.training.run import Report, Say, TrainingRun, begin, check_run, identity
 from sastdeploy.training.settings import kernels_for
@@ -59,7 +60,7 @@ def train(
     settings = run.settings
     kernels_for(group.device.type, settings.kernels, group.size == 1 and settings.quantize_bits == 0)
     check_out(run.path, resume, force)
-    with alone(run.path) if group.first else nullcontext():
+    with alone(run.path, BUSY) if group.first else nullcontext():
         check_out(run.path, resume, force)  # once more: another training may have ended since
         return _train(run, resume, report, say, group)
 

@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 from sastdeploy._files import atomic
-from sastdeploy._files.locks import held
 from sastdeploy._files.reading import exists
 from sastdeploy.errors import InputError
 
-
-@contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Guarantee that no other process trains into the same file meanwhile."""
-    from filelock import Timeout
-
-    lock = out.with_name(f".{out.name}.lock")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with held(lock, wait=False):
-            try:
-                yield
-            finally:
-                lock.unlink(missing_ok=True)
-    except Timeout as error:
-        raise InputError(
-            f"{out}: another training is writing it at this moment. Wait for its end, or choose another name."
-        ) from error
+BUSY = "another training is writing it at this moment. Wait for its end, or choose another name."
 
 
-def check_out(out: Path, resume: bool, force: bool, inputs: Iterable[str] = ()) -> None:
+def check_out(out: Path, resume: bool, force: bool, inputs: Iterable[Path | str] = ()) -> None:
     """Accept a checkpoint's path that can be written, and a run there that may be begun or gone on with.
 
     Args:
-        inputs: files that are read, which ``force`` does not replace either.
+        inputs: as of `sastdeploy._files.atomic.check_writable`: what ``force`` does not replace either.
 
     Raises:
         InputError: it cannot be written, is no regular file, or is one of the inputs; it exists, or an interrupted run is there, without ``force`` or ``resume``.

@@ -18,7 +18,7 @@ def misfits(layers: list[Fields], shape: Shape) -> list[str]:
     Args:
         shape: ``(C, H, W)`` or ``(N,)`` of the input.
     """
-    reasons = []
+    reasons: list[str] = []
     for number, layer in enumerate(layers):
         kind = layer["type"]
         name = f"{number}.{kind}"

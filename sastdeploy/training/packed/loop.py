@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sastdeploy._files.locks import alone
 from sastdeploy.errors import InputError
 from sastdeploy.networks.architecture import Architecture
 from sastdeploy.networks.checkpoint import Checkpoint
@@ -25,7 +26,7 @@ from sastdeploy.provenance import git_commit
 from sastdeploy.training.devices import CPU, exact_products, lacking_memory
 from sastdeploy.training.distributed import ALONE, Group
 from sastdeploy.training.epoch import DIRECTION, FIRST, SECOND
-from sastdeploy.training.outputs import alone, check_out
+from sastdeploy.training.outputs import BUSY, check_out
 from sastdeploy.training.packed.data import Staging, packed_data, padded_batches
 from sastdeploy.training.packed.step import (
     Captured,
@@ -93,7 +94,7 @@ def train_pack(
         check_run(run, say)
     with ExitStack() as locks:
         for run in runs:
-            locks.enter_context(alone(run.path))
+            locks.enter_context(alone(run.path, BUSY))
             check_out(run.path, resume, force)
         standings = [begin(run, resume, group, CPU, say) for run in runs]
         packs: dict[tuple[Any, ...], list[int]] = {}
