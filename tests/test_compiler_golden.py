@@ -125,13 +125,15 @@ def test_the_program_means_what_the_compiled_graph_means(architecture, granulari
 
 
 def test_the_order_of_weights_in_memory_changes_nothing():
-    checkpoint = checkpoint_of(DENSE)
-    columns = {name: np.asfortranarray(values) for name, values in checkpoint.parameters.items()}
-    for profile in ("loihi_int8", "aggressive_int4", "cortex_m"):
+    architecture = Architecture("wide", (2, 34, 34), (Dense(60),), Readout(), 3, Neuron())
+    for seed in range(60):
+        checkpoint = checkpoint_of(architecture, seed=seed)
+        columns = {name: np.asfortranarray(values) for name, values in checkpoint.parameters.items()}
         one, other = (
-            compile(each, profile).program for each in (checkpoint, replace(checkpoint, parameters=columns))
+            compile(each, "aggressive_int4").program
+            for each in (checkpoint, replace(checkpoint, parameters=columns))
         )
-        assert program_hash(one) == program_hash(other) and one.costs == other.costs
+        assert one.costs == other.costs and program_hash(one) == program_hash(other)
 
 
 def test_the_same_checkpoint_gives_the_same_bytes(tmp_path):
