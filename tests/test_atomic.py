@@ -186,6 +186,15 @@ def test_an_input_is_never_the_output_under_whatever_name(tmp_path):
             atomic.check_writable(tmp_path / name, inputs=[tmp_path / "none", tmp_path / "in"])
 
 
+def test_files_for_which_there_is_no_room_are_told_of_their_folder(tmp_path):
+    with pytest.raises(InputError) as error, atomic.adding_files(tmp_path / "figures"):
+        raise OSError(28, "No space left on device")
+    assert str(error.value) == (
+        f"{tmp_path / 'figures'}: cannot be written (No space left on device). Make room there and where temporary files lie (TMPDIR)."
+    )
+    assert not (tmp_path / "figures").exists()
+
+
 def test_a_file_of_a_folder_that_is_read_is_never_the_output(tmp_path):
     (tmp_path / "set" / "a").mkdir(parents=True)
     recording = tmp_path / "set" / "a" / "1.bin"

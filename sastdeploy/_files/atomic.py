@@ -154,8 +154,8 @@ def adding_files(
         InputError: as `replacing` and `check_writable`; without ``force`` nothing is written where one of the files is another's.
     """
     check_way(folder)
-    with tempfile.TemporaryDirectory() as temporary:
-        yield Path(temporary)
+    with _room_for(folder) as temporary:
+        yield temporary
         made = sorted(Path(temporary).iterdir())
         for path in made:
             target = Path(folder) / path.name
@@ -168,6 +168,18 @@ def adding_files(
             raise _not_written(folder, error, "Choose a folder you may write to.") from error
         for path in made:
             write_bytes(Path(folder) / path.name, path.read_bytes(), force=force)
+
+
+@contextmanager
+def _room_for(folder: Path | str) -> Iterator[Path]:
+    """Yield a temporary folder; what the system refuses in it is told of ``folder``."""
+    try:
+        with tempfile.TemporaryDirectory() as temporary:
+            yield Path(temporary)
+    except OSError as error:
+        raise _not_written(
+            folder, error, "Make room there and where temporary files lie (TMPDIR)."
+        ) from error
 
 
 def remove_folder(folder: Path) -> None:

@@ -70,7 +70,7 @@ def write_folder(
     with replacing_folder(folder) as fresh:
         np.savez_compressed(fresh / ARRAYS, **recording_arrays(result, labels, names))  # type: ignore[arg-type]  # taken for allow_pickle, a bool
         for layer in result.traces:
-            write_trace(fresh / f"trace.{layer}.npz", result, layer)
+            np.savez_compressed(fresh / f"trace.{layer}.npz", **_traced(result, layer))  # type: ignore[arg-type]  # as above
         (fresh / SUMMARY).write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", "utf-8")
         if folder.is_dir() and any(folder.iterdir()):
             if _identity(folder) == _identity(fresh) and _same_arrays(folder / ARRAYS, fresh / ARRAYS):
@@ -134,9 +134,13 @@ def recording_arrays(
 
 def write_trace(path: Path, result: RunResult, layer: str, *, force: bool = False) -> None:
     """Write ``membrane`` int32 and ``spikes`` uint8, each ``[N, T, outputs]``, of one traced layer to an .npz file."""
-    trace = result.traces[layer]
     with replacing(path, force=force) as temporary:
-        np.savez_compressed(temporary, membrane=trace.membranes, spikes=trace.spikes)
+        np.savez_compressed(temporary, **_traced(result, layer))  # type: ignore[arg-type]  # taken for allow_pickle, a bool
+
+
+def _traced(result: RunResult, layer: str) -> dict[str, NDArray[Any]]:
+    trace = result.traces[layer]
+    return {"membrane": trace.membranes, "spikes": trace.spikes}
 
 
 def _is_trace(name: str) -> bool:
