@@ -207,6 +207,13 @@ def test_the_command_prints_the_table_cores_and_differences(tmp_path, monkeypatc
     assert "first reason" in shown and "input: 32 inputs; xylo_a2 allows 16 (limits.inputs)." in shown
     record = json.loads(run("--all-profiles", "--json").output)
     assert record["schema"] == "sastdeploy.profile_fits/1" and record["profiles"][0]["fits"] is True
+    names = [fit["profile"] for fit in record["profiles"]]
+    assert names == list(builtin_profiles())
+    mine = builtin_profiles()["loihi1"].read_text("utf-8").replace("name: loihi1\n", "name: mine\n")
+    (tmp_path / "mine.yaml").write_text(mine, "utf-8")
+    for profile, all_names in (("mine.yaml", ["mine", *names]), ("loihi1", names)):
+        record = json.loads(run("--all-profiles", "--profile", profile, "--json").output)
+        assert [fit["profile"] for fit in record["profiles"]] == all_names
     assert not list(tmp_path.glob("*.onnx"))
     assert "layers.0, layers.1, readout  23 (2 % of 1,024)" in " ".join(
         run("--profile", "loihi1").output.split(" ")

@@ -72,7 +72,6 @@ def test_an_option_that_holds_one_value_is_given_once(here, call, line, option):
     [
         ("inspect x.pt --dataset nmnist", "--dataset and --time-bins are for --arch; a checkpoint has its own. Leave them out."),
         ("inspect x.pt --time-bins 10", "--dataset and --time-bins are for --arch; a checkpoint has its own. Leave them out."),
-        ("compile x.pt --all-profiles --profile loihi_int8", "--all-profiles takes every built-in profile; leave out --profile."),
         ("simulate x.onnx --recording r.bin --split test", "--split, --limit and --skip-bad choose recordings of a data set; leave them out with --recording."),
         ("verify x.onnx --limit 3", "--split, --limit and --skip-bad choose recordings of a data set; name one with --dataset."),
         ("analyse x.pt --seed 0", "--seed is for --bounds; leave it out."),

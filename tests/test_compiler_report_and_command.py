@@ -10,12 +10,13 @@ from click.testing import CliRunner
 from small_networks import CONV, DENSE, POOL, checkpoint_of
 
 from sastdeploy.cli.compile_command import command
+from sastdeploy.cli.inspect_command import command as inspect_command
 from sastdeploy.compiler.compile import compile
 from sastdeploy.compiler.profiles import builtin_profiles, load_profile
 from sastdeploy.errors import CompileError, InputError
 from sastdeploy.networks.builtin import describe
 from sastdeploy.networks.checkpoint import save_checkpoint
-from sastdeploy.program.file import load_program
+from sastdeploy.program.file import load_program, program_hash, save_program
 from sastdeploy.program.fixedpoint import QFormat
 
 LOIHI, SMALL = load_profile("loihi_int8"), load_profile("aggressive_int4")
@@ -304,3 +305,21 @@ def test_what_is_missing_or_misspelt_is_said(ckpt, tmp_path):
     assert "cannot be read" in str(run(tmp_path / "none.pt").exception)
     assert "Did you mean 'loihi_int8'?" in str(run(ckpt, "--profile", "loihi_int").exception)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ckpt.pt"]
+
+
+def test_inspect_shows_of_a_program_what_compile_printed(ckpt, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    printed = CliRunner().invoke(command, [str(ckpt), "--out", "p.onnx"], catch_exceptions=False).output
+    shown = CliRunner().invoke(inspect_command, ["p.onnx"], catch_exceptions=False)
+    table = printed[: printed.index("Wrote p.onnx")]
+    assert shown.exit_code == 0 and shown.output.startswith(table)
+    assert f"Hash: {program_hash(load_program('p.onnx'))}" in shown.output
+    record = json.loads(CliRunner().invoke(inspect_command, ["p.onnx", "--json"]).output)
+    assert record["costs"] == load_program("p.onnx").costs and record["schema"] == "sastdeploy.program/1"
+    for costs in ({}, {"layers": 3}, {"layers": [{}]}):
+        save_program("bare.onnx", replace(load_program("p.onnx"), costs=costs), force=True)
+        with pytest.raises(
+            InputError,
+            match=r"^bare\.onnx: holds no whole report of its compilation \(.*\)\. Compile the network again\.$",
+        ):
+            CliRunner().invoke(inspect_command, ["bare.onnx"], catch_exceptions=False, standalone_mode=False)

@@ -51,7 +51,7 @@ INSIDE = {
             "experiments.tables", "quickstart",
         ),
         "what data commands show, fetch and check of data sets and files": (
-            "recordings.catalog", "recordings.check", "recordings.datasets", "recordings.describe", "recordings.download", "recordings.npy",
+            "recordings.catalog", "recordings.check", "recordings.datasets", "recordings.describe", "recordings.download", "recordings.dvsgesture", "recordings.npy",
             "recordings.own.declaration", "recordings.own.description", "recordings.own.folder", "recordings.own.layout",
             "recordings.reading", "recordings.tonic_sets",
         ),

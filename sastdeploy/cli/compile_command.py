@@ -12,7 +12,7 @@ from sastdeploy.cli.arguments import folder, stated, wrote
 from sastdeploy.cli.options import DATA, FORCE, JSON
 
 if TYPE_CHECKING:
-    from sastdeploy.compiler.report import PortingReport
+    pass
 
 
 @click.command()
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @click.option(
     "--all-profiles",
     is_flag=True,
-    help="Write no program: print for every built-in profile whether the network fits, and what it takes there.",
+    help="Write no program: print for every built-in profile, and one of yours (--profile), whether the network fits, and what it takes there.",
 )
 @click.option(
     "--dataset",
@@ -71,16 +71,16 @@ def command(
 
     from sastdeploy import compile, load_network, load_profile, save_program
     from sastdeploy._files import atomic
-    from sastdeploy.cli.terminal import print_table
+    from sastdeploy.cli.program_tables import print_report
     from sastdeploy.program.file import meaning_hash, program_hash
     from sastdeploy.program.records import NOT_STATED
 
     if all_profiles:
         if out or dump_passes:
             raise click.UsageError("--all-profiles writes no program; leave out --out and --dump-passes.")
-        if stated("profile"):
-            raise click.UsageError("--all-profiles takes every built-in profile; leave out --profile.")
-        _all_profiles(checkpoint, neuron, dataset, limit, data, as_json)
+        _all_profiles(
+            checkpoint, profile if stated("profile") else None, neuron, dataset, limit, data, as_json
+        )
         return
     if dataset or limit:
         raise click.UsageError("--dataset and --limit are for --all-profiles; leave them out.")
@@ -116,41 +116,9 @@ def command(
             )
         )
         return
-    rows = [
-        (layer.name, layer.kind, layer.weight_format, _span(layer.scale),
-         "exact" if layer.signal_to_noise_db is None else f"{layer.signal_to_noise_db:.1f}",
-         f"{100 * layer.zero_weights:.1f}", f"{layer.gain_relative_error:.1e}",
-         "-" if layer.leak_relative_error is None else f"{layer.leak_relative_error:.1e}",
-         layer.accumulator_bits, f"{layer.weight_bytes:,}", f"{layer.neurons:,}", f"{layer.fan_in:,}",
-         f"{layer.fan_out:,}", f"{layer.largest_ksynops:,.1f}")
-        for layer in report.layers
-    ]  # fmt: skip
-    columns = (
-        "layer",
-        "kind",
-        "weights",
-        "scale",
-        "SNR dB",
-        "zero %",
-        "gain err.",
-        "leak err.",
-        "acc. bits",
-        "bytes",
-        "neurons",
-        "fan-in",
-        "fan-out",
-        "max kSynOps",
-    )
-    print_table(
-        columns, rows, title=f"{program.name}: membrane {hardware.membrane}, {hardware.overflow.value}"
-    )
-    _print_cores(report)
-    memory = report.footprint_bytes
+    print_report(program, report.to_dict())
     data = "FOLDER" if program.dataset == NOT_STATED else shlex.quote(program.dataset)
     click.echo(
-        f"Memory: {memory['total']:,} bytes = {memory['weights']:,} weights + {memory['parameters']:,} gains, biases, "
-        f"thresholds + {memory['state']:,} state. {report.neurons:,} neurons.\n"
-        f"At most {report.largest_ksynops:,.1f} kSynOps per recording.\n"
         f"{wrote(path, was_there, force, f' (hash {program_hash(program)[:16]})')}\n"
         + (
             "Weights of 2 to 4 bits are INT4 in the file: ONNX Runtime runs it from version 1.23 on.\n"
@@ -162,8 +130,9 @@ def command(
 
 
 def _all_profiles(
-    checkpoint: str, neuron: str, dataset: str | None, limit: int | None, data: str | None, as_json: bool
-) -> None:
+    checkpoint: str, own: str | None, neuron: str, dataset: str | None, limit: int | None, data: str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     import json
 
     from sastdeploy import load_network, load_profile
@@ -178,7 +147,9 @@ def _all_profiles(
         _, recordings, _ = load_data_for(trained, checkpoint, dataset, "test", data, limit, False)
     elif limit:
         raise click.UsageError("--limit chooses recordings of a data set; name one with --dataset.")
-    fits = profile_fits(trained, map(load_profile, builtin_profiles()), recordings, neuron)
+    known = builtin_profiles()
+    profiles = [load_profile(each) for each in (*([own] if own and own not in known else []), *known)]
+    fits = profile_fits(trained, profiles, recordings, neuron)
     if as_json:
         content = {"schema": SCHEMA, "checkpoint": checkpoint, "profiles": [fit.to_dict() for fit in fits]}
         click.echo(json.dumps(content, indent=2))
@@ -198,31 +169,3 @@ def _all_profiles(
 
 def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:,.{digits}f}"
-
-
-def _print_cores(report: PortingReport) -> None:
-    """Print how full each core in use is; of neighbours that hold the same, the first and how many."""
-    from sastdeploy.cli.terminal import print_table
-
-    rows: list[list[str]] = []
-    last = None
-    for core in report.cores:
-        kind = (core.layers, core.neurons, core.memory_bytes)
-        if kind == last:
-            rows[-1][0] = f"{rows[-1][0].split(' ')[0]} to {core.core}"
-            continue
-        last = kind
-        rows.append([
-            str(core.core), ", ".join(core.layers), _share(core.neurons, core.neuron_limit),
-            _share(core.memory_bytes, core.memory_limit),
-        ])  # fmt: skip
-    if rows:
-        print_table(("core", "layers", "neurons", "weight bytes"), rows)
-
-
-def _share(used: int, limit: int | None) -> str:
-    return f"{used:,}" if limit is None else f"{used:,} ({100 * used / limit:.0f} % of {limit:,})"
-
-
-def _span(pair: tuple[float, float]) -> str:
-    return f"{pair[0]:.4g}" if pair[0] == pair[1] else f"{pair[0]:.3g} to {pair[1]:.3g}"

@@ -30,7 +30,10 @@ from sastdeploy.cli.options import JSON
 )
 @JSON
 def command(checkpoint: str | None, arch: str | None, dataset: str, time_bins: int, as_json: bool) -> None:
-    """Show layers, learnable parameters, thresholds, fan-outs and the largest kSynOps of CHECKPOINT (or of --arch)."""
+    """Show layers, learnable parameters, thresholds, fan-outs and the largest kSynOps of CHECKPOINT (or of --arch).
+
+    Of a program (.onnx), show what compiling it found, as `compile` printed it.
+    """
     import json
     from dataclasses import asdict
 
@@ -46,6 +49,16 @@ def command(checkpoint: str | None, arch: str | None, dataset: str, time_bins: i
             "--dataset and --time-bins are for --arch; a checkpoint has its own. Leave them out."
         )
     facts: dict[str, Any] = {}
+    if checkpoint is not None and checkpoint.endswith(".onnx"):
+        from sastdeploy import load_program
+        from sastdeploy.cli.program_tables import print_program, program_record
+
+        program = load_program(checkpoint)
+        if as_json:
+            click.echo(json.dumps(program_record(program), indent=2))
+        else:
+            print_program(program, checkpoint)
+        return
     if checkpoint is not None:
         from sastdeploy import ImportedNetwork, load_network
         from sastdeploy.networks.checkpoint import checkpoint_hash
