@@ -61,7 +61,7 @@ INSIDE = {
         "torchrun's processes, a path that is refused before data are read, and a device's kernels": (
             "training.distributed", "training.outputs", "training.settings",
         ),
-        "names of profiles, and a report as it is printed": ("compiler.profiles", "compiler.report"),
+        "names of profiles": ("compiler.profiles",),
         "networks from elsewhere: their float evaluation, and spikes that a framework recorded": (
             "exchange.evaluation", "exchange.recorded",
         ),

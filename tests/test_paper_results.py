@@ -315,7 +315,7 @@ def test_a_number_is_given_where_it_stands_and_in_its_section_only():
 
 
 @pytest.mark.parametrize(("old", "new"), [
-    ("(229 of `table1`", "(14 of `table1`"),
+    ("(231 of `table1`", "(14 of `table1`"),
     ("2 of the 58 settings", "40 of the 58 settings"),
     ("It makes 2 % fewer", "It makes 20 % fewer"),
     ("at most 3,992 kSynOps", "at most 9,999 kSynOps"),
