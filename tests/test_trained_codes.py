@@ -9,6 +9,7 @@ from sastdeploy import (
     CompileError,
     Framing,
     InputError,
+    TrainingSettings,
     compile,
     from_module,
     load_network,
@@ -16,11 +17,14 @@ from sastdeploy import (
     save_network,
 )
 from sastdeploy.compiler.ir.graph import Graph
+from sastdeploy.compiler.ir.importer import graph_from_checkpoint
 from sastdeploy.compiler.ir.nodes import Counts, Dense, Input, Lif
 from sastdeploy.compiler.ir.nodes.synapses import Synapses
 from sastdeploy.compiler.passes.quantize_weights import quantize_weights
 from sastdeploy.exchange import parts as p
 from sastdeploy.exchange.framing import network_of
+from tests.small_networks import checkpoint_of
+from tests.small_trainings import fit
 
 LOIHI, INT4 = load_profile("loihi_int8"), load_profile("aggressive_int4")
 PER_CHANNEL = replace(LOIHI, granularity="per_channel")
@@ -87,6 +91,69 @@ def test_minus_eight_of_four_bits_fits_eight():
     codes = np.array([[-8, 7, 3]])
     assert first(graph_of(codes * 0.25, 4), LOIHI).weight_q.tolist() == codes.tolist()
     assert np.abs(first(graph_of(codes * 0.25, 4), INT4).weight_q).max() == 7
+
+
+def test_a_power_of_two_that_a_trained_scale_is_not_rounds_as_finely_as_for_any_weights():
+    # 0.03 is no power of two. The next, 2^-5, would leave 4 bits; 6 * 0.03 / 127 rounds up to 2^-9.
+    shifts = replace(LOIHI, scale="power_of_two")
+    node = first(graph_of(CODES * 0.03, 4), shifts)
+    assert (node.weight_scale == 2.0**-9).all()
+    assert node.weight_q.tolist() == first(graph_of(CODES * 0.03, None), shifts).weight_q.tolist()
+    assert first(graph_of(CODES * 0.03125, 4), shifts).weight_q.tolist() == CODES.tolist()
+    # All are multiples of 3 * 2^-5, which is no power of two; 2^-10 holds them exactly.
+    node = first(graph_of([[6 * 2.0**-5, 3 * 2.0**-5]], 4), shifts)
+    assert (node.weight_q * node.weight_scale[0]).tolist() == [[6 * 2.0**-5, 3 * 2.0**-5]]
+
+
+QUANTIZED = {"quantize_bits": 4, "quantize_epochs": 1}
+
+
+def trained_here(codes, scale=0.0123, **facts):
+    """A checkpoint whose first weights are 4-bit codes times a float32 scale, as training stores them."""
+    checkpoint = checkpoint_of()
+    weight = checkpoint.parameters["layers.0.weight"]
+    held = (np.resize(codes, weight.shape) * scale).astype(np.float32)
+    return replace(
+        checkpoint,
+        parameters=checkpoint.parameters | {"layers.0.weight": held},
+        training=checkpoint.training | {"epochs": 3, "selected": {"epoch": 2}} | facts,
+    )
+
+
+@pytest.mark.parametrize("profile", [LOIHI, PER_CHANNEL, INT4, replace(INT4, granularity="per_channel")])
+def test_a_trained_checkpoint_keeps_its_integers_in_every_profile_that_holds_them(profile, tmp_path):
+    checkpoint = fit(tmp_path / "a.pt", TrainingSettings(epochs=3, batch_size=8, **QUANTIZED))
+    compilation = compile(checkpoint, profile)
+    assert all((layer.signal_to_noise_db or 200) > 120 for layer in compilation.report.layers)
+    assert not any("was trained with" in text for text in compilation.report.warnings)
+    for part in (*compilation.program.layers, compilation.program.readout):
+        weight = checkpoint.parameters[f"{part.name}.weight"].astype(float)
+        codes = np.rint(weight / (np.abs(weight).max() / 7)).reshape(len(weight), -1)
+        ours = part.weight.reshape(codes.shape).astype(int)
+        # A channel whose integers have a common factor holds smaller ones.
+        for own, trained in zip(ours, codes, strict=True):
+            assert (own * np.abs(trained).max() == trained * np.abs(own).max()).all()
+            assert np.abs(own).max() <= np.abs(trained).max() <= 7
+
+
+def test_a_trained_checkpoint_that_loses_its_integers_is_warned_of():
+    checkpoint = trained_here(np.array([127, -50, 3]), quantize_bits=8, quantize_epochs=3)
+    assert compile(checkpoint, PER_CHANNEL).report.layers[0].signal_to_noise_db > 120
+    assert (
+        "layers.0: was trained with weights of 8 bits, which aggressive_int4 cannot hold as they are (4 bits, "
+        "per_tensor, scale any), so they are rounded again."
+    ) in compile(checkpoint, INT4).report.warnings
+
+
+@pytest.mark.parametrize("facts", [
+    {}, {"quantize_bits": 0, "quantize_epochs": 0}, {**QUANTIZED, "selected": {"epoch": 1}}, {**QUANTIZED, "quantize_bits": "4"},
+    {**QUANTIZED, "quantize_bits": 9}, {"quantize_bits": 4},
+])  # fmt: skip
+def test_other_checkpoints_are_compiled_as_ever(facts):
+    checkpoint = trained_here(CODES, **facts)
+    nodes = graph_from_checkpoint(checkpoint).nodes
+    assert {node.trained_bits for node in nodes if isinstance(node, Synapses)} == {None}
+    assert np.abs(compile(checkpoint, LOIHI).program.layers[0].weight).max() == 127
 
 
 def test_lavas_lowest_weight_is_one_too_many():

@@ -20,8 +20,8 @@ def quantize_weights(graph: Graph, profile: HardwareProfile) -> Graph:
     """Return the graph with ``weight_q = round_half_even(weight / s)`` in the symmetric narrow range.
 
     ``s = max|W| / (2^(b-1) - 1)`` per tensor or per output channel, 1 for a tensor of zeros; a recurrent layer's two tensors share
-    it, so that one sum has one gain. Weights that were trained as integers times a scale keep their integers where they fit. With power-of-two
-    scales the whole factor ``gain * s`` is rounded up to a power of two, so that nothing clips and a shift suffices.
+    it, so that one sum has one gain. Weights that were trained as integers times a scale keep their integers where they and their
+    scale fit. With power-of-two scales the whole factor ``gain * s`` is rounded up to a power of two, so that nothing clips and a shift suffices.
     """
     return graph.map(
         {Counts: lambda node: _whole(node, profile), Synapses: lambda node: _quantize(node, profile)}
@@ -41,18 +41,25 @@ def _quantize(node: Synapses, profile: HardwareProfile) -> Synapses:
         largest = np.maximum(largest, np.maximum(rows.max(1), -rows.min(1)))
     if profile.granularity != "per_channel":
         largest[:] = largest.max()
-    scale = tensor_scale(largest, profile.weight_bits)
+    scale = _stored(tensor_scale(largest, profile.weight_bits), node, profile)
     if node.trained_bits is not None:
-        scale = _trained_scale(
-            node, largest, scale, min(1 << (node.trained_bits - 1), weight_limit(profile.weight_bits))
-        )
-    if profile.scale == "power_of_two":
-        scale = _power_of_two_above(scale * node.gain) / node.gain
+        limit = min(1 << (node.trained_bits - 1), weight_limit(profile.weight_bits))
+        trained = _trained_scale(node, largest, scale, limit)
+        stored = _stored(trained, node, profile)
+        # Where only a larger power of two than the trained scale is to be had, that of any weights is finer.
+        scale = np.where(np.abs(stored / trained - 1) <= GRID_TOLERANCE / limit, stored, scale)
     codes = [
         weight_codes(weight, scale.reshape(-1, *[1] * (weight.ndim - 1)), profile.weight_bits)
         for weight in node.weights
     ]
     return replace(node.with_codes(*codes), weight_bits=profile.weight_bits, weight_scale=scale)
+
+
+def _stored(scale: NDArray[np.float64], node: Synapses, profile: HardwareProfile) -> NDArray[np.float64]:
+    """Return the scales that a profile can have, none below those given."""
+    if profile.scale != "power_of_two":
+        return scale
+    return _power_of_two_above(scale * node.gain) / node.gain
 
 
 def _trained_scale(
