@@ -91,6 +91,19 @@ def test_leak_and_gain_errors_by_hand():
     ]
 
 
+@pytest.mark.parametrize(("alpha", "advice"), [
+    (0.9, "14/2^4 = 0.875; SHIFTS leaks by shifts. Train with alpha 0.875 or 0.9375."),
+    (0.3, "8/2^4 = 0.5; SHIFTS leaks by shifts. Train with alpha 0.5."),
+    (0.99, "15/2^4 = 0.9375; SHIFTS leaks by shifts. Train with alpha 0.9375, or use a profile with a larger leak shift."),
+    (0.875, None),
+])  # fmt: skip
+def test_a_leak_by_shifts_names_the_decays_that_are_exact(alpha, advice):
+    # A larger shift has no decay between 0.875 and 0.9375, so it is no advice there.
+    profile = replace(SMALL, name="SHIFTS", leak_form="shift")
+    expected = [] if advice is None else [f"layers.{i}.lif: alpha {alpha} becomes {advice}" for i in (0, 1)]
+    assert report_of(with_alpha(alpha), profile)["warnings"] == expected
+
+
 def with_alpha(alpha):
     return replace(DENSE, neuron=replace(DENSE.neuron, alpha=alpha))
 

@@ -14,6 +14,7 @@ from sastdeploy.compiler.ir.graph import Graph, Stage, stages
 from sastdeploy.compiler.ir.nodes import Lif, Synapses
 from sastdeploy.compiler.ir.nodes.checks import known
 from sastdeploy.compiler.mapping import CoreUse, map_layers, weight_bytes
+from sastdeploy.compiler.passes.fit_leaks import exact_shifts
 from sastdeploy.compiler.passes.prove_ranges import stage_sums
 from sastdeploy.compiler.passes.quantize_weights import GRID_TOLERANCE
 from sastdeploy.compiler.profiles import HardwareProfile
@@ -276,11 +277,10 @@ def _lost_channels(stage: Stage, profile: HardwareProfile) -> list[str]:
 
 
 def _lif_warnings(lif: Lif, profile: HardwareProfile) -> list[str]:
-    k = lif.leak_shift or 0
-    warnings = _decay_warnings(lif.name, "alpha", "membrane", lif.alpha, lif.leak_multiplier, k)
+    warnings = _decay_warnings(lif, "alpha", "membrane", lif.alpha, lif.leak_multiplier, profile)
     if lif.current_alpha is not None:
         decay, multiplier = lif.current_alpha, lif.current_multiplier
-        warnings += _decay_warnings(lif.name, "current_alpha", "synaptic current", decay, multiplier, k)
+        warnings += _decay_warnings(lif, "current_alpha", "synaptic current", decay, multiplier, profile)
     smallest = int(lif.threshold_q.min()) if lif.threshold_q is not None else _COARSE_THRESHOLD
     if smallest < _COARSE_THRESHOLD:
         warnings.append(
@@ -289,18 +289,23 @@ def _lif_warnings(lif: Lif, profile: HardwareProfile) -> list[str]:
     return warnings
 
 
-def _decay_warnings(name: str, what: str, state: str, factors: Any, codes: Any, k: int) -> list[str]:
+def _decay_warnings(
+    lif: Lif, what: str, state: str, factors: Any, codes: Any, profile: HardwareProfile
+) -> list[str]:
     """Return a warning where decays above 0 are lost in ``codes / 2^k``, or far from it: of a layer's channels or neurons the first such."""
+    k = lif.leak_shift or 0
     given = [along_map(np.atleast_1d(values)) for values in (factors, 0 if codes is None else codes)]
     each, unit = np.broadcast_arrays(*given), "neuron" if np.ndim(factors) == 3 else "channel"
     for place, (factor, a) in enumerate(zip(each[0].flat, each[1].flat)):
-        where = f"{name}, {unit} {place}" if each[0].size > 1 else name
-        if factor > 0 and (warnings := _decay_warning(where, what, state, float(factor), int(a), k)):
+        where = f"{lif.name}, {unit} {place}" if each[0].size > 1 else lif.name
+        if factor > 0 and (warnings := _decay_warning(where, what, state, float(factor), int(a), k, profile)):
             return warnings
     return []
 
 
-def _decay_warning(name: str, what: str, state: str, factor: float, a: int, k: int) -> list[str]:
+def _decay_warning(
+    name: str, what: str, state: str, factor: float, a: int, k: int, profile: HardwareProfile
+) -> list[str]:
     if a == 0:
         return [
             f"{name}: {what} {factor:g} rounds to 0 / 2^{k}, so the {state} forgets everything at each step."
@@ -308,7 +313,13 @@ def _decay_warning(name: str, what: str, state: str, factor: float, a: int, k: i
     if a == 1 << k and factor < 1:
         return [f"{name}: {what} {factor:g} rounds to 1, so the {state} never leaks."]
     if abs(a / 2**k / factor - 1) > LARGE_LEAK_ERROR:
-        return [
-            f"{name}: {what} {factor:g} becomes {a}/2^{k} = {a / 2**k:g}; use a profile with a larger leak shift."
-        ]
+        advice = "use a profile with a larger leak shift."
+        if profile.leak_form == "shift":
+            near = exact_shifts(factor, k)
+            exact = " or ".join(f"{decay:.10g}" for decay in near)
+            # A larger shift adds decays above the largest only.
+            advice = f"{profile.name} leaks by shifts. Train with {what} {exact}" + (
+                f", or {advice}" if factor > near[-1] else "."
+            )
+        return [f"{name}: {what} {factor:g} becomes {a}/2^{k} = {a / 2**k:g}; {advice}"]
     return []

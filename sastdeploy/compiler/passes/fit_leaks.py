@@ -67,3 +67,10 @@ def _multiplier(alpha: float, k: int, form: str) -> int:
         nearest = min(shifts, key=lambda d: abs(1 - 2.0**-d - alpha), default=0)
         return (1 << k) - (1 << (k - nearest))
     return int(to_integer(alpha, k))
+
+
+def exact_shifts(alpha: float, k: int) -> list[float]:
+    """Return the decays nearest to alpha, below and above, that a leak by shifts of up to k has: ``1 - 2^-d``."""
+    decays = [1 - 2.0**-d for d in range(1, k + 1)]
+    below, above = [each for each in decays if each <= alpha], [each for each in decays if each > alpha]
+    return below[-1:] + above[:1]
