@@ -61,9 +61,9 @@ INSIDE = {
         "torchrun's processes, a path that is refused before data are read, and a device's kernels": (
             "training.distributed", "training.outputs", "training.settings",
         ),
-        "names of profiles": ("compiler.profiles",),
-        "networks from elsewhere: their float evaluation, and spikes that a framework recorded": (
-            "exchange.evaluation", "exchange.recorded",
+"names of profiles": ("compiler.profiles",),
+        "networks from elsewhere: their float evaluation, spikes that a framework recorded, and classes in their order": (
+            "exchange.evaluation", "exchange.recorded", "recordings.splits",
         ),
         "what doctor looks at": ("_kernels.cache_files", "_kernels.jit", "provenance"),
     },

@@ -44,9 +44,11 @@ def command(checkpoint: str, dataset: str | None, split: str, limit: int | None,
     title = f"{checkpoint} on {len(frames):,} {split} {kind} of {name}"
     if isinstance(trained, ImportedNetwork):
         from sastdeploy.compiler.imported import network_hash
-        from sastdeploy.exchange.evaluation import evaluate_network
+        from sastdeploy.exchange.evaluation import evaluate_network, order_warning
 
         answer = evaluate_network(trained, frames)
+        if message := order_warning(answer, frames.classes):
+            click.echo(f"WARNING: {message}", err=True)
         if as_json:
             click.echo(json.dumps({
                 "schema": "sastdeploy.network_evaluation/1", "network": checkpoint, "network_hash": network_hash(trained),

@@ -69,6 +69,12 @@ def _number_or_word(context: click.Context, option: click.Parameter, value: str 
     default=None,
     help="Data set, or folder, that gives sensor and classes.  [default: not stated]",
 )
+@click.option(
+    "--classes",
+    metavar="A,B,...",
+    default=None,
+    help="Names of the classes in the order of outputs.  [default: the data set's, or 0, 1, ...]",
+)
 @click.option("--time-bins", type=click.IntRange(1, 1000), default=10, show_default=True, help="Time bins T.")
 @binning_options
 @click.option(
@@ -92,7 +98,7 @@ def _number_or_word(context: click.Context, option: click.Parameter, value: str 
 @JSON
 def command(
     file: str, out: str, dialect: str | None, dt: float | None, reset: str | None, reset_delay: int | None,
-    spikes_per_step: str | int | None, gain: str | None, floor: float | None, readout: str | None, weights: str | None, dataset: str | None, time_bins: int,
+    spikes_per_step: str | int | None, gain: str | None, floor: float | None, readout: str | None, weights: str | None, dataset: str | None, classes: str | None, time_bins: int,
     window: float | None, binning: str, events_per_bin: int | None, clip: int, divisor: float, recorded: str | None, force: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Turn FILE, a network of another framework in NIR, or of lava-dl (.net), into one that compile takes.
@@ -109,8 +115,9 @@ def command(
     from sastdeploy.exchange.recorded import check_recorded
 
     atomic.check_writable(Path(out), inputs=[each for each in (file, recorded, weights) if each])
+    named = None if classes is None else tuple(name.strip() for name in classes.split(","))
     framing = Framing(
-        dataset, time_bins, window_us(window), clip, divisor, binning=binning, events_per_bin=events_per_bin
+        dataset, time_bins, window_us(window), clip, divisor, named, binning=binning, events_per_bin=events_per_bin
     )  # fmt: skip
     rules = {
         "dialect": dialect, "dt": dt, "reset": reset, "reset_delay": reset_delay, "spikes_per_step": spikes_per_step, "gain": gain, "floor": floor,

@@ -12,7 +12,10 @@ from sastdeploy import ImportedNetwork
 from sastdeploy.cli.terminal import print_table
 from sastdeploy.compiler.imported import network_hash
 from sastdeploy.compiler.ir.graph import shapes
+from sastdeploy.program.records import NOT_STATED
 
+_NAMES = 20
+"""Class names that a line shows at most."""
 _READS = {"last": "at the last step", "max": "their largest over time"}
 
 
@@ -79,6 +82,13 @@ def print_network(network: ImportedNetwork, title: str) -> None:
         f"Recordings: {network.dataset}, frames {'x'.join(map(str, frames.frame_shape))} (P, H, W) in {frames.time_bins} time bins"
         f"{''.join(f', {words}' for words in bins_words(frames.to_dict()))}; the network "
         f"sees min(count, {frames.c_clip}) / {divisor:g}. {len(network.classes)} classes."
+    )
+    names = ", ".join(network.classes[:_NAMES]) + (", ..." if len(network.classes) > _NAMES else "")
+    numbered = network.dataset == NOT_STATED and network.classes == tuple(
+        map(str, range(len(network.classes)))
+    )
+    click.echo(
+        f"Classes in the order of outputs: {names}{' (numbered; import --classes names them)' if numbered else ''}."
     )
 
 

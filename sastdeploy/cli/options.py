@@ -176,6 +176,8 @@ def load_data_for(
         InputError: the data set does not fit the checkpoint, or cannot be read.
     """
     facts = dataset_facts(dataset or checkpoint.dataset)
+    from sastdeploy.recordings.splits import labelled_by_name
+
     name = facts.name
     check_fits(checkpoint, path, facts)
     frames = load_data(
@@ -194,6 +196,7 @@ def load_data_for(
             path, checkpoint.provenance, checkpoint.dataset, frames.binning, frames.seconds, DATA_SET_ADVICE
         ):
             click.echo(f"{name}: {remark}", err=True)
+    frames = labelled_by_name(frames, checkpoint.classes)
     return name, frames, note_simulated(facts, data) or facts.simulated
 
 
@@ -207,15 +210,17 @@ def load_data_for_program(
     Raises:
         InputError: the data set does not fit the program, or cannot be read.
     """
+    from sastdeploy.recordings.splits import labelled_by_name
     from sastdeploy.simulator.simulate import check_fit, training_seed
 
     name = dataset_facts(dataset).name
     for remark in check_fit(program, name):
         click.echo(f"{program.name}: {remark}", err=True)
     seed = training_seed(program)
-    return name, load_data(
+    frames = load_data(
         name, split, data, **program.preprocessing.bins, limit=limit, seed=seed, skip_bad=skip_bad
     )
+    return name, labelled_by_name(frames, program.classes)
 
 
 def note_simulated(facts: Dataset, data: str | None) -> bool:
@@ -239,20 +244,21 @@ def check_fits(trained: Checkpoint | ImportedNetwork, path: str, facts: Dataset)
     Raises:
         InputError: it has not; the message says what differs.
     """
-    from sastdeploy import InputError
+    from sastdeploy import ImportedNetwork, InputError
 
-    own = trained.preprocessing
+    own, imported = trained.preprocessing, isinstance(trained, ImportedNetwork)
+    made = "is for" if imported else "was trained on"
     if facts.own:
         from sastdeploy.recordings.own.folder import differences
 
-        if parts := differences(facts, own.sensor_size, own.frame_size, trained.classes):
+        if parts := differences(facts, own.sensor_size, own.frame_size, trained.classes, imported):
             raise InputError(
-                f"{path}: was trained on {trained.dataset}; {facts.name} has {'; '.join(parts)}. Use the data set that it was trained "
-                "on, or state these in dataset.yaml as they were."
+                f"{path}: {made} {trained.dataset}; {facts.name} has {'; '.join(parts)}. Use the data set that it {made}, "
+                "or state these in dataset.yaml as they were."
             )
         return
     if facts.sensor_size != trained.preprocessing.sensor_size or len(facts.classes) != len(trained.classes):
         raise InputError(
-            f"{path}: was trained on {trained.dataset} (sensor {trained.preprocessing.sensor_size}, "
+            f"{path}: {made} {trained.dataset} (sensor {trained.preprocessing.sensor_size}, "
             f"{len(trained.classes)} classes) and does not fit {facts.name} ({facts.sensor_size}, {len(facts.classes)})."
         )

@@ -27,7 +27,8 @@ class Framing:
         dataset: name of a data set, or a folder of one's own, of which sensor, frame and classes are taken; None: not stated.
         time_bins: T. window_us, binning, events_per_bin: as in `sastdeploy.Preprocessing`.
         clip: counts above it are clipped. divisor: the network sees ``min(count, clip) / divisor``; 1, or at least the clip.
-        classes: names in the order of outputs; by default the data set's, or 0, 1, ...
+        classes: names in the order of outputs; by default the data set's, or 0, 1, ... Where the data set has the same names in another
+            order, recordings are counted by name.
     """
 
     dataset: str | None = None
@@ -62,6 +63,11 @@ def network_of(
             raise InputError(
                 f"{name}: takes {' x '.join(map(str, shape))} values; {facts.name} has frames of {' x '.join(map(str, facts.frame_shape))} "
                 "(P, H, W). Name the data set that it was trained on."
+            )
+        if classes is not None and sorted(classes) != sorted(facts.classes):
+            raise InputError(
+                f"{name}: classes {', '.join(classes)}: are not those of {facts.name}. Name these in the order of the outputs: "
+                f"{', '.join(facts.classes)}."
             )
         frame, sensor, classes = facts.frame_shape, facts.sensor_size, classes or facts.classes
     if framing.divisor != 1.0 and framing.divisor < framing.clip:

@@ -208,6 +208,11 @@ class Program:
         }
 
 
+def made_for(provenance: dict[str, Any]) -> str:
+    """Return how a program's network came to its data set: trained on it here, or imported for it, which says nothing of a training."""
+    return "is for" if "network_hash" in provenance else "was trained on"
+
+
 def require_frames(program: Program, frames: Frames) -> None:
     """Accept frames of the shape and number of bins that a program takes.
 
@@ -215,7 +220,8 @@ def require_frames(program: Program, frames: Frames) -> None:
         InputError: another shape or number of time bins.
     """
     own = program.preprocessing
-    trained = "" if program.dataset == NOT_STATED else f" it was trained on ({program.dataset})"
+    made = made_for(program.provenance)
+    trained = "" if program.dataset == NOT_STATED else f" it {made} ({program.dataset})"
     require_fit(
         frames, own.frame_shape, own.time_bins, f"program {program.name}",
         f"Use the data set{trained or ' it is for'}, or compile a program for this one.",

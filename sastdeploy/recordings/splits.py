@@ -7,6 +7,7 @@ The test split comes from the test recordings and from nothing else, and trainin
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -142,3 +143,11 @@ def _stratified(labels: NDArray[np.int64], limit: int, rng: np.random.Generator)
         members = order[labels[order] == label]
         rank[members] = np.arange(len(members)) * len(labels) // len(members)
     return np.sort(np.lexsort((order, rank))[:limit])
+
+
+def labelled_by_name(data: LabelledFrames, classes: tuple[str, ...]) -> LabelledFrames:
+    """Return recordings with their labels in the order of ``classes``, where these are the same names; else as they are."""
+    if data.classes == classes or sorted(data.classes) != sorted(classes):
+        return data
+    places = np.array([classes.index(name) for name in data.classes])
+    return replace(data, labels=places[data.labels], classes=classes)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
-from sastdeploy.program.records import NOT_STATED, Program
+from sastdeploy.program.records import NOT_STATED, Program, made_for
 from sastdeploy.recordings.frames import Frames, LabelledFrames, frames_of
 from sastdeploy.simulator.durations import DATA_SET_ADVICE, duration_remarks
 from sastdeploy.simulator.result import RunResult
@@ -171,9 +171,10 @@ def check_fit(program: Program, dataset: str) -> list[str]:
     if facts.own:
         from sastdeploy.recordings.own.folder import differences
 
-        if parts := differences(facts, own.sensor_size, own.frame_size, program.classes):
+        imported = "network_hash" in program.provenance
+        if parts := differences(facts, own.sensor_size, own.frame_size, program.classes, imported):
             raise InputError(
-                f"program {program.name}: {f'was trained on {program.dataset}' if stated else 'does not fit'}; {facts.name} has "
+                f"program {program.name}: {f'{made_for(program.provenance)} {program.dataset}' if stated else 'does not fit'}; {facts.name} has "
                 f"{'; '.join(parts)}. {advice}"
             )
     dataset = facts.name
@@ -183,8 +184,10 @@ def check_fit(program: Program, dataset: str) -> list[str]:
         raise InputError(
             f"program {program.name}: takes {_sizes(*taken)}, but {dataset} has {_sizes(*wanted)}. {advice}"
         )
+    order = facts.classes != program.classes and sorted(facts.classes) == sorted(program.classes)
+    names = ["the data set has the classes in another order; names decide"] if order else []
     if program.dataset == dataset:
-        return []
+        return names
     trained = CATALOG.get(program.dataset)
     kinds = [
         f"the {'simulated ' if known.simulated else '' if known.own else 'real '}recordings of {known.name}"
@@ -193,8 +196,11 @@ def check_fit(program: Program, dataset: str) -> list[str]:
     ]
     if trained is None:
         kinds.insert(0, f"'{program.dataset}'")
-    remarks = [f"trained on {kinds[0]}, simulated on {kinds[1]}"] if stated else []
-    if facts.classes != program.classes:
+    made = made_for(program.provenance).split(" ", 1)[1]
+    remarks = [f"{made} {kinds[0]}, simulated on {kinds[1]}"] if stated else []
+    if order:
+        remarks += names
+    elif facts.classes != program.classes:
         remarks.append("class names differ between program and data set; numbers decide")
     return remarks
 
@@ -229,7 +235,7 @@ def simulate_dataset(
     from sastdeploy.program.file import meaning_hash, program_hash
     from sastdeploy.recordings.catalog import data_root, simulated_marker
     from sastdeploy.recordings.datasets import dataset as facts_of
-    from sastdeploy.recordings.splits import load_dataset
+    from sastdeploy.recordings.splits import labelled_by_name, load_dataset
     from sastdeploy.simulator import engine as engines
     from sastdeploy.simulator.metrics import summarise
 
@@ -251,6 +257,7 @@ def simulate_dataset(
         say=say,
         progress=binning,
     )
+    labelled = labelled_by_name(labelled, program.classes)
     if labelled.seconds is not None:
         for remark in duration_remarks(program, labelled.seconds, DATA_SET_ADVICE):
             say(f"{dataset}: {remark}")

@@ -206,9 +206,16 @@ def _guesses(stated: Declaration, complete: Declaration, sensors_stated: bool) -
 
 
 def differences(
-    facts: Dataset, sensor_size: tuple[int, int, int], frame_size: tuple[int, int], classes: tuple[str, ...]
+    facts: Dataset,
+    sensor_size: tuple[int, int, int],
+    frame_size: tuple[int, int],
+    classes: tuple[str, ...],
+    any_order: bool = False,
 ) -> list[str]:
-    """Return in what a data set differs from what a network was trained on, a part of a sentence each."""
+    """Return in what a data set differs from what a network was trained on, a part of a sentence each.
+
+    any_order: whether the same classes in another order are no difference, as of a network from elsewhere that names its outputs.
+    """
     parts = []
     for what, trained, here in (
         ("sensor", sensor_size, facts.sensor_size),
@@ -216,6 +223,8 @@ def differences(
     ):
         if trained != here:
             parts.append(f"{what} {' x '.join(map(str, here))} instead of {' x '.join(map(str, trained))}")
+    if any_order and set(classes) == set(facts.classes):
+        return parts
     if set(classes) == set(facts.classes) and classes != facts.classes:
         parts.append(f"the classes in another order, {_names(facts.classes)} instead of {_names(classes)}")
     elif classes != facts.classes:
