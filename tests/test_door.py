@@ -61,7 +61,7 @@ INSIDE = {
         "torchrun's processes, a path that is refused before data are read, and a device's kernels": (
             "training.distributed", "training.outputs", "training.settings",
         ),
-"names of profiles": ("compiler.profiles",),
+        "names of profiles": ("compiler.profiles",),
         "networks from elsewhere: their float evaluation, spikes that a framework recorded, and classes in their order": (
             "exchange.evaluation", "exchange.recorded", "recordings.splits",
         ),
