@@ -95,6 +95,13 @@ def test_the_next_command_that_train_prints_can_be_pasted(road):
     succeed(folder, printed.removeprefix("Next: sastdeploy "))
 
 
+def test_weights_of_few_bits_are_sent_on_to_a_profile_of_few(road):
+    folder, _ = road
+    printed = succeed(folder, f"{QUICK} --quantize-bits 4 --quantize-epochs 1 --out few.pt").splitlines()[-1]
+    assert printed == "Next: sastdeploy compile few.pt --profile aggressive_int4"
+    assert "rounded again" not in succeed(folder, printed.removeprefix("Next: sastdeploy "))
+
+
 def test_a_network_that_never_spikes_is_not_sent_on_to_the_compiler(road):
     folder, _ = road
     printed = succeed(

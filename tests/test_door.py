@@ -62,8 +62,8 @@ INSIDE = {
             "training.distributed", "training.outputs", "training.settings",
         ),
         "names of profiles": ("compiler.profiles",),
-        "networks from elsewhere: their float evaluation, spikes that a framework recorded, and classes in their order": (
-            "exchange.evaluation", "exchange.recorded", "recordings.splits",
+        "networks from elsewhere: their float evaluation, spikes that a framework recorded, classes in their order, and who takes their neurons": (
+            "compiler.passes.check_neurons", "exchange.evaluation", "exchange.recorded", "recordings.splits",
         ),
         "what doctor looks at": ("_kernels.cache_files", "_kernels.jit", "provenance"),
     },

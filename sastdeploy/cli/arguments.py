@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -105,6 +106,12 @@ def folder(path: str, option: str) -> Path:
         if place.exists():
             raise InputError(f"{place}: is no folder. Name one with {option}.")
     return Path(path)
+
+
+def pasted(path: Path | str) -> str:
+    """Return a path as a shell takes it in a command that is printed; one that begins with a dash would be an option."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def wrote(path: Path | str, was_there: bool, force: bool, more: str = "") -> str:

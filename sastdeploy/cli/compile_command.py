@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sastdeploy.cli.arguments import folder, stated, wrote
+from sastdeploy.cli.arguments import folder, pasted, stated, wrote
 from sastdeploy.cli.options import DATA, FORCE, JSON
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def command(
             if hardware.weight_bits <= 4
             else ""
         )
-        + f"Next: sastdeploy simulate {shlex.quote(str(path))} --dataset {data}"
+        + f"Next: sastdeploy simulate {pasted(path)} --dataset {data}"
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sastdeploy.cli.arguments import pasted
 from sastdeploy.cli.options import DATA, FORCE, JSON
 
 if TYPE_CHECKING:
@@ -110,19 +111,15 @@ def _print_verilog(export: VerilogExport, program: Program, out: str) -> None:
 
 
 def _print_folder(export: CExport | VerilogExport, out: str) -> None:
-    import shlex
-
-    click.echo(f"Wrote {out}: {', '.join(export.files)}.\nNext: make -C {shlex.quote(out)} check")
+    click.echo(f"Wrote {out}: {', '.join(export.files)}.\nNext: make -C {pasted(out)} check")
 
 
 def _print_nir(export: NirExport, program: Program, out: str) -> None:
-    import shlex
-
     for line in export.lost:
         click.echo(f"lost: {line}")
     click.echo(
         f"Of {export.spikes:,} spikes in {export.recordings} recordings, {export.differing:,} are added or missing in float64.\n"
-        f"Wrote {out}: {export.nodes} nodes. Next: sastdeploy import {shlex.quote(out)} -o net.pt"
+        f"Wrote {out}: {export.nodes} nodes. Next: sastdeploy import {pasted(out)} -o net.pt"
     )
 
 

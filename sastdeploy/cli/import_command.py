@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sastdeploy.cli.arguments import wrote
+from sastdeploy.cli.arguments import pasted, wrote
 from sastdeploy.cli.options import FORCE, JSON, binning_options, window_us
 
 
@@ -106,12 +106,12 @@ def command(
     A NIR file holds neither spike test nor reset nor dt. Prints what is taken for granted, and each layer.
     """
     import json
-    import shlex
     from dataclasses import replace
 
     from sastdeploy import Framing, InputError, from_lava, from_nir, save_network
     from sastdeploy._files import atomic
     from sastdeploy.cli.network_tables import network_record, print_network
+    from sastdeploy.compiler.passes.check_neurons import accepting
     from sastdeploy.exchange.recorded import check_recorded
 
     atomic.check_writable(Path(out), inputs=[each for each in (file, recorded, weights) if each])
@@ -148,4 +148,6 @@ def command(
             f"Compared with {recorded}: {checked['spikes']:,} spikes of {checked['layers']} layers in {checked['recordings']} x "
             f"{checked['steps']} steps, all equal{ties}."
         )
-    click.echo(f"{wrote(out, was_there, force)}\nNext: sastdeploy compile {shlex.quote(out)}")
+    click.echo(
+        f"{wrote(out, was_there, force)}\nNext: {' '.join(['sastdeploy compile', pasted(out), *accepting(network.graph)])}"
+    )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
+from sastdeploy.cli.arguments import pasted
 from sastdeploy.cli.terminal import percent, print_table, print_text
 
 FLOAT = ("method", "surrogate %", "hard %", "gap (points)", "95 % interval")
@@ -42,7 +42,7 @@ def print_small_values(summary: dict[str, Any]) -> None:
 
 def print_next(summary: dict[str, Any], out: Path) -> None:
     """Print where everything is, and the next three commands."""
-    sast = shlex.quote(str(out / "sast.pt"))
+    sast = pasted(out / "sast.pt")
     print_text(
         f"Pictures: {summary['figures']['recording']}, {summary['figures']['bars']}, {summary['small_values']['figure']}\n"
         f"Everything, with provenance: {out / 'summary.json'} ({sum(part['seconds']['all'] for part in (summary, summary['small_values'])):.0f} s)\n\n"

@@ -72,11 +72,10 @@ def run(
     With --scheduler the trials are tasks of a Dask cluster, one per thread of its workers. --data and --work are then
     folders as the workers see them; without --data each worker uses its own SASTDEPLOY_DATA. The records are written here.
     """
-    import shlex
-
     from sastdeploy import InputError
     from sastdeploy._files.atomic import check_writable
     from sastdeploy.cli.arguments import folder as place
+    from sastdeploy.cli.arguments import pasted
     from sastdeploy.cli.options import data_folder
     from sastdeploy.experiments.display import SweepDisplay
     from sastdeploy.experiments.progress import Watch
@@ -152,10 +151,10 @@ def run(
             ),
             err=True,
         )
-    words = ["sastdeploy", "sweep", "report", file]
+    words = ["sastdeploy", "sweep", "report", pasted(file)]
     for option, value in (("--data", data), ("--records", records)):
-        words += [option, value] if value else []
-    click.echo(f"{len(trials)} trials have records in {folder}. Next: {shlex.join(words)}")
+        words += [option, pasted(value)] if value else []
+    click.echo(f"{len(trials)} trials have records in {folder}. Next: {' '.join(words)}")
 
 
 @command.command()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sastdeploy.cli.arguments import options_named, stated
+from sastdeploy.cli.arguments import options_named, pasted, stated
 from sastdeploy.cli.options import DATA, JSON, SKIP_BAD, binning_options, window_us
 
 if TYPE_CHECKING:
@@ -344,7 +344,10 @@ def command(dataset: str, arch: str, method: str, rho: float | None, delta: floa
             if not checkpoint.training["selected"].get("silent_layers")
         ]
         if spiking:
-            click.echo(f"Next: sastdeploy compile {shlex.quote(str(spiking[0]))} --profile loihi_int8")
+            # What was rounded for few bits goes to a profile of few, where its thresholds fit.
+            small = 0 < quantize_bits <= 4 and runs[0].architecture.neuron.threshold < 7.5
+            profile = "aggressive_int4" if small else "loihi_int8"
+            click.echo(f"Next: sastdeploy compile {pasted(spiking[0])} --profile {profile}")
 
 
 def _numbered(out: Path, seed: int) -> Path:

@@ -146,3 +146,21 @@ def lacking(graph: Graph, profile: HardwareProfile) -> list[str]:
         if stage.lif is not None and np.min(stage.lif.alpha) == 0 and profile.leak_form != "multiplier"
     ]
     return reasons + [_waits_too_long(node, profile) for node in graph.nodes if node.waits > profile.delays]
+
+
+def accepting(graph: Graph) -> list[str]:
+    """Return the options with which ``compile`` takes the network's neurons: none where its default does, else a built-in profile's.
+
+    Where none does, ``--all-profiles`` tells the reasons.
+    """
+    default, *others = (
+        "loihi_int8",
+        "cortex_m",
+        "spinnaker2",
+    )  # software first: it has most kinds of neurons
+    known = dict(_builtin())
+    for name in dict.fromkeys((default, *others, *known)):
+        own = with_its_spike_test(graph, known[name])
+        if not lacking(own, known[name]) + _other_neuron(own, known[name]):
+            return [] if name == default else ["--profile", name]
+    return ["--all-profiles"]
