@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from sastdeploy.cli.arguments import wrote
+from sastdeploy.cli.arguments import pasted, wrote
 from sastdeploy.cli.options import JSON
 
 
@@ -95,6 +95,7 @@ def check(file: str, as_json: bool) -> None:
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 def new(name: str, source: str, out: str | None, force: bool) -> None:
     """Write a profile NAME to edit, as a copy of another."""
+    import json
     import re
     from pathlib import Path
 
@@ -106,7 +107,7 @@ def new(name: str, source: str, out: str | None, force: bool) -> None:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
         raise InputError(f"profile '{name}': a name has letters, digits, _ and -, at most 64.")
     path = Path(out or f"{name}.yaml")
-    load_profile(source)
+    known = load_profile(source)
     atomic.check_writable(path, inputs=[profile_path(source)])
     text = read_text(profile_path(source))
     # In quotes, so that a name such as 123, no or 1e3 stays a text.
@@ -115,10 +116,14 @@ def new(name: str, source: str, out: str | None, force: bool) -> None:
         raise InputError(
             f"{source}: has no line that begins with 'name:', so it cannot be copied under a new name."
         )
+    # The comment at the head, and the title, are about the other profile.
+    text = re.sub(r"\A(?:[ \t]*(?:#.*)?\n)+", "", text)
+    title = json.dumps(f"{name}, made from {known.name}")
+    text = re.sub(r"(?m)^title:.*(?:\n[ \t]+.*)*$", lambda _: f"title: {title}", text, count=1)
     was_there = path.is_file()
     atomic.write_text(path, text, force=force)
     if was_there and not force:
         click.echo(wrote(path, was_there, force))
     click.echo(
-        f"{path}: edit it, then 'sastdeploy profiles check {path}' and 'sastdeploy compile CKPT --profile {path}'."
+        f"{path}: edit it, then 'sastdeploy profiles check {pasted(path)}' and 'sastdeploy compile CKPT --profile {pasted(path)}'."
     )
