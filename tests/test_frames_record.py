@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sastdeploy.errors import InputError
+from sastdeploy.recordings import rows
 from sastdeploy.recordings.frames import MAX_COUNT, Frames, LabelledFrames, index_dtype, unchanging
 from sastdeploy.recordings.preprocessing import Preprocessing
 
@@ -247,3 +248,22 @@ def test_preprocessing_refuses(change, message):
     with pytest.raises(InputError) as caught:
         Preprocessing.from_dict({**NMNIST.to_dict(), **change})
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 5, 100])
+def test_the_order_of_entries_is_seen_across_blocks(monkeypatch, block):
+    monkeypatch.setattr(rows, "BLOCK", block)
+    rng = np.random.default_rng(block)
+    for _ in range(60):
+        lengths = rng.integers(0, 5, 8)
+        indptr = np.concatenate(([0], np.cumsum(lengths)))
+        index = np.concatenate([np.zeros(0, int), *(np.sort(rng.permutation(9)[:n]) for n in lengths)])
+        assert rows.ascends(indptr, index)
+        long = np.flatnonzero(lengths > 1)
+        if len(long):
+            row = rng.choice(long)
+            place = indptr[row] + rng.integers(lengths[row] - 1)
+            for wrong in (index[place], index[place] - 1):
+                changed = index.copy()
+                changed[place + 1] = wrong
+                assert not rows.ascends(indptr, changed)

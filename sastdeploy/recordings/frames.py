@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sastdeploy.errors import InputError
 from sastdeploy.recordings.preprocessing import MAX_CLIP
+from sastdeploy.recordings.rows import ascends
 
 MAX_COUNT = 255
 """Largest event count per bin and input that frames hold, a byte's; binning saturates there.
@@ -203,11 +204,7 @@ def _checked(
         if least < 1 or most > MAX_COUNT:
             wrong = least if least < 1 else most
             _refuse(f"an input is listed with a count of {wrong}; counts are 1 to {MAX_COUNT}")
-        # Compared, not subtracted: unsigned differences wrap. The first entry of a row may lie below the last one's.
-        ascends = index[1:] > index[:-1]
-        begins = indptr[1:-1]
-        ascends[begins[(begins > 0) & (begins < len(index))] - 1] = True
-        if not ascends.all():
+        if not ascends(indptr, index):
             _refuse("inputs are named twice or out of order within a bin")
     return (
         (int(sizes[0]), int(sizes[1]), int(sizes[2])),
