@@ -25,7 +25,11 @@ MAX_WEIGHTS = 4 << 20
 """Beyond it, synthesis takes hours, and no device for such a core holds them."""
 MAX_TRACED = 4_000_000
 """Membranes of all recordings together, a line of text each."""
-_MADE = ("bench", "results.txt", "size-ice40.txt", "size-ecp5.txt")
+_MADE = (
+    "bench",
+    "results.txt",
+    *(f"size-{device}.{end}" for device in ("ice40", "ecp5") for end in ("txt", "rams", "left", "stat")),
+)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from sastdeploy.windows import Shape, Window
 Integers = NDArray[np.integer]
 _ROUNDINGS = (Rounding.FLOOR, Rounding.NEAREST, Rounding.TOWARD_ZERO)
 _RESETS = ("none", "subtract", "zero")
+_MULTIPLIER_BITS = 16
+"""Of a multiplier that is read from the file, with its sign."""
 _NEURONS = frozenset({
     "multiplier", "shift", "bias", "threshold", "leak_multiplier", "leak_shift", "leak_rounding", "membrane", "overflow",
     "spike_test", "reset", "reset_delay",
@@ -118,7 +120,7 @@ def layer_core(layer: ProgramLayer, shape: Shape, largest: int) -> LayerCore:
     neurons = {
         "STATE_BITS": bits, "UPDATE_BITS": update_bits,
         "LEAK_MULTIPLIER": int(lif.leak_multiplier), "LEAK_SHIFT": lif.leak_shift,
-        "LEAK_ROUNDING": _ROUNDINGS.index(lif.leak_rounding), "WRAP": int(lif.overflow == Overflow.WRAP),
+        "LEAK_ROUNDING": _ROUNDINGS.index(lif.leak_rounding), "LEAK_BITS": bits + _signed_bits(int(lif.leak_multiplier)), "WRAP": int(lif.overflow == Overflow.WRAP),
         "ABOVE": int(lif.spike_test == ">"), "RESET": _RESETS.index(lif.reset), "DELAY": lif.reset_delay,
         **_gains(lif, worst, update_bits),
     }  # fmt: skip
@@ -235,10 +237,14 @@ def _gains(part: Lif | Readout, worst: Integers, update_bits: int) -> dict[str, 
     sum_bits = _signed_bits(int(worst.max()))
     shift = int(part.shift.max())
     product = _signed_bits(int((worst * part.multiplier.astype(np.int64)).max()) + (1 << shift) // 2)
+    product_bits, multiplier = max(product, shift + 2, update_bits), _shared(part.multiplier)
+    # What Yosys finds of the product's bits. A register wider than that loses the copies of its sign in an iCE40's multiplier.
+    natural = sum_bits + (_MULTIPLIER_BITS if multiplier < 0 else _signed_bits(multiplier))
     return {
         "SUM_BITS": sum_bits,
-        "PRODUCT_BITS": max(product, shift + 2, update_bits),
-        "MULTIPLIER": _shared(part.multiplier),
+        "PRODUCT_BITS": product_bits,
+        "GAIN_BITS": min(product_bits, natural),
+        "MULTIPLIER": multiplier,
         "SHIFT": _shared(part.shift),
     }
 

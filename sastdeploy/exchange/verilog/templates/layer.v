@@ -20,10 +20,12 @@ module @name@_layer #(
     // A multiplier or shift that all channels share is a parameter; -1: read it from the file.
     parameter CHANNEL_FILE = "", parameter CHANNEL_BITS = 1, parameter MULTIPLIER = -1, parameter SHIFT = -1,
     parameter SUM_BITS = 16,      // of every weighted sum, proven
-    parameter PRODUCT_BITS = 32,  // of a sum times its multiplier
+    parameter PRODUCT_BITS = 32,  // of a sum times its multiplier, rounded
+    parameter GAIN_BITS = 32,     // of the register behind that multiplication: no more than the product has
     parameter UPDATE_BITS = 32,   // of a membrane before overflow, or of a score
     parameter STATE_BITS = 16,    // of a membrane, or of the readout's sums
     parameter LEAK_MULTIPLIER = 1, parameter LEAK_SHIFT = 0, parameter LEAK_ROUNDING = 0,  // 0 floor, 1 nearest, 2 toward zero
+    parameter LEAK_BITS = 18,     // of the register behind that multiplication: no more than the product has
     parameter WRAP = 0,           // 0: saturate
     parameter ABOVE = 0,          // 1: a spike where the membrane is above its threshold; 0: also at it
     parameter RESET = 1,          // 0 none, 1 subtract, 2 to zero
@@ -113,7 +115,8 @@ module @name@_layer #(
         if (updated) outputs[output_place] <= sent;
     end
 
-    // The arithmetic.
+    // The arithmetic. A register behind a multiplication has no more bits than the product and is extended behind it: `synth_ice40
+    // -dsp` of Yosys puts it into the multiplier's cell, and of a wider one it leaves the copies of the sign without a driver.
     wire signed [WEIGHT_BITS+X_BITS:0] product = weight * $signed({1'b0, x});
     wire signed [STATE_BITS-1:0] previous = first ? {STATE_BITS{1'b0}} : kept;
     wire spike;
@@ -126,14 +129,15 @@ module @name@_layer #(
             wire signed [PRODUCT_BITS-1:0] one = 1;
             wire signed [PRODUCT_BITS-1:0] half = (one <<< shift) >>> 1;
             wire signed [VALUE_BITS-1:0] bias = numbers[SHIFT_PLACE-1 -: VALUE_BITS];
-            reg signed [PRODUCT_BITS-1:0] gained;
+            reg signed [GAIN_BITS-1:0] gain_product;
+            wire signed [PRODUCT_BITS-1:0] gained = gain_product;
             wire signed [PRODUCT_BITS-1:0] rounded = gained + half;
             wire signed [PRODUCT_BITS-1:0] shifted = rounded >>> shift;
             wire signed [UPDATE_BITS-1:0] current = shifted[UPDATE_BITS-1:0];
             if (READOUT) begin : scores
                 wire signed [STATE_BITS-1:0] total = previous + sum;
                 wire signed [UPDATE_BITS-1:0] score = current + bias;
-                always @(posedge clk) gained <= total * multiplier;
+                always @(posedge clk) gain_product <= total * multiplier;
                 assign membrane = total;
                 assign spike = 1'b0;
                 assign sent = score;
@@ -143,7 +147,8 @@ module @name@_layer #(
                 localparam signed [UPDATE_BITS-1:0] LOWEST = -HIGHEST - 1;
                 localparam signed [LEAK_SHIFT+1:0] FACTOR = LEAK_MULTIPLIER;
                 wire signed [STATE_BITS-1:0] threshold = numbers[STATE_BITS-1:0];
-                reg signed [LEAKED_BITS-1:0] leaking;
+                reg signed [LEAK_BITS-1:0] leak_product;
+                wire signed [LEAKED_BITS-1:0] leaking = leak_product;
                 wire signed [LEAKED_BITS-1:0] size = LEAK_ROUNDING == 2 && leaking < 0 ? -leaking : leaking + LEAK_HALF;
                 wire signed [LEAKED_BITS-1:0] scaled = size >>> LEAK_SHIFT;
                 wire signed [LEAKED_BITS-1:0] leak = LEAK_ROUNDING == 2 && leaking < 0 ? -scaled : scaled;
@@ -156,8 +161,8 @@ module @name@_layer #(
                     : update > HIGHEST ? HIGHEST[STATE_BITS-1:0] : update < LOWEST ? LOWEST[STATE_BITS-1:0] : update[STATE_BITS-1:0];
                 wire signed [STATE_BITS-1:0] after = RESET == 1 ? held - threshold : RESET == 2 ? {STATE_BITS{1'b0}} : held;
                 always @(posedge clk) begin
-                    gained <= sum * multiplier;
-                    leaking <= previous * FACTOR;
+                    gain_product <= sum * multiplier;
+                    leak_product <= previous * FACTOR;
                 end
                 assign spike = ABOVE ? held > threshold : held >= threshold;
                 assign membrane = DELAY == 0 && spike ? after : held;
