@@ -238,7 +238,7 @@ def _gains(part: Lif | Readout, worst: Integers, update_bits: int) -> dict[str, 
     shift = int(part.shift.max())
     product = _signed_bits(int((worst * part.multiplier.astype(np.int64)).max()) + (1 << shift) // 2)
     product_bits, multiplier = max(product, shift + 2, update_bits), _shared(part.multiplier)
-    # What Yosys finds of the product's bits. A register wider than that loses the copies of its sign in an iCE40's multiplier.
+    # The bits that Yosys gives the product. Of a wider register it loses the copies of the sign in an iCE40's multiplier.
     natural = sum_bits + (_MULTIPLIER_BITS if multiplier < 0 else _signed_bits(multiplier))
     return {
         "SUM_BITS": sum_bits,
