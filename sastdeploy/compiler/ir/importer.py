@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sastdeploy.compiler.ir.graph import Graph, check_graph
-from sastdeploy.compiler.ir.nodes import AvgPool, Conv2d, Dense, Input, Lif, Node, Readout
+from sastdeploy.compiler.ir.nodes import AvgPool, Conv2d, Dense, Input, Lif, Node, Readout, Synapses
 from sastdeploy.networks import layers
 from sastdeploy.networks.checkpoint import Checkpoint
 
@@ -30,13 +31,15 @@ def graph_from_checkpoint(checkpoint: Checkpoint) -> Graph:
     for i, layer in enumerate(architecture.layers):
         name = f"layers.{i}"
         arrays = _arrays(checkpoint, name)
-        nodes.append(_NODES[layer.kind](name, layer, arrays, bits))
+        nodes.append(_NODES[layer.kind](name, layer, arrays))
         if layer.has_neurons:
             nodes.append(Lif(f"{name}.lif", architecture.neuron.alpha, arrays["threshold"]))
     pool = "average" if architecture.readout.global_average_pool else "none"
     arrays = _arrays(checkpoint, "readout")
-    nodes.append(Readout("readout", arrays["weight"], arrays["bias"], pool=pool, trained_bits=bits))
-    graph = Graph(architecture.name, tuple(nodes))
+    nodes.append(Readout("readout", arrays["weight"], arrays["bias"], pool=pool))
+    graph = Graph(architecture.name, tuple(nodes)).map(
+        {Synapses: lambda node: replace(node, trained_bits=bits)}
+    )
     check_graph(graph)
     return graph
 
@@ -59,27 +62,20 @@ def _arrays(checkpoint: Checkpoint, name: str) -> Arrays:
     }
 
 
-def _dense(name: str, layer: layers.Dense, arrays: Arrays, bits: int | None) -> Node:
-    return Dense(name, arrays["weight"], arrays["bias"], trained_bits=bits)
+def _dense(name: str, layer: layers.Dense, arrays: Arrays) -> Node:
+    return Dense(name, arrays["weight"], arrays["bias"])
 
 
-def _conv(name: str, layer: layers.Conv, arrays: Arrays, bits: int | None) -> Node:
+def _conv(name: str, layer: layers.Conv, arrays: Arrays) -> Node:
     window = layer.window
-    return Conv2d(
-        name,
-        arrays["weight"],
-        arrays["bias"],
-        stride=window.stride,
-        padding=window.padding,
-        trained_bits=bits,
-    )
+    return Conv2d(name, arrays["weight"], arrays["bias"], stride=window.stride, padding=window.padding)
 
 
-def _avg_pool(name: str, layer: layers.AvgPool, arrays: Arrays, bits: int | None) -> Node:
+def _avg_pool(name: str, layer: layers.AvgPool, arrays: Arrays) -> Node:
     return AvgPool(name, layer.kernel, layer.stride, layer.padding)
 
 
-_NODES: dict[str, Callable[[str, Any, Arrays, int | None], Node]] = {
+_NODES: dict[str, Callable[[str, Any, Arrays], Node]] = {
     "dense": _dense,
     "conv": _conv,
     "avg_pool": _avg_pool,
