@@ -167,10 +167,7 @@ def corrected(results: Results) -> dict[str, float]:
     reference, *others = results.points
     if reference.trial.method == "baseline":
         return {}
-    pairs = {
-        point.label: point.samples["hard"].paired_difference(reference.samples["hard"])
-        for point in others if "hard" in point.samples and "hard" in reference.samples
-    }  # fmt: skip
+    pairs = {point.label: point.differences.get("hard") for point in others}
     having = {name: p for name, pair in pairs.items() if pair and (p := pair.p_value) is not None}
     return dict(zip(having, holm(list(having.values()))))
 

@@ -134,12 +134,12 @@ def _shown(node: dict[str, Any], name: str, form: str, at: str) -> str:
         return str(len(figure["by_seed"]))
     if kind == "by seed":
         return "; ".join(f"{value:.{digits or 1}f}" for value in figure["by_seed"].values())
-    if kind == "range":
-        low, high = figure["interval"]
-        return f"{figure['mean']:.{digits or 2}f} ({low:.{digits or 2}f} to {high:.{digits or 2}f})"
-    if kind in ("less", "well", "base", "own"):
+    if kind in ("less", "well", "base", "own", "range"):
         if figure["interval"] is None:
             return NONE
+        if kind == "range":
+            low, high = figure["interval"]
+            return f"{figure['mean']:.{digits or 2}f} ({low:.{digits or 2}f} to {high:.{digits or 2}f})"
         return signed(figure["mean"], figure["interval"], int(digits or 2))
     middle = f"{figure['mean']:,.{digits or 2}f}"
     return (

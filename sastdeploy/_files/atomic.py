@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import filecmp
 import os
 import re
@@ -156,7 +155,7 @@ def adding_files(
     check_way(folder)
     with _room_for(folder) as temporary:
         yield temporary
-        made = sorted(Path(temporary).iterdir())
+        made = sorted(temporary.iterdir())
         for path in made:
             target = Path(folder) / path.name
             check_writable(target, inputs=inputs)
@@ -341,6 +340,8 @@ def _swap(fresh: Path, folder: Path) -> None:
 
 def _exchanged(one: Path, other: Path) -> bool:
     """Exchange two folders in one step, by Linux' renameat2; return whether that could be done."""
+    import ctypes
+
     at_cwd, exchange = -100, 2
     try:
         renameat2 = ctypes.CDLL(None).renameat2

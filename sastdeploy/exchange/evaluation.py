@@ -77,17 +77,17 @@ def order_warning(answer: NetworkEvaluation, classes: tuple[str, ...]) -> str:
     confusion = np.array(answer.confusion)
     order = _likely_order(confusion)
     likely = int(confusion[order, np.arange(len(order))].sum()) / answer.recordings
-    found = f"{100 * answer.accuracy:.2f} % of the answers are right"
+    right = f"{100 * answer.accuracy:.2f} % of the answers are right"
     if answer.recordings >= MIN_PER_CLASS * len(classes) and likely - answer.accuracy > LARGE_GAIN:
         listed = not any("," in name for name in classes)
         named = f" {quote(','.join(classes[i] for i in order))}" if listed else ""
         return (
-            f"{found}; with the outputs' classes in another order {100 * likely:.2f} % would be. If the network was trained with that order, "
+            f"{right}; with the outputs' classes in another order {100 * likely:.2f} % would be. If the network was trained with that order, "
             f"import it again with --classes{named}."
         )
     if answer.interval[1] < 1 / len(classes):
         return (
-            f"{found}, fewer than by guessing ({100 / len(classes):.2f} %). Compare the order of its outputs with that of the classes "
+            f"{right}, fewer than by guessing ({100 / len(classes):.2f} %). Compare the order of its outputs with that of the classes "
             f"({', '.join(classes)}); import --classes states another."
         )
     return ""

@@ -73,22 +73,46 @@ def make_set(
         folder,
         "another process is making this set at this moment. Wait for its end, then repeat the command.",
     ):
-        return _made(folder, parameters, work, chunks, total, files, processes, progress, force, finish)
+        if _is_done(folder, parameters, files):
+            return folder
+        before = _claimed(folder, parameters, force)
+        rows: list[Made] = []
+        for made in _spread(work, chunks, processes):
+            rows += made
+            if progress is not None:
+                progress(len(rows), total)
+        if finish is not None:
+            finish()
+        if not _is_complete(folder, files):
+            raise InputError(
+                f"{shown(folder)}: recordings are gone that were there when they were made. Repeat the command."
+            )
+        content = content_hash((name, digest) for name, digest, _ in rows)
+        if before is not None and content != before["sha256"]:
+            raise InputError(
+                f"{shown(folder)}: its recordings are not those that were made (their SHA-256 is another). Remove the folder and make the set "
+                "again."
+            )
+        manifest = {
+            "format": FORMAT,
+            "simulated": True,
+            "parameters": parameters,
+            "recordings": len(rows),
+            "events": sum(count for _, _, count in rows),
+            "sha256": content,
+            "sastdeploy": __version__,
+        }
+        atomic.write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+        (folder / _PARTIAL).unlink(missing_ok=True)
+        return folder
 
 
-def _made(
-    folder: Path,
-    parameters: dict[str, Any],
-    work: Callable[[Chunk], list[Made]],
-    chunks: Iterable[Chunk],
-    total: int,
-    files: list[str],
-    processes: int | None,
-    progress: Progress | None,
-    force: bool,
-    finish: Callable[[], None] | None,
-) -> Path:
-    """Do what `make_set` says, alone."""
+def _claimed(folder: Path, parameters: dict[str, Any], force: bool) -> dict[str, Any] | None:
+    """Mark the folder as that of a set of these parameters in the making; return the manifest of what it held, None without one.
+
+    Raises:
+        InputError: as `make_set`, of what is in the folder.
+    """
     stated = _stated(folder)
     if force and stated is not None and stated != parameters:
         atomic.remove_folder(folder)
@@ -99,8 +123,6 @@ def _made(
             f"{folder}: holds a simulated set of other parameters ({', '.join(different)} differ). "
             f"Choose another folder with --data, or replace it with --force."
         )
-    if _is_done(folder, parameters, files):
-        return folder
     before = read_manifest(folder) if exists(folder / MANIFEST) else None
     if stated is None and not _is_free(folder):
         raise InputError(
@@ -108,35 +130,7 @@ def _made(
         )
     atomic.remove_remnants(folder / _PARTIAL)
     atomic.write_text(folder / _PARTIAL, json.dumps({"parameters": parameters}, indent=1) + "\n")
-    rows: list[Made] = []
-    for made in _spread(work, chunks, processes):
-        rows += made
-        if progress is not None:
-            progress(len(rows), total)
-    if finish is not None:
-        finish()
-    if not _is_complete(folder, files):
-        raise InputError(
-            f"{shown(folder)}: recordings are gone that were there when they were made. Repeat the command."
-        )
-    content = content_hash((name, digest) for name, digest, _ in rows)
-    if before is not None and content != before["sha256"]:
-        raise InputError(
-            f"{shown(folder)}: its recordings are not those that were made (their SHA-256 is another). Remove the folder and make the set "
-            "again."
-        )
-    manifest = {
-        "format": FORMAT,
-        "simulated": True,
-        "parameters": parameters,
-        "recordings": len(rows),
-        "events": sum(count for _, _, count in rows),
-        "sha256": content,
-        "sastdeploy": __version__,
-    }
-    atomic.write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
-    (folder / _PARTIAL).unlink(missing_ok=True)
-    return folder
+    return before
 
 
 def _is_done(folder: Path, parameters: dict[str, Any], files: list[str]) -> bool:
